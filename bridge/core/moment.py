@@ -1,0 +1,69 @@
+"""Moments as text: RFC 3339, always in UTC, in frames and from producers and clients.
+
+Conversions only: what time it is now is always an argument.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+_RFC3339: Final = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:)(\d\d)(\.\d+)?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
+    re.ASCII,
+).fullmatch
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+#: Milliseconds of the last moment that RFC 3339 can write.
+_LAST_MS: Final = 253402300799999
+
+
+def from_ms(ms: int) -> str:
+    """Write milliseconds since 1970, as Kafka stamps them; the nearest that a year can hold."""
+    moment = _EPOCH + timedelta(milliseconds=min(max(ms, 0), _LAST_MS))
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+
+
+def to_utc(text: str) -> str:
+    """Return an RFC 3339 date-time in UTC, its fraction as it was written.
+
+    Raises:
+        ValueError: If `text` is not one.
+    """
+    date, minutes, seconds, fraction, offset = _parts(text)
+    if offset in "Zz":
+        return f"{date}T{minutes}{seconds}{fraction}Z"
+    # A leap second (RFC 3339, 5.6) has no place in `datetime`, so the seconds stay outside it.
+    moment = _moved(date, minutes, offset)
+    return f"{moment.isoformat()[:17]}{seconds}{fraction}Z"  # %Y does not pad on every system
+
+
+def to_ms(text: str) -> int:
+    """Return an RFC 3339 date-time as milliseconds since 1970, rounded down.
+
+    Raises:
+        ValueError: If `text` is not one.
+    """
+    date, minutes, seconds, fraction, offset = _parts(text)
+    moment = _moved(date, minutes, offset)
+    whole = (moment - _EPOCH) // timedelta(milliseconds=1) + int(seconds) * 1000
+    return whole + int((fraction[1:4] or "0").ljust(3, "0"))
+
+
+def _parts(text: str) -> tuple[str, str, str, str, str]:
+    match = _RFC3339(text)
+    if match is None:
+        raise ValueError(f"not an RFC 3339 date-time: {text[:100]!r}")
+    date, minutes, seconds, fraction, offset = match.groups(default="")
+    datetime.fromisoformat(f"{date}T{minutes}00")  # the calendar's own ValueError
+    if int(seconds) > 60:  # noqa: PLR2004
+        raise ValueError(f"not an RFC 3339 date-time: {text[:100]!r}")
+    return date, minutes, seconds, fraction, offset
+
+
+def _moved(date: str, minutes: str, offset: str) -> datetime:
+    zone = "+00:00" if offset in "Zz" else offset
+    try:
+        return datetime.fromisoformat(f"{date}T{minutes}00{zone}").astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"no year holds that moment: {date}") from None

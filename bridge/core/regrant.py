@@ -1,0 +1,36 @@
+"""A newer grant for a session that is live.
+
+Rule: what the newer one does not cover ends at once and is told; what it covers more has to be
+asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bridge.core.session import Hand
+
+if TYPE_CHECKING:
+    from bridge.core import wire
+    from bridge.core.grant import Grant
+    from bridge.core.hub import Hub
+    from bridge.core.session import Session
+
+
+def regrant(hub: Hub, session: Session, grant: Grant, id: wire.Id) -> None:
+    """Replace the grant of a live `session` by one of the same account; answer with what is left.
+
+    Rooms that the backend gave stay: their grant is the backend's own.
+    """
+    session.grant = grant
+    topics = [topic for topic in session.topics if not hub.may_read(session, topic)]
+    rooms = [
+        room
+        for room, hands in session.rooms.items()
+        if Hand.OWN in hands and not grant.may_join(room)
+    ]
+    hub.unfollow(session, topics, rooms)
+    left = sorted(room for room in rooms if room not in session.rooms)
+    if left:
+        hub.moved(session, [], left)
+    hub.done(session, id)

@@ -1,0 +1,107 @@
+"""One client's connection, as a state machine.
+
+Rule: a session is in one state, the table says what may follow, and the first reason to close
+is the one that the client is told.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, Flag, auto
+from typing import TYPE_CHECKING, Any, Final
+
+from bridge.core.outbox import Outbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bridge.core.close import Close
+    from bridge.core.grant import Grant
+    from bridge.core.types import Types
+
+
+class State(Enum):
+    """A session is in exactly one of these states."""
+
+    OPENING = auto()  #: admitted, not welcomed yet
+    LIVE = auto()  #: events reach it
+    CLOSING = auto()  #: its last frames are on their way
+    CLOSED = auto()  #: its socket is gone
+
+
+class Signal(Enum):
+    """What can happen to a session."""
+
+    WELCOMED = auto()
+    HUNG_UP = auto()
+    LOST = auto()
+
+
+# The whole machine. What is absent is a bug, and `Session.on` says so.
+TRANSITIONS: Final[dict[State, dict[Signal, State]]] = {
+    State.OPENING: {
+        Signal.WELCOMED: State.LIVE,
+        Signal.HUNG_UP: State.CLOSING,
+        Signal.LOST: State.CLOSED,
+    },
+    State.LIVE: {Signal.HUNG_UP: State.CLOSING, Signal.LOST: State.CLOSED},
+    State.CLOSING: {Signal.LOST: State.CLOSED},
+    State.CLOSED: {},
+}
+
+
+class Hand(Flag):
+    """By whom a session is in a room; it is in it while one of them holds."""
+
+    OWN = auto()  #: its own subscribe
+    CONNECTION = auto()  #: the backend, for this connection
+    ACCOUNT = auto()  #: the backend, for the account
+
+
+class Session:
+    """What the bridge knows about one connected client.
+
+    `pipe` is the bank's end of the session; the core never looks into it. `wrap` turns a frame's
+    JSON text into the bytes that its socket carries. `floors` holds, by topic and partition, the
+    first offset that may be sent, where this instance is behind the client's own cursor; None is
+    the usual case.
+    """
+
+    __slots__ = (
+        "close",
+        "dirty",
+        "floors",
+        "grant",
+        "id",
+        "outbox",
+        "pipe",
+        "rooms",
+        "state",
+        "topics",
+        "types",
+        "wrap",
+    )
+
+    def __init__(self, id: str, grant: Grant, wrap: Callable[[bytes], bytes], pipe: Any) -> None:  # noqa: ANN401
+        self.id = id
+        self.grant = grant
+        self.wrap = wrap
+        self.pipe = pipe
+        self.topics: frozenset[str] = frozenset()
+        self.rooms: dict[str, Hand] = {}
+        self.types: Types | None = None
+        self.floors: dict[str, dict[int, int]] | None = None
+        self.outbox = Outbox()
+        self.state = State.OPENING
+        self.close: Close | None = None
+        self.dirty = False  # whether the hub already lists it among those to flush
+
+    def on(self, signal: Signal) -> None:
+        """Move to the next state.
+
+        Raises:
+            AssertionError: If `signal` can not happen in this state.
+        """
+        try:
+            self.state = TRANSITIONS[self.state][signal]
+        except KeyError:
+            raise AssertionError(f"{signal.name} in {self.state.name}") from None

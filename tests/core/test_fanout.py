@@ -1,0 +1,166 @@
+"""Contract 1 and 3.2: who receives an event, once, and what `to` says."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bridge.core.event import Body, Event
+from bridge.core.fanout import deliver
+from bridge.core.interest import Interest
+from tests.core.given import event, session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bridge.core.session import Session
+
+
+class Bank:
+    """Takes what is offered, but from those that are full."""
+
+    def __init__(self, *sessions: Session) -> None:
+        self.interest = Interest()
+        for each in sessions:
+            self.interest.add(each)
+        self.full: set[Session] = set()
+        self.offered: list[tuple[str, bytes]] = []
+
+    def offer(self, to: Session, frame: bytes) -> bool:
+        self.offered.append((to.id, frame))
+        return to not in self.full
+
+    def deliver(self, it: Event, topic: str = "orders", partition: int = 0) -> list[Session]:
+        return deliver(self.interest, self.offer, topic, partition, it)
+
+    def reached(self, it: Event, topic: str = "orders", partition: int = 0) -> dict[str, str]:
+        """Deliver `it`; return by connection why it was got."""
+        self.offered.clear()
+        self.deliver(it, topic, partition)
+        assert len({id for id, _ in self.offered}) == len(self.offered)
+        return {id: json.loads(frame)["to"] for id, frame in self.offered}
+
+
+def bank() -> Bank:
+    return Bank(
+        session("c1", "ann", rooms=["r", "s"]),
+        session("c2", "ann"),
+        session("c3", "bob", rooms=["s"]),
+        session("c4", None, topics=["orders", "news"]),
+        session("c5", "ann", topics=["news"], rooms=["r"]),
+    )
+
+
+@pytest.mark.parametrize(
+    ("audience", "reached"),
+    [
+        ({}, {}),
+        ({"accounts": ["eve"], "rooms": ["x"], "connections": ["c9"]}, {}),
+        ({"accounts": ["ann"]}, {"c1": "account", "c2": "account"}),
+        ({"accounts": ["bob", "ann"]}, {"c3": "account", "c1": "account", "c2": "account"}),
+        ({"connections": ["c4", "c3"]}, {"c4": "connection", "c3": "connection"}),
+        ({"rooms": ["s"]}, {"c1": "room:s", "c3": "room:s"}),
+        ({"all": True}, {"c1": "all", "c2": "all", "c3": "all", "c4": "all"}),
+    ],
+)
+def test_an_event_reaches_its_audience_and_nobody_else(
+    audience: dict[str, Any], reached: dict[str, str]
+) -> None:
+    assert bank().reached(event(**audience)) == reached
+
+
+@pytest.mark.parametrize(
+    ("audience", "why"),
+    [
+        ({"all": True, "rooms": ["r"]}, "room:r"),
+        ({"all": True, "rooms": ["x", "s", "r"]}, "room:s"),
+        ({"rooms": ["s", "r"], "accounts": ["ann"], "all": True}, "account"),
+        ({"rooms": ["s"], "accounts": ["ann"], "connections": ["c1"], "all": True}, "connection"),
+        ({"connections": ["c1", "c1"], "accounts": ["ann", "ann"]}, "connection"),
+        ({"accounts": ["bob", "ann", "ann"]}, "account"),
+    ],
+)
+def test_one_that_matches_in_several_ways_arrives_once_for_the_first(
+    audience: dict[str, Any], why: str
+) -> None:
+    assert bank().reached(event(**audience))["c1"] == why
+
+
+def test_only_those_that_are_subscribed_to_the_topic_get_it() -> None:
+    assert bank().reached(event(all=True), "news") == {"c4": "all", "c5": "all"}
+    assert bank().reached(event(all=True), "audit") == {}
+
+
+def test_only_types_that_are_asked_for_are_sent() -> None:
+    some = Bank(session("c1", types=["order.*"]), session("c2", types=[]), session("c3"))
+    assert set(some.reached(event(all=True, type="order.paid"))) == {"c1", "c3"}
+    assert set(some.reached(event(all=True, type="orders"))) == {"c3"}
+    assert set(some.reached(event(all=True, connections=["c1", "c2"]))) == {"c3"}
+
+
+def test_one_that_is_not_wanted_for_one_reason_is_not_for_another() -> None:
+    ahead = session("c1", rooms=["r"])
+    ahead.floors = {"orders": {0: 5}}
+    assert Bank(ahead).reached(event(4, accounts=["ann"], rooms=["r"], all=True)) == {}
+
+
+@pytest.mark.parametrize(("offset", "sent"), [(4, False), (5, True), (6, True)])
+def test_nothing_at_or_below_a_clients_own_cursor_is_sent(offset: int, sent: bool) -> None:
+    ahead = session("c1")
+    ahead.floors = {"orders": {0: 5}}
+    assert bool(Bank(ahead).reached(event(offset, all=True))) == sent
+
+
+def test_a_floor_holds_for_its_topic_and_partition_only() -> None:
+    ahead = session("c1", topics=["orders", "news"])
+    ahead.floors = {"orders": {0: 5}}
+    assert Bank(ahead).reached(event(0, all=True), "orders", 1)
+    assert Bank(ahead).reached(event(0, all=True), "news", 0)
+
+
+def test_those_that_could_not_take_it_are_returned_once_and_the_others_got_it() -> None:
+    here = bank()
+    here.full = {each for each in here.interest.everybody if each.id in {"c1", "c2"}}
+    overflowed = here.deliver(event(accounts=["ann"], rooms=["s", "r"]))
+    assert sorted(each.id for each in overflowed) == ["c1", "c2"]
+    assert sorted(id for id, _ in here.offered) == ["c1", "c2", "c3"]
+
+
+def test_the_frame_is_built_once_for_each_address_and_kind_of_socket() -> None:
+    wrapped: list[bytes] = []
+
+    def kind(name: bytes) -> Callable[[bytes], bytes]:
+        def wrap(frame: bytes) -> bytes:
+            wrapped.append(frame)
+            return name + frame
+
+        return wrap
+
+    sockets, streams = kind(b"ws:"), kind(b"sse:")
+    crowd = [session(f"c{number}", rooms=["r"] * (number < 3)) for number in range(6)]
+    for number, each in enumerate(crowd):
+        each.wrap = streams if number % 2 else sockets
+    here = Bank(*crowd)
+    here.deliver(event(rooms=["r"], all=True))
+    assert len(wrapped) == 4
+    for number, each in enumerate(crowd):
+        frame = dict(here.offered)[each.id]
+        assert frame.startswith(b"sse:{" if number % 2 else b"ws:{")
+        assert (b'"to":"room:r"' in frame) == (number < 3)
+
+
+def test_the_frame_says_where_its_record_is() -> None:
+    here = bank()
+    here.deliver(event(41, connections=["c4"]), "news", 3)
+    ((id, frame),) = here.offered
+    assert id == "c4"
+    assert json.loads(frame)["topic"] == "news"
+    assert json.loads(frame)["at"] == "news:3:41"
+
+
+def test_a_value_that_is_for_nobody_here_is_not_opened() -> None:
+    it = event(0, b"\xff", body=Body.UNCHECKED, accounts=["eve"], rooms=["x"])
+    assert bank().deliver(it) == []
+    assert it.body is Body.UNCHECKED
