@@ -1,0 +1,1 @@
+"""The upstream bank: everything that knows of Kafka."""

@@ -1,0 +1,276 @@
+"""The feed: reads every partition of the topics, for as long as the instance runs.
+
+Rules: no outage ends it, however long and from the first second on; no record or batch stops
+the ones behind it; and what can not be read is told, never passed over in silence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING
+
+from bridge.core.router import Batch
+from bridge.kafka.cluster import LATEST, OUT_OF_REACH, Partition
+from bridge.kafka.partitions import Partitions
+from bridge.kafka.records import CHUNK_RECORDS, Aborted, Corrupt, unpack
+from bridge.kafka.trouble import Trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bridge.kafka.cluster import Cluster, Fetched
+    from bridge.kafka.partitions import Reading
+    from bridge.kafka.sink import Sink
+
+_log = logging.getLogger(__name__)
+
+WATCH_SECONDS = 2.0
+COMMIT_SECONDS = 1.0
+FETCH_BYTES = 8 * 1024 * 1024
+_PAUSE = 0.2
+_LAST_COMMIT_SECONDS = 3.0
+
+
+class Feed:
+    """Reads `topics`, Kafka's names mapped to the public ones, and tells `sink`.
+
+    Its commits into `group` are for Kafka's tools; they are never read back.
+    """
+
+    def __init__(
+        self, cluster: Cluster, group: str, topics: Mapping[str, Sequence[str]], sink: Sink
+    ) -> None:
+        self._cluster = cluster
+        self._group = group
+        self._names = topics
+        self._sink = sink
+        self._partitions = Partitions(topics)
+        self._wake = asyncio.Event()
+        self._readers: dict[int, asyncio.Task[None]] = {}
+        self._reached: float | None = None
+        self._failing = False
+        self._turn = 0
+        self._trouble = Trouble(cluster, topics, sink, self._wake)
+        self.ready = asyncio.Event()
+        self.failures = 0
+
+    def stale(self) -> float | None:
+        """Seconds since Kafka was last reached; None while it is."""
+        if not self._failing or self._reached is None:
+            return None
+        return round(asyncio.get_running_loop().time() - self._reached, 3)
+
+    def lag(self) -> dict[str, int]:
+        """Return the records that Kafka has and that are still to be read, by public topic."""
+        lag = {topic: 0 for topics in self._names.values() for topic in topics}
+        for partition, reading in self._partitions.readings.items():
+            for topic in self._names[partition.topic]:
+                lag[topic] += max(0, reading.end - reading.offset)
+        return lag
+
+    async def ends(self, questions: Sequence[tuple[str, int]]) -> dict[str, dict[int, int]]:
+        """Return the ends of these public topics' partitions.
+
+        Raises:
+            One of `OUT_OF_REACH`; also where Kafka does not tell all of them.
+        """
+        asked = {
+            Partition(kafka, number): (topic, number)
+            for topic, number in questions
+            for kafka, topics in self._names.items()
+            if topic in topics
+        }
+        leaders = {p: r.leader for p, r in self._partitions.readings.items()}
+        answers = await self._cluster.offsets(dict.fromkeys(asked, LATEST), leaders)
+        if len(answers) < len(questions):
+            raise TimeoutError("some partitions have no leader now")
+        ends: dict[str, dict[int, int]] = {}
+        for partition, offset in answers.items():
+            topic, number = asked[partition]
+            ends.setdefault(topic, {})[number] = offset
+        return ends
+
+    async def run(self) -> None:
+        """Read until cancelled.
+
+        Cancellation: safe. The last positions are committed if Kafka takes them soon.
+        """
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._watch(tasks), name="feed: watch")
+                tasks.create_task(self._commit_often(), name="feed: commit")
+        finally:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_COMMIT_SECONDS):
+                    await self._commit()
+
+    # -- which partitions there are --------------------------------------------------------------
+
+    async def _watch(self, tasks: asyncio.TaskGroup) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                await self._look()
+            except OUT_OF_REACH as error:
+                self._failed(error)
+                await self._reconnect()
+            for node in self._partitions.leaders():
+                if node not in self._readers or self._readers[node].done():
+                    self._readers[node] = tasks.create_task(self._read(node), name=f"feed: {node}")
+            try:
+                async with asyncio.timeout(WATCH_SECONDS):
+                    await self._wake.wait()
+                await asyncio.sleep(_PAUSE)  # many may call for one look
+            except TimeoutError:
+                pass
+
+    async def _look(self) -> None:
+        found = await self._cluster.describe(self._partitions.topics)
+        self._succeeded()
+        new = set(self._partitions.recreated(found))
+        asked = self._partitions.follow(found)
+        leaders = {
+            Partition(topic, number): leader
+            for topic, description in found.items()
+            for number, leader in description.leaders.items()
+        }
+        answers = await self._cluster.offsets(asked, leaders) if asked else {}
+        for topic, description in found.items():
+            begun = {p.number: offset for p, offset in answers.items() if p.topic == topic}
+            if begun or topic in new:
+                identity = b"" if description.id is None else description.id.bytes[:8]
+                for name in self._names[topic]:
+                    self._sink.begin(name, identity, begun)
+        for partition, offset in answers.items():
+            _log.info("reading %s:%d from offset %d", *partition, offset)
+            self._partitions.begin(partition, offset, leaders[partition])
+        if self._partitions.complete:
+            self.ready.set()
+
+    async def _reconnect(self) -> None:
+        # The brokers that were known may be gone for good: ask the bootstrap servers again.
+        try:
+            await self._cluster.connect()
+        except OUT_OF_REACH as error:
+            _log.debug("no bootstrap server answers: %s", error)
+
+    def _succeeded(self) -> None:
+        if self._failing:
+            _log.warning("Kafka is back after %.1f s", self.stale() or 0)
+        self._failing = False
+        self._reached = asyncio.get_running_loop().time()
+
+    def _failed(self, error: BaseException) -> None:
+        if not self._failing:
+            _log.warning("Kafka is out of reach, will keep trying: %r", error)
+        self._failing = True
+        if self._reached is None:
+            self._reached = asyncio.get_running_loop().time()
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    async def _read(self, node: int) -> None:
+        """Read what `node` leads until it leads nothing of it any more."""
+        try:
+            await self._read_on(node)
+        except Exception:  # noqa: BLE001 - logged, counted and begun anew
+            # A bug of ours must not end the stream; the next look at the topics starts anew.
+            _log.exception("reading from node %d failed", node)
+            self.failures += 1
+
+    async def _read_on(self, node: int) -> None:
+        while led := self._partitions.led_by(node):
+            now = asyncio.get_running_loop().time()
+            wanted = {p: r.offset for p, r in led.items() if r.pause_until <= now}
+            if not wanted:
+                await asyncio.sleep(_PAUSE / 2)
+                continue
+            try:
+                answers = await self._cluster.fetch(
+                    node, self._rotated(wanted), self._partitions.ids, max_bytes=FETCH_BYTES
+                )
+            except OUT_OF_REACH as error:
+                _log.debug("node %d: %r", node, error)
+                self._wake.set()
+                await asyncio.sleep(_PAUSE)
+                continue
+            self._succeeded()
+            await self._take(answers)
+
+    def _rotated(self, wanted: dict[Partition, int]) -> dict[Partition, int]:
+        """A broker fills its answer in the order of the request: let each be first in turn."""
+        self._turn += 1
+        turn = self._turn % len(wanted)
+        items = list(wanted.items())
+        return dict(items[turn:] + items[:turn])
+
+    async def _take(self, answers: Sequence[Fetched]) -> None:
+        load = _Load(self._sink)
+        for fetched in answers:
+            reading = self._partitions.readings.get(fetched.partition)
+            if reading is None or reading.offset != fetched.offset:
+                continue  # the topic was recreated while the answer was on its way
+            reading.end = max(fetched.end, reading.offset)
+            if fetched.error:
+                await load.hand_on()
+                await self._trouble.meet(fetched, reading)
+                continue
+            try:
+                await self._unpack(fetched, reading, load)
+            except Corrupt as corrupt:
+                await load.hand_on()
+                self._trouble.strike(fetched, reading, corrupt.next, str(corrupt))
+        await load.hand_on()
+
+    async def _unpack(self, fetched: Fetched, reading: Reading, load: _Load) -> None:
+        partition, aborted = fetched.partition, Aborted(fetched.aborted)
+        for records, following in unpack(fetched.data, reading.offset, fetched.end, aborted):
+            reading.offset, reading.strikes = following, 0
+            for name in self._names[partition.topic]:
+                load.add(Batch(name, partition.number, records, following))
+            if load.full:
+                await load.hand_on()
+                if self._partitions.readings.get(partition) is not reading:
+                    return  # recreated meanwhile: the rest is of its former life
+
+    # -- commits ---------------------------------------------------------------------------------
+
+    async def _commit_often(self) -> None:
+        while True:
+            await asyncio.sleep(COMMIT_SECONDS)
+            await self._commit()
+
+    async def _commit(self) -> None:
+        offsets = self._partitions.uncommitted()
+        if not offsets:
+            return
+        try:
+            await self._cluster.commit(self._group, offsets)
+        except OUT_OF_REACH as error:
+            _log.debug("not committed: %r", error)
+        else:
+            self._partitions.committed(offsets)
+
+
+class _Load:
+    """Batches on their way to the sink, in loads of about as many records as it takes at a time."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._batches: list[Batch] = []
+        self._records = 0
+
+    def add(self, batch: Batch) -> None:
+        self._batches.append(batch)
+        self._records += len(batch.records)
+
+    @property
+    def full(self) -> bool:
+        return self._records >= CHUNK_RECORDS
+
+    async def hand_on(self) -> None:
+        if self._batches:
+            batches, self._batches, self._records = self._batches, [], 0
+            await self._sink.deliver(batches)

@@ -1,0 +1,102 @@
+"""Where each partition is read from: at the start, when it is added, when its topic is new.
+
+Rules: what exists when the instance starts is read from its end; what comes later, partition or
+topic, from its beginning, for nothing of it can have been seen. A topic that comes back with
+another id is a new one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bridge.kafka.cluster import EARLIEST, LATEST, Partition
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Iterable, Mapping
+
+    from bridge.kafka.cluster import Description
+
+
+class Reading:
+    """One partition that is read: the next offset, and what stands in the way."""
+
+    __slots__ = ("committed", "end", "leader", "offset", "pause_until", "strikes")
+
+    def __init__(self, offset: int, leader: int) -> None:
+        self.offset = offset
+        self.leader = leader
+        self.end = offset  #: of the log, when it was last heard of
+        self.committed: int | None = None
+        self.pause_until = 0.0  #: on the loop's clock
+        self.strikes = 0  #: failures to read the batch at `offset`, in a row
+
+
+class Partitions:
+    """The partitions of the topics that an instance reads."""
+
+    def __init__(self, topics: Iterable[str]) -> None:
+        self.topics = tuple(topics)
+        self.ids: dict[str, uuid.UUID | None] = {}
+        self.readings: dict[Partition, Reading] = {}
+        self._from_end: set[Partition] | None = None
+
+    def recreated(self, found: Mapping[str, Description]) -> list[str]:
+        """Return the topics that are not the ones that were read; forget what was known of them."""
+        changed = [
+            topic
+            for topic, description in found.items()
+            if self.ids.get(topic) is not None and description.id != self.ids[topic]
+        ]
+        for topic in changed:
+            for partition in [p for p in self.readings if p.topic == topic]:
+                del self.readings[partition]
+        return changed
+
+    def follow(self, found: Mapping[str, Description]) -> dict[Partition, int]:
+        """Take note of leaders; return the timestamps to ask for where reading has to begin."""
+        leaders = {
+            Partition(topic, number): leader
+            for topic, description in found.items()
+            for number, leader in description.leaders.items()
+        }
+        for topic, description in found.items():
+            self.ids[topic] = description.id
+        for partition, reading in self.readings.items():
+            reading.leader = leaders.get(partition, -1)
+        if self._from_end is None:
+            self._from_end = set(leaders)
+        return {
+            partition: LATEST if partition in self._from_end else EARLIEST
+            for partition in leaders
+            if partition not in self.readings
+        }
+
+    def begin(self, partition: Partition, offset: int, leader: int) -> None:
+        """Read `partition` from `offset`."""
+        if self._from_end is not None:
+            self._from_end.discard(partition)
+        self.readings[partition] = Reading(offset, leader)
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything that existed at the start is being read."""
+        return self._from_end is not None and not self._from_end
+
+    def led_by(self, node: int) -> dict[Partition, Reading]:
+        """The partitions that `node` leads."""
+        return {p: reading for p, reading in self.readings.items() if reading.leader == node}
+
+    def leaders(self) -> set[int]:
+        """The nodes that lead any of them."""
+        return {reading.leader for reading in self.readings.values() if reading.leader >= 0}
+
+    def uncommitted(self) -> dict[Partition, int]:
+        """The offsets that were moved since they were last committed."""
+        return {p: r.offset for p, r in self.readings.items() if r.offset != r.committed}
+
+    def committed(self, offsets: Mapping[Partition, int]) -> None:
+        """Take note that these were committed."""
+        for partition, offset in offsets.items():
+            if partition in self.readings:
+                self.readings[partition].committed = offset

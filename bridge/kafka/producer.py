@@ -1,0 +1,69 @@
+"""Writes records: idempotent, and acknowledged by all in-sync replicas before it says so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import MessageSizeTooLargeError
+
+from bridge.core.outlet import NoTopic, TooLarge
+from bridge.core.position import Position
+from bridge.kafka.cluster import Cluster
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bridge.kafka.cluster import Access
+
+
+class Producer:
+    """Writes to any topic that exists."""
+
+    def __init__(self, access: Access) -> None:
+        self._cluster = Cluster(access)
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=access.bootstrap_servers,
+            enable_idempotence=True,
+            request_timeout_ms=10_000,
+            **access.options,
+        )
+
+    async def start(self) -> None:
+        """Connect.
+
+        Raises:
+            One of `cluster.OUT_OF_REACH`.
+        """
+        await self._cluster.connect()
+        await self._producer.start()
+
+    async def stop(self) -> None:
+        """Wait for what is on its way, then let go."""
+        await self._producer.stop()
+        await self._cluster.close()
+
+    async def write(
+        self,
+        topic: str,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> Position:
+        """Write one record; return where it stands, once Kafka has acknowledged it.
+
+        Raises:
+            NoTopic: If there is no such topic; asking creates none.
+            TooLarge: If Kafka does not take so much at a time.
+            One of `cluster.OUT_OF_REACH`: The record may or may not have been written.
+
+        Cancellation: the record may or may not have been written.
+        """
+        if topic not in await self._cluster.describe([topic]):
+            raise NoTopic(topic)
+        try:
+            done = await self._producer.send_and_wait(topic, value, key=key, headers=list(headers))
+        except MessageSizeTooLargeError as error:
+            raise TooLarge(str(error)) from None
+        return Position(topic, done.partition, done.offset)

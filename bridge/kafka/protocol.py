@@ -1,0 +1,277 @@
+"""Requests that aiokafka does not have: metadata and fetches by topic id (KIP-516).
+
+A topic that was deleted, created again and has grown past our position is read on without any
+error where it is fetched by name; fetched by its id, the broker refuses. Brokers before 3.1, and
+librdkafka's mock, are asked by name, in the versions that aiokafka has.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.fetch import FetchRequest_v11
+from aiokafka.protocol.metadata import MetadataRequest_v5
+from aiokafka.protocol.types import (
+    AbstractType,
+    Boolean,
+    CompactArray,
+    CompactBytes,
+    CompactString,
+    Int8,
+    Int16,
+    Int32,
+    Int64,
+    Schema,
+    TaggedFields,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from io import BytesIO
+
+NO_ID = uuid.UUID(int=0)
+
+
+class Uuid(AbstractType[uuid.UUID]):
+    """Sixteen bytes."""
+
+    @classmethod
+    def encode(cls, value: uuid.UUID) -> bytes:
+        """Write it."""
+        return value.bytes
+
+    @classmethod
+    def decode(cls, data: BytesIO) -> uuid.UUID:
+        """Read it."""
+        return uuid.UUID(bytes=data.read(16))
+
+
+class MetadataResponse_v12(Response):  # noqa: N801 - as aiokafka names them
+    """Brokers and topics with their ids."""
+
+    API_KEY = 3
+    API_VERSION = 12
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "brokers",
+            CompactArray(
+                ("node_id", Int32),
+                ("host", CompactString("utf-8")),
+                ("port", Int32),
+                ("rack", CompactString("utf-8")),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("cluster_id", CompactString("utf-8")),
+        ("controller_id", Int32),
+        (
+            "topics",
+            CompactArray(
+                ("error_code", Int16),
+                ("name", CompactString("utf-8")),
+                ("topic_id", Uuid),
+                ("is_internal", Boolean),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("error_code", Int16),
+                        ("partition", Int32),
+                        ("leader", Int32),
+                        ("leader_epoch", Int32),
+                        ("replicas", CompactArray(Int32)),
+                        ("isr", CompactArray(Int32)),
+                        ("offline_replicas", CompactArray(Int32)),
+                        ("tags", TaggedFields),
+                    ),
+                ),
+                ("authorized_operations", Int32),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("tags", TaggedFields),
+    )
+
+
+class MetadataRequest_v12(RequestStruct):  # noqa: N801 - as aiokafka names them
+    """Which topics, and whether asking may create them."""
+
+    FLEXIBLE_VERSION = True
+    API_KEY = 3
+    API_VERSION = 12
+    RESPONSE_TYPE = MetadataResponse_v12
+    SCHEMA = Schema(
+        (
+            "topics",
+            CompactArray(
+                ("topic_id", Uuid), ("name", CompactString("utf-8")), ("tags", TaggedFields)
+            ),
+        ),
+        ("allow_auto_topic_creation", Boolean),
+        ("include_topic_authorized_operations", Boolean),
+        ("tags", TaggedFields),
+    )
+
+
+class DescribeTopics(Request[MetadataRequest_v5 | MetadataRequest_v12]):
+    """The ids, partitions and leaders of `topics`; `create` lets a broker that may create them."""
+
+    API_KEY = 3
+
+    def __init__(self, topics: Sequence[str], *, create: bool) -> None:
+        self._topics = topics
+        self._create = create
+
+    def build(self, request_struct_class: Any) -> Any:
+        """Build the version that the broker speaks."""
+        if request_struct_class is MetadataRequest_v12:
+            named: list[Any] = [(NO_ID, topic, {}) for topic in self._topics]
+            return MetadataRequest_v12(named, self._create, False, {})  # noqa: FBT003
+        return MetadataRequest_v5(list(self._topics), self._create)
+
+
+class FetchResponse_v13(Response):  # noqa: N801 - as aiokafka names them
+    """Record batches by topic id and partition."""
+
+    API_KEY = 1
+    API_VERSION = 13
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        ("error_code", Int16),
+        ("session_id", Int32),
+        (
+            "topics",
+            CompactArray(
+                ("topic_id", Uuid),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("partition", Int32),
+                        ("error_code", Int16),
+                        ("high_watermark", Int64),
+                        ("last_stable_offset", Int64),
+                        ("log_start_offset", Int64),
+                        (
+                            "aborted_transactions",
+                            CompactArray(
+                                ("producer_id", Int64),
+                                ("first_offset", Int64),
+                                ("tags", TaggedFields),
+                            ),
+                        ),
+                        ("preferred_read_replica", Int32),
+                        ("records", CompactBytes),
+                        ("tags", TaggedFields),
+                    ),
+                ),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("tags", TaggedFields),
+    )
+
+
+class FetchRequest_v13(RequestStruct):  # noqa: N801 - as aiokafka names them
+    """Offsets to read from, by topic id and partition."""
+
+    FLEXIBLE_VERSION = True
+    API_KEY = 1
+    API_VERSION = 13
+    RESPONSE_TYPE = FetchResponse_v13
+    SCHEMA = Schema(
+        ("replica_id", Int32),
+        ("max_wait_ms", Int32),
+        ("min_bytes", Int32),
+        ("max_bytes", Int32),
+        ("isolation_level", Int8),
+        ("session_id", Int32),
+        ("session_epoch", Int32),
+        (
+            "topics",
+            CompactArray(
+                ("topic_id", Uuid),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("partition", Int32),
+                        ("current_leader_epoch", Int32),
+                        ("fetch_offset", Int64),
+                        ("last_fetched_epoch", Int32),
+                        ("log_start_offset", Int64),
+                        ("partition_max_bytes", Int32),
+                        ("tags", TaggedFields),
+                    ),
+                ),
+                ("tags", TaggedFields),
+            ),
+        ),
+        (
+            "forgotten",
+            CompactArray(
+                ("topic_id", Uuid), ("partitions", CompactArray(Int32)), ("tags", TaggedFields)
+            ),
+        ),
+        ("rack_id", CompactString("utf-8")),
+        ("tags", TaggedFields),
+    )
+
+
+class FetchById(Request[FetchRequest_v13]):
+    """Read committed records, by topic id: `offsets` are the next ones, by partition."""
+
+    API_KEY = 1
+
+    def __init__(
+        self,
+        offsets: Mapping[uuid.UUID, Mapping[int, int]],
+        *,
+        max_wait_ms: int,
+        max_bytes: int,
+        partition_bytes: int,
+    ) -> None:
+        self._offsets = offsets
+        self._bounds = (max_wait_ms, 1, max_bytes)
+        self._partition_bytes = partition_bytes
+
+    def build(self, request_struct_class: Any) -> Any:
+        """Build the one version there is."""
+        topics: list[Any] = [
+            (
+                topic,
+                [
+                    (p, -1, offset, -1, -1, self._partition_bytes, {})
+                    for p, offset in places.items()
+                ],
+                {},
+            )
+            for topic, places in self._offsets.items()
+        ]
+        return request_struct_class(-1, *self._bounds, 1, 0, -1, topics, [], "", {})
+
+
+class FetchByName(Request[FetchRequest_v11]):
+    """The same by topic name, for brokers that know no ids."""
+
+    API_KEY = 1
+
+    def __init__(
+        self,
+        offsets: Mapping[str, Mapping[int, int]],
+        *,
+        max_wait_ms: int,
+        max_bytes: int,
+        partition_bytes: int,
+    ) -> None:
+        self._offsets = offsets
+        self._bounds = (max_wait_ms, 1, max_bytes)
+        self._partition_bytes = partition_bytes
+
+    def build(self, request_struct_class: Any) -> Any:
+        """Build the one version there is."""
+        topics = [
+            (topic, [(p, -1, offset, -1, self._partition_bytes) for p, offset in places.items()])
+            for topic, places in self._offsets.items()
+        ]
+        return request_struct_class(-1, *self._bounds, 1, 0, -1, topics, [], "")

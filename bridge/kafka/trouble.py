@@ -1,0 +1,104 @@
+"""What stands in the way of a partition: offsets that are gone, bytes that are damaged.
+
+Rule: what can not be read is passed after some tries, counted, and told as a gap. A flaw on the
+way or a leader on the move would not last, so the first tries wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from bridge.kafka.cluster import EARLIEST, LATEST, OUT_OF_REACH, Code
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bridge.kafka.cluster import Cluster, Fetched, Partition
+    from bridge.kafka.partitions import Reading
+    from bridge.kafka.sink import Sink
+
+_log = logging.getLogger(__name__)
+
+#: Failures in a row to read one batch before it is given up.
+STRIKES = 3
+_PAUSE = 0.2
+
+
+class Trouble:
+    """Answers what a fetch can go wrong with. `wake` asks for a new look at the topics."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        names: Mapping[str, Sequence[str]],
+        sink: Sink,
+        wake: asyncio.Event,
+    ) -> None:
+        self._cluster = cluster
+        self._names = names
+        self._sink = sink
+        self._wake = wake
+        self.corrupt_batches = 0
+
+    async def meet(self, fetched: Fetched, reading: Reading) -> None:
+        """Answer an error that the broker told."""
+        match fetched.error:
+            case Code.OFFSET_OUT_OF_RANGE:
+                await self._out_of_range(fetched.partition, reading)
+            case Code.CORRUPT:
+                self.strike(fetched, reading, None, "the broker calls a batch corrupt")
+            case _:
+                # Leaders move, topics go: a look at the topics tells which.
+                _log.debug("%s:%d: error %d", *fetched.partition, fetched.error)
+                self._pause(reading, _PAUSE)
+                self._wake.set()
+
+    def strike(self, fetched: Fetched, reading: Reading, next: int | None, why: str) -> None:
+        """Count a failure to read the batch at `reading.offset`; pass it after some.
+
+        `next` is the offset that follows it. Where that can not be told, ever longer steps look
+        for what can be read again.
+        """
+        reading.strikes += 1
+        if reading.strikes < STRIKES:
+            self._pause(reading, _PAUSE * 2**reading.strikes)
+            return
+        step = 2 ** (reading.strikes - STRIKES)
+        after = next if next is not None else reading.offset + step
+        if fetched.end > reading.offset:
+            after = min(after, fetched.end)
+        self.corrupt_batches += 1
+        _log.error(
+            "%s:%d: %s; passing offsets %d to %d",
+            *fetched.partition,
+            why,
+            reading.offset,
+            after - 1,
+        )
+        self._skip(fetched.partition, reading, "corrupt", after)
+
+    async def _out_of_range(self, partition: Partition, reading: Reading) -> None:
+        leaders = {partition: reading.leader}
+        try:
+            start = (await self._cluster.offsets({partition: EARLIEST}, leaders)).get(partition)
+            end = (await self._cluster.offsets({partition: LATEST}, leaders)).get(partition)
+        except OUT_OF_REACH:
+            start = end = None
+        if start is not None and reading.offset < start:
+            _log.error("%s:%d: offsets below %d have expired unread", *partition, start)
+            self._skip(partition, reading, "expired", start)
+        elif end is not None and reading.offset > end:
+            _log.error("%s:%d: the log was cut off at %d", *partition, end)
+            self._skip(partition, reading, "truncated", end)
+        else:
+            self._pause(reading, _PAUSE)
+
+    def _skip(self, partition: Partition, reading: Reading, reason: str, offset: int) -> None:
+        reading.offset = offset
+        for name in self._names[partition.topic]:
+            self._sink.skip(name, reason, {partition.number: offset})
+
+    def _pause(self, reading: Reading, seconds: float) -> None:
+        reading.pause_until = asyncio.get_running_loop().time() + seconds

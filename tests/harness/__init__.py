@@ -1,0 +1,1 @@
+"""What the tests stand on: a real Kafka, small tools around it, and the judge of deliveries."""

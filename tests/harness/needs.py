@@ -1,0 +1,37 @@
+"""The programs that some tests need, and what to install where one is absent.
+
+The rule kept here: a test that can not run says, in one sentence, what would let it run.
+"""
+
+from __future__ import annotations
+
+import shutil
+
+# By marker: what it is for, and each Debian package with the commands of which one is enough.
+NEEDS: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
+    "kafka": (
+        "real Kafka needs Java 17 and Maven",
+        {
+            "openjdk-17-jre-headless": ("java",),
+            "maven": ("mvn",),
+            "util-linux": ("setpriv",),
+        },
+    ),
+    "browser": (
+        "a real browser is needed",
+        {"chromium": ("chromium", "chromium-browser", "google-chrome")},
+    ),
+    "node": ("the JavaScript client needs Node.js", {"nodejs": ("node",)}),
+    "nginx": ("the proxy tests need nginx", {"nginx": ("nginx",)}),
+}
+
+
+def missing(marker: str) -> str | None:
+    """The sentence that says what to install for tests with this marker; None if all is there."""
+    why, packages = NEEDS[marker]
+    absent = [
+        f"`{package}`"
+        for package, commands in packages.items()
+        if not any(shutil.which(command) for command in commands)
+    ]
+    return f"{why}: install {' and '.join(absent)}" if absent else None

@@ -1,0 +1,37 @@
+"""A test that can not run says what would let it run."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.harness import kafka_cluster, needs
+
+
+def only(monkeypatch: pytest.MonkeyPatch, *present: str) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: name if name in present else None)
+
+
+def test_what_is_absent_is_named(monkeypatch):
+    only(monkeypatch, "setpriv")
+    expected = "real Kafka needs Java 17 and Maven: install `openjdk-17-jre-headless` and `maven`"
+    assert kafka_cluster.missing() == expected
+    only(monkeypatch, "setpriv", "java")
+    assert kafka_cluster.missing() == "real Kafka needs Java 17 and Maven: install `maven`"
+
+
+def test_nothing_is_said_where_all_is_there(monkeypatch):
+    only(monkeypatch, "setpriv", "java", "mvn", "google-chrome", "node", "nginx")
+    assert [needs.missing(marker) for marker in needs.NEEDS] == [None] * 4
+
+
+def test_every_need_is_a_marker_of_the_project(request):
+    names = {line.partition(":")[0] for line in request.config.getini("markers")}
+    assert needs.NEEDS.keys() <= names
+
+
+@pytest.mark.parametrize("marker", sorted(needs.NEEDS))
+def test_a_marked_test_is_skipped_with_the_sentence(request, monkeypatch, marker):
+    only(monkeypatch)
+    request.node.add_marker(marker)
+    with pytest.raises(pytest.skip.Exception, match=r"needs?.* install `"):
+        request.node.ihook.pytest_runtest_setup(item=request.node)
