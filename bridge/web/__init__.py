@@ -1,0 +1,1 @@
+"""The downstream bank: everything that knows of HTTP, WebSocket and clients."""

@@ -1,0 +1,166 @@
+"""The `/v1` API: what backends may do, with one of the admin tokens.
+
+Rules: an answer says no more than Kafka has said; what may have been written is a 503, and a try
+with the same `id` is safe. Without a token to ask for there is no API.
+"""
+
+from __future__ import annotations
+
+import hmac
+import math
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi.responses import JSONResponse, Response
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.requests import ClientDisconnect
+
+from bridge.core.outlet import NotAcknowledged, NoTopic, TooLarge
+from bridge.web.allowance import Allowance
+from bridge.web.problems import described, problem
+from bridge.web.publication import BadJson, Published, WrongField, envelope, read_publication
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from bridge.core.outlet import Outlet
+    from bridge.web.publication import Publication
+
+#: What a body may have beside the record's value: the topic, the key, and blanks.
+_MARGIN_BYTES = 65_536
+_RETRY_SECONDS = 1
+_LONGEST_RETRY_SECONDS = 60
+
+_bearer = HTTPBearer(
+    scheme_name="adminToken",
+    description="One of BRIDGE_ADMIN_TOKENS; with none set there is no API.",
+    auto_error=False,
+)
+
+
+class AdminTokens:
+    """Lets in who has one of the tokens. It takes as long to find out that it is none of them."""
+
+    def __init__(self, tokens: Sequence[str]) -> None:
+        self._tokens = [token.encode() for token in tokens]
+
+    async def __call__(
+        self, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+    ) -> None:
+        """Check the credential of a request.
+
+        Raises:
+            HTTPException: 401 if it is none of the tokens.
+        """
+        given = b"" if credentials is None else credentials.credentials.encode()
+        if not any([hmac.compare_digest(given, token) for token in self._tokens]):  # noqa: C419 - all of them
+            raise HTTPException(
+                401,
+                "this needs one of the admin tokens (BRIDGE_ADMIN_TOKENS)",
+                {"WWW-Authenticate": "Bearer"},
+            )
+
+
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    202: {
+        "description": "Kafka has acknowledged it",
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Published"}}},
+    },
+    **described(
+        {
+            400: "The body is no JSON",
+            401: "No admin token, or a wrong one",
+            404: "No such topic; or, with no admin token set, no API",
+            413: "Larger than a record may be (BRIDGE_LIMITS__EVENT_BYTES)",
+            422: "A field is wrong, or the event is for nobody",
+            429: "Too fast (BRIDGE_LIMITS__PUBLISHES_PER_SECOND); `Retry-After` says how long",
+            503: "Kafka has not acknowledged it: whether it was written is not known. Try again"
+            " with the `id` that this answer has",
+        }
+    ),
+}
+_BODY = {"application/json": {"schema": {"$ref": "#/components/schemas/Publication"}}}
+
+
+def api(
+    outlet: Outlet,
+    tokens: Sequence[str],
+    *,
+    event_bytes: int,
+    publishes_per_second: float,
+    now: Callable[[], float] = time.monotonic,
+) -> APIRouter:
+    """Return the routes below `/v1`."""
+    router = APIRouter(prefix="/v1", tags=["api"], dependencies=[Depends(AdminTokens(tokens))])
+    allowance = Allowance(publishes_per_second)
+
+    @router.post(
+        "/events",
+        status_code=202,
+        responses=_ANSWERS,
+        openapi_extra={"requestBody": {"required": True, "content": _BODY}},
+    )
+    async def publish(request: Request) -> Response:
+        """Write an event to Kafka, and answer once Kafka has acknowledged it."""
+        posted = _read(await _body(request, event_bytes + _MARGIN_BYTES))
+        value = envelope(posted)
+        if len(value) > event_bytes:
+            raise _too_large(event_bytes)
+        if wait := allowance.wait(now()):
+            raise _too_fast(wait)
+        key = None if posted.key is None else posted.key.encode()
+        try:
+            at = await outlet.write(posted.topic, value, key=key)
+        except NoTopic:
+            return problem(404, f"there is no topic {posted.topic[:200]!a}")
+        except TooLarge:
+            return problem(413, "Kafka takes no record that large (its max.message.bytes)")
+        except NotAcknowledged:
+            return problem(
+                503,
+                "Kafka has not acknowledged the event, so it may have been written or not:"
+                " try again with the same id",
+                headers={"Retry-After": str(_RETRY_SECONDS)},
+                id=posted.id,
+            )
+        return JSONResponse(
+            msgspec.to_builtins(Published(str(posted.id), str(at))), status_code=202
+        )
+
+    return router
+
+
+async def _body(request: Request, most: int) -> bytes:
+    body = bytearray()
+    try:
+        async for part in request.stream():
+            body += part
+            if len(body) > most:
+                raise _too_large(most)
+    except ClientDisconnect:
+        raise HTTPException(400, "the body ended early") from None
+    return bytes(body)
+
+
+def _read(body: bytes) -> Publication:
+    try:
+        return read_publication(body)
+    except BadJson as error:
+        raise HTTPException(400, str(error)) from None
+    except WrongField as error:
+        raise HTTPException(422, str(error)) from None
+
+
+def _too_large(most: int) -> HTTPException:
+    return HTTPException(413, f"more than {most} bytes (BRIDGE_LIMITS__EVENT_BYTES)")
+
+
+def _too_fast(wait: float) -> HTTPException:
+    seconds = math.ceil(min(wait, _LONGEST_RETRY_SECONDS))
+    return HTTPException(
+        429,
+        "more events in a second than BRIDGE_LIMITS__PUBLISHES_PER_SECOND",
+        {"Retry-After": str(seconds)},
+    )

@@ -1,0 +1,50 @@
+"""Which pages and which names of this machine a request may come by.
+
+Rule: other sites' pages never get in on a visitor's network place, unless they are listed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class Doors(NamedTuple):
+    """Where browsers may come from. `hosts` of None admits any `Host` header."""
+
+    origins: Collection[str] = ()
+    hosts: Collection[str] | None = None
+
+    def admits(self, host: str, origin: str | None) -> bool:
+        """Whether a request to `host` from a page of `origin` (None: from no page) is let in.
+
+        Without a list of origins only pages of the same origin are: what keeps other sites'
+        pages from using a visitor's network place. `hosts` keeps them from doing it by a name
+        that they point to this address (DNS rebinding).
+        """
+        if self.hosts is not None and _hostname(host) not in self.hosts:
+            return False
+        if origin is None:
+            return True
+        if self.origins:
+            return origin in self.origins or "*" in self.origins
+        return host != "" and _netloc(origin) == host.lower()
+
+
+def _netloc(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
+
+
+def _hostname(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""

@@ -1,0 +1,190 @@
+"""The way in, the same for every kind of client: well-formed, known, allowed, and room for it.
+
+Rule: a client is counted from its admission until it leaves, and whoever admits it lets it leave.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bridge.core import close
+from bridge.core.dialogue import forbidden
+from bridge.core.regrant import regrant
+from bridge.core.session import Session
+from bridge.web.address import Proxies, site
+from bridge.web.allowance import Allowance
+from bridge.web.expiry import Expiries
+from bridge.web.gate import Refused
+from bridge.web.hello import BadRequest, wish
+from bridge.web.tokens import LEEWAY
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from bridge.core.dialogue import Bounds
+    from bridge.core.hub import Hub
+    from bridge.core.wire import Hello, Token
+    from bridge.web.doors import Doors
+    from bridge.web.gate import Gate
+    from bridge.web.hello import Wish
+    from bridge.web.upstream import Upstream
+
+
+class Limits(NamedTuple):
+    """How much this instance takes, and for how long it waits (seconds)."""
+
+    bounds: Bounds
+    connections: int = 18_000
+    per_account: int = 50
+    per_address: int = 0  #: 0 is off
+    handshakes_per_second: int = 500
+    frame_bytes: int = 65_536
+    outbox_seconds: float = 15.0
+    heartbeat: float = 25.0
+    hello_seconds: float = 10.0
+    close_seconds: float = 5.0
+
+
+class Entrance:
+    """Admits clients to the hub."""
+
+    #: Set once the feed exists, which needs the sockets, which need the entrance.
+    upstream: Upstream
+
+    def __init__(
+        self,
+        hub: Hub,
+        gate: Gate,
+        doors: Doors,
+        limits: Limits,
+        *,
+        proxies: Proxies | None = None,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """`wall` tells the seconds since 1970, which tokens are written in."""
+        self.hub = hub
+        self.doors = doors
+        self.limits = limits
+        self.proxies = proxies if proxies is not None else Proxies()
+        self.draining = False
+        self.count = 0
+        self.closes: Counter[int] = Counter()  #: by their codes
+        self._gate = gate
+        self._wall = wall
+        self._expiries = Expiries(LEEWAY)
+        self._per_account: dict[str, int] = {}
+        self._per_site: dict[str, int] = {}
+        self._sites: dict[Session, str] = {}
+        self._handshakes = Allowance(limits.handshakes_per_second)
+
+    def wish(self, hello: Hello) -> Wish:
+        """Check the form of what `hello` asks for.
+
+        Raises:
+            BadRequest: If it is not well-formed.
+        """
+        if hello.account is not None and not self._gate.takes_account:
+            raise BadRequest("account: only where authentication is off; the token says who")
+        bounds = self.limits.bounds
+        return wish(hello, max_topics=bounds.topics, max_rooms=bounds.rooms)
+
+    def knock(self, now: float) -> None:
+        """Count one more client that wants to come in, at `now` seconds.
+
+        Raises:
+            Refused: If they come faster than allowed, or this instance takes nobody now.
+        """
+        if self.draining:
+            raise Refused(close.DRAINING)
+        if not self.upstream.ready():
+            raise Refused(close.NOT_READY)
+        if self._handshakes.wait(now):
+            raise Refused(close.OVERLOADED, "overloaded: too many clients come at once")
+
+    def missing(self, token: str | None) -> Awaitable[None] | None:
+        """What has to be waited for before `token` can be judged; None in the usual case."""
+        return self._gate.missing(token)
+
+    def admit(
+        self,
+        hello: Hello,
+        wish: Wish,
+        wrap: Callable[[bytes], bytes],
+        pipe: Any,  # noqa: ANN401
+        address: str = "",
+    ) -> Session:
+        """Return a session for this client, set to what it wants and not welcomed yet.
+
+        Raises:
+            Refused: If it is nobody, may not have that, or there is no room.
+        """
+        place = site(address) if self.limits.per_address else ""
+        if place and self._per_site.get(place, 0) >= self.limits.per_address:
+            raise Refused(close.OVERLOADED, "overloaded: too many connections of this address")
+        grant = self._gate.identify(hello.token, hello.account)
+        if self.count >= self.limits.connections:
+            raise Refused(close.OVERLOADED, "overloaded: too many connections")
+        account = grant.account
+        if account is not None and self._per_account.get(account, 0) >= self.limits.per_account:
+            raise Refused(close.OVERLOADED, "overloaded: too many connections of this account")
+        session = Session(secrets.token_hex(16), grant, wrap, pipe)
+        refusal = forbidden(self.hub, session, wish.topics or (), wish.rooms)
+        if refusal is not None:
+            raise Refused(close.FORBIDDEN, f"forbidden: {refusal[1]}")
+        self.hub.follow(
+            session,
+            self.hub.readable(session) if wish.topics is None else wish.topics,
+            wish.rooms,
+        )
+        session.types = wish.types
+        self.count += 1
+        if account is not None:
+            self._per_account[account] = self._per_account.get(account, 0) + 1
+        if place:
+            self._sites[session] = place
+            self._per_site[place] = self._per_site.get(place, 0) + 1
+        self._expiries.add(session)
+        return session
+
+    def welcome(self, session: Session, wish: Wish, ends: Mapping[str, Mapping[int, int]]) -> None:
+        """Bring `session` live; `ends` answers the hub's questions about the cursor."""
+        self.hub.attach(session, resumed=wish.resumed, cursor=wish.cursor, ends=ends)
+        self.expire()
+
+    def renew(self, session: Session, token: Token) -> None:
+        """Answer a newer credential of a live session; a wrong one leaves the old in force."""
+        try:
+            grant = self._gate.renew(session.grant, token.token)
+        except Refused as refused:
+            self.hub.refuse(session, "bad_token", str(refused), token.id)
+            return
+        regrant(self.hub, session, grant, token.id)
+        self._expiries.add(session)
+
+    def expire(self) -> None:
+        """Hang up on those whose grants have ended; what is queued for them is discarded.
+
+        To be called before events are published, so that none is handed out after the end.
+        """
+        for session in self._expiries.due(self._wall()):
+            self.hub.hang_up(session, close.EXPIRED, discard=True)
+
+    def leave(self, session: Session) -> None:
+        """Forget `session`, which was admitted."""
+        self.hub.detach(session)
+        self.count -= 1
+        if session.close is not None:
+            self.closes[session.close.code] += 1
+        if session.grant.account is not None:
+            _discount(self._per_account, session.grant.account)
+        if session in self._sites:
+            _discount(self._per_site, self._sites.pop(session))
+
+
+def _discount(counts: dict[str, int], name: str) -> None:
+    counts[name] -= 1
+    if not counts[name]:
+        del counts[name]

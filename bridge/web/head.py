@@ -1,0 +1,76 @@
+"""The head of an HTTP request, a WebSocket's too: it has to end, and soon.
+
+Rule: uvicorn by itself gathers headers without bound and waits for their end for ever; so a
+client that never finishes a request would cost more and more, or a connection for nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+if TYPE_CHECKING:
+    import asyncio
+
+HEAD_BYTES: Final = 64 * 1024
+HEAD_SECONDS: Final = 10.0
+_TOO_LARGE: Final = b"\r\n".join(
+    [
+        b"HTTP/1.1 431 Request Header Fields Too Large",
+        b"Connection: close",
+        b"Content-Length: 0",
+        b"",
+        b"",
+    ]
+)
+
+
+class Http(HttpToolsProtocol):
+    """uvicorn's protocol, with bounds on each request's head."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - uvicorn's own
+        super().__init__(*args, **kwargs)
+        self.access_log = False  # uvicorn asks only whether anybody listens; tokens are in URLs
+        self._awaited: asyncio.TimerHandle | None = None  # while a head has not ended
+        self._size = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for the first head."""
+        super().connection_made(transport)
+        self._wait()
+
+    def on_message_begin(self) -> None:
+        """Wait for the rest of a head."""
+        super().on_message_begin()
+        self._settle()
+        self._wait()
+
+    def on_headers_complete(self) -> None:
+        """Wait no longer."""
+        self._settle()
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, but no further than a head may reach."""
+        awaited = self._awaited
+        super().data_received(data)
+        if awaited is not None and self._awaited is awaited:
+            self._size += len(data)
+            if self._size > HEAD_BYTES:
+                self.transport.write(_TOO_LARGE)
+                self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget what was awaited."""
+        self._settle()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        self._size = 0
+        self._awaited = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+
+    def _settle(self) -> None:
+        if self._awaited is not None:
+            self._awaited.cancel()
+            self._awaited = None

@@ -1,0 +1,137 @@
+"""What a client asks for when it connects, by URL or by its first frame, checked as to its form.
+
+Rule: both ways ask for the same things under the same rules; what is wrong names the parameter.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import parse_qsl
+
+from bridge.core import moment
+from bridge.core.name import is_name, is_topic
+from bridge.core.position import Malformed, read_cursor
+from bridge.core.types import Types
+from bridge.core.wire import Hello
+
+if TYPE_CHECKING:
+    from websockets.datastructures import Headers
+
+    from bridge.core.position import Cursor
+
+_LISTS = frozenset({"topics", "rooms", "types"})
+_TEXTS = frozenset({"cursor", "since", "token", "account"})
+
+
+class BadRequest(ValueError):
+    """A request that has not the right form. The message is for the client."""
+
+
+class Wish(NamedTuple):
+    """What a client wants, well-formed. `topics` of None means all that it may read unnamed.
+
+    `resumed` is the cursor as the client wrote it.
+    """
+
+    topics: frozenset[str] | None
+    rooms: tuple[str, ...]
+    types: Types | None
+    resumed: str
+    cursor: Cursor | None
+
+
+def wants_hello(query: str) -> bool:
+    """Whether a URL's query says that a hello will follow.
+
+    Raises:
+        BadRequest: If it says that and more.
+    """
+    pairs = _pairs(query)
+    names = [name for name, _ in pairs]
+    if "hello" not in names:
+        return False
+    if pairs != [("hello", "1")]:
+        raise BadRequest("hello=1 stands alone: everything else is in the hello")
+    return True
+
+
+def from_query(query: str) -> Hello:
+    """Return the parameters of a URL as a hello.
+
+    Raises:
+        BadRequest: If one is unknown, empty or given twice.
+    """
+    lists: dict[str, list[str]] = {}
+    texts: dict[str, str] = {}
+    for name, value in _pairs(query):
+        if name in lists or name in texts:
+            raise BadRequest(f"{name} is given twice")
+        if not value:
+            raise BadRequest(f"{name} is empty")
+        if name in _LISTS:
+            lists[name] = value.split(",")
+        elif name in _TEXTS:
+            texts[name] = value
+        else:
+            raise BadRequest(f"no such parameter: {name[:100]!r}")
+    return Hello(**lists, **texts)  # type: ignore[arg-type]  # the names are the two sets above
+
+
+def _pairs(query: str) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=50)
+    except ValueError as error:
+        raise BadRequest(f"the query can not be read: {error}") from None
+
+
+def header(headers: Headers, name: str) -> str | None:
+    """Return the first value of a header, None where there is none."""
+    values = headers.get_all(name)
+    return values[0] if values else None
+
+
+def wish(hello: Hello, *, max_topics: int, max_rooms: int) -> Wish:
+    """Check the form of what `hello` asks for.
+
+    Raises:
+        BadRequest: If a name, type, cursor or time is malformed, or there are too many.
+    """
+    topics = None if hello.topics is None else frozenset(hello.topics)
+    rooms = tuple(dict.fromkeys(hello.rooms or ()))
+    for topic in topics or ():
+        if not is_topic(topic):
+            raise BadRequest(f"topics: no topic can be called {topic[:200]!r}")
+    for room in rooms:
+        if not is_name(room):
+            raise BadRequest(f"rooms: no room can be called {room[:200]!r}")
+    if hello.account is not None and not is_name(hello.account):
+        raise BadRequest(f"account: no account can be called {hello.account[:200]!r}")
+    if len(topics or ()) > max_topics:
+        raise BadRequest(f"topics: more than {max_topics} (BRIDGE_LIMITS__TOPICS)")
+    if len(rooms) > max_rooms:
+        raise BadRequest(f"rooms: more than {max_rooms} (BRIDGE_LIMITS__ROOMS)")
+    return Wish(topics, rooms, _types(hello), hello.cursor or "", _cursor(hello))
+
+
+def _types(hello: Hello) -> Types | None:
+    try:
+        return None if hello.types is None else Types(hello.types)
+    except ValueError as error:
+        raise BadRequest(f"types: {error}") from None
+
+
+def _cursor(hello: Hello) -> Cursor | None:
+    if hello.since is not None:
+        if hello.cursor is not None:
+            raise BadRequest("since: not together with a cursor, which says where to go on")
+        try:
+            moment.to_ms(hello.since)
+        except ValueError as error:
+            raise BadRequest(f"since: {error}") from None
+        raise BadRequest("since: this version can not replay yet; connect without it")
+    if hello.cursor is None:
+        return None
+    try:
+        return read_cursor(hello.cursor)
+    except Malformed as error:
+        raise BadRequest(f"cursor: {error}") from None

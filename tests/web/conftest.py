@@ -1,0 +1,62 @@
+"""Bridges for the tests of the downstream bank, each on a port of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+import uvloop
+from hypothesis import settings
+
+from tests.web.rig import opened
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from tests.web.rig import Rig
+
+
+# The same examples each time, and no deadline on a busy machine; as in tests/core.
+settings.register_profile("web", deadline=None, derandomize=True)
+if settings.get_current_profile_name() == "default":
+    settings.load_profile("web")
+
+
+#: What is told by the transport, which each loop has its own of.
+BOTH_LOOPS = {"test_slow", "test_drain", "test_silent", "test_bad_frames"}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_asyncio_loop_factories(
+    item: pytest.Item,
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run on the loop of the commands, and where that matters on asyncio's own too."""
+    if item.path.stem in BOTH_LOOPS:
+        return {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
+    return {"uvloop": uvloop.new_event_loop}
+
+
+class OpenRig(Protocol):
+    """Opens a bridge with the options of `rig.opened`."""
+
+    async def __call__(self, **options: Any) -> Rig: ...
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    """A bridge with generous limits and no heartbeat during a test."""
+    async with opened() as rig:
+        yield rig
+
+
+@pytest.fixture
+async def open_rig() -> AsyncIterator[OpenRig]:
+    """A bridge with limits of the test's own."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def open_one(**options: Any) -> Rig:
+            return await stack.enter_async_context(opened(**options))
+
+        yield open_one

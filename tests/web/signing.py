@@ -1,0 +1,116 @@
+"""Who signs tokens in tests: keys of every kind, and the set in which the public ones are told."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+
+from bridge.web.jwks import Jwks
+from bridge.web.tokens import Secret, TokenGate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SECRET = "a secret of the tests, long enough even for SHA-512 by RFC 7518, 3.2"
+OTHER_SECRET = "another secret of the tests, as long as RFC 7518, 3.2 asks for too"
+
+
+def claims(**changed: Any) -> dict[str, Any]:
+    """Good claims of alice's for an hour; a claim of None is left out."""
+    now = int(time.time())
+    given = {"sub": "alice", "iat": now, "exp": now + 3600, **changed}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def signed(
+    key: Any = SECRET, algorithm: str = "HS256", kid: str | None = None, **changed: Any
+) -> str:
+    """A token with those claims."""
+    headers = None if kid is None else {"kid": kid}
+    return jwt.encode(claims(**changed), key, algorithm=algorithm, headers=headers)
+
+
+def forged(header: dict[str, Any], payload: Any, signature: bytes = b"") -> str:
+    """A token put together by hand."""
+    parts = (json.dumps(header).encode(), json.dumps(payload).encode(), signature)
+    return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
+
+
+def shared_gate(
+    secret: str = SECRET, algorithms: Sequence[str] = ("HS256",), **more: Any
+) -> TokenGate:
+    """A gate that asks for tokens that the secret signed."""
+    return TokenGate(Secret(secret), algorithms, **more)
+
+
+@functools.cache
+def rsa_key(number: int = 0, bits: int = 2048) -> rsa.RSAPrivateKey:
+    """An RSA key; the same for the same number."""
+    del number
+    return rsa.generate_private_key(65537, bits)
+
+
+@functools.cache
+def ec_key(curve: type[ec.EllipticCurve] = ec.SECP256R1) -> ec.EllipticCurvePrivateKey:
+    """An elliptic key."""
+    return ec.generate_private_key(curve())
+
+
+@functools.cache
+def ed_key() -> ed25519.Ed25519PrivateKey:
+    """An Edwards key."""
+    return ed25519.Ed25519PrivateKey.generate()
+
+
+@functools.cache
+def ed448_key() -> ed448.Ed448PrivateKey:
+    """A longer Edwards key."""
+    return ed448.Ed448PrivateKey.generate()
+
+
+def pem(key: Any) -> bytes:
+    """The public key as it is often published."""
+    public: bytes = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return public
+
+
+def jwk(private: Any, kid: str | None = None, **more: Any) -> dict[str, Any]:
+    """The public half of a key as one of a set."""
+    public = private.public_key()
+    if isinstance(public, rsa.RSAPublicKey):
+        written = RSAAlgorithm.to_jwk(public, as_dict=True)
+    elif isinstance(public, ec.EllipticCurvePublicKey):
+        written = ECAlgorithm.to_jwk(public, as_dict=True)
+    else:
+        written = OKPAlgorithm.to_jwk(public, as_dict=True)
+    return {**written, **({} if kid is None else {"kid": kid}), **more}
+
+
+def jwk_set(*keys: Any) -> bytes:
+    """A key set with these keys."""
+    return json.dumps({"keys": keys}).encode()
+
+
+class Publisher:
+    """Publishes a key set, and counts how often it was asked. A `text` of None is an outage."""
+
+    def __init__(self, *keys: Any) -> None:
+        self.text: bytes | None = jwk_set(*keys)
+        self.asked = 0
+
+    async def read(self) -> bytes:
+        self.asked += 1
+        if self.text is None:
+            raise OSError("the publisher is away")
+        return self.text
+
+    def keys(self) -> Jwks:
+        return Jwks("https://id.example/jwks.json", self.read)

@@ -1,0 +1,175 @@
+"""The OpenAPI document: it describes what is there, and nothing that it describes is a 5xx.
+
+Schemathesis makes the requests: those that the document allows, and those that it does not.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from jsonschema_rs import Draft202012Validator
+from schemathesis.generation import GenerationMode
+
+from bridge.core.dialogue import Bounds
+from bridge.core.hub import Hub
+from bridge.web.api import api
+from bridge.web.doors import Doors
+from bridge.web.entrance import Entrance, Limits
+from bridge.web.gate import OpenGate
+from bridge.web.metrics import Metrics, metrics
+from bridge.web.openapi import openapi
+from bridge.web.probes import probes
+from bridge.web.publication import EXAMPLE
+from bridge.web.site import site
+from tests.web.posting import BEARER, TOKEN, Outlet
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from schemathesis import Case
+
+METHODS: Final = {"get", "put", "post", "delete", "patch"}
+
+
+class Upstream:
+    """A Kafka that is well, of which nothing was read."""
+
+    def ready(self) -> bool:
+        return True
+
+    def stale(self) -> None:
+        return None
+
+    async def ends(self, _: object) -> Mapping[str, Mapping[int, int]]:
+        return {}
+
+    def lag(self) -> dict[str, int]:
+        return {"orders": 0}
+
+    def dead(self) -> dict[str, int]:
+        return {}
+
+    def replayed(self) -> int:
+        return 0
+
+
+def routers() -> list[Any]:
+    hub = Hub("i1", {"orders": False}, heartbeat=25.0, ceiling=1 << 20, jitter=float)
+    entrance = Entrance(hub, OpenGate(), Doors(), Limits(Bounds(200, 50, 300)))
+    entrance.upstream = upstream = Upstream()
+    backends = api(Outlet(), [TOKEN], event_bytes=2000, publishes_per_second=1e9)
+    return [probes(entrance), metrics(Metrics(hub, entrance, upstream)), backends]
+
+
+APP: Final = site(Doors(), routers())
+DOCUMENT: Final = APP.openapi()
+OPERATIONS: Final = {
+    f"{method.upper()} {path}": operation
+    for path, operations in DOCUMENT["paths"].items()
+    for method, operation in operations.items()
+    if method in METHODS
+}
+SCHEMA: Final = schemathesis.openapi.from_asgi("/openapi.json", APP)
+
+
+# -- what it says ----------------------------------------------------------------------------------
+
+
+def test_it_describes_every_route_that_there_is() -> None:
+    assert OPERATIONS.keys() == {
+        "GET /healthz",
+        "GET /readyz",
+        "GET /metrics",
+        "POST /v1/events",
+    }
+
+
+def test_it_is_the_same_for_the_routes_alone() -> None:
+    assert openapi(routers()) == DOCUMENT
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_operation_says_what_it_does_and_every_answer_what_it_means(name: str) -> None:
+    operation = OPERATIONS[name]
+    assert operation["description"]
+    for status, answer in operation["responses"].items():
+        assert answer["description"] not in {"", "Successful Response"}, status
+        if status >= "400":
+            (media,) = answer["content"]
+            assert media == "application/problem+json"
+            assert answer["content"][media]["schema"] == {"$ref": "#/components/schemas/Problem"}
+
+
+@pytest.mark.parametrize("name", [name for name in OPERATIONS if " /v1/" in name])
+def test_every_call_of_the_api_needs_the_admin_token_and_says_so(name: str) -> None:
+    (needed,) = OPERATIONS[name]["security"]
+    assert needed == {"adminToken": []}
+    assert {"401", "404"} <= OPERATIONS[name]["responses"].keys()
+    scheme = DOCUMENT["components"]["securitySchemes"]["adminToken"]
+    assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+
+
+def test_publishing_tells_each_of_its_answers() -> None:
+    answers = OPERATIONS["POST /v1/events"]["responses"].keys()
+    assert answers == {"202", "400", "401", "404", "413", "422", "429", "503"}
+
+
+def test_every_reference_leads_somewhere() -> None:
+    written = json.dumps(DOCUMENT)
+    named = {part.split('"')[0] for part in written.split('"$ref": "#/components/schemas/')[1:]}
+    assert named == DOCUMENT["components"]["schemas"].keys()
+
+
+def test_its_example_is_one() -> None:
+    publication = {**DOCUMENT["components"]["schemas"]["Publication"]}
+    assert Draft202012Validator(publication).is_valid(EXAMPLE)
+    assert not Draft202012Validator(publication).is_valid({**EXAMPLE, "accounts": "alice"})
+
+
+@pytest.mark.parametrize(
+    "nobody", [{}, {"accounts": []}, {"all": False}, {"rooms": None, "accounts": None}]
+)
+def test_the_schema_says_that_an_event_is_for_somebody(nobody: dict[str, Any]) -> None:
+    publication = Draft202012Validator(DOCUMENT["components"]["schemas"]["Publication"])
+    assert not publication.is_valid({"topic": "orders", **nobody})
+    assert publication.is_valid({"topic": "orders", **nobody, "connections": ["c"]})
+
+
+# -- what comes of it ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        # What takes no input can not be asked wrongly.
+        *((name, GenerationMode.POSITIVE) for name in OPERATIONS),
+        *((name, GenerationMode.NEGATIVE) for name in OPERATIONS if name.startswith("POST")),
+    ],
+)
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_no_request_is_a_5xx_and_every_answer_is_as_described(
+    name: str, mode: GenerationMode, data: st.DataObject
+) -> None:
+    method, path = name.split(" ")
+    case: Case[Any] = data.draw(SCHEMA[path][method].as_strategy(generation_mode=mode))
+    answer = case.call(headers=BEARER)
+    case.validate_response(answer)
+    if answer.status_code >= 400:
+        assert answer.headers["content-type"][0] == "application/problem+json"
+        assert answer.json()["status"] == answer.status_code
+
+
+@given(body=st.binary(max_size=200), path=st.sampled_from(sorted(DOCUMENT["paths"])))
+async def test_no_body_is_a_5xx(body: bytes, path: str) -> None:
+    transport = httpx.ASGITransport(APP)
+    async with httpx.AsyncClient(transport=transport, base_url="http://bridge.example") as http:
+        for method in sorted(METHODS):
+            answer = await http.request(method, path, content=body, headers=BEARER)
+            assert answer.status_code < 500

@@ -1,0 +1,152 @@
+"""Tokens at the door: how they are brought, what is told, and that no log has them."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from tests.web.refusing import MISTAKES
+from tests.web.signing import OTHER_SECRET, shared_gate, signed
+
+if TYPE_CHECKING:
+    from tests.web.conftest import OpenRig
+
+
+@pytest.mark.parametrize("mistake", ["none at all", "another key", "expired", "alg none", "no sub"])
+async def test_a_refusal_comes_after_the_upgrade(open_rig: OpenRig, mistake: str) -> None:
+    rig = await open_rig(gate=shared_gate())
+    token, said = MISTAKES[mistake]
+    query = "" if token is None else f"token={token}"
+    asks = await rig.connect("hello=1")
+    await asks.say("hello", **({} if token is None else {"token": token}))
+    clients = [asks, await rig.connect(query)]
+    if token is not None:
+        header = {"Authorization": f"Bearer {token}"}
+        clients.append(await rig.connect(additional_headers=header))
+    for client in clients:
+        end = await client.end()
+        assert (end.code, end.closing["code"], end.closing["reconnect"]) == (4500, 4500, False)
+        assert said in end.closing["reason"]
+        assert end.frames == [end.closing]
+    assert rig.entrance.count == 0
+
+
+async def test_a_good_token_is_welcome_by_each_way(open_rig: OpenRig) -> None:
+    rig = await open_rig(gate=shared_gate())
+    token = signed(exp=1_900_000_000)
+    header = {"Authorization": f"Bearer {token}"}
+    for client in (
+        await rig.join(f"token={token}"),
+        await rig.join(additional_headers=header),
+    ):
+        assert client.welcome["account"] == "alice"
+        assert client.welcome["expires"] == "2030-03-17T17:46:40.000Z"
+        assert client.welcome["topics"] == ["news", "orders"]
+    client = await rig.connect("hello=1")
+    await client.say("hello", token=token)
+    assert (await client.expect("welcome"))["account"] == "alice"
+    client = await rig.connect("hello=1", additional_headers=header)
+    await client.say("hello")
+    assert (await client.expect("welcome"))["account"] == "alice"
+
+
+async def test_the_header_wins_over_the_token(open_rig: OpenRig) -> None:
+    rig = await open_rig(gate=shared_gate())
+    header = {"Authorization": f"Bearer {signed(sub='bob')}"}
+    client = await rig.join(f"token={signed()}", additional_headers=header)
+    assert client.welcome["account"] == "bob"
+    client = await rig.connect("hello=1", additional_headers=header)
+    await client.say("hello", token=signed())
+    assert (await client.expect("welcome"))["account"] == "bob"
+    wrong = {"Authorization": "Bearer wrong"}
+    client = await rig.connect(f"token={signed()}", additional_headers=wrong)
+    assert (await client.end()).code == 4500
+
+
+async def test_an_account_is_a_bad_request_where_tokens_say_who(open_rig: OpenRig) -> None:
+    rig = await open_rig(gate=shared_gate())
+    raw = await rig.dial()
+    answer = await raw.upgrade(f"/ws?account=alice&token={signed()}")
+    assert (answer.status, b"account" in answer.body) == (400, True)
+    client = await rig.connect("hello=1")
+    await client.say("hello", account="alice", token=signed())
+    end = await client.end()
+    assert (end.code, "account" in end.reason) == (4502, True)
+
+
+async def test_what_the_grant_does_not_cover_is_forbidden(open_rig: OpenRig) -> None:
+    rig = await open_rig(gate=shared_gate())
+    token = signed(topics=["orders", "au*"], rooms=["order:*"])
+    for query in (
+        "topics=news",
+        "topics=audit",
+        "topics=nothing",
+        "rooms=lobby",
+        "rooms=order:1:2",
+    ):
+        end = await (await rig.connect(f"{query}&token={token}")).end()
+        assert end.code == 4501, query
+    client = await rig.join(f"rooms=order:1&token={token}")
+    assert (client.welcome["topics"], client.welcome["rooms"]) == (["orders"], ["order:1"])
+    reply = await client.ask("subscribe", topics=["audit"])
+    assert (reply["ok"], reply["error"]) == (False, "forbidden")
+
+
+async def test_a_private_topic_is_had_by_a_grant_that_names_it(open_rig: OpenRig) -> None:
+    rig = await open_rig(gate=shared_gate())
+    client = await rig.join(f"token={signed(topics=['audit'])}")
+    assert client.welcome["topics"] == ["audit"]
+    rig.publish("audit", accounts=["alice"], data=1)
+    assert (await client.expect("event"))["data"] == 1
+
+
+async def test_one_accounts_events_never_reach_another(open_rig: OpenRig) -> None:
+    rig = await open_rig(gate=shared_gate())
+    alice, bob = await rig.join(f"token={signed()}"), await rig.join(f"token={signed(sub='bob')}")
+    rig.publish(accounts=["bob"], data="bob's")
+    rig.publish(all=True, data="everybody's")
+    assert (await alice.expect("event"))["data"] == "everybody's"
+    assert [(await bob.expect("event"))["data"] for _ in range(2)] == ["bob's", "everybody's"]
+
+
+# -- in no log -------------------------------------------------------------------------------------
+
+#: Not the client's own: `websockets.client`, `httpx`.
+LOGGERS = ("bridge", "uvicorn", "asyncio", "jwt", "fastapi")
+
+
+async def test_no_credential_is_in_any_log(
+    open_rig: OpenRig, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", *LOGGERS):
+        caplog.set_level(logging.DEBUG, logger=name)
+    rig = await open_rig(gate=shared_gate())
+    good, bad = signed(), signed(OTHER_SECRET, sub="mallory")
+    for token in (good, bad):
+        header = {"Authorization": f"Bearer {token}"}
+        for client in (
+            await rig.connect(f"token={token}"),
+            await rig.connect(additional_headers=header),
+            await rig.connect(f"token={signed()}"),
+        ):
+            with contextlib.suppress(ConnectionClosed):
+                await client.say("token", token=token)
+                await client.say("nonsense", token=token)
+                await client.frame()
+        await (await rig.dial()).upgrade(f"/ws?token={token}&token={token}")
+        await (await rig.dial()).upgrade(f"/elsewhere?token={token}")
+        await (await rig.dial()).request(f"GET /ws?token={token} HTTP/1.1\r\nHost: a\r\n\r\n")
+        await (await rig.dial()).request(f"NONSENSE {token}\r\n\r\n")
+        client = await rig.connect("hello=1")
+        await client.say("hello", token=token, nonsense=token)
+        await client.end()
+    ours = [each for each in caplog.records if each.name.partition(".")[0] in LOGGERS]
+    logged = "\n".join(f"{each.getMessage()} {each.exc_info}" for each in ours)
+    assert logged, "nothing was logged, so nothing is proven"
+    for token in (good, bad):
+        for part in (token, *token.split(".")[1:]):
+            assert part not in logged
