@@ -1,0 +1,29 @@
+"""The command `push-bridge`: one module per command.
+
+Rule: a wrong setting is one line on stderr that names it, and exit 2; what is wrong outside,
+such as a broker that does not answer, is a sentence and exit 1.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from bridge.cli import check, dev, listen, publish, serve
+
+app = typer.Typer(
+    name="push-bridge",
+    help="From Kafka to every browser, phone and terminal that should know.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command()(dev.dev)
+app.command()(serve.serve)
+app.command()(check.check)
+app.command()(publish.publish)
+app.command()(listen.listen)
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="push-bridge")

@@ -1,0 +1,66 @@
+"""One `push-bridge dev` for all tests of the commands: each has accounts and rooms of its own."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+from websockets.asyncio.client import connect
+
+from tests.cli.command import Command
+from tests.harness.frames import read_frame
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from websockets.asyncio.client import ClientConnection
+
+TOPICS = ["demo", "orders", "shop.orders.v1"]
+
+
+class Dev(NamedTuple):
+    """A running `push-bridge dev`."""
+
+    command: Command
+    url: str
+    kafka: str
+
+    def client(self, query: str) -> connect:
+        return connect(f"{self.url.replace('http', 'ws', 1)}/ws?{query}", proxy=None)
+
+
+def running_dev(command: Command) -> Dev:
+    """Wait until it serves; what it printed says where."""
+    command.says("publish ")
+    said = {line.split()[0]: line.split()[1] for line in command.out}
+    return Dev(command, said["bridge"], said["kafka"])
+
+
+@pytest.fixture(scope="session")
+def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
+    folder = tmp_path_factory.mktemp("dev")
+    with Command(folder, "dev", PORT="0", TOPICS=json.dumps(TOPICS)) as command:
+        yield running_dev(command)
+
+
+@pytest.fixture
+def account() -> str:
+    """An account that no other test has."""
+    return f"account-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where a command runs, with no `.env` about."""
+    return tmp_path
+
+
+async def frame(client: ClientConnection, op: str) -> dict[str, Any]:
+    """The next frame of `op`."""
+    while True:
+        frame = read_frame(await client.recv())
+        if frame["op"] == op:
+            return frame

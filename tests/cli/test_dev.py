@@ -1,0 +1,125 @@
+"""`dev`: says where everything is, serves at once on loopback, and leaves in order."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from bridge.cli.screen import address
+from tests.cli.command import Command, get, run, sentence
+from tests.cli.conftest import TOPICS, frame, running_dev
+from tests.harness.ports import HOST
+
+
+def test_it_prints_where_everything_is(dev):
+    assert [line.split()[0] for line in dev.command.out] == ["kafka", "bridge", "listen", "publish"]
+    (kafka,) = [line for line in dev.command.out if line.startswith("kafka")]
+    found = re.search(r"127\.0\.0\.1:(\d+)", kafka)
+    assert found is not None
+    with socket.create_connection((HOST, int(found[1]))):
+        pass
+    assert get(f"{dev.url}/healthz").status_code == 200
+    assert dev.command.err == []
+
+
+def test_it_is_ready_when_it_says_so(dev):
+    answer = get(f"{dev.url}/readyz")
+    assert (answer.status_code, "stale" in answer.json()) == (200, False)
+
+
+async def test_it_serves_its_topics_to_who_says_who_it_is(dev, account):
+    async with dev.client(f"account={account}") as client:
+        welcome = await frame(client, "welcome")
+    assert (welcome["account"], welcome["topics"]) == (account, sorted(TOPICS))
+
+
+def test_it_checks_the_host_because_it_asks_nobody_who_he_is(dev):
+    assert get(f"{dev.url}/healthz", Host="evil.example").status_code == 403
+
+
+def test_it_listens_on_loopback_only(dev):
+    port = urlsplit(dev.url).port
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    bound = {fields[1] for fields in map(str.split, lines) if fields[3] == "0A"}
+    assert f"0100007F:{port:04X}" in bound
+    assert f"00000000:{port:04X}" not in bound
+
+
+async def test_the_topic_is_demo_where_none_is_said_and_a_demo_has_events(folder):
+    with Command(folder, "dev", "--demo", PORT="0") as command:
+        dev = running_dev(command)
+        async with dev.client("account=alice&rooms=lobby") as client:
+            assert (await frame(client, "welcome"))["topics"] == ["demo"]
+            events = [await frame(client, "event") for _ in range(3)]
+            assert {event["to"] for event in events} == {"account", "room:lobby", "all"}
+            command.signal(signal.SIGTERM)
+            assert (await frame(client, "closing"))["code"] == 4001
+        assert command.ends() == 0
+        assert command.err == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_it_with_0_after_telling_everybody_4001(folder, number):
+    with Command(folder, "dev", PORT="0") as command:
+        dev = running_dev(command)
+        async with dev.client("account=alice") as client:
+            await frame(client, "welcome")
+            command.signal(number)
+            closing = await frame(client, "closing")
+            assert (closing["code"], closing["reconnect"]) == (4001, True)
+            with pytest.raises(ConnectionClosed) as closed:
+                await client.recv()
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 4001
+        assert command.ends() == 0
+        assert command.err == []
+
+
+async def test_authentication_is_off_and_the_broker_its_own_whatever_the_settings_say(folder):
+    settings = {
+        "PORT": "0",
+        "AUTH__MODE": "jwt",
+        "KAFKA__BOOTSTRAP_SERVERS": "no-such-host.invalid:1",
+        "KAFKA__SECURITY_PROTOCOL": "SSL",
+    }
+    with Command(folder, "dev", **settings) as command:
+        async with running_dev(command).client("account=alice") as client:
+            assert (await frame(client, "welcome"))["account"] == "alice"
+
+
+def test_topics_and_port_come_from_the_file_too(folder: Path):
+    (folder / "b.yaml").write_text("port: 0\nheartbeat_seconds: 7\ntopics: [{name: fromfile}]")
+    with Command(folder, "dev", "--config", "b.yaml") as command:
+        assert "--topic fromfile" in command.says("publish ")
+        assert get(f"{running_dev(command).url}/readyz").status_code == 200
+
+
+def test_an_ipv6_address_is_printed_as_a_url_has_it():
+    assert address("::1", 8080) == "http://[::1]:8080"
+    assert address("localhost", 8080) == "http://localhost:8080"
+
+
+def test_a_port_that_is_taken_is_a_sentence_and_exit_1(folder):
+    with socket.create_server((HOST, 0)) as taken:
+        port = str(taken.getsockname()[1])
+        told = sentence(run(folder, "dev", PORT=port), 1)
+    assert port in told
+    assert "BRIDGE_PORT" in told
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "203.0.113.1"])
+def test_a_host_that_is_not_this_machine_is_a_sentence_and_exit_1(folder, host):
+    told = sentence(run(folder, "dev", HOST=host, PORT="0"), 1)
+    assert host in told
+    assert "BRIDGE_HOST" in told
+
+
+def test_no_topic_at_all_is_a_sentence_and_exit_2(folder):
+    assert sentence(run(folder, "dev", TOPICS=json.dumps([])), 2).startswith("BRIDGE_TOPICS: ")
