@@ -223,3 +223,5 @@ async def test_a_drain_does_not_wait_for_what_kafka_is_asked(rig):
     assert (await client.end()).code == 4001
     await until(lambda: len(rig.sockets) == 0)
     rig.upstream.may_answer.set()
+    await until(lambda: not rig.sockets._asking)
+    assert rig.hub.interest.everybody == set(), "who has gone is not welcomed"

@@ -97,7 +97,10 @@ async def test_an_outbox_without_progress_is_closed_on_though_it_is_below_its_ce
         rig.publish(accounts=["slow"], data=LARGE)
         await asyncio.sleep(0)
     neighbour = await rig.join("account=fast")
-    await until(lambda: "slow" not in rig.hub.interest.accounts)
+    session = session_of(rig, "slow")
+    await until(lambda: session.close)
+    assert session.close is not None
+    assert session.close.code == 4002
     await until(lambda: len(rig.sockets) == 1)
     assert neighbour.connection.close_code is None
     await slow.rest()

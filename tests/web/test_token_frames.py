@@ -140,6 +140,13 @@ async def test_rooms_that_the_backend_gave_stay(guarded: Rig) -> None:
     assert [(await client.expect("event"))["data"] for _ in range(2)] == ["both", "given"]
 
 
+async def test_who_stays_in_every_room_by_another_hand_is_told_of_none(guarded: Rig) -> None:
+    client = await joined(guarded, "rooms=both", rooms=["both"])
+    guarded.hub.interest.connections[client.welcome["connection"]].rooms["both"] |= Hand.ACCOUNT
+    await client.say("token", token=signed())
+    assert (await client.expect("reply"))["rooms"] == ["both"]
+
+
 # -- broader ---------------------------------------------------------------------------------------
 
 
@@ -204,7 +211,8 @@ async def test_who_leaves_while_its_key_is_fetched_is_forgotten(
     monkeypatch.setattr(keeping, "PAUSE_SECONDS", 0.2)
     await client.say("token", token=signed(rsa_key(1), "RS256", "two"))
     await client.is_served()
-    (task,) = waiting.values()
+    ((session, task),) = waiting.items()
     await client.connection.close()
     await task
     assert not waiting
+    assert session.outbox.pending == 0, "nothing is said to who is gone"
