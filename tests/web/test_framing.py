@@ -174,6 +174,8 @@ def test_fragments_over_the_limit_together_are_4502():
 
 def test_the_limit_is_of_one_message_and_not_of_the_stream():
     assert len(read(framed(b"x" * LIMIT) * 5)) == 5
+    in_two = framed(b"x" * 200, fin=False) + framed(b"x" * 100, Opcode.CONT)
+    assert len(read(in_two * 5)) == 5
 
 
 def test_control_frames_do_not_count_towards_the_limit():
