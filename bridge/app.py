@@ -1,8 +1,8 @@
 """One instance: builds everything, wires the banks to the span, owns the order of start and end.
 
 Order of the start: the listener first, so that `/healthz` answers and early clients are told to
-come back, then Kafka, for as long as that takes. Order of the end: the listener, the clients,
-then Kafka.
+come back, then Kafka, for as long as that takes. Order of the end: the clients, the listener,
+then Kafka; whoever comes meanwhile is told to go elsewhere.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from bridge.web.doors import LOOPBACK_HOSTS, Doors
 from bridge.web.entrance import Entrance, Limits
 from bridge.web.metrics import Metrics, metrics
 from bridge.web.openapi import openapi
+from bridge.web.page import page
 from bridge.web.ports import ByPort
 from bridge.web.probes import probes
 from bridge.web.server import Server
@@ -168,7 +169,9 @@ class Instance:
         access: Access,
         loopback_only: bool = False,
         admin: socket.socket | None = None,
+        page_token: str | None = None,
     ) -> None:
+        """`page_token` is an admin token that the page at `/` hands to whoever opens it."""
         limits = settings.limits
         hub = Hub(
             settings.instance_name,
@@ -199,6 +202,7 @@ class Instance:
                 frame_bytes=limits.frame_bytes,
                 outbox_seconds=limits.outbox_seconds,
                 heartbeat=settings.heartbeat_seconds,
+                stale=settings.stale_seconds,
             ),
         )
         self.sockets = Sockets(self.entrance)
@@ -220,7 +224,8 @@ class Instance:
         )
         document = openapi([*everybody, *operators, backends])
         if tokens:
-            operators.append(backends)
+            by_account = settings.auth.mode == "none"
+            operators += [backends, page(doors, by_account=by_account, admin_token=page_token)]
         app: ASGIApp = site(doors, [*everybody, *operators], document)
         self._admin = admin
         if admin is not None:

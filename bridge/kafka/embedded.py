@@ -1,8 +1,8 @@
 """A broker for development inside this process: librdkafka's mock cluster.
 
 It speaks enough of Kafka to produce, fetch, commit and create topics by using them. It keeps
-nothing on disk, drops old records after a few megabytes, and knows no topic ids, admin calls or
-offsets by time: what is tried on it is tried, not proven.
+nothing on disk, drops old records after a few megabytes, and knows no admin calls or offsets by
+time: what is tried on it is tried, not proven.
 """
 
 from __future__ import annotations

@@ -44,6 +44,7 @@ class Limits(NamedTuple):
     frame_bytes: int = 65_536
     outbox_seconds: float = 15.0
     heartbeat: float = 25.0
+    stale: float = 0.0  #: seconds without Kafka that are allowed; 0 is for ever
     hello_seconds: float = 10.0
     close_seconds: float = 5.0
 
@@ -101,8 +102,16 @@ class Entrance:
             raise Refused(close.DRAINING)
         if not self.upstream.ready():
             raise Refused(close.NOT_READY)
+        if self.too_stale:
+            raise Refused(close.STALE)
         if self._handshakes.wait(now):
             raise Refused(close.OVERLOADED, "overloaded: too many clients come at once")
+
+    @property
+    def too_stale(self) -> bool:
+        """Whether this instance has been without Kafka for longer than allowed."""
+        stale = self.upstream.stale() if self.limits.stale else None
+        return stale is not None and stale > self.limits.stale
 
     def missing(self, token: str | None) -> Awaitable[None] | None:
         """What has to be waited for before `token` can be judged; None in the usual case."""

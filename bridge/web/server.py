@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +20,14 @@ from bridge.web.head import Http
 if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable, Iterator
+    from types import FrameType
 
     from starlette.types import ASGIApp
 
+_log = logging.getLogger(__name__)
+
 BACKLOG = 4096
+_TICK_SECONDS = 0.1
 
 
 class Server(uvicorn.Server):
@@ -65,7 +70,18 @@ class Server(uvicorn.Server):
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(number)
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to leave; a second signal is a wish to hurry, whichever it is."""
+        self.force_exit = self.should_exit
+        super().handle_exit(sig, frame)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drain, then end as uvicorn does: it stops listening first."""
-        await self._drain()
+        draining = asyncio.ensure_future(self._drain())
+        while not draining.done() and not self.force_exit:
+            await asyncio.wait([draining], timeout=_TICK_SECONDS)
+        if draining.cancel():
+            _log.warning("a second signal: cutting off whoever has not gone yet")
+        with contextlib.suppress(asyncio.CancelledError):
+            await draining
         await super().shutdown(sockets)

@@ -235,9 +235,11 @@ class Sockets:
 
     def look_after(self, sockets: Iterable[Socket], now: float) -> None:
         """Send what is due at `now`, and close on those who are late."""
-        stale = self._entrance.upstream.stale()
+        stale, too_stale = self._entrance.upstream.stale(), self._entrance.too_stale
         for socket in sockets:
             match socket.phase:
+                case Phase.OPEN if too_stale:
+                    self.dismiss(socket, closes.STALE)
                 case Phase.OPEN if socket.session is not None:
                     self._look_after_open(socket, socket.session, now, stale)
                 case Phase.HELLO if now >= socket.deadline:

@@ -111,3 +111,13 @@ async def test_who_is_being_closed_already_keeps_its_first_reason(open_rig: Open
     assert closing["code"] == 4002
     slow.send(framed(b"", 0x8))
     await until(rig.serving.done)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_second_signal_does_not_wait_for_those_who_do_not_leave(open_rig, number):
+    rig = await open_rig(close_seconds=3600.0)
+    stubborn = await rig.open_raw()
+    os.kill(os.getpid(), number)
+    assert (await stubborn.end())[0] == 4001
+    os.kill(os.getpid(), number)
+    await until(rig.serving.done)
