@@ -1,0 +1,121 @@
+"""A broker that is away: at the start, for some seconds, for a restart. Nothing is lost or twice."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from tests.harness.admin import Record, create_topic, produce
+from tests.harness.bridge_process import BridgeProcess
+from tests.harness.kafka_cluster import KafkaCluster
+from tests.harness.listener import Listener
+from tests.kafka.tape import following, plain
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.kafka.tape import Followed
+
+pytestmark = pytest.mark.kafka
+
+PARTITIONS = 4
+OUTAGE_SECONDS = 5.0
+
+
+async def test_a_bridge_that_was_there_before_the_broker(topic_name: str) -> None:
+    with KafkaCluster() as own:
+        await create_topic(own.bootstrap, topic_name)
+        await asyncio.to_thread(own.stop, 0)
+        async with BridgeProcess("early", [topic_name], own.bootstrap) as bridge:
+            await bridge.says("Kafka does not answer at the start")
+            await bridge.alive()
+            assert await bridge.status("/readyz") == 503
+            await asyncio.to_thread(own.start, 0)
+            await bridge.ready()
+            async with Listener(bridge.url, topics=[topic_name]) as client:
+                everybody = b'{"all": true, "data": 1}'
+                await produce(own.bootstrap, topic_name, [Record(everybody)])
+                await client.until(client.events)
+            assert [each["at"] for each in client.events()] == [f"{topic_name}:0:0"]
+            assert await bridge.terminate() == 0
+            assert "Traceback" not in bridge.stderr()
+
+
+@contextlib.asynccontextmanager
+async def patient_producer(bootstrap: str) -> AsyncIterator[AIOKafkaProducer]:
+    """One that keeps trying for as long as it takes, and repeats nothing."""
+    producer = AIOKafkaProducer(
+        bootstrap_servers=bootstrap,
+        enable_idempotence=True,
+        request_timeout_ms=90_000,
+        linger_ms=5,
+    )
+    await producer.start()
+    try:
+        yield producer
+    finally:
+        await producer.stop()
+
+
+async def test_a_broker_that_was_killed_for_some_seconds(topic_name: str) -> None:
+    with KafkaCluster() as own:
+        await create_topic(own.bootstrap, topic_name, PARTITIONS)
+        async with (
+            following(plain(own.bootstrap), topic_name) as it,
+            patient_producer(own.bootstrap) as producer,
+        ):
+            acknowledged: list[asyncio.Future] = []
+
+            async def send(count: int) -> None:
+                await producer.partitions_for(topic_name)
+                for _ in range(count):
+                    n = len(acknowledged)
+                    value = b"%d" % n
+                    acknowledged.append(
+                        await producer.send(topic_name, value, partition=n % PARTITIONS)
+                    )
+
+            await send(400)
+            await it.tape.until_got(400)
+            assert it.feed.stale() is None
+            await send(400)  # some of them are on their way as it dies
+            await asyncio.to_thread(own.kill, 0)
+            await send(400)
+            await stale_for(it, OUTAGE_SECONDS)
+            await asyncio.to_thread(own.start, 0)
+            await send(400)
+            places = [await future for future in acknowledged]
+            await it.tape.until_got(len(places))
+            assert it.feed.stale() is None
+    written = {(at.partition, at.offset): b"%d" % n for n, at in enumerate(places)}
+    assert {(got.partition, got.offset): got.value for got in it.tape.got()} == written
+    assert len(it.tape.got()) == len(written)
+    assert all(offsets == sorted(offsets) for offsets in it.tape.places().values())
+    assert it.tape.skipped() == []
+    assert len(it.tape.lives()) == 1, "it is the same topic as before, and was not begun anew"
+
+
+async def stale_for(it: Followed, seconds: float) -> None:
+    """Wait until the feed says that it has been without Kafka for so long."""
+    async with asyncio.timeout(60):
+        while (it.feed.stale() or 0) < seconds:  # noqa: ASYNC110 - it has no event
+            await asyncio.sleep(0.05)
+
+
+async def test_a_leader_that_was_killed_is_followed_by_another(topic_name: str) -> None:
+    """Three brokers, one of them killed and back: each partition is read on from another."""
+    with KafkaCluster(3) as own:
+        await create_topic(own.bootstrap, topic_name, 6, copies=3)
+        async with following(plain(own.bootstrap), topic_name) as it:
+            for n, change in enumerate((None, own.kill, own.start)):
+                if change is not None:
+                    await asyncio.to_thread(change, 1)
+                records = [Record(b"%d" % n, partition=p) for p in range(6) for _ in range(50)]
+                await produce(own.bootstrap, topic_name, records, request_timeout_ms=60_000)
+                await it.tape.until_got((n + 1) * 300)
+    assert it.tape.places() == {p: [*range(150)] for p in range(6)}
+    assert it.tape.skipped() == []
