@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import secrets
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic import SecretStr
 
 from bridge.cli.screen import (
     ConfigOption,
@@ -37,8 +39,12 @@ DemoOption = Annotated[bool, typer.Option("--demo", help="Produce sample events 
 def dev(config: ConfigOption = None, demo: DemoOption = False) -> None:
     """Try it: a bridge on an embedded development broker, without authentication."""
     settings = settings_or_exit(config, topics=["demo"], auth={"mode": "none"})
+    token = secrets.token_urlsafe(32)
     settings = settings.model_copy(
-        update={"auth": settings.auth.model_copy(update={"mode": "none"})}
+        update={
+            "auth": settings.auth.model_copy(update={"mode": "none"}),
+            "admin_tokens": [*settings.admin_tokens, SecretStr(token)],
+        }
     )
     if not settings.topics:
         refuse('BRIDGE_TOPICS: name a topic, as ["demo"], or leave it out', code=2)
@@ -55,26 +61,36 @@ def dev(config: ConfigOption = None, demo: DemoOption = False) -> None:
     here = {"bootstrap_servers": broker.bootstrap_servers, "security_protocol": "PLAINTEXT"}
     kafka = settings.kafka.model_copy(update=here)
     reach = access(kafka, may_create_topics=True, fetch_wait_ms=_FETCH_WAIT_MS)
-    run(_main(settings, reach, listening, demo=demo))
+    run(_main(settings, reach, listening, token, demo=demo))
 
 
-async def _main(settings: Settings, reach: Access, listening: socket.socket, *, demo: bool) -> None:
+async def _main(
+    settings: Settings, reach: Access, listening: socket.socket, token: str, *, demo: bool
+) -> None:
+    """Run everything. `token` lets the page send, and goes to no other machine by itself."""
     from bridge.cli.running import admin_listener, run_instance
 
     tasks: list[asyncio.Task[None]] = []
 
     host, port, *_ = listening.getsockname()
     only_here = host in {"127.0.0.1", "::1"}
+    admin = admin_listener(settings)
+    page_port = port if admin is None else admin.getsockname()[1]
 
     def started() -> None:
-        _introduce(settings, reach.bootstrap_servers, port, only_here=only_here)
+        _introduce(settings, reach.bootstrap_servers, port, page_port, None if only_here else token)
         if demo:
             tasks.append(asyncio.create_task(_produce(reach, settings.topics[0].kafka_name)))
 
     try:
-        admin = admin_listener(settings)
         await run_instance(
-            settings, reach, listening, started, loopback_only=only_here, admin=admin
+            settings,
+            reach,
+            listening,
+            started,
+            loopback_only=only_here,
+            admin=admin,
+            page_token=token if only_here else None,
         )
     finally:
         for task in tasks:
@@ -82,13 +98,19 @@ async def _main(settings: Settings, reach: Access, listening: socket.socket, *, 
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _introduce(settings: Settings, servers: str, port: int, *, only_here: bool) -> None:
+def _introduce(
+    settings: Settings, servers: str, port: int, page_port: int, token: str | None
+) -> None:
     url = address(settings.host, port)
+    page = "open it in a browser"
+    if page_port != port:
+        page = f"the page is at {address(settings.host, page_port)}"
+    where = "bound to this machine" if token is None else f"the page sends with the token {token}"
     topic = settings.topics[0].name
     at = "" if port == 8080 else f" {url}"  # noqa: PLR2004 - where `listen` looks by itself
     lines = [
         ("kafka", servers, "an embedded broker, for development only"),
-        ("bridge", url, "authentication is off" + ("; bound to this machine" if only_here else "")),
+        ("bridge", url, f"{page}; authentication is off; {where}"),
         ("listen", f"push-bridge listen{at} --account alice", "in a second terminal"),
         (
             "publish",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiokafka import errors
 from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
+from aiokafka.protocol.admin import DescribeConfigsRequest
 from aiokafka.protocol.commit import OffsetCommitRequest
 from aiokafka.protocol.offset import OffsetRequest
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 OUT_OF_REACH = (errors.KafkaError, OSError, TimeoutError)
 EARLIEST, LATEST = -2, -1
 _COMMITTED = 1
+_TOPIC = 2  # among the kinds of resources that have a configuration
 _TIMEOUT = 10.0
 
 
@@ -204,6 +206,21 @@ class Cluster:
             for topic, places, *_ in answer.topics
             for number, error, end, *rest in places
         ]
+
+    async def compacts(self, topic: str) -> bool:
+        """Whether `topic` is compacted, or the broker does not say."""
+        asked = [(_TOPIC, topic, ["cleanup.policy"])]
+        try:
+            answer = await self._ask(self._any_node(), DescribeConfigsRequest(asked))
+        except errors.IncompatibleBrokerVersion:
+            return True
+        policies = [
+            value
+            for error, _, _, _, entries in answer.resources
+            for name, value, *_ in entries or ()
+            if error == 0 and name == "cleanup.policy"
+        ]
+        return policies != ["delete"]
 
     async def commit(self, group: str, offsets: Mapping[Partition, int]) -> None:
         """Write `group`'s offsets, for Kafka's tools to show its lag; nobody reads them back."""

@@ -226,10 +226,18 @@ class Feed:
 
     async def _unpack(self, fetched: Fetched, reading: Reading, load: _Load) -> None:
         partition, aborted = fetched.partition, Aborted(fetched.aborted)
-        for records, following in unpack(fetched.data, reading.offset, fetched.end, aborted):
-            reading.offset, reading.strikes = following, 0
+        for chunk in unpack(
+            fetched.data, reading.offset, fetched.end, aborted, between=reading.between
+        ):
+            if chunk.first > reading.offset:
+                await load.hand_on()
+                if not await self._trouble.hole(partition, reading, chunk.first):
+                    return
+                if self._partitions.readings.get(partition) is not reading:
+                    return
+            reading.offset, reading.between, reading.strikes = chunk.next, chunk.whole, 0
             for name in self._names[partition.topic]:
-                load.add(Batch(name, partition.number, records, following))
+                load.add(Batch(name, partition.number, chunk.records, chunk.next))
             if load.full:
                 await load.hand_on()
                 if self._partitions.readings.get(partition) is not reading:

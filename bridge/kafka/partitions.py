@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 class Reading:
     """One partition that is read: the next offset, and what stands in the way."""
 
-    __slots__ = ("committed", "end", "leader", "offset", "pause_until", "strikes")
+    __slots__ = ("between", "committed", "end", "leader", "offset", "pause_until", "strikes")
 
     def __init__(self, offset: int, leader: int) -> None:
         self.offset = offset
+        self.between = False  #: whether a batch is known to end before `offset`
         self.leader = leader
         self.end = offset  #: of the log, when it was last heard of
         self.committed: int | None = None

@@ -31,10 +31,16 @@ CHUNK_RECORDS = 500
 
 
 class Chunk(NamedTuple):
-    """Some consecutive records, and the offset that follows them."""
+    """Some consecutive records, and the offset that follows them.
+
+    `first` is above the offset before them where there is a hole between two batches; `whole`
+    says that no more of their batch follows.
+    """
 
     records: list[Record]
     next: int
+    first: int
+    whole: bool
 
 
 class Aborted:
@@ -56,8 +62,12 @@ class Aborted:
         self._open.discard(producer)
 
 
-def unpack(data: bytes, offset: int, end: int, aborted: Aborted) -> Iterator[Chunk]:
+def unpack(
+    data: bytes, offset: int, end: int, aborted: Aborted, *, between: bool = False
+) -> Iterator[Chunk]:
     """Yield what `data` holds from `offset` on; `end` is the log's.
+
+    `between` says that a batch ends before `offset`, so that none may reach over it.
 
     Raises:
         Corrupt: Where a batch can not be read; the chunks before it are good.
@@ -67,23 +77,30 @@ def unpack(data: bytes, offset: int, end: int, aborted: Aborted) -> Iterator[Chu
         # Brokers send a first batch whole, however large (KIP-74), so this is no batch.
         raise Corrupt("the length of a batch is wrong", None)
     while batches.has_next():
-        records, following = _read(batches, offset, end, aborted)
+        records, following, first, _ = _read(batches, offset, end, aborted, between=between)
         while len(records) > CHUNK_RECORDS:
             chunk, records = records[:CHUNK_RECORDS], records[CHUNK_RECORDS:]
-            yield Chunk(chunk, chunk[-1].offset + 1)
-        yield Chunk(records, following)
-        offset = following
+            yield Chunk(chunk, chunk[-1].offset + 1, first, whole=False)
+            first = chunk[-1].offset + 1
+        yield Chunk(records, following, first, whole=True)
+        offset, between = following, True
 
 
-def _read(batches: MemoryRecords, offset: int, end: int, aborted: Aborted) -> Chunk:
+def _read(
+    batches: MemoryRecords, offset: int, end: int, aborted: Aborted, *, between: bool
+) -> Chunk:
     following: int | None = None
     try:
         batch = batches.next_batch()
+        # The formats before version 2 do not say where a batch begins.
+        first = getattr(batch, "base_offset", offset)
         # The checksum does not cover a batch's first offset.
-        in_place = offset < batch.next_offset <= end
-        following = batch.next_offset if in_place else None
+        known = offset < batch.next_offset <= end
+        following = batch.next_offset if known else None
+        in_place = known and (first >= offset or not between)
         if in_place and batch.validate_crc():
-            return Chunk(_committed(batch, offset, aborted), batch.next_offset)
+            records = _committed(batch, offset, aborted)
+            return Chunk(records, batch.next_offset, max(first, offset), whole=True)
     except Exception as error:
         # Decompression and record parsing raise whatever they like on bytes that are not theirs.
         raise Corrupt(f"a batch can not be read: {error!r}", following) from error

@@ -40,6 +40,7 @@ class Trouble:
         self._names = names
         self._sink = sink
         self._wake = wake
+        self._compacted: set[str] = set()
         self.corrupt_batches = 0
 
     async def meet(self, fetched: Fetched, reading: Reading) -> None:
@@ -79,6 +80,29 @@ class Trouble:
         )
         self._skip(fetched.partition, reading, "corrupt", after)
 
+    async def hole(self, partition: Partition, reading: Reading, first: int) -> bool:
+        """Answer that a broker had nothing from `reading.offset` to `first`; return whether it did.
+
+        Compaction leaves holes between batches. Nothing else does: where a topic is not compacted,
+        the broker has passed over a batch whose place or length is damaged.
+        """
+        if partition.topic in self._compacted:
+            return True
+        try:
+            compacted = await self._cluster.compacts(partition.topic)
+        except OUT_OF_REACH as error:
+            _log.debug("%s:%d: not known whether it is compacted: %r", *partition, error)
+            self._pause(reading, _PAUSE)
+            return False
+        if compacted:
+            self._compacted.add(partition.topic)
+            return True
+        self.corrupt_batches += 1
+        missing = (reading.offset, first - 1)
+        _log.error("%s:%d: the broker has lost offsets %d to %d", *partition, *missing)
+        self._skip(partition, reading, "corrupt", first)
+        return True
+
     async def _out_of_range(self, partition: Partition, reading: Reading) -> None:
         leaders = {partition: reading.leader}
         try:
@@ -96,7 +120,7 @@ class Trouble:
             self._pause(reading, _PAUSE)
 
     def _skip(self, partition: Partition, reading: Reading, reason: str, offset: int) -> None:
-        reading.offset = offset
+        reading.offset, reading.between = offset, False
         for name in self._names[partition.topic]:
             self._sink.skip(name, reason, {partition.number: offset})
 

@@ -9,6 +9,7 @@ import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed
 
@@ -101,6 +102,33 @@ def test_topics_and_port_come_from_the_file_too(folder: Path):
         assert get(f"{running_dev(command).url}/readyz").status_code == 200
 
 
+def test_it_has_the_page_and_hands_it_a_token_to_send_with(dev, account):
+    assert "open it in a browser" in next(line for line in dev.command.out if "bridge" in line)
+    assert get(dev.url).headers["content-type"].startswith("text/html")
+    token = get(f"{dev.url}/console.json").json()["admin_token"]
+    assert token not in "\n".join(dev.command.out)
+    assert post(dev.url, token, account).status_code == 202
+    assert post(dev.url, token[:-1], account).status_code == 401
+
+
+def test_where_others_can_reach_it_the_token_is_printed_and_not_handed_out(folder, account):
+    with Command(folder, "dev", HOST="0.0.0.0", PORT="0") as command:
+        dev = running_dev(command)
+        url = dev.url.replace("0.0.0.0", HOST)
+        assert get(f"{url}/console.json").json()["admin_token"] is None
+        token = next(line for line in command.out if line.startswith("bridge")).split()[-1]
+        assert post(url, token, account).status_code == 202
+
+
+def test_with_an_admin_port_the_page_is_there_and_it_says_so(folder):
+    with Command(folder, "dev", PORT="0", ADMIN_PORT="0") as command:
+        dev = running_dev(command)
+        assert get(dev.url).status_code == 404
+        found = re.search(r"the page is at (http://\S+[0-9])", "\n".join(command.out))
+        assert found is not None
+        assert get(found[1]).status_code == 200
+
+
 def test_an_ipv6_address_is_printed_as_a_url_has_it():
     assert address("::1", 8080) == "http://[::1]:8080"
     assert address("localhost", 8080) == "http://localhost:8080"
@@ -112,6 +140,13 @@ def test_a_port_that_is_taken_is_a_sentence_and_exit_1(folder):
         told = sentence(run(folder, "dev", PORT=port), 1)
     assert port in told
     assert "BRIDGE_PORT" in told
+
+
+def post(url: str, token: str, account: str) -> httpx.Response:
+    """Send an event as the page does."""
+    event = {"topic": "demo", "accounts": [account]}
+    headers = {"Authorization": f"Bearer {token}"}
+    return httpx.post(f"{url}/v1/events", json=event, headers=headers, trust_env=False)
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "203.0.113.1"])

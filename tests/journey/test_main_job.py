@@ -120,7 +120,7 @@ async def test_every_event_reaches_whom_it_is_for_once_in_order_and_nobody_else(
             places += await produce(kafka.bootstrap, topic_name, records)
         async with asyncio.timeout(500):
             for client in clients:
-                await client.until(lambda c=client: c.count(LAST) == PARTITIONS, 500)
+                await client.until_said(LAST, PARTITIONS, 500)
 
         produced = [
             as_produced(topic_name, *place, story)

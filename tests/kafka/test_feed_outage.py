@@ -1,10 +1,10 @@
-"""A broker that is away: at the start, for some seconds, for a restart. Nothing is lost or twice."""
+"""A broker that is away, at the start or for some seconds: nothing is lost, nothing comes twice."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -68,7 +68,7 @@ async def test_a_broker_that_was_killed_for_some_seconds(topic_name: str) -> Non
             following(plain(own.bootstrap), topic_name) as it,
             patient_producer(own.bootstrap) as producer,
         ):
-            acknowledged: list[asyncio.Future] = []
+            acknowledged: list[asyncio.Future[Any]] = []
 
             async def send(count: int) -> None:
                 await producer.partitions_for(topic_name)

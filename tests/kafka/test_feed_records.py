@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 from aiokafka import AIOKafkaProducer
 
 from tests.harness.admin import Record, create_topic, delete_records, fresh_name, produce
-from tests.harness.kafka_cluster import KafkaCluster
 from tests.kafka.tape import Skipped, following, plain
+
+if TYPE_CHECKING:
+    from tests.harness.kafka_cluster import KafkaCluster
 
 pytestmark = pytest.mark.kafka
 
@@ -51,9 +54,7 @@ async def test_aborted_transactions_and_markers_leave_holes_and_no_events(
         )
         await producer.start()
         try:
-            for n, ends in enumerate(
-                [producer.commit_transaction, producer.abort_transaction] * 2
-            ):
+            for n, ends in enumerate([producer.commit_transaction, producer.abort_transaction] * 2):
                 await producer.begin_transaction()
                 for part in range(3):
                     value = f"{ends.__name__}-{n}-{part}".encode()
@@ -96,6 +97,34 @@ async def test_an_open_transaction_is_waited_for_and_lost_to_nobody(
         assert it.tape.values() == [b"open", b"behind"]
     finally:
         await producer.stop()
+
+
+async def test_holes_of_compaction_are_no_losses(kafka: KafkaCluster, topic_name: str) -> None:
+    """Most keys were written again, so most batches of the closed segments are gone."""
+    eager = {
+        "cleanup.policy": "compact",
+        "segment.bytes": str(1 << 20),
+        "min.cleanable.dirty.ratio": "0.001",
+        "max.compaction.lag.ms": "100",
+    }
+    async with following(plain(kafka.bootstrap), topic_name) as it:
+        await it.cluster.shut_eyes()
+        await create_topic(kafka.bootstrap, topic_name, configs=eager)
+        records = [
+            Record(b"%d" % n + b"x" * 8_000, key=b"%d" % (n if n % 100 == 0 else 1), partition=0)
+            for n in range(600)
+        ]
+        await produce(kafka.bootstrap, topic_name, records)
+        first, *_ = kafka.segments(topic_name)
+        async with asyncio.timeout(90):
+            while first.exists() and first.stat().st_size > 500_000:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        it.cluster.open_eyes()
+        await it.tape.until(lambda: it.tape.next.get((topic_name, 0)) == 600)
+    came = it.tape.places()[0]
+    assert len(came) < 500, "nothing was compacted"
+    assert {*range(0, 600, 100), 599} <= {*came}
+    assert it.tape.skipped() == []
 
 
 async def test_what_expires_under_a_slow_reader_is_told(
