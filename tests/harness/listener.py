@@ -89,9 +89,18 @@ class Listener:
         """The events among them."""
         return [frame for frame in self.frames() if frame["op"] == "event"]
 
-    def count(self, words: str) -> int:
-        """How many frames so far have `words` in their text."""
-        return sum(words in text for text in self._texts if isinstance(text, str))
+    async def until_said(self, words: str, times: int, seconds: float = PATIENCE) -> None:
+        """Wait until so many frames have `words` in their text."""
+        seen = said = 0
+
+        def enough() -> bool:
+            nonlocal seen, said
+            news = self._texts[seen:]
+            seen += len(news)
+            said += sum(words in text for text in news if isinstance(text, str))
+            return said >= times
+
+        await self.until(enough, seconds)
 
     async def until(self, condition: Callable[[], object], seconds: float = PATIENCE) -> None:
         """Wait for `condition` of what came; fail where it does not come."""

@@ -1,0 +1,134 @@
+"""`compose.yaml` is what the Compose Specification allows, and fits the bridge and its files."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+import yaml
+
+from bridge.settings import SettingError, load
+from tests.journey.compose_spec import official
+from tests.journey.stack import BRIDGES, FOLDER, ROOT, services, settings
+from tests.journey.test_image import instructions
+
+DOCUMENT = yaml.safe_load((FOLDER / "compose.yaml").read_text(encoding="utf-8"))
+SERVICES = services()
+DONE, HEALTHY = "service_completed_successfully", "service_healthy"
+POM = ROOT / "tests" / "harness" / "pom.xml"
+
+
+def once(service: dict[str, Any]) -> bool:
+    """Whether it is meant to end."""
+    return service.get("restart") == "no"
+
+
+def test_it_is_a_compose_file_by_the_specifications_own_schema():
+    official().validate(DOCUMENT)
+
+
+def test_the_schema_finds_a_word_that_compose_does_not_know():
+    wrong = copy.deepcopy(DOCUMENT)
+    wrong["services"]["nginx"]["health_check"] = wrong["services"]["nginx"].pop("healthcheck")
+    assert not official().is_valid(wrong)
+
+
+def test_it_is_kafka_two_bridges_nginx_and_a_producer():
+    assert SERVICES.keys() == {"kafka", "topics", *BRIDGES, "nginx", "producer"}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_everybody_says_whether_it_is_well_or_runs_once(name):
+    assert once(SERVICES[name]) != ("healthcheck" in SERVICES[name])
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_nobody_starts_before_what_it_needs_is_well_or_done(name):
+    for other, how in SERVICES[name].get("depends_on", {}).items():
+        assert how == {"condition": DONE if once(SERVICES[other]) else HEALTHY}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_port_is_of_this_machine_only(name):
+    for port in SERVICES[name].get("ports", []):
+        assert port.startswith("127.0.0.1:")
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_an_image_is_built_here_or_of_a_version_that_is_said(name):
+    image, _, version = SERVICES[name]["image"].partition(":")
+    assert (
+        image == "push-bridge" if "build" in SERVICES[name] else re.match(r"\d+\.\d+\.\d+", version)
+    )
+
+
+def test_kafka_is_the_version_that_the_tests_run():
+    version = ET.parse(POM).getroot().findtext("{*}version")
+    for name in ("kafka", "topics"):
+        assert SERVICES[name]["image"] == f"apache/kafka:{version}"
+
+
+@pytest.mark.parametrize("name", [*BRIDGES, "producer"])
+def test_every_setting_is_one(name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # there is no `.env`
+    for setting, value in settings(name).items():
+        monkeypatch.setenv(setting, value)
+    assert [topic.name for topic in load().topics] == ["demo"]
+    monkeypatch.setenv("BRIDGE_TOPIC", "demo")
+    with pytest.raises(SettingError):
+        load()
+
+
+def test_the_bridges_differ_in_their_names_only():
+    one, two = (settings(name) for name in BRIDGES)
+    assert (one.pop("BRIDGE_INSTANCE"), two.pop("BRIDGE_INSTANCE")) == BRIDGES
+    assert one == two
+
+
+def test_they_read_the_topic_that_is_made():
+    (made,) = [word for word in SERVICES["topics"]["command"] if word.startswith("--topic=")]
+    assert json.loads(settings("bridge-1")["BRIDGE_TOPICS"]) == [made.removeprefix("--topic=")]
+
+
+def test_nginx_knows_them_by_their_names():
+    text = (FOLDER / "nginx.conf").read_text(encoding="utf-8")
+    assert tuple(re.findall(r"server ([\w-]+):8080", text)) == BRIDGES
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_what_it_mounts_and_builds_is_there(name):
+    for volume in SERVICES[name].get("volumes", []):
+        source, _, mode = volume.split(":")
+        assert (FOLDER / source).is_file()
+        assert mode == "ro"
+    if build := SERVICES[name].get("build"):
+        assert (FOLDER / build["context"] / build["dockerfile"]).is_file()
+
+
+@pytest.mark.parametrize("name", [*BRIDGES, "producer", "nginx"])
+def test_what_faces_clients_can_do_little_to_its_host(name):
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+
+
+def test_the_images_own_settings_are_some_and_it_runs_as_nobody():
+    final = instructions()[-1]
+    environment = next(text for word, text in final if word == "ENV")
+    for setting in re.findall(r"BRIDGE_\w+", environment):
+        assert f"{setting.removeprefix('BRIDGE_').lower()}" in type(load()).model_fields
+    words = [word for word, _ in final]
+    assert ("USER", "10001") in final
+    assert "HEALTHCHECK" in words
+
+
+def test_the_build_is_sent_what_it_copies_and_nothing_else():
+    lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    sent = {line[1:] for line in lines if line.startswith("!")}
+    copied = [text.split()[:-1] for word, text in instructions()[0] if word == "COPY"]
+    assert "*" in lines
+    assert sent == {source for sources in copied for source in sources}

@@ -1,0 +1,73 @@
+"""nginx with the demo's configuration, before a server of the test's: what it does by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from bridge.settings import Settings
+from tests.harness.ports import HOST
+from tests.journey.stack import BRIDGES, FOLDER, PATIENCE, Nginx
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.nginx
+
+CONFIGURATION = (FOLDER / "nginx.conf").read_text(encoding="utf-8")
+
+
+class Origin:
+    """A server that begins an answer without an end, and goes on when told."""
+
+    def __init__(self) -> None:
+        self.go_on = asyncio.Event()
+        self.request = b""
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.request = await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n")
+        await self.go_on.wait()
+        writer.write(b"data: 2\n\n")
+        writer.close()
+
+
+async def test_a_stream_passes_event_by_event(tmp_path: Path):
+    origin = Origin()
+    async with await asyncio.start_server(origin.answer, HOST, 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        upstreams = {f"{name}:8080": f"{HOST}:{port}" for name in BRIDGES[:1]}
+        upstreams[f"server {BRIDGES[1]}:8080"] = f"server {HOST}:{port}"
+        async with (
+            Nginx(tmp_path, upstreams) as nginx,
+            httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as http,
+            http.stream("GET", f"http://{nginx.address}/events") as answer,
+        ):
+            parts = answer.aiter_text()
+            assert await anext(parts) == "data: 1\n\n"  # while the server still waits
+            origin.go_on.set()
+            assert await anext(parts) == "data: 2\n\n"
+            host = f"Host: {nginx.address}\r\n".encode()
+    assert host in origin.request
+    assert b"X-Forwarded-For: 127.0.0.1\r\n" in origin.request
+    assert b"Connection" not in origin.request
+
+
+def test_nginx_finds_nothing_to_say_against_it(tmp_path: Path):
+    told = Nginx(tmp_path, {f"{name}:8080": f"{HOST}:1" for name in BRIDGES}).check()
+    assert "syntax is ok" in told
+    assert "[warn]" not in told
+
+
+def test_it_waits_longer_than_several_heartbeats():
+    (hours,) = re.findall(r"proxy_read_timeout (\d+)h;", CONFIGURATION)
+    assert int(hours) * 3600 > 4 * Settings.model_fields["heartbeat_seconds"].default
+
+
+def test_nobody_is_tied_to_an_instance():
+    assert "ip_hash" not in CONFIGURATION
+    assert "sticky" not in CONFIGURATION

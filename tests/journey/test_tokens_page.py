@@ -1,0 +1,71 @@
+"""`docs/tokens.md`: its examples, as they stand there, make tokens that the bridge takes."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from pydantic import SecretStr
+
+from bridge.app import gate
+from bridge.settings import Auth
+from tests.journey.stack import PATIENCE, ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PAGE = (ROOT / "docs" / "tokens.md").read_text(encoding="utf-8")
+SECRET = "a-secret-of-more-than-thirty-two-bytes"
+
+
+def example(language: str, word: str) -> str:
+    """The example in `language` that has `word`."""
+    (found,) = [
+        code for code in re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL) if word in code
+    ]
+    return str(found)
+
+
+def run(program: str, script: Path) -> str:
+    done = subprocess.run(
+        [program, str(script)],
+        env={"PUSH_SECRET": SECRET},
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    return done.stdout.strip()
+
+
+def is_good(token: str) -> None:
+    admits, _ = gate(Auth(secret=SecretStr(SECRET)), loopback_only=False)
+    grant = admits.identify(token, None)
+    assert grant.account == "alice"
+    assert grant.expires is not None
+    assert grant.issued is not None
+    assert grant.expires - grant.issued == 900
+    assert grant.rooms is not None
+    assert grant.rooms.covers("order:42")
+    assert not grant.rooms.covers("order:42:notes")
+
+
+def test_the_example_in_python(tmp_path: Path):
+    script = tmp_path / "signs.py"
+    called = 'print(push_token("alice", ["order:*"]))\n'
+    script.write_text(f"{example('python', 'push_token')}\n{called}")
+    is_good(run(sys.executable, script))
+
+
+@pytest.mark.node
+def test_the_example_in_node(tmp_path: Path):
+    script = tmp_path / "signs.mjs"
+    called = 'console.log(pushToken("alice", ["order:*"]));\n'
+    script.write_text(f"{example('js', 'pushToken')}\n{called}")
+    node = shutil.which("node")
+    assert node is not None
+    is_good(run(node, script))
