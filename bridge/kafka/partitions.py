@@ -41,6 +41,7 @@ class Partitions:
         self.ids: dict[str, uuid.UUID | None] = {}
         self.readings: dict[Partition, Reading] = {}
         self._from_end: set[Partition] | None = None
+        self._there: set[Partition] = set()  # when it was last looked
 
     def recreated(self, found: Mapping[str, Description]) -> list[str]:
         """Return the topics that are not the ones that were read; forget what was known of them."""
@@ -52,6 +53,8 @@ class Partitions:
         for topic in changed:
             for partition in [p for p in self.readings if p.topic == topic]:
                 del self.readings[partition]
+        if self._from_end:
+            self._from_end = {p for p in self._from_end if p.topic not in changed}
         return changed
 
     def follow(self, found: Mapping[str, Description]) -> dict[Partition, int]:
@@ -65,6 +68,7 @@ class Partitions:
             self.ids[topic] = description.id
         for partition, reading in self.readings.items():
             reading.leader = leaders.get(partition, -1)
+        self._there = set(leaders)
         if self._from_end is None:
             self._from_end = set(leaders)
         return {
@@ -81,8 +85,8 @@ class Partitions:
 
     @property
     def complete(self) -> bool:
-        """Whether everything that existed at the start is being read."""
-        return self._from_end is not None and not self._from_end
+        """Whether everything that existed at the start, and still does, is being read."""
+        return self._from_end is not None and not self._from_end & self._there
 
     def led_by(self, node: int) -> dict[Partition, Reading]:
         """The partitions that `node` leads."""

@@ -110,6 +110,12 @@ def test_a_wrong_position_makes_the_whole_malformed(positions: str) -> None:
         read_cursor(f"{TEXT},{positions}")
 
 
+@pytest.mark.parametrize("topic", ["", "a b", "é", "..", "x" * 201])
+def test_a_position_is_in_something_that_can_be_a_topic(topic: str) -> None:
+    with pytest.raises(Malformed):
+        read_position(f"{topic}:1:2")
+
+
 def test_the_largest_position_is_read() -> None:
     largest = Position("orders", 2**31 - 1, 2**63 - 2)
     assert read_position(str(largest)) == largest

@@ -19,7 +19,10 @@ NEEDS: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
     ),
     "browser": (
         "a real browser is needed",
-        {"chromium": ("chromium", "chromium-browser", "google-chrome")},
+        {
+            "chromium": ("chromium", "chromium-browser", "google-chrome"),
+            "chromium-driver": ("chromedriver",),
+        },
     ),
     "node": ("the JavaScript client needs Node.js", {"nodejs": ("node",)}),
     "nginx": ("the proxy tests need nginx", {"nginx": ("nginx",)}),

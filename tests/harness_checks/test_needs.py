@@ -20,7 +20,8 @@ def test_what_is_absent_is_named(monkeypatch):
 
 
 def test_nothing_is_said_where_all_is_there(monkeypatch):
-    only(monkeypatch, "setpriv", "java", "mvn", "google-chrome", "node", "nginx")
+    programs = ("java", "mvn", "google-chrome", "chromedriver", "node", "nginx")
+    only(monkeypatch, "setpriv", *programs)
     assert [needs.missing(marker) for marker in needs.NEEDS] == [None] * 4
 
 

@@ -1,0 +1,62 @@
+"""From where each partition is read, without any Kafka."""
+
+from __future__ import annotations
+
+import uuid
+
+from bridge.kafka.cluster import EARLIEST, LATEST, Description, Partition
+from bridge.kafka.partitions import Partitions
+
+ONE, OTHER = uuid.UUID(int=1), uuid.UUID(int=2)
+
+
+def led(id: uuid.UUID | None, partitions: int = 1) -> Description:
+    return Description(id, dict.fromkeys(range(partitions), 0))
+
+
+def test_what_is_there_at_the_start_is_read_from_its_end_however_late_its_leader_answers():
+    known = Partitions(["t"])
+    both = {Partition("t", 0): LATEST, Partition("t", 1): LATEST}
+    assert known.follow({"t": led(ONE, 2)}) == both
+    known.begin(Partition("t", 0), 5, 0)
+    assert not known.complete
+    assert known.follow({"t": led(ONE, 3)}) == {
+        Partition("t", 1): LATEST,
+        Partition("t", 2): EARLIEST,
+    }
+    known.begin(Partition("t", 1), 0, 0)
+    assert known.complete
+
+
+def test_nobody_waits_for_a_topic_that_went_before_it_was_begun():
+    """Else an instance would never be ready."""
+    known = Partitions(["t", "u"])
+    known.follow({"t": led(ONE), "u": led(ONE)})
+    known.begin(Partition("u", 0), 0, 0)
+    assert known.follow({"u": led(ONE)}) == {}
+    assert known.complete
+    back = {"t": led(OTHER), "u": led(ONE)}
+    assert known.recreated(back) == ["t"]
+    assert known.follow(back) == {Partition("t", 0): EARLIEST}
+
+
+def test_a_topic_that_was_only_out_of_sight_is_still_read_from_its_end():
+    known = Partitions(["t"])
+    for found in ({"t": led(ONE)}, {}):
+        known.follow(found)
+    assert known.recreated({"t": led(ONE)}) == []
+    assert known.follow({"t": led(ONE)}) == {Partition("t", 0): LATEST}
+    assert not known.complete
+
+
+def test_a_topic_that_comes_back_before_it_was_begun_is_read_from_its_beginning():
+    known = Partitions(["t"])
+    known.follow({"t": led(ONE)})
+    assert known.recreated({"t": led(OTHER)}) == ["t"]
+    assert known.follow({"t": led(OTHER)}) == {Partition("t", 0): EARLIEST}
+
+
+def test_where_topics_have_no_ids_none_is_ever_another():
+    known = Partitions(["t"])
+    known.follow({"t": led(None)})
+    assert known.recreated({"t": led(None)}) == []
