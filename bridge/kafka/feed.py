@@ -231,7 +231,7 @@ class Feed:
         ):
             if chunk.first > reading.offset:
                 await load.hand_on()
-                if not await self._trouble.hole(partition, reading, chunk.first):
+                if not await self._trouble.passes(fetched, reading, chunk.first):
                     return
                 if self._partitions.readings.get(partition) is not reading:
                     return

@@ -56,11 +56,19 @@ class Trouble:
                 self._pause(reading, _PAUSE)
                 self._wake.set()
 
-    def strike(self, fetched: Fetched, reading: Reading, next: int | None, why: str) -> None:
+    def strike(
+        self,
+        fetched: Fetched,
+        reading: Reading,
+        next: int | None,
+        why: str,
+        *,
+        most: int | None = None,
+    ) -> None:
         """Count a failure to read the batch at `reading.offset`; pass it after some.
 
         `next` is the offset that follows it. Where that can not be told, ever longer steps look
-        for what can be read again.
+        for what can be read again, up to `most`.
         """
         reading.strikes += 1
         if reading.strikes < STRIKES:
@@ -68,8 +76,9 @@ class Trouble:
             return
         step = 2 ** (reading.strikes - STRIKES)
         after = next if next is not None else reading.offset + step
-        if fetched.end > reading.offset:
-            after = min(after, fetched.end)
+        if most is None and fetched.end > reading.offset:
+            most = fetched.end
+        after = after if most is None else min(after, most)
         self.corrupt_batches += 1
         _log.error(
             "%s:%d: %s; passing offsets %d to %d",
@@ -80,12 +89,13 @@ class Trouble:
         )
         self._skip(fetched.partition, reading, "corrupt", after)
 
-    async def hole(self, partition: Partition, reading: Reading, first: int) -> bool:
-        """Answer that a broker had nothing from `reading.offset` to `first`; return whether it did.
+    async def passes(self, fetched: Fetched, reading: Reading, first: int) -> bool:
+        """Whether the hole from `reading.offset` to `first`, between two batches, is no loss.
 
-        Compaction leaves holes between batches. Nothing else does: where a topic is not compacted,
-        the broker has passed over a batch whose place or length is damaged.
+        Compaction leaves holes, and nothing else does: where a topic is not compacted, a damaged
+        batch has hidden others from the broker, or `first` itself is damaged.
         """
+        partition = fetched.partition
         if partition.topic in self._compacted:
             return True
         try:
@@ -96,12 +106,9 @@ class Trouble:
             return False
         if compacted:
             self._compacted.add(partition.topic)
-            return True
-        self.corrupt_batches += 1
-        missing = (reading.offset, first - 1)
-        _log.error("%s:%d: the broker has lost offsets %d to %d", *partition, *missing)
-        self._skip(partition, reading, "corrupt", first)
-        return True
+        else:
+            self.strike(fetched, reading, None, "the broker leaves out a batch", most=first)
+        return compacted
 
     async def _out_of_range(self, partition: Partition, reading: Reading) -> None:
         leaders = {partition: reading.leader}
