@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bridge.core.session import Hand
-
 if TYPE_CHECKING:
     from bridge.core import wire
     from bridge.core.grant import Grant
@@ -24,11 +22,7 @@ def regrant(hub: Hub, session: Session, grant: Grant, id: wire.Id) -> None:
     """
     session.grant = grant
     topics = [topic for topic in session.topics if not hub.may_read(session, topic)]
-    rooms = [
-        room
-        for room, hands in session.rooms.items()
-        if Hand.OWN in hands and not grant.may_join(room)
-    ]
+    rooms = [room for room in session.rooms if not grant.may_join(room)]
     hub.unfollow(session, topics, rooms)
     left = sorted(room for room in rooms if room not in session.rooms)
     if left:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.kafka
 
 PARTITIONS = 4
-OUTAGE_SECONDS = 5.0
+OUTAGE_SECONDS = 20.0
 
 
 async def test_a_bridge_that_was_there_before_the_broker(topic_name: str) -> None:
