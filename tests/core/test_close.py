@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from bridge.core import close
 from bridge.core.close import CATALOGUE, Close
 
+PAGE = Path(__file__).parents[2] / "docs" / "protocol.md"
 EVERY = [each for each in vars(close).values() if isinstance(each, Close)]
 
 
@@ -23,6 +27,13 @@ def test_the_catalogue_has_each_code_of_the_contract_once_and_in_order() -> None
         (4502, "misbehaving"),
         (4504, "disconnected by the backend"),
     ]
+
+
+def test_the_documentations_table_is_the_catalogue() -> None:
+    _, found, section = PAGE.read_text(encoding="utf-8").partition("\n## Closing\n")
+    assert found
+    table = re.findall(r"^\| (\d+) \| (.+) \|$", section.partition("\n## ")[0], re.MULTILINE)
+    assert table == [(str(each.code), each.reason) for each in CATALOGUE]
 
 
 @pytest.mark.parametrize("each", EVERY)

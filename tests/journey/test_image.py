@@ -1,6 +1,7 @@
 """The image's install steps, run here: no daemon is needed to see that they lead to a command.
 
-What this leaves out is the base image itself, and that Docker accepts the file.
+What this leaves out is the base image itself, and that Docker accepts the file. It is the one test
+that installs from an index: where pip reaches none, it is skipped with a sentence that says so.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +22,12 @@ from tests.journey.stack import FOLDER, ROOT
 pytestmark = pytest.mark.timeout(600, func_only=True)
 
 SECONDS = 300
+UNREACHED = (
+    "pip reaches no index, which the image's steps install from: "
+    "connect this machine, or set PIP_INDEX_URL to an index that it reaches"
+)
+#: What tells pip the way to its index.
+NETWORK = re.compile(r"PIP_.+|SSL_CERT_\w+|(?i:(https?|all|no)_proxy)").fullmatch
 DEVELOPMENT = ("pytest", "mypy", "hypothesis", "ruff", "httpx", "schemathesis")
 
 
@@ -70,8 +78,8 @@ class Image:
     def run(self, *command: str, folder: Path, python: bool = False, **settings: str) -> Ended:
         """Run a command as in the image: with its commands, and nothing of this environment's."""
         home = str(Path(sys.executable).parent) if python else str(self.home / "bin")
-        pip = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
-        environment = {"PATH": f"{home}:{os.defpath}", "HOME": str(self.root), **pip}
+        network = {name: value for name, value in os.environ.items() if NETWORK(name)}
+        environment = {"PATH": f"{home}:{os.defpath}", "HOME": str(self.root), **network}
         done = subprocess.run(
             command,
             cwd=folder,
@@ -92,11 +100,29 @@ class Image:
             shutil.copy(source, target)
 
 
+def reached(image: Image, *options: str) -> bool:
+    """Whether pip finds what a wheel is built with, in as short a time as it can."""
+    requirement = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
+    pip = ("python", "-m", "pip", "download", "--no-deps", "--no-cache-dir", "--dest=.", *options)
+    try:
+        command = (*pip, "--retries=1", "--timeout=20", *requirement)
+        return image.run(*command, folder=image.root, python=True).code == 0
+    except subprocess.TimeoutExpired:
+        return False
+
+
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
     built = Image(tmp_path_factory.mktemp("image"))
+    if not reached(built):
+        pytest.skip(UNREACHED)
     built.build()
     return built
+
+
+def test_an_index_that_is_not_reached_is_seen(tmp_path):
+    nowhere = ("--index-url=http://127.0.0.1:1/", "--isolated")
+    assert not reached(Image(tmp_path), *nowhere)
 
 
 def test_the_command_is_there_and_says_what_it_can(image, tmp_path):

@@ -226,6 +226,18 @@ def test_a_serve_asks_for_tokens_and_says_why_one_will_not_do(
         browser.sees("#events .event", '"hello": "world"')
 
 
+def test_a_page_whose_origin_is_not_listed_says_which_one_to_list(
+    browser: Browser, place: Path, settings: dict[str, str]
+) -> None:
+    others = {**settings, "ALLOWED_ORIGINS": '["https://shop.example"]'}
+    with Command(place, "dev", **others) as command:
+        dev = running_dev(command)
+        browser.open(dev.url)
+        browser.press("Connect", "#sign-in")
+        told = browser.sees("#events .note", "BRIDGE_ALLOWED_ORIGINS")
+        assert dev.url.rstrip("/") in told
+
+
 def test_it_fits_narrow_and_wide_light_and_dark(browser: Browser, dev: Dev, place: Path) -> None:
     sign_in(browser, dev.url, "a" * 200)
     publish(dev, place, {"long": "x" * 500, "path": {"a": [1] * 3}}, "--account", "a" * 200)
@@ -263,3 +275,15 @@ def test_everything_has_a_name_and_is_reached_by_the_keyboard(browser: Browser, 
         if reached[-1] == "frames":
             break
     assert {"events", "send-topic", "send-data", "frames"} <= set(reached)
+
+    # Whoever leaves rooms one by one is never thrown back to the page's beginning.
+    browser.write("Room to enter", "a" + Keys.ENTER)
+    browser.sees("#rooms li", "a")
+    browser.write("Room to enter", "b" + Keys.ENTER)
+    browser.sees("#rooms li", "b")
+    browser.find('[data-room="a"] button').send_keys(Keys.ENTER)
+    browser.until(lambda: len(browser.texts("#rooms li")) == 1, "a to be left")
+    assert browser.ask("return document.activeElement.ariaLabel") == "Leave b"
+    browser.type(Keys.ENTER)
+    browser.until(lambda: browser.texts("#rooms li") == [], "b to be left")
+    assert browser.ask("return document.activeElement.id") == "new-room"

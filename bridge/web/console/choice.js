@@ -24,29 +24,33 @@ function topicChip(topic) {
 }
 
 function roomChip(room) {
-  const button = make("button", { type: "button", ariaLabel: `Leave ${room}`, title: "Leave" }, "×");
+  const button = make("button", { type: "button", value: room, ariaLabel: `Leave ${room}`, title: "Leave" }, "×");
   button.addEventListener("click", () => change("unsubscribe", { rooms: [room] }));
   return make("li", { className: "chip", data: { room } }, room, button);
 }
 
-// What has the focus keeps it: a list is only made anew where it has changed.
-function fill(id, chips, key) {
+// What has the focus keeps it, and hands it on where it goes: to its neighbour, or to `beside`.
+function fill(id, beside, chips, key) {
   const list = byId(id);
   if (list.dataset.key === key) return;
   list.dataset.key = key;
-  const focused = list.contains(document.activeElement) ? document.activeElement.value : "";
+  const place = [...list.querySelectorAll("input, button")].indexOf(document.activeElement);
+  const { value } = document.activeElement;
   list.replaceChildren(...chips());
-  if (focused) [...list.querySelectorAll("input")].find((box) => box.value === focused)?.focus();
+  if (place < 0) return;
+  const left = [...list.querySelectorAll("input, button")];
+  const same = value && left.find((each) => each.value === value);
+  (same || left[Math.min(place, left.length - 1)] || byId(beside)).focus();
 }
 
 function draw() {
   const sorted = [...known].sort();
   const marked = sorted.map((topic) => [topic, topics.has(topic)]);
-  fill("topics", () => sorted.map(topicChip), JSON.stringify(marked));
+  fill("topics", "new-topic", () => sorted.map(topicChip), JSON.stringify(marked));
   const boxes = byId("topics").querySelectorAll("input");
   for (const box of boxes) box.checked = topics.has(box.value);
   const entered = [...rooms].sort();
-  fill("rooms", () => entered.map(roomChip), JSON.stringify(entered));
+  fill("rooms", "new-room", () => entered.map(roomChip), JSON.stringify(entered));
   const select = byId("send-topic");
   for (const topic of sorted) {
     if (![...select.options].some((option) => option.value === topic)) select.add(new Option(topic));

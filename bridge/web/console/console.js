@@ -7,13 +7,13 @@ import { Connection } from "./connection.js";
 import { byId, names } from "./element.js";
 import { addEvent, addGap, addNote, clear } from "./events.js";
 import { addFrame, clearFrames } from "./frames.js";
-import { prepare } from "./sending.js";
+import { prepare, suggest } from "./sending.js";
 import { sentence, show, why } from "./state.js";
 
 let told = { by_account: true, admin_token: null };
 let connection;
 
-const REFUSED = "The bridge is there but opens no connection: if BRIDGE_ALLOWED_ORIGINS is set, this page's origin has to be in it";
+const REFUSED = `The bridge is there, but this page gets no connection. If BRIDGE_ALLOWED_ORIGINS is set, ${location.origin} has to be in it; and a proxy before the bridge has to pass WebSockets.`;
 
 /** Shows who is signed in; "" brings back the form. */
 function signedIn(yes) {
@@ -21,6 +21,7 @@ function signedIn(yes) {
   byId("desk").hidden = !yes;
   byId("leave").hidden = !yes;
   byId("who").hidden = !yes;
+  document.querySelector(".skip").hidden = !yes;
   if (!yes) byId(told.by_account ? "account" : "token").focus();
 }
 
@@ -30,6 +31,7 @@ async function changed(detail) {
   if (state === "live") {
     byId("who").textContent = frame.account ?? "no account";
     byId("who").title = `connection ${frame.connection}${frame.expires ? `, token expires ${frame.expires}` : ""}`;
+    if (!back) suggest(frame.account);
     addNote("back", back ? `Back at ${frame.instance}, from where it was` : `Connected to ${frame.instance}`);
   }
   if (state === "waiting" && detail.welcomed) addNote("lost", `Closed: ${why(detail)}`);
@@ -58,7 +60,7 @@ function connect() {
   clearFrames();
   connection = new Connection(credential, names(byId("first-rooms").value));
   begin(connection);
-  prepare(told.admin_token, account);
+  prepare(told.admin_token);
   const on = (type, take) => connection.addEventListener(type, ({ detail }) => take(detail));
   on("state", changed);
   on("frame", addFrame);

@@ -25,7 +25,7 @@ function draw() {
   byId("events").prepend(...held.map((build) => build()).reverse());
   held = [];
   cap(byId("events"), MOST);
-  byId("nothing").hidden = true;
+  byId("nothing").hidden = count > 0;
 }
 
 function add(build) {
@@ -47,13 +47,13 @@ function body(frame, text) {
 
 function item(frame, text) {
   const time = make("time", { dateTime: frame.time, title: frame.time }, clock(new Date(frame.time)));
-  const head = make(
-    "div", { className: "head" },
+  const what = make(
+    "div", { className: "what" },
     make("span", { className: "type" }, frame.type),
     make("span", { className: "topic", title: `at ${frame.at}` }, frame.topic),
     make("span", { className: "to", title: "why you got it" }, frame.to),
-    time,
   );
+  const head = make("div", { className: "head" }, what, time);
   return make("li", { className: "event", data: { at: frame.at } }, head, body(frame, text));
 }
 

@@ -12,10 +12,15 @@ const newId = () =>
   [...crypto.getRandomValues(new Uint8Array(16))].map((each) => each.toString(16).padStart(2, "0")).join("");
 
 /** `token` is what this page was handed, or null where one has to be typed. */
-export function prepare(token, account) {
+export function prepare(token) {
   handed = token;
   byId("admin").hidden = token !== null;
-  if (account) byId("send-accounts").value = account;
+  say("", "");
+}
+
+/** Fills in the account that has signed in, so that its first event comes back to it. */
+export function suggest(account) {
+  byId("send-accounts").value = account ?? "";
 }
 
 function say(kind, text) {

@@ -13,7 +13,9 @@ export const why = ({ code, reason }) => `${code} ${reason || BROKEN.get(code) |
 export function show(state, text) {
   byId("state").dataset.state = state;
   if (byId("state-text").textContent !== text) byId("state-text").textContent = text;
-  byId("again").hidden = state !== "waiting";
+  const again = byId("again");
+  if (state !== "waiting" && document.activeElement === again) byId("leave").focus();
+  again.hidden = state !== "waiting";
 }
 
 /** What to say of a detail of the connection's `state`. */
