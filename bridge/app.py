@@ -15,30 +15,44 @@ from typing import TYPE_CHECKING, Any
 
 from aiokafka.helpers import create_ssl_context
 
+from bridge.core import bounds
+from bridge.core.catchup import CatchUp
 from bridge.core.dialogue import Bounds
 from bridge.core.hub import Hub
-from bridge.core.router import Batch, Router
+from bridge.core.journal import Journal
+from bridge.core.router import Router
 from bridge.kafka.cluster import OUT_OF_REACH, Access, Cluster
 from bridge.kafka.feed import Feed
+from bridge.kafka.history import History
+from bridge.kafka.horizon import Horizon
+from bridge.kafka.replayer import Replayer, Rules
+from bridge.kafka.search import Shelf
+from bridge.kafka.source import Source
 from bridge.kafka.writer import Writer
+from bridge.span import Reading, Span
 from bridge.telemetry import Casualties
 from bridge.web.address import Proxies
 from bridge.web.admission import open_gate, token_gate
-from bridge.web.api import api
+from bridge.web.api import AdminTokens, api
 from bridge.web.doors import LOOPBACK_HOSTS, Doors
 from bridge.web.entrance import Entrance, Limits
+from bridge.web.events import events
+from bridge.web.history import history
 from bridge.web.metrics import Metrics, metrics
 from bridge.web.openapi import openapi
+from bridge.web.pace import Pace
 from bridge.web.page import page
 from bridge.web.ports import ByPort
 from bridge.web.probes import probes
 from bridge.web.server import Server
 from bridge.web.site import site
 from bridge.web.sockets import Sockets
+from bridge.web.streams import Streams
+from bridge.web.websockets import WebSockets
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
 
     from starlette.types import ASGIApp
 
@@ -89,76 +103,6 @@ def gate(auth: Auth, *, loopback_only: bool) -> tuple[Gate, Jwks | None]:
     )
 
 
-class Span:
-    """Joins the banks: from the feed through the router and the hub to the sockets."""
-
-    def __init__(
-        self, router: Router, entrance: Entrance, sockets: Sockets, casualties: Casualties
-    ) -> None:
-        self._router = router
-        self._entrance = entrance
-        self._hub = entrance.hub
-        self._sockets = sockets
-        self._casualties = casualties
-
-    def begin(self, topic: str, identity: bytes, offsets: Mapping[int, int]) -> None:
-        """Tell the hub where reading starts."""
-        self._hub.begin(topic, identity, offsets)
-        self._sockets.flush()
-
-    def skip(self, topic: str, reason: str, offsets: Mapping[int, int]) -> None:
-        """Tell the hub what can not be read."""
-        self._hub.skip(topic, reason, offsets)
-        self._sockets.flush()
-
-    async def deliver(self, batches: Sequence[Batch]) -> None:
-        """Route, publish, and write to the sockets: each of them once."""
-        self._entrance.expire()
-        for batch in batches:
-            routed = self._router.route(batch)
-            for casualty in routed.casualties:
-                self._casualties.count(casualty)
-            self._hub.publish(routed)
-        await self._sockets.flush_in_slices()
-
-
-class Reading:
-    """What the sockets and the metrics may ask of the feed."""
-
-    def __init__(self, feed: Feed, casualties: Casualties) -> None:
-        self._feed = feed
-        self._casualties = casualties
-
-    def lag(self) -> Mapping[str, int]:
-        """Records that are still to be read, by topic."""
-        return self._feed.lag()
-
-    def dead(self) -> Mapping[str, int]:
-        """Records that could not be used, by reason."""
-        return self._casualties.by_reason
-
-    def replayed(self) -> int:
-        """Records that were read again: this version does not replay."""
-        return 0
-
-    def ready(self) -> bool:
-        """Whether the feed has caught up once."""
-        return self._feed.ready.is_set()
-
-    def stale(self) -> float | None:
-        """Seconds without Kafka."""
-        return self._feed.stale()
-
-    async def ends(
-        self, questions: Sequence[tuple[str, int]]
-    ) -> Mapping[str, Mapping[int, int]] | None:
-        """The ends of these partitions, or None where Kafka does not tell."""
-        try:
-            return await self._feed.ends(questions)
-        except OUT_OF_REACH:
-            return None
-
-
 class Instance:
     """One bridge. What is for operators is served on the listener `admin` only, if there is one."""
 
@@ -167,6 +111,7 @@ class Instance:
         settings: Settings,
         *,
         access: Access,
+        cluster: Callable[[Access], Cluster] = Cluster,
         loopback_only: bool = False,
         admin: socket.socket | None = None,
         page_token: str | None = None,
@@ -179,22 +124,25 @@ class Instance:
             heartbeat=settings.heartbeat_seconds,
             ceiling=limits.outbox_bytes,
             jitter=lambda seconds: round(seconds * random.uniform(0.5, 1.0), 3),  # noqa: S311
+            journal=Journal(settings.replay.journal_bytes),
         )
-        self._cluster = Cluster(access)
+        may_scan = bounds.Limits(settings.replay.max_records, settings.replay.max_bytes)
+        self._cluster = cluster(access)
         sources: dict[str, list[str]] = {}
         for topic in settings.topics:
             sources.setdefault(topic.kafka_name, []).append(topic.name)
-        bounds = Bounds(limits.rooms, limits.topics, limits.changes_per_minute)
+        may_ask = Bounds(limits.rooms, limits.topics, limits.changes_per_minute)
         group = f"{settings.kafka.prefix}.{settings.instance_name}"
         doors = Doors(settings.allowed_origins, LOOPBACK_HOSTS if loopback_only else None)
         admits, self._keys = gate(settings.auth, loopback_only=loopback_only)
         self.entrance = Entrance(
             hub,
+            catch_up=CatchUp(hub, may_scan, limits.outbox_bytes),
             gate=admits,
             doors=doors,
             proxies=Proxies(settings.trusted_proxies),
             limits=Limits(
-                bounds,
+                may_ask,
                 connections=limits.connections,
                 per_account=limits.connections_per_account,
                 per_address=limits.connections_per_address,
@@ -206,31 +154,49 @@ class Instance:
             ),
         )
         self.sockets = Sockets(self.entrance)
-        casualties = Casualties()
-        span = Span(Router(limits.event_bytes), self.entrance, self.sockets, casualties)
-        self.feed = Feed(self._cluster, group, sources, span)
-        self.entrance.upstream = reading = Reading(self.feed, casualties)
+        websockets = WebSockets(self.entrance, self.sockets)
+        casualties, router, replay = Casualties(), Router(limits.event_bytes), settings.replay
+        span = Span(router, self.entrance, self.sockets, casualties)
+        self.feed = Feed(self._cluster, group, sources, span, warm_seconds=replay.warm_seconds)
         names = {topic.name: topic.kafka_name for topic in settings.topics}
+        horizon = Horizon(self._cluster, names, max_age_seconds=replay.max_age_seconds)
+        source = Source(self._cluster, sources, self.feed.ids, self.feed.leader, router.route)
+        rules = Rules(replay.passes, replay.wait_seconds)
+        self._replayer = Replayer(
+            self.entrance.catch_up,
+            horizon,
+            source,
+            rules,
+            flush=self.sockets.flush_in_slices,
+            overloaded=span.overloaded,
+        )
+        self.entrance.upstream = reading = Reading(self.feed, self._replayer, casualties)
         tokens = [token.get_secret_value() for token in settings.admin_tokens]
         self._writer = Writer(access, names)
         self._writes = bool(tokens)
-        everybody = [probes(self.entrance)]
+        everybody = [probes(self.entrance), events(Streams(self.entrance, self.sockets))]
+        archive = History(Shelf(hub, horizon, source, self.feed.stale), rules, may_scan)
+        past, any_past = (
+            history(self.entrance, archive, AdminTokens(known), self.sockets)
+            for known in ([], tokens)
+        )
         operators = [metrics(Metrics(hub, self.entrance, reading))]
         backends = api(
             self._writer,
             tokens,
             event_bytes=limits.event_bytes,
-            publishes_per_second=limits.publishes_per_second,
+            pace=Pace(limits.publishes_per_second),
         )
-        document = openapi([*everybody, *operators, backends])
+        document = openapi([*everybody, any_past, *operators, backends])
         if tokens:
             by_account = settings.auth.mode == "none"
             operators += [backends, page(doors, by_account=by_account, admin_token=page_token)]
-        app: ASGIApp = site(doors, [*everybody, *operators], document)
+        app: ASGIApp = site(doors, [*everybody, any_past, *operators], document)
         self._admin = admin
         if admin is not None:
-            app = ByPort(site(doors, everybody, document), {admin.getsockname()[1]: app})
-        self._server = Server(app, self.sockets.make, self._drain)
+            usual = site(doors, [*everybody, past], document)
+            app = ByPort(usual, {admin.getsockname()[1]: app})
+        self._server = Server(app, websockets.make, self._drain)
 
     async def run(self, listener: socket.socket, *, started: Callable[[], None]) -> None:
         """Serve on `listener` until a signal; `started` is called once the feed is ready.
@@ -274,6 +240,7 @@ class Instance:
                 break
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.feed.run())
+            tasks.create_task(self._replayer.run())
             await self.feed.ready.wait()
             started()
 

@@ -1,7 +1,7 @@
 """The one command: `python -m tests` says whether the tree is fit to commit.
 
 Every check runs, even after one has failed. What a machine lacks (Java, Maven, Node, nginx,
-Chromium) is skipped with a sentence that says so, and counted; arguments go to pytest.
+Prometheus, Chromium) is skipped with a sentence that says so, and counted; arguments go to pytest.
 """
 
 from __future__ import annotations

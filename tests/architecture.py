@@ -18,17 +18,21 @@ MAX_LINES: Final = 300
 
 # The core, ground first: a module imports from lower floors only, never sideways, never up.
 CORE: Final = (
-    {"name", "close", "moment", "event", "types", "grant", "outbox"},
-    {"position", "envelope", "session"},
-    {"log", "router", "wire", "interest", "outlet"},
-    {"resume", "fanout"},
-    {"hub"},
-    {"dialogue", "regrant"},
+    {
+        *("name", "close", "moment", "event", "types", "grant", "outbox", "replay", "bounds"),
+        "histogram",
+    },
+    {"position", "envelope", "session", "segment", "tally"},
+    {"log", "router", "wire", "interest", "journal", "crowd", "command", "ledger"},
+    {"fanout", "frames", "progress", "scan", "roster", "members", "lifecycle", "outlet"},
+    {"hub", "census", "recall", "page"},
+    {"catchup", "dialogue", "regrant", "backend", "directory", "history"},
 )
 # Above the core, in order. A folder is a floor: within it, everything but a cycle.
 ABOVE: Final = (
     {"kafka", "web", "client"},
-    {"settings", "telemetry"},
+    {"settings", "telemetry", "memory", "figures"},
+    {"office", "span"},
     {"app"},
     {"cli"},
     {"__main__"},

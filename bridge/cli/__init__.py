@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typer
 
-from bridge.cli import check, dev, listen, publish, serve
+from bridge.cli import check, dev, join, kick, listen, publish, serve, who
 
 app = typer.Typer(
     name="push-bridge",
@@ -22,6 +22,10 @@ app.command()(serve.serve)
 app.command()(check.check)
 app.command()(publish.publish)
 app.command()(listen.listen)
+app.command()(join.join)
+app.command()(join.title)
+app.command()(kick.kick)
+app.command()(who.who)
 
 
 def main() -> None:

@@ -69,6 +69,7 @@ async def _main(
 ) -> None:
     """Run everything. `token` lets the page send, and goes to no other machine by itself."""
     from bridge.cli.running import admin_listener, run_instance
+    from bridge.kafka.embedded import EmbeddedCluster
 
     tasks: list[asyncio.Task[None]] = []
 
@@ -88,6 +89,7 @@ async def _main(
             reach,
             listening,
             started,
+            cluster=EmbeddedCluster,
             loopback_only=only_here,
             admin=admin,
             page_token=token if only_here else None,

@@ -20,6 +20,7 @@ from bridge.cli.screen import (
     refuse,
     run,
     settings_or_exit,
+    visible,
 )
 
 _FINAL_FROM = 4500
@@ -146,19 +147,14 @@ def _detail(body: bytes | bytearray | None) -> str:
         return (body or b"").decode(errors="replace").strip()
 
 
-def _visible(text: str) -> str:
-    """Return `text` with what a terminal would obey written out."""
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
-
-
 def _show(frame: dict[str, Any]) -> None:
     match frame["op"]:
         case "event":
             body = frame.get("data_base64") or frame.get("data", "").translate(_BLANKS)
             out.print(f"{frame['time']} {frame['topic']}", style="dim", end=" ", markup=False)
-            out.print(_visible(frame["type"]), style="bold cyan", end=" ", markup=False)
-            out.print(f"({_visible(frame['to'])})", style="dim", end=" ", markup=False)
-            out.print("deleted" if frame.get("deleted") else _visible(body), markup=False)
+            out.print(visible(frame["type"]), style="bold cyan", end=" ", markup=False)
+            out.print(f"({visible(frame['to'])})", style="dim", end=" ", markup=False)
+            out.print("deleted" if frame.get("deleted") else visible(body), markup=False)
         case "welcome":
             who = frame["account"] or "nobody in particular"
             topics, rooms = ", ".join(frame["topics"]), ", ".join(frame["rooms"]) or "none"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import socket
 from typing import TYPE_CHECKING, Any
 
 from bridge.app import Instance
 from bridge.cli.screen import refuse
+from bridge.memory import settle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +52,5 @@ async def run_instance(
 ) -> None:
     """Run an instance until a signal."""
     instance = Instance(settings, access=access, **more)
-    # What is loaded by now stays: keep the collector from looking through it again and again.
-    gc.collect()
-    gc.freeze()
+    settle()
     await instance.run(listening, started=started)

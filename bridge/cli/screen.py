@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -38,10 +39,20 @@ def address(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+def visible(text: str) -> str:
+    """Return `text` with what a terminal would obey written out."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
 def refuse(sentence: str, *, code: int = 1) -> NoReturn:
     """Say why not, and exit."""
     err.print(sentence, style="red", markup=False)
     raise typer.Exit(code)
+
+
+def stands(answer: dict[str, Any], as_json: bool) -> None:
+    """Print where a command stands that was ordered."""
+    out.print(json.dumps({"at": answer["at"]}) if as_json else answer["at"], markup=False)
 
 
 def log_to_stderr(level: str) -> None:

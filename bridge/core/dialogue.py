@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bridge.core import close, wire
 from bridge.core.name import is_name
-from bridge.core.session import State
 from bridge.core.wire import BadFrame, Beat, Subscribe, Token, Unsubscribe
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ class Dialogue:
 
         `now` is in seconds of any steady clock; `stale` in seconds without Kafka.
         """
-        if self._session.state is not State.LIVE:
+        if not self._session.welcomed:
             return None
         try:
             frame = wire.read(text)
@@ -87,7 +86,7 @@ class Dialogue:
 
     def complain(self, reason: str, id: wire.Id, now: float) -> None:
         """Answer a frame that breaks the contract; hang up on one too many."""
-        if self._session.state is not State.LIVE:
+        if not self._session.welcomed:
             return
         self._hub.refuse(self._session, "bad_frame", reason, id)
         self._bad = self._bad or Tally()

@@ -5,6 +5,7 @@ Rule: an event with no audience reaches nobody. Broadcasting is always said, nev
 
 from __future__ import annotations
 
+from collections.abc import Sequence  # noqa: TC003 - msgspec looks at the annotations
 from enum import IntEnum
 
 import msgspec
@@ -19,7 +20,7 @@ class Body(IntEnum):
     DELETED = 3  #: nothing: the record was a tombstone
 
 
-class Event(msgspec.Struct, gc=False):
+class Event(msgspec.Struct, gc=False, array_like=True):
     """One event. `id`, `type` and `time` are None where the producer gave none.
 
     `timestamp` is the record's, in milliseconds. `meta` is JSON text. `to` holds the audience:
@@ -30,9 +31,9 @@ class Event(msgspec.Struct, gc=False):
     timestamp: int
     body: Body
     data: bytes
-    connections: list[str] | tuple[str, ...] = ()
-    accounts: list[str] | tuple[str, ...] = ()
-    rooms: list[str] | tuple[str, ...] = ()
+    connections: Sequence[str] = ()
+    accounts: Sequence[str] = ()
+    rooms: Sequence[str] = ()
     all: bool = False
     id: str | None = None
     type: str = "event"

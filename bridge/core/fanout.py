@@ -81,3 +81,17 @@ def _matches(interest: Interest, event: Event) -> list[tuple[bytes, Collection[S
     if event.all and interest.everybody:
         found.append((wire.TO_ALL, interest.everybody))
     return found
+
+
+def reason(session: Session, event: Event) -> bytes | None:
+    """Why `event` is for `session`, as `to` says it; None where it is not, or not of its types."""
+    if session.types is not None and not session.types.admits(event.type):
+        return None
+    if session.id in event.connections:
+        return wire.TO_CONNECTION
+    if session.grant.account is not None and session.grant.account in event.accounts:
+        return wire.TO_ACCOUNT
+    for room in event.rooms:
+        if room in session.rooms:
+            return wire.to_room(room)
+    return wire.TO_ALL if event.all else None

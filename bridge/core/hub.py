@@ -13,18 +13,19 @@ from msgspec import UNSET
 
 from bridge.core import close as closes
 from bridge.core import moment, wire
+from bridge.core.crowd import Crowd
 from bridge.core.fanout import deliver
 from bridge.core.interest import Interest
+from bridge.core.journal import Journal
 from bridge.core.log import Log
-from bridge.core.position import Place, join_places, pack_place
-from bridge.core.resume import ahead, resume
+from bridge.core.progress import cursor, move_on, uproot
 from bridge.core.session import Hand, Session, Signal, State
+from bridge.core.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from bridge.core.close import Close
-    from bridge.core.position import Cursor
     from bridge.core.router import Routed
 
 
@@ -44,16 +45,19 @@ class Hub:
         heartbeat: float,
         ceiling: int,
         jitter: Callable[[float], float],
+        journal: Journal | None = None,
     ) -> None:
         self.instance = instance
         self.heartbeat = heartbeat
         self.logs = {topic: Log(topic, private=private) for topic, private in topics.items()}
-        self.interest = Interest()
+        self.interest = Interest()  #: of those who are live
+        self.journal = journal if journal is not None else Journal(0)
+        self.replaying: set[Session] = set()
+        self.crowd = Crowd()
         self.delivered = 0
-        self.read = 0
-        self.unaddressed = 0
+        self.tally = Tally()
         self._ceiling = ceiling
-        self._jitter = jitter
+        self.jitter = jitter
         self._dirty: list[Session] = []
 
     # -- sessions ------------------------------------------------------------------------------
@@ -73,27 +77,22 @@ class Hub:
         log = self.logs.get(topic)
         return log is not None and session.grant.may_read(topic, private=log.private)
 
-    def questions(self, cursor: Cursor) -> list[tuple[str, int]]:
-        """The topics and partitions whose ends `attach` will need to judge `cursor`."""
-        return ahead(cursor, self.logs)
-
-    def attach(
-        self,
-        session: Session,
-        *,
-        resumed: str = "",
-        cursor: Cursor | None = None,
-        ends: Mapping[str, Mapping[int, int]] | None = None,
-    ) -> None:
-        """Welcome `session`, whose topics, rooms and types are set, and bring it live.
-
-        `cursor` is what `resumed`, the client's own text, says; `ends` answers `questions`.
-        """
-        gaps = self._resume(session, cursor, ends or {}) if cursor is not None else {}
-        self.interest.add(session)
+    def attach(self, session: Session) -> None:
+        """Welcome `session`, whose topics, rooms and types are set: it is live from now on."""
+        self.settle_in(session)
         session.on(Signal.WELCOMED)
+        self.welcome(session, self.cursor(session))
+
+    def settle_in(self, session: Session) -> None:
+        """Let `session` be found by whatever happens from now on."""
+        session.home = self.interest
+        self.interest.add(session)
+
+    def welcome(self, session: Session, cursor: str) -> None:
+        """Tell `session` who it is, and that it goes on from `cursor`."""
+        self.crowd.add(session)
         expires = session.grant.expires
-        self._tell(
+        self.tell(
             session,
             wire.Welcome(
                 connection=session.id,
@@ -103,116 +102,95 @@ class Hub:
                 rooms=sorted(session.rooms),
                 heartbeat=self.heartbeat,
                 expires=None if expires is None else moment.from_ms(int(expires * 1000)),
-                cursor=resumed or self.cursor(session),
+                cursor=cursor,
             ),
         )
-        if cursor is not None:
-            untold = {topic: cursor[topic] for topic in gaps}
-            for topic, reason in gaps.items():
-                del untold[topic]
-                self._tell(session, wire.Gap(topic, reason, self.cursor(session, untold)))
-            self._tell(session, wire.Live(0, self.cursor(session)))
-
-    def _resume(
-        self, session: Session, cursor: Cursor, ends: Mapping[str, Mapping[int, int]]
-    ) -> dict[str, str]:
-        gaps: dict[str, str] = {}
-        for topic in sorted(session.topics & cursor.keys()):
-            gap, floors = resume(cursor[topic], self.logs[topic], ends.get(topic, {}))
-            if gap is not None:
-                gaps[topic] = gap
-            if floors:
-                session.floors = {**(session.floors or {}), topic: floors}
-        return gaps
 
     def detach(self, session: Session) -> None:
         """Forget `session`; its socket is gone."""
-        self.interest.remove(session)
+        self._let_go_of(session)
         session.outbox.clear()
         if session.state is not State.CLOSED:
             session.on(Signal.LOST)
 
-    def hang_up(
-        self,
-        session: Session,
-        why: Close,
-        *,
-        discard: bool = False,
-    ) -> None:
+    def _let_go_of(self, session: Session) -> None:
+        self.crowd.remove(session)
+        self.replaying.discard(session)
+        if session.home is not None:
+            session.home.remove(session)
+        session.home = session.replay = None
+
+    def hang_up(self, session: Session, why: Close, *, discard: bool = False) -> None:
         """Tell `session` that it is closed, for the first reason given; no event follows.
 
         `discard` takes back the events that are still queued, as a grant that
         has ended demands; the client is then told no cursor, for none would cover them rightly.
         """
-        if session.state not in {State.OPENING, State.LIVE}:
+        if session.state is not State.OPENING and not session.welcomed:
             return
-        covered = session.state is State.LIVE and not (discard and session.outbox.pending)
+        covered = session.welcomed and not (discard and session.outbox.pending)
         if discard:
             session.outbox.clear()
         closing = self.farewell(why, self.cursor(session) if covered else None)
-        self.interest.remove(session)
+        self._let_go_of(session)
         session.on(Signal.HUNG_UP)
         session.close = why
-        self._tell(session, closing)
+        self.tell(session, closing)
 
     def farewell(self, why: Close, cursor: str | None = None) -> wire.Closing:
         """Return the frame that comes before a close."""
-        retry_after = self._jitter(why.retry_after)
+        retry_after = self.jitter(why.retry_after)
         return wire.Closing(why.code, why.reason, why.reconnect, retry_after, cursor)
 
     # -- what a session follows ----------------------------------------------------------------
 
-    def cursor(self, session: Session, untold: Cursor | None = None) -> str:
-        """The cursor that covers exactly the frames that `session` has been handed.
-
-        `untold` has the client's own place in the topics whose gap it has not been told yet.
-        """
-        if session.floors is not None:
-            self._settle(session)
-        if session.floors is None and not untold:
-            return join_places(self.logs[topic].packed for topic in sorted(session.topics))
-        return join_places(self._packed(session, t, untold or {}) for t in sorted(session.topics))
-
-    def _packed(self, session: Session, topic: str, untold: Cursor) -> bytes:
-        if topic in untold:
-            return pack_place(topic, untold[topic])
-        log, floors = self.logs[topic], (session.floors or {}).get(topic)
-        if not floors:
-            return log.packed
-        offsets = {p: max(log.next.get(p, 0), floors.get(p, 0)) for p in {*log.next, *floors}}
-        return pack_place(topic, Place(log.identity, offsets))
-
-    def _settle(self, session: Session) -> None:
-        """Drop the floors that this instance has read past by now."""
-        left: dict[str, dict[int, int]] = {}
-        for topic, floors in (session.floors or {}).items():
-            read = self.logs[topic].next
-            higher = {p: floor for p, floor in floors.items() if floor > read.get(p, 0)}
-            if higher and topic in session.topics:
-                left[topic] = higher
-        session.floors = left or None
+    def cursor(self, session: Session) -> str:
+        """The cursor that covers exactly the frames that `session` has been handed."""
+        return cursor(session, self.logs)
 
     def follow(self, session: Session, topics: Iterable[str], rooms: Iterable[str]) -> None:
         """Let `session` follow these topics, and be in these rooms by its own hand."""
-        session.topics |= frozenset(topics)
+        self.crowd.note(session)
+        added = frozenset(topics) - session.topics
+        session.topics |= added
+        for topic in added:
+            move_on(session, self.logs[topic], from_beginning=False)
         for room in rooms:
-            session.rooms[room] = session.rooms.get(room, Hand(0)) | Hand.OWN
-            if session.state is State.LIVE:
-                self.interest.enter(session, room)
+            self.give(session, room, Hand.OWN)
 
     def unfollow(self, session: Session, topics: Iterable[str], rooms: Iterable[str]) -> None:
         """Take back `session`'s own hand from these topics and rooms."""
+        self.crowd.note(session)
         session.topics -= frozenset(topics)
         for room in rooms:
             self.let_go(session, room, Hand.OWN)
 
-    def let_go(self, session: Session, room: str, hand: Hand) -> None:
-        """Take `hand` off `session`'s place in `room`; it leaves when that was the last one."""
-        left = session.rooms.get(room, Hand(0)) & ~hand
+    def give(self, session: Session, room: str, hand: Hand) -> bool:
+        """Put `session` into `room` by `hand` too; tell whether it was not in it before."""
+        held = session.rooms.get(room, Hand(0))
+        session.rooms[room] = held | hand
+        if not held:
+            self.crowd.note(session)
+            if session.home is not None:
+                session.home.enter(session, room)
+        return not held
+
+    def let_go(self, session: Session, room: str, hand: Hand) -> bool:
+        """Take `hand` off `session`'s place in `room`; tell whether it left: that was the last."""
+        held = session.rooms.get(room, Hand(0))
+        left = held & ~hand
         if left:
             session.rooms[room] = left
         elif session.rooms.pop(room, None):
-            self.interest.leave(session, room)
+            self.crowd.note(session)
+            if session.home is not None:
+                session.home.leave(session, room)
+        return bool(held) and not left
+
+    def of_account(self, account: str) -> list[Session]:
+        """The welcomed sessions of `account`."""
+        replaying = (each for each in self.replaying if each.grant.account == account)
+        return [*self.interest.accounts.get(account, ()), *replaying]
 
     # -- the log -------------------------------------------------------------------------------
 
@@ -222,29 +200,38 @@ class Hub:
         recreated = bool(log.identity and identity) and log.identity != identity
         log.begin(identity or log.identity, offsets if recreated else {**log.next, **offsets})
         if recreated:
-            self.gap(topic, "recreated")
+            self.journal.forget(topic)
+        for partition, offset in offsets.items():
+            self.journal.begin(topic, partition, offset)
+        if recreated:
+            self.gap(topic, "recreated", uproot(self.replaying, log))
 
     def skip(self, topic: str, reason: str, offsets: Mapping[int, int]) -> None:
         """Say that events of `topic` below `offsets` can not be read, and never will be."""
+        log = self.logs[topic]
+        cut = {p: offset for p, offset in offsets.items() if offset < log.next.get(p, 0)}
         for partition, offset in offsets.items():
-            self.logs[topic].move(partition, offset)
-        self.gap(topic, reason)
+            log.move(partition, offset)
+            self.journal.begin(topic, partition, offset)
+        self.gap(topic, reason, uproot(self.replaying, log, cut))
 
-    def gap(self, topic: str, reason: str) -> None:
-        """Tell the sessions that follow `topic` that events of it are lost to them."""
-        for session in self.interest.everybody:
+    def gap(self, topic: str, reason: str, replaying: Iterable[Session] = ()) -> None:
+        """Tell all that are live and follow `topic`, and these, that events of it are lost."""
+        self.tally.gaps[reason] += 1
+        for session in (*self.interest.everybody, *replaying):
             if topic in session.topics:
-                if session.floors is not None:
+                if session.replay is None and session.floors is not None:
                     session.floors.pop(topic, None)
-                self._tell(session, wire.Gap(topic, reason, self.cursor(session)))
+                self.tell(session, wire.Gap(topic, reason, self.cursor(session)))
 
     def publish(self, routed: Routed) -> None:
         """Hand the events to the sessions that they are for.
 
         Never interrupted half-way, or attaching would race.
         """
-        self.read += len(routed.events) + routed.nobody + len(routed.casualties)
-        self.unaddressed += routed.nobody
+        self.tally.read += len(routed.events) + routed.nobody + len(routed.casualties)
+        self.tally.routed += len(routed.events)
+        self.tally.unaddressed += routed.nobody
         log = self.logs[routed.topic]
         for event in routed.events:
             overflowed = deliver(self.interest, self.offer, routed.topic, routed.partition, event)
@@ -254,10 +241,14 @@ class Hub:
             for session in overflowed:
                 self.hang_up(session, closes.SLOW)
         log.move(routed.partition, routed.next)
+        self.journal.keep(routed.topic, routed.partition, routed.events, routed.next)
 
-    def offer(self, session: Session, frame: bytes) -> bool:
-        """Queue an event's frame, already wrapped; tell whether the outbox took it."""
-        if not session.outbox.put(frame, self._ceiling):
+    def offer(self, session: Session, frame: bytes, ceiling: int | None = None) -> bool:
+        """Queue an event's frame, already wrapped; tell whether the outbox took it.
+
+        `ceiling` is the bytes that may wait in it, where that is not the usual.
+        """
+        if not session.outbox.put(frame, self._ceiling if ceiling is None else ceiling):
             return False
         self.delivered += 1
         if not session.dirty:
@@ -270,22 +261,23 @@ class Hub:
     def beat(self, session: Session, stale: float | None, id: wire.Id = UNSET) -> None:
         """Queue a heartbeat; `stale` is seconds without Kafka."""
         told = UNSET if stale is None else stale
-        self._tell(session, wire.Heartbeat(self.cursor(session), id, told))
+        self.tell(session, wire.Heartbeat(self.cursor(session), id, told))
 
     def moved(self, session: Session, joined: list[str], left: list[str]) -> None:
         """Tell `session` of rooms that it is in, or not, by another hand than its own."""
-        self._tell(session, wire.Rooms(joined, left, self.cursor(session)))
+        self.tell(session, wire.Rooms(joined, left, self.cursor(session)))
 
     def done(self, session: Session, id: wire.Id) -> None:
         """Answer a request that took effect."""
         topics, rooms = sorted(session.topics), sorted(session.rooms)
-        self._tell(session, wire.Done(topics, rooms, self.cursor(session), id=id))
+        self.tell(session, wire.Done(topics, rooms, self.cursor(session), id=id))
 
     def refuse(self, session: Session, error: str, reason: str, id: wire.Id) -> None:
         """Answer a request that had no effect."""
-        self._tell(session, wire.Refusal(error, reason, id=id))
+        self.tell(session, wire.Refusal(error, reason, id=id))
 
-    def _tell(self, session: Session, frame: wire.ServerFrame) -> None:
+    def tell(self, session: Session, frame: wire.ServerFrame) -> None:
+        """Queue one of the bridge's own frames."""
         session.outbox.force(session.wrap(wire.write(frame)))
         if not session.dirty:
             session.dirty = True

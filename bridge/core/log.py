@@ -43,3 +43,7 @@ class Log:
         if self._packed is None:
             self._packed = pack_place(self.topic, Place(self.identity, self.next))
         return self._packed
+
+    def is_other(self, identity: bytes) -> bool:
+        """Whether the topic was deleted and created again since it had this `identity`."""
+        return bool(identity and self.identity) and identity != self.identity

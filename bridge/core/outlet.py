@@ -1,4 +1,4 @@
-"""Where events are written to, and why one was not: what both banks agree on.
+"""Where events and commands are written to, and why one was not: what both banks agree on.
 
 Rule: "not acknowledged" is said wherever it is not known; who is told so may write it again with
 the same id.
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
+    from bridge.core.command import Command
     from bridge.core.position import Position
 
 
@@ -38,4 +39,17 @@ class Outlet(Protocol):
             NotAcknowledged: If Kafka has not answered within some seconds.
 
         Cancellation: the record may or may not have been written.
+        """
+
+
+class Orders(Protocol):
+    """Hands commands to every instance."""
+
+    def send(self, command: Command) -> Awaitable[Position]:
+        """Write a command; return where it stands, once Kafka has acknowledged it.
+
+        Raises:
+            NotAcknowledged: If Kafka has not answered within some seconds.
+
+        Cancellation: the command may or may not have been written.
         """

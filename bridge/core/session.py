@@ -7,7 +7,7 @@ is the one that the client is told.
 from __future__ import annotations
 
 from enum import Enum, Flag, auto
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from bridge.core.outbox import Outbox
 
@@ -16,14 +16,20 @@ if TYPE_CHECKING:
 
     from bridge.core.close import Close
     from bridge.core.grant import Grant
+    from bridge.core.replay import Replay
     from bridge.core.types import Types
+
+
+#: What a client that went without a word is said to have closed with (RFC 6455, 7.4.1).
+ABNORMAL: Final = 1006
 
 
 class State(Enum):
     """A session is in exactly one of these states."""
 
     OPENING = auto()  #: admitted, not welcomed yet
-    LIVE = auto()  #: events reach it
+    REPLAYING = auto()  #: welcomed; sent what it has missed
+    LIVE = auto()  #: sent what happens
     CLOSING = auto()  #: its last frames are on their way
     CLOSED = auto()  #: its socket is gone
 
@@ -32,6 +38,8 @@ class Signal(Enum):
     """What can happen to a session."""
 
     WELCOMED = auto()
+    RETURNED = auto()  #: welcomed, with something to catch up with
+    CAUGHT_UP = auto()
     HUNG_UP = auto()
     LOST = auto()
 
@@ -40,6 +48,12 @@ class Signal(Enum):
 TRANSITIONS: Final[dict[State, dict[Signal, State]]] = {
     State.OPENING: {
         Signal.WELCOMED: State.LIVE,
+        Signal.RETURNED: State.REPLAYING,
+        Signal.HUNG_UP: State.CLOSING,
+        Signal.LOST: State.CLOSED,
+    },
+    State.REPLAYING: {
+        Signal.CAUGHT_UP: State.LIVE,
         Signal.HUNG_UP: State.CLOSING,
         Signal.LOST: State.CLOSED,
     },
@@ -57,24 +71,38 @@ class Hand(Flag):
     ACCOUNT = auto()  #: the backend, for the account
 
 
+class Home(Protocol):
+    """Where a session is found by those who have events for it."""
+
+    def remove(self, session: Session) -> None: ...  # noqa: D102
+    def enter(self, session: Session, room: str) -> None: ...  # noqa: D102
+    def leave(self, session: Session, room: str) -> None: ...  # noqa: D102
+
+
 class Session:
     """What the bridge knows about one connected client.
 
     `pipe` is the bank's end of the session; the core never looks into it. `wrap` turns a frame's
-    JSON text into the bytes that its socket carries. `floors` holds, by topic and partition, the
-    first offset that may be sent, where this instance is behind the client's own cursor; None is
-    the usual case.
+    JSON text into the bytes that its socket carries. `home` is where it is found by those who
+    have events for it. `floors` holds, by topic and partition, the first offset that may be sent,
+    where that is another than this instance's own; None is the usual case. `replay` is what only
+    one that is `REPLAYING` has.
     """
 
     __slots__ = (
+        "address",
         "close",
         "dirty",
         "floors",
         "grant",
+        "home",
         "id",
+        "left",
         "outbox",
         "pipe",
+        "replay",
         "rooms",
+        "since",
         "state",
         "topics",
         "types",
@@ -90,10 +118,20 @@ class Session:
         self.rooms: dict[str, Hand] = {}
         self.types: Types | None = None
         self.floors: dict[str, dict[int, int]] | None = None
+        self.replay: Replay | None = None
+        self.home: Home | None = None
         self.outbox = Outbox()
         self.state = State.OPENING
         self.close: Close | None = None
+        self.address = ""
+        self.since = 0.0
+        self.left = ABNORMAL
         self.dirty = False  # whether the hub already lists it among those to flush
+
+    @property
+    def welcomed(self) -> bool:
+        """Whether it is between its welcome and its end: it may talk, and is sent events."""
+        return self.state is State.LIVE or self.state is State.REPLAYING
 
     def on(self, signal: Signal) -> None:
         """Move to the next state.

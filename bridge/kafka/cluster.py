@@ -8,21 +8,22 @@ instead of in a log line (docs/decisions/0002-own-fetch.md).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import uuid
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiokafka import errors
-from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
+from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.protocol.admin import DescribeConfigsRequest
-from aiokafka.protocol.commit import OffsetCommitRequest
+from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
 from aiokafka.protocol.offset import OffsetRequest
 
 from bridge.kafka.protocol import NO_ID, DescribeTopics, FetchById, FetchByName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import AsyncIterator, Iterable, Mapping
 
 #: What a request raises where the broker is away, busy or says no.
 OUT_OF_REACH = (errors.KafkaError, OSError, TimeoutError)
@@ -30,6 +31,15 @@ EARLIEST, LATEST = -2, -1
 _COMMITTED = 1
 _TOPIC = 2  # among the kinds of resources that have a configuration
 _TIMEOUT = 10.0
+
+
+class Lane(IntEnum):
+    """A connection to each broker, which answers one request of it after the other."""
+
+    ASK = 0
+    FEED = 1
+    REPLAY = 2
+    HISTORY = 3
 
 
 class _LastWords(logging.Handler):
@@ -121,7 +131,7 @@ class Cluster:
     async def connect(self) -> None:
         """Find the brokers, through any of the bootstrap servers; may be called again."""
         try:
-            async with asyncio.timeout(_TIMEOUT * 2):
+            async with _reaching(_TIMEOUT * 2):
                 await self._client.bootstrap()
         except errors.KafkaConnectionError as error:
             raise errors.KafkaConnectionError(_last_words.message or str(error)) from error
@@ -151,8 +161,8 @@ class Cluster:
     ) -> dict[Partition, int]:
         """Return the first offset at or after each timestamp (ms), or EARLIEST or LATEST.
 
-        A partition is left out where its leader does not answer for it, and where no record is as
-        young as the timestamp. LATEST is the end of what is committed.
+        A partition is left out where its leader does not answer for it; the offset is -1 where no
+        record is as young as the timestamp. LATEST is the end of what is committed.
         """
         by_node: dict[int, dict[str, list[tuple[int, int]]]] = {}
         for partition, timestamp in at.items():
@@ -165,7 +175,7 @@ class Cluster:
             answer = await self._ask(node, OffsetRequest(-1, _COMMITTED, list(topics.items())))
             for topic, places in answer.topics:
                 for number, error, _, offset, *_ in places:
-                    if error == 0 and offset >= 0:
+                    if error == 0:
                         found[Partition(topic, number)] = offset
         return found
 
@@ -177,13 +187,9 @@ class Cluster:
         *,
         max_bytes: int,
         wait_ms: int | None = None,
-        apart: bool = True,
+        lane: Lane = Lane.FEED,
     ) -> list[Fetched]:
-        """Read committed records from these offsets; waits until there is one, or for the wait.
-
-        A broker answers one request of a connection after the other, so a fetch that waits has a
-        connection of its own (`apart`).
-        """
+        """Read committed records from these offsets; waits until there is one, or for the wait."""
         bounds = {
             "max_wait_ms": self._access.fetch_wait_ms if wait_ms is None else wait_ms,
             "max_bytes": max_bytes,
@@ -198,7 +204,7 @@ class Cluster:
             request = FetchById({id: by_topic[name] for id, name in names.items()}, **bounds)
         else:
             request = FetchByName(by_topic, **bounds)
-        answer = await self._ask(node, request, apart=apart)
+        answer = await self._ask(node, request, lane)
         if answer.error_code:
             raise errors.for_code(answer.error_code)
         return [
@@ -227,7 +233,7 @@ class Cluster:
         topics: dict[str, list[tuple[int, int, str]]] = {}
         for partition, offset in offsets.items():
             topics.setdefault(partition.topic, []).append((partition.number, offset, ""))
-        async with asyncio.timeout(_TIMEOUT):
+        async with _reaching():
             node = await self._client.coordinator_lookup(CoordinationType.GROUP, group)
         answer = await self._ask(node, OffsetCommitRequest(group, -1, "", -1, list(topics.items())))
         for _, places in answer.topics:
@@ -235,16 +241,45 @@ class Cluster:
                 if error:
                     raise errors.for_code(error)
 
+    async def committed(self, group: str) -> dict[Partition, int]:
+        """Return the offsets that `group` has committed, whoever did it."""
+        async with _reaching():
+            node = await self._client.coordinator_lookup(CoordinationType.GROUP, group)
+        answer = await self._ask(node, OffsetFetchRequest(group, None))
+        if answer.error_code:
+            raise errors.for_code(answer.error_code)
+        return {
+            Partition(topic, number): offset
+            for topic, places in answer.topics
+            for number, offset, _, error in places
+            if error == 0 and offset >= 0
+        }
+
+    @property
+    def brokers(self) -> int:
+        """How many brokers are known."""
+        return len(self._client.cluster.brokers())
+
     def _any_node(self) -> int:
         node: int | None = self._client.get_random_node()
         if node is None:
             raise errors.NodeNotReadyError("no broker is known yet")
         return node
 
-    async def _ask(self, node: int, request: Any, *, apart: bool = False) -> Any:
-        group = ConnectionGroup.COORDINATION if apart else ConnectionGroup.DEFAULT
-        async with asyncio.timeout(_TIMEOUT):
-            return await self._client.send(node, request, group=group)
+    async def _ask(self, node: int, request: Any, lane: Lane = Lane.ASK) -> Any:
+        async with _reaching():
+            # aiokafka names two groups of connections; to its client any number is one.
+            return await self._client.send(node, request, group=lane)
+
+
+@contextlib.asynccontextmanager
+async def _reaching(seconds: float = _TIMEOUT) -> AsyncIterator[None]:
+    """Bound a request in time, and let every way in which a broker is away be out of reach."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except RuntimeError as error:  # uvloop's word for a connection that was closed just now
+        raise errors.KafkaConnectionError(str(error)) from error
 
 
 def _fetched(

@@ -7,18 +7,20 @@ the ones behind it; and what can not be read is told, never passed over in silen
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from bridge.core.router import Batch
 from bridge.kafka.cluster import LATEST, OUT_OF_REACH, Partition
+from bridge.kafka.commits import Commits
 from bridge.kafka.partitions import Partitions
 from bridge.kafka.records import CHUNK_RECORDS, Aborted, Corrupt, unpack
 from bridge.kafka.trouble import Trouble
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    import uuid
+    from collections.abc import Callable, Mapping, Sequence
 
     from bridge.kafka.cluster import Cluster, Fetched
     from bridge.kafka.partitions import Reading
@@ -27,34 +29,45 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 WATCH_SECONDS = 2.0
-COMMIT_SECONDS = 1.0
 FETCH_BYTES = 8 * 1024 * 1024
 _PAUSE = 0.2
-_LAST_COMMIT_SECONDS = 3.0
 
 
 class Feed:
     """Reads `topics`, Kafka's names mapped to the public ones, and tells `sink`.
 
-    Its commits into `group` are for Kafka's tools; they are never read back.
+    Its commits into `group` are for Kafka's tools; they are never read back. It reads the last
+    `warm_seconds` of what exists at the start before it is ready.
     """
 
     def __init__(
-        self, cluster: Cluster, group: str, topics: Mapping[str, Sequence[str]], sink: Sink
+        self,
+        cluster: Cluster,
+        group: str,
+        topics: Mapping[str, Sequence[str]],
+        sink: Sink,
+        *,
+        warm_seconds: float = 0,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._cluster = cluster
-        self._group = group
         self._names = topics
         self._sink = sink
         self._partitions = Partitions(topics)
+        self._commits = Commits(cluster, group, self._partitions)
+        self._warm_seconds = warm_seconds
+        self._wall = wall
         self._wake = asyncio.Event()
         self._readers: dict[int, asyncio.Task[None]] = {}
         self._reached: float | None = None
         self._failing = False
+        self._begun: dict[str, uuid.UUID | None] = {}
         self._turn = 0
         self._trouble = Trouble(cluster, topics, sink, self._wake)
         self.ready = asyncio.Event()
-        self.failures = 0
+        self.failures = 0  #: bugs of ours that reading met, and went on
+        self.outages = 0
+        self.reconnects = 0  #: how often the bootstrap servers were asked again
 
     def stale(self) -> float | None:
         """Seconds since Kafka was last reached; None while it is."""
@@ -70,27 +83,19 @@ class Feed:
                 lag[topic] += max(0, reading.end - reading.offset)
         return lag
 
-    async def ends(self, questions: Sequence[tuple[str, int]]) -> dict[str, dict[int, int]]:
-        """Return the ends of these public topics' partitions.
+    @property
+    def ids(self) -> Mapping[str, uuid.UUID | None]:
+        """The ids of the topics as the sink knows them, by Kafka's names."""
+        return self._begun
 
-        Raises:
-            One of `OUT_OF_REACH`; also where Kafka does not tell all of them.
-        """
-        asked = {
-            Partition(kafka, number): (topic, number)
-            for topic, number in questions
-            for kafka, topics in self._names.items()
-            if topic in topics
-        }
-        leaders = {p: r.leader for p, r in self._partitions.readings.items()}
-        answers = await self._cluster.offsets(dict.fromkeys(asked, LATEST), leaders)
-        if len(answers) < len(questions):
-            raise TimeoutError("some partitions have no leader now")
-        ends: dict[str, dict[int, int]] = {}
-        for partition, offset in answers.items():
-            topic, number = asked[partition]
-            ends.setdefault(topic, {})[number] = offset
-        return ends
+    def leader(self, partition: Partition) -> int:
+        """The node that leads `partition`, -1 where none does."""
+        reading = self._partitions.readings.get(partition)
+        return -1 if reading is None else reading.leader
+
+    def look(self) -> None:
+        """Look soon which topics, partitions and leaders there are."""
+        self._wake.set()
 
     async def run(self) -> None:
         """Read until cancelled.
@@ -100,11 +105,9 @@ class Feed:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._watch(tasks), name="feed: watch")
-                tasks.create_task(self._commit_often(), name="feed: commit")
+                tasks.create_task(self._commits.run(), name="feed: commit")
         finally:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LAST_COMMIT_SECONDS):
-                    await self._commit()
+            await self._commits.last()
 
     # -- which partitions there are --------------------------------------------------------------
 
@@ -136,20 +139,34 @@ class Feed:
             for topic, description in found.items()
             for number, leader in description.leaders.items()
         }
-        answers = await self._cluster.offsets(asked, leaders) if asked else {}
+        ends = await self._cluster.offsets(asked, leaders) if asked else {}
+        answers = await self._warmed(ends, {p for p, at in asked.items() if at == LATEST}, leaders)
         for topic, description in found.items():
             begun = {p.number: offset for p, offset in answers.items() if p.topic == topic}
             if begun or topic in new:
                 identity = b"" if description.id is None else description.id.bytes[:8]
+                self._begun[topic] = description.id
                 for name in self._names[topic]:
                     self._sink.begin(name, identity, begun)
         for partition, offset in answers.items():
             _log.info("reading %s:%d from offset %d", *partition, offset)
-            self._partitions.begin(partition, offset, leaders[partition])
+            self._partitions.begin(partition, offset, leaders[partition], ends[partition])
         if self._partitions.complete:
             self.ready.set()
 
+    async def _warmed(
+        self, ends: dict[Partition, int], late: set[Partition], leaders: Mapping[Partition, int]
+    ) -> dict[Partition, int]:
+        """Return where to begin instead, so that the last seconds of `late` are read again."""
+        asked = late & ends.keys()
+        if not self._warm_seconds or not asked:
+            return ends
+        ms = int((self._wall() - self._warm_seconds) * 1000)
+        began = await self._cluster.offsets(dict.fromkeys(asked, ms), leaders)
+        return ends | {p: offset for p, offset in began.items() if 0 <= offset < ends[p]}
+
     async def _reconnect(self) -> None:
+        self.reconnects += 1
         # The brokers that were known may be gone for good: ask the bootstrap servers again.
         try:
             await self._cluster.connect()
@@ -164,6 +181,7 @@ class Feed:
 
     def _failed(self, error: BaseException) -> None:
         if not self._failing:
+            self.outages += 1
             _log.warning("Kafka is out of reach, will keep trying: %r", error)
         self._failing = True
         if self._reached is None:
@@ -223,6 +241,8 @@ class Feed:
                 await load.hand_on()
                 self._trouble.strike(fetched, reading, corrupt.next, str(corrupt))
         await load.hand_on()
+        if not self.ready.is_set() and self._partitions.complete:
+            self.ready.set()
 
     async def _unpack(self, fetched: Fetched, reading: Reading, load: _Load) -> None:
         partition, aborted = fetched.partition, Aborted(fetched.aborted)
@@ -242,24 +262,6 @@ class Feed:
                 await load.hand_on()
                 if self._partitions.readings.get(partition) is not reading:
                     return  # recreated meanwhile: the rest is of its former life
-
-    # -- commits ---------------------------------------------------------------------------------
-
-    async def _commit_often(self) -> None:
-        while True:
-            await asyncio.sleep(COMMIT_SECONDS)
-            await self._commit()
-
-    async def _commit(self) -> None:
-        offsets = self._partitions.uncommitted()
-        if not offsets:
-            return
-        try:
-            await self._cluster.commit(self._group, offsets)
-        except OUT_OF_REACH as error:
-            _log.debug("not committed: %r", error)
-        else:
-            self._partitions.committed(offsets)
 
 
 class _Load:

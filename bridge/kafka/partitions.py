@@ -1,8 +1,8 @@
 """Where each partition is read from: at the start, when it is added, when its topic is new.
 
-Rules: what exists when the instance starts is read from its end; what comes later, partition or
-topic, from its beginning, for nothing of it can have been seen. A topic that comes back with
-another id is a new one.
+Rules: what exists when the instance starts is read from its end, or from a while before; what
+comes later, partition or topic, from its beginning, for nothing of it can have been seen. A topic
+that comes back with another id is a new one.
 """
 
 from __future__ import annotations
@@ -21,10 +21,20 @@ if TYPE_CHECKING:
 class Reading:
     """One partition that is read: the next offset, and what stands in the way."""
 
-    __slots__ = ("between", "committed", "end", "leader", "offset", "pause_until", "strikes")
+    __slots__ = (
+        "between",
+        "committed",
+        "end",
+        "leader",
+        "offset",
+        "pause_until",
+        "strikes",
+        "until",
+    )
 
-    def __init__(self, offset: int, leader: int) -> None:
+    def __init__(self, offset: int, leader: int, until: int) -> None:
         self.offset = offset
+        self.until = until  #: the offset at which this instance has caught up
         self.between = False  #: whether a batch is known to end before `offset`
         self.leader = leader
         self.end = offset  #: of the log, when it was last heard of
@@ -77,16 +87,20 @@ class Partitions:
             if partition not in self.readings
         }
 
-    def begin(self, partition: Partition, offset: int, leader: int) -> None:
-        """Read `partition` from `offset`."""
+    def begin(self, partition: Partition, offset: int, leader: int, until: int = 0) -> None:
+        """Read `partition` from `offset`; it has caught up at `until`."""
         if self._from_end is not None:
             self._from_end.discard(partition)
-        self.readings[partition] = Reading(offset, leader)
+        self.readings[partition] = Reading(offset, leader, until)
 
     @property
     def complete(self) -> bool:
-        """Whether everything that existed at the start, and still does, is being read."""
-        return self._from_end is not None and not self._from_end & self._there
+        """Whether everything that existed at the start, and still does, has been caught up with."""
+        return (
+            self._from_end is not None
+            and not self._from_end & self._there
+            and all(r.offset >= r.until for p, r in self.readings.items() if p in self._there)
+        )
 
     def led_by(self, node: int) -> dict[Partition, Reading]:
         """The partitions that `node` leads."""

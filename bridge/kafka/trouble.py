@@ -41,7 +41,6 @@ class Trouble:
         self._sink = sink
         self._wake = wake
         self._compacted: set[str] = set()
-        self.corrupt_batches = 0
 
     async def meet(self, fetched: Fetched, reading: Reading) -> None:
         """Answer an error that the broker told."""
@@ -79,7 +78,6 @@ class Trouble:
         if most is None and fetched.end > reading.offset:
             most = fetched.end
         after = after if most is None else min(after, most)
-        self.corrupt_batches += 1
         _log.error(
             "%s:%d: %s; passing offsets %d to %d",
             *fetched.partition,
@@ -128,6 +126,8 @@ class Trouble:
 
     def _skip(self, partition: Partition, reading: Reading, reason: str, offset: int) -> None:
         reading.offset, reading.between = offset, False
+        if reason == "truncated":  # what was to be caught up with is no more
+            reading.until = min(reading.until, offset)
         for name in self._names[partition.topic]:
             self._sink.skip(name, reason, {partition.number: offset})
 

@@ -11,7 +11,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
-from bridge.core.outlet import NotAcknowledged, NoTopic
+from bridge.core.outlet import NotAcknowledged, NoTopic, TooLarge
 from bridge.kafka.cluster import OUT_OF_REACH
 from bridge.kafka.producer import Producer
 
@@ -27,6 +27,12 @@ _log = logging.getLogger(__name__)
 PATIENCE: Final = 15.0
 _RETRY_SECONDS: Final = 1.0
 _LAST_SECONDS: Final = 3.0
+_ACKNOWLEDGED: Final = "acknowledged"
+_OUTCOMES: Final[dict[type[Exception], str]] = {
+    NotAcknowledged: "not_acknowledged",
+    NoTopic: "no_topic",
+    TooLarge: "too_large",
+}
 
 
 class Writer:
@@ -37,6 +43,8 @@ class Writer:
         self._topics = topics
         self._producer: Producer | None = None  # once it is connected
         self._failing = False
+        #: How often what was to be written ended how.
+        self.outcomes = dict.fromkeys([_ACKNOWLEDGED, *_OUTCOMES.values()], 0)
 
     async def run(self) -> None:
         """Connect, however long that takes, and stay so until cancelled.
@@ -68,6 +76,15 @@ class Writer:
 
         Cancellation: the record may or may not have been written.
         """
+        try:
+            at = await self._write(topic, value, key=key)
+        except tuple(_OUTCOMES) as error:
+            self.outcomes[_OUTCOMES[type(error)]] += 1
+            raise
+        self.outcomes[_ACKNOWLEDGED] += 1
+        return at
+
+    async def _write(self, topic: str, value: bytes, *, key: bytes | None) -> Position:
         name = self._topics.get(topic)
         if name is None:
             raise NoTopic(topic)

@@ -7,31 +7,27 @@ with the same `id` is safe. Without a token to ask for there is no API.
 from __future__ import annotations
 
 import hmac
-import math
-import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import JSONResponse, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from starlette.requests import ClientDisconnect
 
 from bridge.core.outlet import NotAcknowledged, NoTopic, TooLarge
-from bridge.web.allowance import Allowance
+from bridge.web.bodies import taken, understood
 from bridge.web.problems import described, problem
-from bridge.web.publication import BadJson, Published, WrongField, envelope, read_publication
+from bridge.web.publication import Published, envelope, read_publication
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from bridge.core.outlet import Outlet
-    from bridge.web.publication import Publication
+    from bridge.web.pace import Pace
 
 #: What a body may have beside the record's value: the topic, the key, and blanks.
 _MARGIN_BYTES = 65_536
 _RETRY_SECONDS = 1
-_LONGEST_RETRY_SECONDS = 60
 
 _bearer = HTTPBearer(
     scheme_name="adminToken",
@@ -54,13 +50,17 @@ class AdminTokens:
         Raises:
             HTTPException: 401 if it is none of the tokens.
         """
-        given = b"" if credentials is None else credentials.credentials.encode()
-        if not any([hmac.compare_digest(given, token) for token in self._tokens]):  # noqa: C419 - all of them
+        if not self.know("" if credentials is None else credentials.credentials):
             raise HTTPException(
                 401,
                 "this needs one of the admin tokens (BRIDGE_ADMIN_TOKENS)",
                 {"WWW-Authenticate": "Bearer"},
             )
+
+    def know(self, token: str) -> bool:
+        """Whether `token` is one of them."""
+        given = token.encode("utf-8", "replace")
+        return any([hmac.compare_digest(given, known) for known in self._tokens])  # noqa: C419 - all of them
 
 
 _ANSWERS: dict[int | str, dict[str, Any]] = {
@@ -84,17 +84,10 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 _BODY = {"application/json": {"schema": {"$ref": "#/components/schemas/Publication"}}}
 
 
-def api(
-    outlet: Outlet,
-    tokens: Sequence[str],
-    *,
-    event_bytes: int,
-    publishes_per_second: float,
-    now: Callable[[], float] = time.monotonic,
-) -> APIRouter:
-    """Return the routes below `/v1`."""
+def api(outlet: Outlet, tokens: Sequence[str], *, event_bytes: int, pace: Pace) -> APIRouter:
+    """Return the route of `/v1/events`."""
     router = APIRouter(prefix="/v1", tags=["api"], dependencies=[Depends(AdminTokens(tokens))])
-    allowance = Allowance(publishes_per_second)
+    too_large = f"more than {event_bytes} bytes (BRIDGE_LIMITS__EVENT_BYTES)"
 
     @router.post(
         "/events",
@@ -104,12 +97,12 @@ def api(
     )
     async def publish(request: Request) -> Response:
         """Write an event to Kafka, and answer once Kafka has acknowledged it."""
-        posted = _read(await _body(request, event_bytes + _MARGIN_BYTES))
+        body = await taken(request, event_bytes + _MARGIN_BYTES, too_large)
+        posted = understood(body, read_publication)
         value = envelope(posted)
         if len(value) > event_bytes:
-            raise _too_large(event_bytes)
-        if wait := allowance.wait(now()):
-            raise _too_fast(wait)
+            raise HTTPException(413, too_large)
+        pace.take()
         key = None if posted.key is None else posted.key.encode()
         try:
             at = await outlet.write(posted.topic, value, key=key)
@@ -130,37 +123,3 @@ def api(
         )
 
     return router
-
-
-async def _body(request: Request, most: int) -> bytes:
-    body = bytearray()
-    try:
-        async for part in request.stream():
-            body += part
-            if len(body) > most:
-                raise _too_large(most)
-    except ClientDisconnect:
-        raise HTTPException(400, "the body ended early") from None
-    return bytes(body)
-
-
-def _read(body: bytes) -> Publication:
-    try:
-        return read_publication(body)
-    except BadJson as error:
-        raise HTTPException(400, str(error)) from None
-    except WrongField as error:
-        raise HTTPException(422, str(error)) from None
-
-
-def _too_large(most: int) -> HTTPException:
-    return HTTPException(413, f"more than {most} bytes (BRIDGE_LIMITS__EVENT_BYTES)")
-
-
-def _too_fast(wait: float) -> HTTPException:
-    seconds = math.ceil(min(wait, _LONGEST_RETRY_SECONDS))
-    return HTTPException(
-        429,
-        "more events in a second than BRIDGE_LIMITS__PUBLISHES_PER_SECOND",
-        {"Retry-After": str(seconds)},
-    )

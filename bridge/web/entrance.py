@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bridge.core import close
 from bridge.core.dialogue import forbidden
+from bridge.core.position import write_cursor
 from bridge.core.regrant import regrant
 from bridge.core.session import Session
 from bridge.web.address import Proxies, site
@@ -22,9 +23,11 @@ from bridge.web.hello import BadRequest, wish
 from bridge.web.tokens import LEEWAY
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
+    from bridge.core.catchup import CatchUp
     from bridge.core.dialogue import Bounds
+    from bridge.core.grant import Grant
     from bridge.core.hub import Hub
     from bridge.core.wire import Hello, Token
     from bridge.web.doors import Doors
@@ -62,17 +65,21 @@ class Entrance:
         doors: Doors,
         limits: Limits,
         *,
+        catch_up: CatchUp,
         proxies: Proxies | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
         """`wall` tells the seconds since 1970, which tokens are written in."""
         self.hub = hub
+        self.catch_up = catch_up
         self.doors = doors
         self.limits = limits
         self.proxies = proxies if proxies is not None else Proxies()
         self.draining = False
         self.count = 0
+        self.admitted = 0  #: clients, from the start on
         self.closes: Counter[int] = Counter()  #: by their codes
+        self.refused: Counter[str] = Counter()  #: clients that were never let in, by why
         self._gate = gate
         self._wall = wall
         self._expiries = Expiries(LEEWAY)
@@ -81,13 +88,13 @@ class Entrance:
         self._sites: dict[Session, str] = {}
         self._handshakes = Allowance(limits.handshakes_per_second)
 
-    def wish(self, hello: Hello) -> Wish:
-        """Check the form of what `hello` asks for.
+    def wish(self, hello: Hello, *, trusted: bool = False) -> Wish:
+        """Check the form of what `hello` asks for; who is `trusted` may say who it is.
 
         Raises:
             BadRequest: If it is not well-formed.
         """
-        if hello.account is not None and not self._gate.takes_account:
+        if hello.account is not None and not (trusted or self._gate.takes_account):
             raise BadRequest("account: only where authentication is off; the token says who")
         bounds = self.limits.bounds
         return wish(hello, max_topics=bounds.topics, max_rooms=bounds.rooms)
@@ -101,11 +108,12 @@ class Entrance:
         if self.draining:
             raise Refused(close.DRAINING)
         if not self.upstream.ready():
-            raise Refused(close.NOT_READY)
+            raise Refused(close.NOT_READY, word="not_ready")
         if self.too_stale:
             raise Refused(close.STALE)
         if self._handshakes.wait(now):
-            raise Refused(close.OVERLOADED, "overloaded: too many clients come at once")
+            why = "overloaded: too many clients come at once"
+            raise Refused(close.OVERLOADED, why, word="rate")
 
     @property
     def too_stale(self) -> bool:
@@ -132,13 +140,47 @@ class Entrance:
         """
         place = site(address) if self.limits.per_address else ""
         if place and self._per_site.get(place, 0) >= self.limits.per_address:
-            raise Refused(close.OVERLOADED, "overloaded: too many connections of this address")
-        grant = self._gate.identify(hello.token, hello.account)
+            why = "overloaded: too many connections of this address"
+            raise Refused(close.OVERLOADED, why, word="address")
+        grant = self.identify(hello)
         if self.count >= self.limits.connections:
-            raise Refused(close.OVERLOADED, "overloaded: too many connections")
+            raise Refused(close.OVERLOADED, "overloaded: too many connections", word="connections")
         account = grant.account
         if account is not None and self._per_account.get(account, 0) >= self.limits.per_account:
-            raise Refused(close.OVERLOADED, "overloaded: too many connections of this account")
+            why = "overloaded: too many connections of this account"
+            raise Refused(close.OVERLOADED, why, word="account")
+        session = self.session(grant, wish, wrap, pipe)
+        session.address, session.since = address, self._wall()
+        self.count += 1
+        self.admitted += 1
+        if account is not None:
+            self._per_account[account] = self._per_account.get(account, 0) + 1
+        if place:
+            self._sites[session] = place
+            self._per_site[place] = self._per_site.get(place, 0) + 1
+        self._expiries.add(session)
+        return session
+
+    def identify(self, hello: Hello) -> Grant:
+        """Return the grant of who says `hello`.
+
+        Raises:
+            Refused: If it is nobody, or that can not be told now.
+        """
+        return self._gate.identify(hello.token, hello.account)
+
+    def session(
+        self,
+        grant: Grant,
+        wish: Wish,
+        wrap: Callable[[bytes], bytes] = bytes,
+        pipe: Any = None,  # noqa: ANN401
+    ) -> Session:
+        """Return a session of the holder of `grant`, set to what it wants, and counted nowhere.
+
+        Raises:
+            Refused: If the grant does not cover that.
+        """
         session = Session(secrets.token_hex(16), grant, wrap, pipe)
         refusal = forbidden(self.hub, session, wish.topics or (), wish.rooms)
         if refusal is not None:
@@ -149,19 +191,31 @@ class Entrance:
             wish.rooms,
         )
         session.types = wish.types
-        self.count += 1
-        if account is not None:
-            self._per_account[account] = self._per_account.get(account, 0) + 1
-        if place:
-            self._sites[session] = place
-            self._per_site[place] = self._per_site.get(place, 0) + 1
-        self._expiries.add(session)
         return session
 
-    def welcome(self, session: Session, wish: Wish, ends: Mapping[str, Mapping[int, int]]) -> None:
-        """Bring `session` live; `ends` answers the hub's questions about the cursor."""
-        self.hub.attach(session, resumed=wish.resumed, cursor=wish.cursor, ends=ends)
+    def welcome(self, session: Session, wish: Wish) -> None:
+        """Welcome `session`: it is live, or will be once it has what it missed."""
+        if wish.cursor is None:
+            self.hub.attach(session)
+        else:
+            self.catch_up.begin(session, wish.cursor, wish.resumed, clip=wish.since is not None)
+            self.upstream.replay(session)
         self.expire()
+
+    async def find(self, session: Session, wish: Wish) -> Wish:
+        """Return `wish` with the cursor of the time that it says.
+
+        Raises:
+            Refused: If Kafka does not tell it in time.
+
+        Cancellation: safe.
+        """
+        if wish.since is None:
+            return wish
+        cursor = await self.upstream.since(session.topics, wish.since)
+        if cursor is None:
+            raise Refused(close.OVERLOADED, "overloaded: Kafka does not answer now", word="kafka")
+        return wish._replace(cursor=cursor, resumed=write_cursor(cursor))
 
     def renew(self, session: Session, token: Token) -> None:
         """Answer a newer credential of a live session; a wrong one leaves the old in force."""

@@ -17,11 +17,15 @@ if TYPE_CHECKING:
 
 
 class Refused(Exception):
-    """A client that may not come in, with the close that tells it so."""
+    """A client that may not come in, with the close that tells it so.
 
-    def __init__(self, why: Close, reason: str = "") -> None:
+    `word` is what it is counted under: one of a few.
+    """
+
+    def __init__(self, why: Close, reason: str = "", *, word: str = "") -> None:
         super().__init__(reason or why.reason)
         self.close = why._replace(reason=reason) if reason else why
+        self.word = word or why.reason.partition(":")[0]
 
 
 class Gate(Protocol):

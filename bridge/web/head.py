@@ -6,12 +6,16 @@ client that never finishes a request would cost more and more, or a connection f
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+import weakref
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 if TYPE_CHECKING:
     import asyncio
+
+    from httptools import HttpRequestParser
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 HEAD_BYTES: Final = 64 * 1024
 HEAD_SECONDS: Final = 10.0
@@ -24,6 +28,37 @@ _TOO_LARGE: Final = b"\r\n".join(
         b"",
     ]
 )
+#: The ASGI extension by which an application has the connection of its request, as `TakeOver`.
+TAKE_OVER: Final = "push_bridge.take_over"
+
+
+class Taken(NamedTuple):
+    """A connection, and the headers that every answer has."""
+
+    transport: asyncio.Transport
+    headers: list[tuple[bytes, bytes]]
+
+
+class TakeOver:
+    """Takes a connection away from uvicorn, to be answered on by others."""
+
+    __slots__ = ("_cycle", "_http")
+
+    def __init__(self, http: Http, cycle: RequestResponseCycle) -> None:
+        # They hold the scope, which holds this.
+        self._http = weakref.ref(http)
+        self._cycle = weakref.ref(cycle)
+
+    def __call__(self) -> Taken | None:
+        """Return the connection, which somebody else looks after from now on; None if it is gone.
+
+        What the application answers by ASGI goes nowhere from then on.
+        """
+        http, cycle = self._http(), self._cycle()
+        if http is None or cycle is None or cycle.disconnected or http.transport.is_closing():
+            return None
+        cycle.disconnected = True
+        return http.hand_over()
 
 
 class Http(HttpToolsProtocol):
@@ -50,6 +85,17 @@ class Http(HttpToolsProtocol):
         """Wait no longer."""
         self._settle()
         super().on_headers_complete()
+        if self.cycle is not None and self.cycle.scope is self.scope:
+            take_over: Any = TakeOver(self, self.cycle)
+            self.scope["extensions"] = {TAKE_OVER: take_over}
+
+    def hand_over(self) -> Taken:
+        """Let go of the connection; requests that came behind are never answered."""
+        self.connections.discard(self)
+        self._settle()
+        self.flow.resume_reading()  # they had stopped it
+        self.parser = cast("HttpRequestParser", None)  # it holds this; uvicorn ends it so, too
+        return Taken(self.transport, self.server_state.default_headers)
 
     def data_received(self, data: bytes) -> None:
         """Read on, but no further than a head may reach."""

@@ -15,6 +15,8 @@ from bridge.core.types import Types
 from bridge.core.wire import Hello
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from websockets.datastructures import Headers
 
     from bridge.core.position import Cursor
@@ -30,7 +32,7 @@ class BadRequest(ValueError):
 class Wish(NamedTuple):
     """What a client wants, well-formed. `topics` of None means all that it may read unnamed.
 
-    `resumed` is the cursor as the client wrote it.
+    `resumed` is the cursor as the client wrote it; `since` is in milliseconds since 1970.
     """
 
     topics: frozenset[str] | None
@@ -38,6 +40,7 @@ class Wish(NamedTuple):
     types: Types | None
     resumed: str
     cursor: Cursor | None
+    since: int | None = None
 
 
 def wants_hello(query: str) -> bool:
@@ -61,10 +64,20 @@ def from_query(query: str) -> Hello:
     Raises:
         BadRequest: If one is unknown, empty or given twice.
     """
+    return split_query(query, ())[0]
+
+
+def split_query(query: str, beside: Collection[str]) -> tuple[Hello, dict[str, str]]:
+    """Return the parameters of a URL as a hello, and by themselves those that are in `beside`.
+
+    Raises:
+        BadRequest: If one is unknown, empty or given twice.
+    """
     lists: dict[str, list[str]] = {}
     texts: dict[str, str] = {}
+    others: dict[str, str] = {}
     for name, value in _pairs(query):
-        if name in lists or name in texts:
+        if name in lists or name in texts or name in others:
             raise BadRequest(f"{name} is given twice")
         if not value:
             raise BadRequest(f"{name} is empty")
@@ -72,9 +85,12 @@ def from_query(query: str) -> Hello:
             lists[name] = value.split(",")
         elif name in _TEXTS:
             texts[name] = value
+        elif name in beside:
+            others[name] = value
         else:
             raise BadRequest(f"no such parameter: {name[:100]!r}")
-    return Hello(**lists, **texts)  # type: ignore[arg-type]  # the names are the two sets above
+    # The names are those of the two sets above.
+    return Hello(**lists, **texts), others  # type: ignore[arg-type]
 
 
 def _pairs(query: str) -> list[tuple[str, str]]:
@@ -110,7 +126,8 @@ def wish(hello: Hello, *, max_topics: int, max_rooms: int) -> Wish:
         raise BadRequest(f"topics: more than {max_topics} (BRIDGE_LIMITS__TOPICS)")
     if len(rooms) > max_rooms:
         raise BadRequest(f"rooms: more than {max_rooms} (BRIDGE_LIMITS__ROOMS)")
-    return Wish(topics, rooms, _types(hello), hello.cursor or "", _cursor(hello))
+    types, since = _types(hello), _since(hello)
+    return Wish(topics, rooms, types, hello.cursor or "", _cursor(hello), since)
 
 
 def _types(hello: Hello) -> Types | None:
@@ -121,17 +138,20 @@ def _types(hello: Hello) -> Types | None:
 
 
 def _cursor(hello: Hello) -> Cursor | None:
-    if hello.since is not None:
-        if hello.cursor is not None:
-            raise BadRequest("since: not together with a cursor, which says where to go on")
-        try:
-            moment.to_ms(hello.since)
-        except ValueError as error:
-            raise BadRequest(f"since: {error}") from None
-        raise BadRequest("since: this version can not replay yet; connect without it")
     if hello.cursor is None:
         return None
     try:
         return read_cursor(hello.cursor)
     except Malformed as error:
         raise BadRequest(f"cursor: {error}") from None
+
+
+def _since(hello: Hello) -> int | None:
+    if hello.since is None:
+        return None
+    if hello.cursor is not None:
+        raise BadRequest("since: not together with a cursor, which says where to go on")
+    try:
+        return moment.to_ms(hello.since)
+    except ValueError as error:
+        raise BadRequest(f"since: {error}") from None

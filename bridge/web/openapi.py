@@ -13,6 +13,8 @@ import msgspec
 from fastapi import FastAPI
 
 from bridge import __version__
+from bridge.web import answers, commands
+from bridge.web.history import History
 from bridge.web.problems import Problem
 from bridge.web.publication import AUDIENCE, EXAMPLE, Publication, Published
 
@@ -35,10 +37,13 @@ def openapi(routers: Iterable[APIRouter]) -> dict[str, Any]:
     for router in routers:
         app.include_router(router)
     document = app.openapi()
-    types = (Problem, Publication, Published)
+    examples = {type(each).__name__: each for each in (*answers.EXAMPLES, *commands.EXAMPLES)}
+    types = (History, Problem, Publication, Published, *map(type, examples.values()))
     _, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     for schema in schemas.values():
         schema["description"] = cleandoc(schema["description"])
+    for name, example in examples.items():
+        schemas[name]["examples"] = [msgspec.to_builtins(example)]
     schemas["Publication"] |= {"anyOf": AUDIENCE, "examples": [EXAMPLE]}
     document.setdefault("components", {}).setdefault("schemas", {}).update(schemas)
     return document

@@ -6,7 +6,6 @@ was accepted can turn out dead; and `data` is written as it was posted, its numb
 
 from __future__ import annotations
 
-import re
 import uuid
 from typing import Annotated, Final
 
@@ -14,8 +13,8 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from bridge.core import moment
-from bridge.core.envelope import is_json
 from bridge.core.name import is_name
+from bridge.web.bodies import WrongField, decode
 
 _Name = Annotated[
     str,
@@ -25,14 +24,6 @@ _Name = Annotated[
     ),
 ]
 _FIELDS: Final = ("id", "type", "time", "tag", "accounts", "rooms", "connections", "all")
-
-
-class BadJson(ValueError):
-    """What was posted is no JSON."""
-
-
-class WrongField(ValueError):
-    """What was posted is no event, or one for nobody. The message names the field."""
 
 
 class Publication(msgspec.Struct):
@@ -91,12 +82,7 @@ def read_publication(body: bytes) -> Publication:
         BadJson: If it is no JSON.
         WrongField: If a field is wrong, or it is for nobody.
     """
-    if not is_json(body):
-        raise BadJson("the body is no JSON")
-    try:
-        posted = _decode(body)
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise WrongField(re.sub(" - at `\\$\\.?(.+)`$", r": \1", str(error))) from None
+    posted = decode(body, _decode)
     for field in ("accounts", "rooms", "connections"):
         for name in getattr(posted, field) or ():
             if not is_name(name):

@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from bridge.core.session import State
-
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -42,6 +40,6 @@ class Renewals:
     async def _renew(self, missing: Awaitable[None], session: Session, token: Token) -> None:
         await missing
         del self._waiting[session]
-        if session.state is State.LIVE:
+        if session.welcomed:
             self._entrance.renew(session, token)
             self._flush()

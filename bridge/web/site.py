@@ -10,6 +10,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
 from bridge import __version__
+from bridge.web.names import WholeNames
 from bridge.web.openapi import openapi
 from bridge.web.problems import problem
 
@@ -56,6 +57,7 @@ def site(
     app.openapi = lambda: told  # type: ignore[method-assign]
     for router in routers:
         app.include_router(router)
+    app.add_middleware(WholeNames)
     app.add_middleware(_HostCheck, doors=doors)
 
     @app.exception_handler(HTTPException)

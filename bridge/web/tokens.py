@@ -141,7 +141,7 @@ class TokenGate:
         try:
             candidates = self._keys.candidates(id, algorithm)
         except NoKeys:
-            raise Refused(close.NO_KEYS) from None
+            raise Refused(close.NO_KEYS, word="no_keys") from None
         reason = "the token's key is not known"
         for key in candidates:
             try:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping, Sequence
+    from collections.abc import Awaitable, Collection, Iterable, Mapping
+
+    from bridge.core.position import Cursor
+    from bridge.core.session import Session
 
 
 class Upstream(Protocol):
@@ -17,20 +20,31 @@ class Upstream(Protocol):
     def stale(self) -> float | None:
         """Seconds since Kafka was last reached, None while it is."""
 
-    def ends(
-        self, questions: Sequence[tuple[str, int]]
-    ) -> Awaitable[Mapping[str, Mapping[int, int]] | None]:
-        """The ends of these partitions; None where Kafka does not tell all of them now."""
+    def replay(self, session: Session) -> None:
+        """Catch up `session`, which was welcomed and is not live yet."""
+
+    def since(self, topics: Collection[str], ms: int) -> Awaitable[Cursor | None]:
+        """The cursor of these topics at a time, in milliseconds since 1970.
+
+        None where Kafka does not tell it within the time for which clients wait.
+        """
+
+
+class Figure(NamedTuple):
+    """Something that is counted, from the start on, or measured: one value, or some by `label`.
+
+    `name` has no prefix and, where it `counts`, no `_total`.
+    """
+
+    name: str
+    about: str
+    value: float | Mapping[str, float]
+    label: str = ""
+    counts: bool = False
 
 
 class Figures(Protocol):
-    """What was counted while reading. Topics are the public ones."""
+    """Whoever knows what that bank has counted."""
 
-    def lag(self) -> Mapping[str, int]:
-        """The records that Kafka has and that have not been read, by topic."""
-
-    def dead(self) -> Mapping[str, int]:
-        """The records that can not be used, by reason."""
-
-    def replayed(self) -> int:
-        """The records that were read again, to replay."""
+    def figures(self) -> Iterable[Figure]:
+        """All of it, as it is now. Topics are the public ones."""

@@ -18,6 +18,10 @@ COMMANDS = {
     "check": ["check"],
     "publish": ["publish", "--topic", "demo", "--all", "1"],
     "listen": ["listen"],
+    "join": ["join", "hall", "--account", "ann"],
+    "title": ["title", "hall", "The hall"],
+    "kick": ["kick", "--account", "ann"],
+    "who": ["who"],
 }
 each_command = pytest.mark.parametrize("arguments", COMMANDS.values(), ids=COMMANDS)
 

@@ -1,17 +1,21 @@
 """What is wrong with a schema: everything that the examples, the code and the contract say of it.
 
 Four witnesses, none of which asks the schema: the examples; the fields that the bridge itself reads
-and writes; that an object is an object; and that a frame has no field beyond its own.
+and writes; that an object is an object; and that a frame or an answer has no field beyond its own.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 
 import msgspec
 from msgspec import UNSET
 
-from bridge.core import envelope, wire
+from bridge.core import command, envelope, ledger, wire
+from bridge.web import answers
+from bridge.web.history import History
+from bridge.web.problems import Problem
+from bridge.web.publication import Published
 from tests.contract.examples import examples
 from tests.core import frame_shape
 from tests.harness.frames import compiled
@@ -50,10 +54,45 @@ def read(frame: type[msgspec.Struct]) -> Fields:
     )
 
 
+def kept(fact: type[msgspec.Struct]) -> Fields:
+    """Return the fields of a fact: all are always there, and what it `is` stands outside."""
+    return Fields(frozenset({"is", *fact.__struct_fields__}), frozenset(fact.__struct_fields__))
+
+
+def obeyed(order: type[msgspec.Struct]) -> Fields:
+    """Return the fields of a command: what it has to `do` stands outside."""
+    fields = msgspec.structs.fields(order)
+    required = frozenset(field.name for field in fields if field.required)
+    return Fields(frozenset({"do", *(field.name for field in fields)}), required)
+
+
+def told(answer: type[msgspec.Struct]) -> Fields:
+    """Return the fields of an answer over HTTP: all are always there."""
+    return Fields(frozenset(answer.__struct_fields__), frozenset(answer.__struct_fields__))
+
+
 def _with_op(names: Iterable[str], required: Iterable[str]) -> Fields:
     return Fields(frozenset({"op", *names}), frozenset({"op", *required}))
 
 
+#: By their schemas, what the bridge answers over HTTP.
+ANSWERS: Final[dict[str, type[msgspec.Struct]]] = {
+    "command": answers.Ordered,
+    "connection": answers.Connection,
+    "connections": answers.Connections,
+    "account": answers.Account,
+    "room": answers.Room,
+    "room-counts": answers.RoomCounts,
+    "rooms": answers.Rooms,
+    "instance": answers.Instance,
+    "instances": answers.Instances,
+    "partition": answers.Partition,
+    "topic": answers.Topic,
+    "topics": answers.Topics,
+    "history": History,
+    "published": Published,
+    "problem": Problem,
+}
 _EVENT: Final = [*frame_shape.HEAD, *frame_shape.BODIES, *frame_shape.OPTIONAL[-1]]
 #: By schema and the place in it (a definition's name): what the bridge's code has there.
 IN_CODE: Final[dict[tuple[str, str], Fields]] = {
@@ -73,6 +112,13 @@ IN_CODE: Final[dict[tuple[str, str], Fields]] = {
     ("frames/client/unsubscribe", ""): read(wire.Unsubscribe),
     ("frames/client/heartbeat", ""): read(wire.Beat),
     ("frames/client/token", ""): read(wire.Token),
+    ("control", "membership"): obeyed(command.Join),
+    ("control", "disconnect"): obeyed(command.Disconnect),
+    ("control", "revoke"): obeyed(command.Revoke),
+    ("control", "title"): obeyed(command.Title),
+    ("control", "drain"): obeyed(command.Drain),
+    **{("state", fact.__struct_config__.tag): kept(fact) for fact in get_args(ledger.Fact)},
+    **{(f"http/{name}", ""): told(answer) for name, answer in ANSWERS.items()},
 }
 
 
@@ -87,7 +133,7 @@ def faults(name: str, schema: Schema) -> Iterator[str]:
             for value in NO_OBJECTS
             if validator.is_valid(value)
         )
-    if name.startswith("frames/"):
+    if name.startswith(("frames/", "http/")) and name != "http/problem":
         yield from _against_forgery(name, validator)
 
 
@@ -112,6 +158,6 @@ def _against_examples(name: str, validator: Draft202012Validator) -> Iterator[st
 
 def _against_forgery(name: str, validator: Draft202012Validator) -> Iterator[str]:
     for example in examples(name, "valid"):
-        for change in ({"surplus": None}, {"op": "other"}):
+        for change in ({"surplus": None}, {"op": "other"}):  # no answer has an `op` at all
             if validator.is_valid({**example.value, **change}):
                 yield f"admits {example.name} with {change}"

@@ -21,6 +21,7 @@ SAID_TWICE: Final = {
     ("frames/server/event", "type"),
     ("lifecycle", "type"),
     ("lifecycle", "$defs/place/properties/data/type"),
+    ("state", "type"),
 }
 EVERY_EXAMPLE: Final = [
     (name, verdict == "valid", example)

@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from bridge.core.bounds import Bounds, Limits
+from bridge.core.catchup import CatchUp
 from bridge.core.event import Body, Event
 from bridge.core.grant import Grant
 from bridge.core.hub import Hub
+from bridge.core.position import Cursor, Place, read_cursor, write_cursor
+from bridge.core.replay import Need
 from bridge.core.router import Routed
+from bridge.core.scan import Scan
 from bridge.core.session import Hand, Session
 from bridge.core.types import Types
 from tests.harness.frames import read_frame
@@ -16,12 +21,11 @@ from tests.harness.frames import read_frame
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from bridge.core.position import Cursor
-
 TIMESTAMP = 1_795_000_000_123
 TIMESTAMP_TEXT = "2026-11-18T11:06:40.123Z"
 LIFE, OTHER_LIFE = b"8 bytes.", b"another."
 CEILING = 1_000_000
+HERE: Cursor = {"orders": Place(LIFE, {0: 10, 1: 20})}  #: where a hub begins
 
 
 def jitter(seconds: float) -> float:
@@ -53,6 +57,10 @@ def event(offset: int = 0, data: bytes = b"null", **fields: Any) -> Event:
     return Event(
         **{"offset": offset, "timestamp": TIMESTAMP, "body": Body.JSON, "data": data, **fields}
     )
+
+
+def broadcasts(*offsets: int) -> list[Event]:
+    return [event(offset, all=True) for offset in offsets]
 
 
 def line(frame: bytes) -> bytes:
@@ -96,6 +104,68 @@ def attached(at: Hub, id: str = "c1", account: str | None = "ann", **asked: Any)
     return made
 
 
+def catch_up(
+    at: Hub, *, records: int = 1000, bytes: int = 1 << 20, ceiling: int = CEILING
+) -> CatchUp:
+    return CatchUp(at, Limits(records, bytes), ceiling)
+
+
+def returned(
+    to: CatchUp,
+    cursor: Cursor,
+    id: str = "c1",
+    account: str | None = "ann",
+    *,
+    clip: bool = False,
+    **asked: Any,
+) -> Session:
+    """Return a session that goes on at `cursor`, its welcome already taken."""
+    made = session(id, account, **asked)
+    to.begin(made, cursor, write_cursor(cursor), clip=clip)
+    frames(made)
+    return made
+
+
+def scan_for(to: CatchUp, *sessions: Session) -> Scan:
+    """Return a pass for these sessions, from the lowest of their places on."""
+    start: dict[tuple[str, int], int] = {}
+    for each in sessions:
+        for key, (place, _) in to.missing(each).items():
+            start[key] = min(place, start.get(key, place))
+    made = Scan(start)
+    made.stretches = {key: to.journal.stretch(place) for key, place in start.items()}
+    for each in sessions:
+        to.enter(made, each)
+    return made
+
+
+def read(
+    to: CatchUp,
+    scan: Scan,
+    *events: Event,
+    topic: str = "orders",
+    partition: int = 0,
+    next: int | None = None,
+) -> list[Session]:
+    """Let a pass read these events; return those whose clients have to read first."""
+    after = events[-1].offset + 1 if next is None else next
+    return to.scan(scan, Routed(topic, partition, list(events), after, 0, []))
+
+
+def standing(*offsets: int, identity: bytes = LIFE) -> Cursor:
+    """Return the cursor of a client that stands at these offsets of `orders`."""
+    return {"orders": Place(identity, dict(enumerate(offsets)))}
+
+
+def kafka_says(identity: bytes | None = LIFE, **bounds: dict[int, int]) -> dict[str, Bounds]:
+    """What Kafka says of each topic: unless told otherwise, everything from 0 to 99 is there."""
+    names = ("start", "end", "aged")
+    told = (
+        {0: 0, 1: 0} | bounds.get(name, {0: 99, 1: 99} if name == "end" else {}) for name in names
+    )
+    return dict.fromkeys(("orders", "news", "audit"), Bounds(identity, *told))
+
+
 def publish(
     at: Hub, *events: Event, topic: str = "orders", partition: int = 0, next: int | None = None
 ) -> None:
@@ -108,5 +178,39 @@ def frames(of: Session) -> list[dict[str, Any]]:
     return [read_frame(each) for each in of.outbox.take(2**40).splitlines()]
 
 
+def ats(of: Session) -> list[str]:
+    """Take what waits for `of`, which are events; return where they stand."""
+    return [each["at"] for each in frames(of)]
+
+
+def told(of: Session) -> list[str]:
+    """Take what waits for `of`; return what events and gaps say."""
+    return [each.get("at") or each.get("reason") or each["op"] for each in frames(of)]
+
+
+def stands(at: Hub, it: Session) -> dict[str, dict[int, int]]:
+    """Where the cursor of `it` is."""
+    return offsets(read_cursor(at.cursor(it)))
+
+
 def offsets(cursor: Cursor) -> dict[str, dict[int, int]]:
     return {topic: dict(place.offsets) for topic, place in cursor.items()}
+
+
+def gaps(of: Session) -> list[tuple[str, str, Cursor]]:
+    """Take what waits for `of`, which are gaps; return what they say."""
+    told = frames(of)
+    assert {each["op"] for each in told} <= {"gap"}
+    return [(each["topic"], each["reason"], read_cursor(each["cursor"])) for each in told]
+
+
+def judged(
+    cursor: Cursor, records: int = 1000, clip: bool = False, **bounds: Any
+) -> tuple[Hub, CatchUp, Session]:
+    """Return a client that comes back with `cursor`, when Kafka has said what it says of that."""
+    at = hub()
+    to = catch_up(at, records=records)
+    it = returned(to, cursor, clip=clip, topics=["news", "orders"])
+    assert to.step(it) is Need.KAFKA
+    assert to.judge(it, kafka_says(**bounds))
+    return at, to, it

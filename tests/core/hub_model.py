@@ -14,6 +14,8 @@ from tests.harness.frames import read_frame
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from bridge.core.position import Place
+
 #: How many frames an outbox holds before it takes no more events.
 ROOM = 5
 # What matters of each frame, beside its cursor.
@@ -134,28 +136,22 @@ class Model:
                 self.owe(client, "gap", topic=topic, reason=reason)
 
     def resume(
-        self,
-        client: Client,
-        cursor: Mapping[str, tuple[bytes, Mapping[int, int]]],
-        ends: Mapping[str, Mapping[int, int]],
-    ) -> None:
-        """Let `client` begin where `cursor` says, which is nowhere behind this instance."""
-        gaps = {}
+        self, client: Client, cursor: Mapping[str, Place], ends: Mapping[str, Mapping[int, int]]
+    ) -> bool:
+        """Let `client` begin where `cursor` says, nowhere behind; tell whether it is ahead."""
+        gaps, ahead = [], {}
         for topic in sorted(client.topics & cursor.keys()):
-            life, offsets = cursor[topic]
-            ahead = {p: o for p, o in offsets.items() if o > self.next[topic].get(p, 0)}
-            if life and life != self.life[topic]:
-                gaps[topic] = "recreated"
-            elif any(offset > ends[topic][partition] for partition, offset in ahead.items()):
-                gaps[topic] = "truncated"
-            else:
-                client.floors[topic] = ahead
-        for topic, reason in gaps.items():
-            self.owe(client, "gap", topic=topic, reason=reason)
+            offsets = cursor[topic].offsets
+            ahead[topic] = {p: o for p, o in offsets.items() if o > self.next[topic].get(p, 0)}
+            client.floors[topic] = dict(ahead[topic])
+            if any(offset > ends[topic].get(p, 0) for p, offset in offsets.items()):
+                gaps.append(topic)
+        for topic in gaps:
             # Where a gap is still to be told, the client stands where it said.
-            for later in [name for name in gaps if name > topic]:
-                client.owed[-1]["cursor"][later] = cursor[later]
+            del client.floors[topic]
+            self.owe(client, "gap", topic=topic, reason="truncated")
         self.owe(client, "live", replayed=0)
+        return any(ahead.values())
 
     # -- what the index has to be ------------------------------------------------------------------
 

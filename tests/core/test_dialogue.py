@@ -11,10 +11,21 @@ from hypothesis import given
 from bridge.core import close
 from bridge.core.dialogue import TOKENS_PER_MINUTE, Bounds, Dialogue
 from bridge.core.grant import Grant, Pattern
-from bridge.core.position import read_cursor
+from bridge.core.position import read_cursor, write_cursor
 from bridge.core.session import Hand, State
 from bridge.core.wire import Token
-from tests.core.given import attached, event, frames, hub, jitter, offsets, publish
+from tests.core.given import (
+    attached,
+    catch_up,
+    event,
+    frames,
+    hub,
+    jitter,
+    offsets,
+    publish,
+    returned,
+    standing,
+)
 from tests.core.strategies import client_frames
 
 BOUNDS = Bounds(rooms=3, topics=2, changes_per_minute=300)
@@ -92,6 +103,25 @@ def test_a_token_is_handed_to_the_bank_because_only_it_can_judge() -> None:
     token = client.dialogue.hear(b'{"op":"token","token":"t","id":7}', 0.0, None)
     assert token == Token("t", 7)
     assert frames(client.session) == []
+
+
+def test_one_that_is_still_caught_up_is_answered_alike() -> None:
+    at = hub()
+    it = returned(catch_up(at), standing(3, 20), grant=GRANT)
+    dialogue = Dialogue(at, it, BOUNDS)
+    for said in (b'{"op":"subscribe","rooms":["s"],"id":1}', b'{"op":"heartbeat","id":2}', b"?"):
+        dialogue.hear(said, 0.0, None)
+    done, beat, refused = frames(it)
+    assert (done["ok"], done["rooms"], beat["id"], refused["error"]) == (
+        True,
+        ["s"],
+        2,
+        "bad_frame",
+    )
+    assert done["cursor"] == beat["cursor"] == write_cursor(standing(3, 20))
+    for number in range(20):
+        dialogue.hear(b"?", float(number), None)
+    assert it.close == close.MISBEHAVING
 
 
 # -- refusals --------------------------------------------------------------------------------------

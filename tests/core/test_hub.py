@@ -2,41 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from bridge.core.grant import Grant, Pattern, everything
 from bridge.core.position import Cursor, Place, read_cursor, write_cursor
-from bridge.core.session import Hand, Session, State
-from tests.core.given import (
-    LIFE,
-    OTHER_LIFE,
-    attached,
-    event,
-    frames,
-    hub,
-    offsets,
-    publish,
-    session,
-)
-
-if TYPE_CHECKING:
-    from bridge.core.hub import Hub
+from bridge.core.session import Hand, State
+from tests.core.given import LIFE, attached, event, frames, hub, offsets, publish, session
 
 HERE: Cursor = {"orders": Place(LIFE, {0: 10, 1: 20})}
-
-
-def stands(of: Hub, it: Session) -> dict[str, dict[int, int]]:
-    return offsets(read_cursor(of.cursor(it)))
-
-
-def comes_back(to: Hub, cursor: Cursor, ends: dict[int, int] | None = None) -> Session:
-    """Attach a session with `cursor`; its frames are still in the outbox."""
-    it = session()
-    text = write_cursor(cursor)
-    to.attach(it, resumed=text, cursor=cursor, ends={"orders": ends or {}})
-    return it
 
 
 # -- welcome ---------------------------------------------------------------------------------------
@@ -84,93 +59,6 @@ def test_one_that_is_not_welcomed_yet_is_sent_nothing() -> None:
     at.follow(it, ["orders"], ["s"])
     publish(at, event(10, all=True, rooms=["r", "s"], accounts=["ann"], connections=["c1"]))
     assert it.outbox.pending == 0
-
-
-# -- resuming --------------------------------------------------------------------------------------
-
-
-def test_on_a_resume_the_welcome_gives_the_clients_own_cursor_back() -> None:
-    text = f"{write_cursor(HERE)},orders:0:9"
-    it, at = session(), hub()
-    at.attach(it, resumed=text, cursor=read_cursor(text))
-    welcome, live = frames(it)
-    assert welcome["cursor"] == text
-    assert live.pop("cursor") == write_cursor(HERE)
-    assert live == {"op": "live", "replayed": 0}
-
-
-def test_an_instance_that_is_behind_the_cursor_sends_nothing_at_or_below_it() -> None:
-    at = hub()
-    it = comes_back(at, {"orders": Place(LIFE, {0: 12, 1: 20})}, {0: 15})
-    publish(at, *(event(offset, all=True) for offset in range(10, 15)))
-    publish(at, event(20, all=True), partition=1)
-    _, live, *events = frames(it)
-    assert offsets(read_cursor(live["cursor"])) == {"orders": {0: 12, 1: 20}}
-    assert [each["at"] for each in events] == [
-        *("orders:0:12", "orders:0:13", "orders:0:14", "orders:1:20")
-    ]
-
-
-def test_a_cursor_never_falls_back_behind_the_clients_own() -> None:
-    at = hub()
-    it = comes_back(at, {"orders": Place(LIFE, {0: 12, 1: 20, 2: 1})}, {0: 15, 2: 1})
-    assert stands(at, it) == {"orders": {0: 12, 1: 20, 2: 1}}
-    publish(at, event(10, all=True))
-    publish(at, event(20, all=True), partition=1)
-    assert stands(at, it) == {"orders": {0: 12, 1: 21, 2: 1}}
-    publish(at, event(11, all=True), event(12, all=True))
-    assert stands(at, it) == {"orders": {0: 13, 1: 21, 2: 1}}
-
-
-def test_what_holds_a_session_back_is_forgotten_once_it_is_read_past() -> None:
-    at = hub()
-    it = comes_back(at, {"orders": Place(LIFE, {0: 12, 1: 22})}, {0: 15, 1: 22})
-    publish(at, next=12)
-    assert stands(at, it) == {"orders": {0: 12, 1: 22}}
-    assert it.floors == {"orders": {1: 22}}
-    publish(at, partition=1, next=22)
-    assert stands(at, it) == {"orders": {0: 12, 1: 22}}
-    assert it.floors is None
-
-
-@pytest.mark.parametrize(
-    ("place", "ends", "reason"),
-    [
-        (Place(OTHER_LIFE, {0: 99}), {}, "recreated"),
-        (Place(LIFE, {0: 12, 1: 20}), {0: 11}, "truncated"),
-    ],
-)
-def test_a_place_that_can_not_be_resumed_is_a_gap_and_goes_on_live(
-    place: Place, ends: dict[int, int], reason: str
-) -> None:
-    at = hub()
-    it = comes_back(at, {"orders": place}, ends)
-    publish(at, event(10, all=True))
-    welcome, gap, live, first = frames(it)
-    assert welcome["cursor"] == write_cursor({"orders": place})
-    assert gap == {"op": "gap", "topic": "orders", "reason": reason, "cursor": write_cursor(HERE)}
-    assert (live["op"], live["cursor"]) == ("live", write_cursor(HERE))
-    assert first["at"] == "orders:0:10"
-
-
-def test_a_topic_that_the_cursor_does_not_name_is_live() -> None:
-    at, it = hub(), session(topics=["orders", "news"])
-    at.attach(it, resumed="C", cursor={"orders": HERE["orders"]})
-    assert [each["op"] for each in frames(it)] == ["welcome", "live"]
-
-
-def test_a_topic_that_the_client_did_not_ask_for_is_not_resumed() -> None:
-    at, it = hub(), session(topics=["news"])
-    at.attach(
-        it, resumed="C", cursor={"orders": Place(OTHER_LIFE, {}), "gone": Place(LIFE, {0: 1})}
-    )
-    assert [each["op"] for each in frames(it)] == ["welcome", "live"]
-    assert it.floors is None
-
-
-def test_kafka_is_asked_only_for_the_ends_of_what_is_ahead() -> None:
-    cursor = {"orders": Place(LIFE, {0: 11, 1: 20}), "gone": Place(LIFE, {0: 1})}
-    assert hub().questions(cursor) == [("orders", 0)]
 
 
 # -- what may be read ------------------------------------------------------------------------------

@@ -161,10 +161,9 @@ def test_a_topic_that_was_created_again_is_a_gap_for_those_connected() -> None:
 
 
 def test_after_a_gap_no_place_of_before_holds_anything_back() -> None:
-    at, it = hub(), session()
-    cursor = {"orders": Place(LIFE, {0: 99, 1: 20})}
-    at.attach(it, resumed="C", cursor=cursor, ends={"orders": {0: 99}})
-    frames(it)
+    at = hub()
+    it = attached(at)
+    it.floors = {"orders": {0: 99}}
     at.begin("orders", OTHER_LIFE, {0: 0})
     publish(at, event(0, all=True))
     gap, first = frames(it)
@@ -209,5 +208,5 @@ def test_everything_that_is_read_is_counted() -> None:
     values: list[dict[str, Any]] = [{"all": True}, {"accounts": ["eve"]}, {"data": 1}, {"all": 1}]
     records = [record(value, offset=10 + number) for number, value in enumerate(values)]
     at.publish(Router(100).route(Batch("orders", 0, records, 14)))
-    assert (at.read, at.unaddressed, at.delivered) == (4, 1, 2)
+    assert (at.tally.read, at.tally.routed, at.tally.unaddressed, at.delivered) == (4, 2, 1, 2)
     assert at.logs["orders"].next == {0: 14, 1: 20}

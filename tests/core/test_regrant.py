@@ -7,10 +7,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bridge.core.grant import Grant, Pattern
-from bridge.core.position import read_cursor
+from bridge.core.position import Place, read_cursor
 from bridge.core.regrant import regrant
 from bridge.core.session import Hand
-from tests.core.given import attached, event, frames, hub, offsets, publish
+from tests.core.given import (
+    LIFE,
+    attached,
+    catch_up,
+    event,
+    frames,
+    hub,
+    offsets,
+    publish,
+    returned,
+    standing,
+)
 
 if TYPE_CHECKING:
     from bridge.core.hub import Hub
@@ -64,3 +75,18 @@ def test_what_it_covers_more_has_to_be_asked_for(wider: dict[str, Any]) -> None:
     regrant(at, it, it.grant._replace(**wider), 1)
     (reply,) = frames(it)
     assert (reply["topics"], reply["rooms"]) == (["orders"], [])
+
+
+def test_one_that_is_still_caught_up_is_replayed_what_it_may_read_from_now_on() -> None:
+    at = hub()
+    to = catch_up(at)
+    for topic in ("orders", "audit"):
+        publish(at, event(10, rooms=["r"]), event(11, rooms=["s"]), topic=topic)
+    cursor = {**standing(10, 20), "audit": Place(LIFE, {0: 10, 1: 20})}
+    it = returned(to, cursor, grant=WIDE, topics=["orders", "audit"], rooms=["r", "s"])
+    regrant(at, it, WIDE._replace(topics=Pattern(["audit"]), rooms=Pattern(["s"])), 1)
+    to.step(it)
+    moved, reply, only, live = frames(it)
+    assert (moved["left"], reply["topics"], reply["rooms"]) == (["r"], ["audit"], ["s"])
+    assert read_cursor(reply["cursor"]) == {"audit": cursor["audit"]}
+    assert (only["at"], live["replayed"]) == ("audit:0:11", 1)

@@ -11,8 +11,12 @@ from tests.core.given import session
 
 ALLOWED = {
     (State.OPENING, Signal.WELCOMED): State.LIVE,
+    (State.OPENING, Signal.RETURNED): State.REPLAYING,
     (State.OPENING, Signal.HUNG_UP): State.CLOSING,
     (State.OPENING, Signal.LOST): State.CLOSED,
+    (State.REPLAYING, Signal.CAUGHT_UP): State.LIVE,
+    (State.REPLAYING, Signal.HUNG_UP): State.CLOSING,
+    (State.REPLAYING, Signal.LOST): State.CLOSED,
     (State.LIVE, Signal.HUNG_UP): State.CLOSING,
     (State.LIVE, Signal.LOST): State.CLOSED,
     (State.CLOSING, Signal.LOST): State.CLOSED,
@@ -41,7 +45,15 @@ def test_a_session_begins_with_nothing() -> None:
     it = session(topics=())
     assert it.state is State.OPENING
     assert (it.topics, it.rooms, it.types, it.floors) == (frozenset(), {}, None, None)
+    assert (it.replay, it.home) == (None, None)
     assert (it.close, it.dirty, it.outbox.pending) == (None, False, 0)
+
+
+@pytest.mark.parametrize("state", State)
+def test_one_may_talk_and_is_sent_events_from_its_welcome_to_its_end(state: State) -> None:
+    it = session()
+    it.state = state
+    assert it.welcomed == (state in {State.REPLAYING, State.LIVE})
 
 
 def test_a_session_costs_no_dictionary() -> None:

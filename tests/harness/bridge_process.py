@@ -68,13 +68,16 @@ class BridgeProcess:
         assert self._process is not None, "it was not started"
         return self._process.pid
 
-    def start(self) -> None:
-        """Start it, or start it again after its end: on the same port."""
+    def start(self, **environment: str) -> None:
+        """Start it, or start it again after its end: on the same port.
+
+        `environment` is for this time only.
+        """
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "bridge", "serve"],
                 cwd=self._folder.name,  # there is no `.env`
-                env=self._environment,
+                env={**self._environment, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -26,6 +26,7 @@ NEEDS: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
     ),
     "node": ("the JavaScript client needs Node.js", {"nodejs": ("node",)}),
     "nginx": ("the proxy tests need nginx", {"nginx": ("nginx",)}),
+    "prometheus": ("the alerts' tests need Prometheus", {"prometheus": ("promtool",)}),
 }
 
 

@@ -37,6 +37,10 @@ class Browser:
     def __init__(self, driver: Chrome) -> None:
         self._driver = driver
 
+    def visit(self, url: str) -> None:
+        """Go to `url`, whatever is there."""
+        self._driver.get(url)
+
     def open(self, url: str) -> None:
         """Go to `url`, and wait for the page to have made up its mind."""
         self._driver.get(url)
@@ -51,8 +55,8 @@ class Browser:
         found: list[str] = self._driver.execute_script(script, css)
         return found
 
-    def ask(self, script: str) -> Any:
-        return self._driver.execute_script(script)
+    def ask(self, script: str, *arguments: Any) -> Any:
+        return self._driver.execute_script(script, *arguments)
 
     def field(self, label: str, within: str = "body") -> WebElement:
         """The field that has this label."""

@@ -37,8 +37,9 @@ def test_the_schema_finds_a_word_that_compose_does_not_know():
     assert not official().is_valid(wrong)
 
 
-def test_it_is_kafka_two_bridges_nginx_and_a_producer():
-    assert SERVICES.keys() == {"kafka", "topics", *BRIDGES, "nginx", "producer"}
+def test_it_is_kafka_two_bridges_nginx_a_producer_and_who_watches_them():
+    watching = {"prometheus", "grafana"}
+    assert SERVICES.keys() == {"kafka", "topics", *BRIDGES, "nginx", "producer", *watching}
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -62,7 +63,9 @@ def test_every_port_is_of_this_machine_only(name):
 def test_an_image_is_built_here_or_of_a_version_that_is_said(name):
     image, _, version = SERVICES[name]["image"].partition(":")
     assert (
-        image == "push-bridge" if "build" in SERVICES[name] else re.match(r"\d+\.\d+\.\d+", version)
+        image == "push-bridge"
+        if "build" in SERVICES[name]
+        else re.match(r"v?\d+\.\d+\.\d+", version)
     )
 
 
@@ -94,6 +97,21 @@ def test_they_read_the_topic_that_is_made():
     assert json.loads(settings("bridge-1")["BRIDGE_TOPICS"]) == [made.removeprefix("--topic=")]
 
 
+def test_prometheus_asks_every_bridge_on_its_admin_port_inside_the_stack():
+    asked = yaml.safe_load((FOLDER / "prometheus.yaml").read_text(encoding="utf-8"))
+    (job,) = asked["scrape_configs"]
+    port = settings("bridge-1")["BRIDGE_ADMIN_PORT"]
+    assert job["static_configs"] == [{"targets": [f"{name}:{port}" for name in BRIDGES]}]
+    assert port not in (FOLDER / "nginx.conf").read_text(encoding="utf-8")
+
+
+def test_grafana_asks_the_prometheus_that_is_there():
+    source = yaml.safe_load((FOLDER / "grafana" / "source.yaml").read_text(encoding="utf-8"))
+    (only,) = source["datasources"]
+    assert only["url"] == "http://prometheus:9090"
+    assert "9090" in SERVICES["prometheus"]["ports"][0]
+
+
 def test_nginx_knows_them_by_their_names():
     text = (FOLDER / "nginx.conf").read_text(encoding="utf-8")
     assert tuple(re.findall(r"server ([\w-]+):8080", text)) == BRIDGES
@@ -109,8 +127,8 @@ def test_what_it_mounts_and_builds_is_there(name):
         assert (FOLDER / build["context"] / build["dockerfile"]).is_file()
 
 
-@pytest.mark.parametrize("name", [*BRIDGES, "producer", "nginx"])
-def test_what_faces_clients_can_do_little_to_its_host(name):
+@pytest.mark.parametrize("name", [*BRIDGES, "producer", "nginx", "prometheus", "grafana"])
+def test_what_faces_anybody_can_do_little_to_its_host(name):
     service = SERVICES[name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from bridge.settings import Settings
-from tests.harness.ports import HOST
+from tests.harness.ports import HOST, free_ports
 from tests.journey.stack import BRIDGES, FOLDER, PATIENCE, Nginx
 
 if TYPE_CHECKING:
@@ -40,10 +40,8 @@ async def test_a_stream_passes_event_by_event(tmp_path: Path):
     origin = Origin()
     async with await asyncio.start_server(origin.answer, HOST, 0) as server:
         port = server.sockets[0].getsockname()[1]
-        upstreams = {f"{name}:8080": f"{HOST}:{port}" for name in BRIDGES[:1]}
-        upstreams[f"server {BRIDGES[1]}:8080"] = f"server {HOST}:{port}"
         async with (
-            Nginx(tmp_path, upstreams) as nginx,
+            Nginx(tmp_path, upstreams(port, port)) as nginx,
             httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as http,
             http.stream("GET", f"http://{nginx.address}/events") as answer,
         ):
@@ -55,6 +53,49 @@ async def test_a_stream_passes_event_by_event(tmp_path: Path):
     assert host in origin.request
     assert b"X-Forwarded-For: 127.0.0.1\r\n" in origin.request
     assert b"Connection" not in origin.request
+
+
+def upstreams(first: int, second: int) -> dict[str, str]:
+    ports = dict(zip(BRIDGES, (first, second), strict=True))
+    return {f"server {name}:8080": f"server {HOST}:{port}" for name, port in ports.items()}
+
+
+async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+    writer.close()
+
+
+async def test_an_instance_that_takes_no_streams_now_is_passed_over(tmp_path: Path):
+    origin = Origin()
+    origin.go_on.set()
+    async with (
+        await asyncio.start_server(origin.answer, HOST, 0) as good,
+        await asyncio.start_server(refuse, HOST, 0) as leaving,
+    ):
+        ports = [server.sockets[0].getsockname()[1] for server in (good, leaving)]
+        async with (
+            Nginx(tmp_path, upstreams(*ports)) as nginx,
+            httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as http,
+        ):
+            for _ in range(6):
+                answer = await http.get(f"http://{nginx.address}/events")
+                assert (answer.status_code, answer.text) == (200, "data: 1\n\ndata: 2\n\n")
+
+
+async def test_where_no_bridge_answers_a_browsers_stream_comes_back(tmp_path: Path):
+    browser = {"Accept": "text/event-stream", "Sec-Fetch-Mode": "cors"}
+    async with (
+        Nginx(tmp_path, upstreams(*free_ports(2))) as nginx,
+        httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as http,
+    ):
+        answer = await http.get(f"http://{nginx.address}/events?token=t", headers=browser)
+        assert (answer.status_code, answer.text) == (200, "retry: 2000\n\n")
+        assert answer.headers["content-type"] == "text/event-stream"
+        assert answer.headers["cache-control"] == "no-store"
+        assert (await http.get(f"http://{nginx.address}/events")).status_code == 502
+        assert (await http.get(f"http://{nginx.address}/healthz")).status_code == 502
+        assert "token=" not in nginx.log()
 
 
 def test_nginx_finds_nothing_to_say_against_it(tmp_path: Path):

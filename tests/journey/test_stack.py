@@ -21,6 +21,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.harness.admin import Record, create_topic, produce
 from tests.harness.bridge_process import BridgeProcess
+from tests.harness.eventstream import EventStream
 from tests.harness.frames import read_frame
 from tests.harness.ports import HOST, free_ports
 from tests.journey.stack import BRIDGES, FOLDER, PATIENCE, Nginx, settings, token
@@ -198,6 +199,38 @@ async def test_a_drain_is_told_through_nginx_and_the_client_goes_to_the_other(st
         assert await ending == 0
 
 
+async def frames(answer: httpx.Response, source: EventStream) -> AsyncIterator[dict[str, Any]]:
+    """The frames of an event stream, less heartbeats."""
+    async for received in answer.aiter_bytes():
+        for event in source.feed(received):
+            if (found := read_frame(event.data))["op"] != "heartbeat":
+                yield found
+
+
+async def test_event_streams_come_through_nginx_and_go_over_to_the_other_instance(
+    stack, topic_name
+):
+    url, source = f"http://{stack.nginx.address}/events", EventStream()
+    headers = {"Authorization": f"Bearer {token(topic_name)}"}
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE, headers=headers) as http:
+        async with http.stream("GET", url) as answer:
+            told = frames(answer, source)
+            home = (await anext(told))["instance"]
+            await stack.send(accounts=[topic_name], data="live")
+            assert (await anext(told))["data"] == "live"
+            ending = asyncio.create_task(stack.bridges[home].terminate())
+            assert [each["code"] async for each in told] == [4001]
+        await stack.send(accounts=[topic_name], data="missed")
+        back = {"Last-Event-ID": source.last_event_id}
+        source.connect()
+        async with http.stream("GET", url, headers=back) as answer:
+            told = frames(answer, source)
+            assert (await anext(told))["instance"] != home
+            assert (await anext(told))["data"] == "missed"
+            assert (await anext(told))["replayed"] == 1
+        assert await ending == 0
+
+
 async def test_no_token_is_in_any_log_whatever_went_wrong(stack, topic_name):
     right, wrong = token(topic_name), "eyJ.not-a-token-but-as-secret.as-one"
     async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as http:
@@ -209,16 +242,21 @@ async def test_no_token_is_in_any_log_whatever_went_wrong(stack, topic_name):
         with pytest.raises(InvalidStatus):
             await stack.client(f"token={right}&nonsense=1")
         referer = {"Referer": f"{site}/?token={right}", "Authorization": f"Bearer {right}"}
-        for path in ("/ws", "/events", "/nowhere", "/readyz"):
+        for path in ("/ws", "/nowhere", "/readyz"):
             await http.get(f"{site}{path}", params={"token": right}, headers=referer)
+        async with http.stream("GET", f"{site}/events?token={right}", headers=referer) as stream:
+            await anext(stream.aiter_bytes())
+        assert (await http.get(f"{site}/events", params={"token": wrong})).status_code == 401
         for bridge in stack.bridges.values():
             await bridge.kill()
         # What nginx says of an upstream that is gone has the whole request in it, by default.
-        assert (await http.get(f"{site}/ws", params={"token": right})).status_code == 502
+        for path in ("/ws", "/events"):
+            assert (await http.get(site + path, params={"token": right})).status_code == 502
         too_long = await http.get(f"{site}/ws", params={"token": right, "cursor": "c" * 40_000})
         assert too_long.status_code == 414
     told = stack.logs()
     assert told["nginx"].count(" /ws ") >= 5, told["nginx"]
+    assert told["nginx"].count(" /events ") == 3, told["nginx"]
     assert " 502 " in told["nginx"]
     for name, log in told.items():
         for secret in (right, right.rpartition(".")[2], wrong):

@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from bridge.kafka.cluster import Access
-from bridge.kafka.embedded import EmbeddedBroker
+from bridge.kafka.cluster import EARLIEST, LATEST, Access, Cluster, Partition
+from bridge.kafka.embedded import EmbeddedBroker, EmbeddedCluster
 from bridge.kafka.producer import Producer
 from tests.harness.admin import Record, create_topic, produce
+from tests.kafka.returning import running
 from tests.kafka.tape import following, plain
+from tests.kafka.written import envelope
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 PARTITIONS = 4
+NOW = 1_795_000_000_000
 
 
 class Broker(NamedTuple):
@@ -26,6 +29,7 @@ class Broker(NamedTuple):
 
     access: Access
     topic: str
+    client: type[Cluster]
 
     @property
     def bootstrap(self) -> str:
@@ -36,13 +40,14 @@ class Broker(NamedTuple):
 async def broker(request: pytest.FixtureRequest, topic_name: str) -> AsyncIterator[Broker]:
     if request.param == "real":
         cluster = request.getfixturevalue("kafka")
-        await create_topic(cluster.bootstrap, topic_name, PARTITIONS)
-        yield Broker(plain(cluster.bootstrap), topic_name)
+        forever = {"retention.ms": "-1"}  # the times here are what they are
+        await create_topic(cluster.bootstrap, topic_name, PARTITIONS, configs=forever)
+        yield Broker(plain(cluster.bootstrap), topic_name, Cluster)
         return
     embedded = EmbeddedBroker([topic_name])
     options = {"client_id": "test"}
     reach = Access(embedded.bootstrap_servers, options, may_create_topics=True, fetch_wait_ms=10)
-    yield Broker(reach, topic_name)
+    yield Broker(reach, topic_name, EmbeddedCluster)
 
 
 @asynccontextmanager
@@ -119,3 +124,50 @@ async def committed(broker: Broker, group: str) -> dict[int, int | None]:
         return {place.partition: await consumer.committed(place) for place in places}
     finally:
         await consumer.stop()
+
+
+async def test_places_are_found_by_time(broker: Broker) -> None:
+    """To the millisecond; between two, at both ends, beyond them, and where there is nothing."""
+    records = [
+        Record(b"%d" % n, partition=partition, time=NOW + 1000 * n)
+        for partition in (0, 1)
+        for n in range(10)
+    ]
+    await produce(broker.bootstrap, broker.topic, records, enable_idempotence=False)
+    cluster = broker.client(broker.access)
+    try:
+        await cluster.connect()
+        leaders = {
+            Partition(broker.topic, number): leader
+            for number, leader in (await cluster.describe([broker.topic]))[
+                broker.topic
+            ].leaders.items()
+        }
+        times = {EARLIEST: 0, LATEST: 10, 0: 0, NOW: 0, NOW + 1: 1, NOW + 5000: 5, NOW + 9001: -1}
+        for time, place in times.items():
+            found = await cluster.offsets(dict.fromkeys(leaders, time), leaders)
+            empty = -1 if time >= 0 else 0
+            assert [found[partition] for partition in sorted(leaders)] == [
+                place,
+                place,
+                *[empty] * 2,
+            ]
+    finally:
+        await cluster.close()
+
+
+async def test_what_was_missed_is_replayed_by_cursor_and_by_time(broker: Broker) -> None:
+    records = [
+        Record(envelope(n), partition=n % PARTITIONS, time=NOW + 1000 * n) for n in range(200)
+    ]
+    await produce(broker.bootstrap, broker.topic, records, enable_idempotence=False)
+    async with running(broker.client(broker.access), broker.topic) as it:
+        back = it.resume(it.at(dict.fromkeys(range(PARTITIONS), 20)))
+        since = await it.since(NOW + 100_000)
+        for client, first in ((back, 20), (since, 25)):
+            await client.live()
+            assert client.offsets() == {p: [*range(first, 50)] for p in range(PARTITIONS)}
+            assert client.gaps() == []
+        beyond = it.resume(it.at({0: 51, 1: 50, 2: 50, 3: 50}))
+        await beyond.live()
+        assert beyond.gaps() == [(broker.topic, "truncated")]

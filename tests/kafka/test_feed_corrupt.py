@@ -6,25 +6,31 @@ Of the damaged batch nothing arrives, of all others everything, with no restart 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.harness.admin import Record, create_topic, produce
+from tests.harness.admin import Record, produce
 from tests.harness.kafka_cluster import KafkaCluster
+from tests.kafka.damage import (
+    CHECKSUM_AT,
+    COUNT_AT,
+    LAST_AT,
+    LENGTH_AT,
+    MAGIC_AT,
+    PAYLOAD_AT,
+    RECORDS,
+    filled,
+    flip,
+    value,
+)
 from tests.kafka.tape import Got, Skipped, following, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 pytestmark = pytest.mark.kafka
 
-RECORDS = 300
-SIZE = 8_000
-PER_BATCH = 16_384  # so that there are a hundred and more batches
-#: Where things are in a batch (Kafka's format, version 2).
-LENGTH_AT, MAGIC_AT, CHECKSUM_AT, LAST_AT, COUNT_AT, PAYLOAD_AT = 8, 16, 17, 23, 57, 100
 HEADER = (
     0,
     7,
@@ -36,33 +42,6 @@ HEADER = (
     LAST_AT + 3,
     COUNT_AT,
 )
-
-
-class Placed(NamedTuple):
-    """A batch in a segment file: the place of its first byte, and its offsets."""
-
-    at: int
-    first: int
-    next: int
-
-
-def batches(segment: Path) -> list[Placed]:
-    data, at, found = segment.read_bytes(), 0, []
-    while at < len(data):
-        first = int.from_bytes(data[at : at + 8], "big")
-        length = int.from_bytes(data[at + 8 : at + 12], "big")
-        last = int.from_bytes(data[at + 23 : at + 27], "big")
-        found.append(Placed(at, first, first + last + 1))
-        at += 12 + length
-    return found
-
-
-def flip(segment: Path, at: int) -> None:
-    with segment.open("r+b") as file:
-        file.seek(at)
-        (byte,) = file.read(1)
-        file.seek(at)
-        file.write(bytes((byte ^ 0xFF,)))
 
 
 @pytest.fixture(scope="module")
@@ -132,23 +111,3 @@ def where(said: Sequence[object], skipped: Skipped) -> bool:
     before = [each.offset for each in said[:at] if isinstance(each, Got)]
     after = [each.offset for each in said[at:] if isinstance(each, Got)]
     return all(n < following_offset for n in before) and all(n >= following_offset for n in after)
-
-
-def value(n: int) -> bytes:
-    return b"%06d" % n + b"x" * SIZE
-
-
-async def filled(
-    own: KafkaCluster, topic: str, chosen: list[int], partitions: int = 1
-) -> list[tuple[Path, list[Placed]]]:
-    """Fill a topic of several segments; return each partition's first, and these of its batches."""
-    configs = {"segment.bytes": str(1 << 20)}
-    await create_topic(own.bootstrap, topic, partitions, configs=configs)
-    records = [Record(value(n), partition=p) for n in range(RECORDS) for p in range(partitions)]
-    await produce(own.bootstrap, topic, records, max_batch_size=PER_BATCH)
-    places = []
-    for partition in range(partitions):
-        first, *others = own.segments(topic, partition)
-        assert others, "no segment was closed"
-        places.append((first, [batches(first)[n] for n in chosen]))
-    return places

@@ -60,3 +60,36 @@ def test_where_topics_have_no_ids_none_is_ever_another():
     known = Partitions(["t"])
     known.follow({"t": led(None)})
     assert known.recreated({"t": led(None)}) == []
+
+
+def test_what_is_read_back_has_to_be_read_before_all_is_complete():
+    known = Partitions(["t"])
+    known.follow({"t": led(ONE)})
+    known.begin(Partition("t", 0), 3, 0, 5)
+    assert not known.complete
+    known.readings[Partition("t", 0)].offset = 4
+    assert not known.complete
+    known.readings[Partition("t", 0)].offset = 5
+    assert known.complete
+
+
+def test_nobody_waits_for_a_topic_that_goes_while_it_is_read_back():
+    known = Partitions(["t", "u"])
+    known.follow({"t": led(ONE), "u": led(ONE)})
+    known.begin(Partition("t", 0), 3, 0, 5)
+    known.begin(Partition("u", 0), 0, 0, 0)
+    assert not known.complete
+    known.follow({"u": led(ONE)})
+    assert known.complete
+
+
+def test_only_what_has_moved_is_committed_again():
+    known = Partitions(["t"])
+    known.follow({"t": led(ONE, 2)})
+    for number in range(2):
+        known.begin(Partition("t", number), 5, 0)
+    assert known.uncommitted() == {Partition("t", 0): 5, Partition("t", 1): 5}
+    known.committed({**known.uncommitted(), Partition("t", 7): 1})
+    assert known.uncommitted() == {}
+    known.readings[Partition("t", 1)].offset = 6
+    assert known.uncommitted() == {Partition("t", 1): 6}

@@ -70,6 +70,10 @@ async def test_a_record_that_kafka_does_not_take_is_told(
             with pytest.raises(TooLarge):
                 await writer.write("orders", b"x" * size, key=None)
         assert (await writer.write("orders", b"1", key=None)).offset == 0
+        with pytest.raises(NoTopic):
+            await writer.write("nowhere", b"1", key=None)
+        outcomes = {"acknowledged": 1, "not_acknowledged": 0, "no_topic": 1, "too_large": 2}
+        assert writer.outcomes == outcomes
 
 
 async def test_an_outage_is_told_in_time_and_ends_by_itself(
@@ -101,3 +105,4 @@ async def test_before_kafka_was_ever_reached_that_is_told_at_once(topic_name: st
     async with running("127.0.0.1:1", orders=topic_name) as writer:
         with pytest.raises(NotAcknowledged):
             await writer.write("orders", b"1", key=None)
+        assert writer.outcomes["not_acknowledged"] == 1

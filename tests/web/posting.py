@@ -11,6 +11,7 @@ from bridge.core.outlet import NoTopic
 from bridge.core.position import Position
 from bridge.web.api import api
 from bridge.web.doors import Doors
+from bridge.web.pace import Pace
 from bridge.web.site import site
 
 if TYPE_CHECKING:
@@ -68,8 +69,7 @@ async def desk(*tokens: str, per_second: float = 1000) -> AsyncIterator[Desk]:
         outlet,
         tokens or (TOKEN,),
         event_bytes=EVENT_BYTES,
-        publishes_per_second=per_second,
-        now=lambda: holder[0].now,
+        pace=Pace(per_second, now=lambda: holder[0].now),
     )
     transport = httpx.ASGITransport(site(Doors(), [routes]), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://bridge.example") as http:

@@ -69,16 +69,26 @@ class Raw:
         lines = [f"{name}: {value}" for name, value in wanted.items() if value is not None]
         return await self.request("\r\n".join([f"GET {target} HTTP/1.1", *lines, "", ""]))
 
-    async def request(self, text: str) -> Answer:
-        """Send a request as it stands; return the answer."""
+    async def request(self, text: str, *, bodiless: bool = False) -> Answer:
+        """Send a request as it stands; return the answer, as far as its length is told."""
         self.send(text.encode("latin-1"))
         async with asyncio.timeout(PATIENCE):
             head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             first, *lines = head.rstrip().split("\r\n")
             pairs = (line.partition(": ") for line in lines)
             fields = {name.lower(): value for name, _, value in pairs}
-            body = await self._reader.readexactly(int(fields.get("content-length", "0")))
+            length = 0 if bodiless else int(fields.get("content-length", "0"))
+            body = await self._reader.readexactly(length)
         return Answer(int(first.split()[1]), fields, body)
+
+    async def chunk(self) -> bytes:
+        """The next chunk of an answer (RFC 9112, 7.1); the last one is empty."""
+        size = int(await self._reader.readuntil(b"\r\n"), 16)
+        return (await self._reader.readexactly(size + 2))[:-2]
+
+    def abort(self) -> None:
+        """Be gone without a word."""
+        self._writer.transport.abort()
 
     def send(self, data: bytes) -> None:
         """Send bytes as they stand."""

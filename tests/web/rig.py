@@ -12,22 +12,31 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from bridge.core import bounds as core_bounds
+from bridge.core import close
+from bridge.core.catchup import CatchUp
 from bridge.core.dialogue import Bounds
 from bridge.core.hub import Hub
+from bridge.core.journal import Journal
 from bridge.core.router import Batch, Router
 from bridge.web.doors import Doors
 from bridge.web.entrance import Entrance, Limits
+from bridge.web.events import events
 from bridge.web.gate import OpenGate
 from bridge.web.probes import probes
 from bridge.web.server import Server
 from bridge.web.site import site
 from bridge.web.sockets import Sockets
+from bridge.web.streams import Streams
+from bridge.web.websockets import WebSockets
 from tests.web.client import Client
 from tests.web.raw import Raw
+from tests.web.upstream import Upstream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
+    from bridge.core.session import Session
     from bridge.web.address import Proxies
     from bridge.web.gate import Gate
 
@@ -50,43 +59,26 @@ class Record(NamedTuple):
     headers: Sequence[tuple[str, bytes | None]]
 
 
-class Upstream:
-    """Kafka as a test wants it to be. `known_ends` of None stands for one that does not answer."""
-
-    def __init__(self) -> None:
-        self.is_ready = True
-        self.stale_for: float | None = None
-        self.known_ends: dict[str, dict[int, int]] | None = {}
-        self.asked: list[tuple[str, int]] = []
-        self.may_answer = asyncio.Event()
-        self.may_answer.set()
-
-    def ready(self) -> bool:
-        return self.is_ready
-
-    def stale(self) -> float | None:
-        return self.stale_for
-
-    async def ends(
-        self, questions: Sequence[tuple[str, int]]
-    ) -> Mapping[str, Mapping[int, int]] | None:
-        self.asked += questions
-        await self.may_answer.wait()
-        return self.known_ends
-
-
 class Rig:
     """The parts of one bridge, and what a test does with it."""
 
     serving: asyncio.Task[None]
 
-    def __init__(self, hub: Hub, entrance: Entrance, upstream: Upstream) -> None:
+    def __init__(self, hub: Hub, entrance: Entrance, wait_seconds: float) -> None:
         self.hub = hub
         self.entrance = entrance
-        self.upstream = upstream
         self.sockets = Sockets(entrance)
-        app = site(entrance.doors, [probes(entrance)])
-        self.server = Server(app, self.sockets.make, self._drain)
+        self.websockets = WebSockets(entrance, self.sockets)
+        self.upstream = entrance.upstream = Upstream(
+            entrance.catch_up,
+            hub,
+            wait_seconds=wait_seconds,
+            flush=self.sockets.flush_in_slices,
+            overloaded=self._overloaded,
+        )
+        self.streams = Streams(entrance, self.sockets)
+        app = site(entrance.doors, [probes(entrance), events(self.streams)])
+        self.server = Server(app, self.websockets.make, self._drain)
         self.drain_seconds = PATIENCE
         self.port = 0
         self._router = Router(max_bytes=1 << 24)
@@ -146,9 +138,13 @@ class Rig:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 15)
         self.port = listening.getsockname()[1]
         async with asyncio.TaskGroup() as tasks:
-            clock = tasks.create_task(self.sockets.run())
+            background = [
+                tasks.create_task(self.sockets.run()),
+                tasks.create_task(self.upstream.replayer.run()),
+            ]
             await self.server.serve([listening])
-            clock.cancel()
+            for task in background:
+                task.cancel()
 
     async def hang_up(self) -> None:
         """End every connection from both sides, at once."""
@@ -163,6 +159,10 @@ class Rig:
     async def _drain(self) -> None:
         await self.sockets.drain(self.drain_seconds)
 
+    def _overloaded(self, session: Session) -> None:
+        self.hub.hang_up(session, close.OVERLOADED)
+        self.sockets.flush()
+
 
 @contextlib.asynccontextmanager
 async def opened(
@@ -174,16 +174,23 @@ async def opened(
     proxies: Proxies | None = None,
     wall: Callable[[], float] = time.time,
     bounds: Bounds | None = None,
+    wait_seconds: float = PATIENCE,
     **limits: Any,
 ) -> AsyncIterator[Rig]:
     """Run a bridge of `orders`, `news` and a private `audit`, unless other topics are given.
 
-    Each has two partitions, of which 10 and 20 are the next offsets.
+    Each has two partitions, of which 10 and 20 are the next offsets. Who waits longer than
+    `wait_seconds` for Kafka is told to come back later.
     """
     limits = {"heartbeat": 25.0, **limits}
     named = topics or {"orders": False, "news": False, "audit": True}
     hub = Hub(
-        INSTANCE, named, heartbeat=limits["heartbeat"], ceiling=ceiling, jitter=lambda most: most
+        INSTANCE,
+        named,
+        heartbeat=limits["heartbeat"],
+        ceiling=ceiling,
+        jitter=lambda most: most,
+        journal=Journal(1 << 22),
     )
     for topic in named:
         hub.begin(topic, LIFE, {0: 10, 1: 20})
@@ -192,11 +199,11 @@ async def opened(
         gate if gate is not None else OpenGate(),
         doors if doors is not None else Doors(),
         Limits(bounds or Bounds(rooms=200, topics=50, changes_per_minute=300), **limits),
+        catch_up=CatchUp(hub, core_bounds.Limits(records=1000, bytes=1 << 20), ceiling),
         proxies=proxies,
         wall=wall,
     )
-    entrance.upstream = upstream = Upstream()
-    rig = Rig(hub, entrance, upstream)
+    rig = Rig(hub, entrance, wait_seconds)
     rig.serving = asyncio.create_task(rig.run())
     try:
         await until(lambda: rig.server.started or rig.serving.done())

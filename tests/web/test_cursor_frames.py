@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-import pytest
-
 from bridge.core.position import Place, read_cursor, write_cursor
-from tests.web.raw import framed
 from tests.web.rig import LIFE, until
 
 if TYPE_CHECKING:
     from tests.web.client import Client
+    from tests.web.conftest import OpenRig
     from tests.web.rig import Rig
 
 OTHER_LIFE = b"another."
@@ -67,13 +64,13 @@ async def test_a_cursor_may_be_joined_by_the_positions_seen_since(rig):
     assert offsets((await client.expect("live"))["cursor"]) == {0: 11, 1: 21}
 
 
-async def test_a_cursor_behind_now_is_a_gap_for_each_topic_and_then_live(rig):
+async def test_what_is_no_longer_there_is_a_gap_for_each_topic_and_then_live(rig):
     behind = cursor(orders={0: 9, 1: 20}, news={0: 10, 1: 19}, audit={0: 10, 1: 20})
     client = await come_back(rig, behind, "orders,news,audit")
     gaps = [await client.expect("gap") for _ in range(2)]
     assert [(gap["topic"], gap["reason"]) for gap in gaps] == [
-        ("news", "limit"),
-        ("orders", "limit"),
+        ("news", "expired"),
+        ("orders", "expired"),
     ]
     assert offsets(gaps[0]["cursor"], "news") == {0: 10, 1: 20}
     assert offsets(gaps[0]["cursor"]) == {0: 9, 1: 20}, "that gap has not been told yet"
@@ -101,12 +98,15 @@ async def test_a_topic_that_nobody_has_any_more_is_passed_over(rig):
     assert (await client.expect("live"))["replayed"] == 0
 
 
-async def test_a_topic_created_again_since_is_a_gap_recreated(rig):
+async def test_a_topic_created_again_since_is_a_gap_and_comes_from_its_beginning(rig):
+    at = rig.publish(accounts=["alice"])
     client = await come_back(rig, cursor(life=OTHER_LIFE, orders={0: 5, 1: 5}))
     gap = await client.expect("gap")
     assert (gap["topic"], gap["reason"]) == ("orders", "recreated")
-    assert offsets(gap["cursor"]) == {0: 10, 1: 20}
-    assert (await client.expect("live"))["replayed"] == 0
+    assert offsets(gap["cursor"]) == {}
+    assert (await client.expect("event"))["at"] == at
+    live = await client.expect("live")
+    assert (live["replayed"], offsets(live["cursor"])) == (1, {0: 11, 1: 20})
 
 
 async def test_a_topic_created_again_under_a_client_is_told_it_too(rig):
@@ -126,18 +126,19 @@ async def test_a_topic_created_again_under_a_client_is_told_it_too(rig):
 
 
 async def test_a_cursor_beyond_kafkas_end_is_a_gap_truncated(rig):
-    rig.upstream.known_ends = {"orders": {0: 11}}
+    rig.upstream.brokers.ends = {"orders": {0: 11}}
     client = await come_back(rig, cursor(orders={0: 12, 1: 20}))
-    assert rig.upstream.asked == [("orders", 0)]
     gap = await client.expect("gap")
+    assert rig.upstream.brokers.asked == [{"orders"}]
     assert (gap["topic"], gap["reason"]) == ("orders", "truncated")
+    assert offsets(gap["cursor"]) == {0: 10, 1: 20}
     assert (await client.expect("live"))["replayed"] == 0
     at = rig.publish(accounts=["alice"])
     assert (await client.expect("event"))["at"] == at
 
 
 async def test_an_instance_that_is_behind_the_cursor_sends_nothing_at_or_below_it(rig):
-    rig.upstream.known_ends = {"orders": {0: 12}}
+    rig.upstream.brokers.ends = {"orders": {0: 12}}
     client = await come_back(rig, cursor(orders={0: 12, 1: 20}))
     assert offsets((await client.expect("live"))["cursor"]) == {0: 12, 1: 20}
     rig.publish(accounts=["alice"])
@@ -151,77 +152,15 @@ async def test_an_instance_that_is_behind_the_cursor_sends_nothing_at_or_below_i
     assert (await client.expect("event"))["at"] == "orders:0:12"
 
 
-async def test_where_kafka_does_not_tell_its_ends_the_client_is_asked_to_come_later(rig):
-    rig.upstream.known_ends = None
-    query = urlencode({"topics": "orders", "cursor": cursor(orders={0: 12})})
-    end = await (await rig.connect(query)).end()
+async def test_where_kafka_does_not_tell_its_ends_the_client_is_asked_to_come_later(
+    open_rig: OpenRig,
+):
+    rig = await open_rig(wait_seconds=0.5)
+    rig.upstream.brokers.answer = False
+    ahead = cursor(orders={0: 12})
+    end = await (await come_back(rig, ahead)).end()
     assert (end.code, end.closing["reconnect"]) == (4006, True)
     assert end.closing["retry_after"] > 0
+    assert end.closing["cursor"] == ahead
     await until(lambda: len(rig.sockets) == 0)
     assert rig.entrance.count == 0
-
-
-@pytest.mark.parametrize("by_hello", [False, True])
-async def test_what_a_client_says_before_its_welcome_is_answered_after_it(rig, by_hello):
-    rig.upstream.may_answer.clear()
-    rig.upstream.known_ends = {"orders": {0: 12}}
-    ahead = cursor(orders={0: 12, 1: 20})
-    client = await rig.connect("hello=1" if by_hello else f"topics=orders&cursor={ahead}")
-    if by_hello:
-        await client.say("hello", topics=["orders"], cursor=ahead)
-    for number in range(30):
-        await client.say("subscribe", rooms=["r"], id=number)
-    await until(lambda: rig.upstream.asked)
-    rig.upstream.may_answer.set()
-    assert (await client.expect("welcome"))["cursor"] == ahead
-    assert (await client.expect("live"))["replayed"] == 0
-    assert [(await client.expect("reply"))["id"] for _ in range(30)] == list(range(30))
-
-
-async def test_hello_and_request_in_one_packet_are_answered_in_order_too(rig):
-    rig.upstream.may_answer.clear()
-    rig.upstream.known_ends = {"orders": {0: 12}}
-    raw = await rig.dial()
-    await raw.upgrade("/ws?hello=1")
-    hello = {"op": "hello", "topics": ["orders"], "cursor": cursor(orders={0: 12, 1: 20})}
-    raw.send(framed(json.dumps(hello).encode()) + framed(b'{"op":"subscribe","rooms":["r"]}'))
-    await until(lambda: rig.upstream.asked)
-    rig.upstream.may_answer.set()
-    assert [(await raw.json())["op"] for _ in range(3)] == ["welcome", "live", "reply"]
-
-
-async def test_a_flood_before_the_welcome_is_not_read_further(rig):
-    rig.upstream.may_answer.clear()
-    raw = await rig.dial()
-    await raw.upgrade(f"/ws?topics=orders&cursor={cursor(orders={0: 12})}")
-    await until(lambda: rig.upstream.asked)
-    (socket,) = (socket for slice_ in rig.sockets._slices for socket in slice_)
-    assert not socket.transport.is_reading()
-    raw.send(framed(b'{"op":"heartbeat"}') * 100)
-    rig.upstream.known_ends = None
-    rig.upstream.may_answer.set()
-    assert (await raw.end())[0] == 4006
-
-
-async def test_a_client_that_vanishes_while_kafka_is_asked_is_forgotten(rig):
-    rig.upstream.may_answer.clear()
-    rig.upstream.known_ends = {"orders": {0: 12}}
-    client = await rig.connect(f"account=alice&topics=orders&cursor={cursor(orders={0: 12})}")
-    await until(lambda: rig.entrance.count == 1)
-    client.connection.transport.abort()
-    rig.upstream.may_answer.set()
-    await until(lambda: len(rig.sockets) == 0)
-    assert rig.entrance.count == 0
-    assert "alice" not in rig.hub.interest.accounts
-
-
-async def test_a_drain_does_not_wait_for_what_kafka_is_asked(rig):
-    rig.upstream.may_answer.clear()
-    client = await rig.connect(f"topics=orders&cursor={cursor(orders={0: 12})}")
-    await until(lambda: rig.upstream.asked)
-    rig.server.should_exit = True
-    assert (await client.end()).code == 4001
-    await until(lambda: len(rig.sockets) == 0)
-    rig.upstream.may_answer.set()
-    await until(lambda: not rig.sockets._asking)
-    assert rig.hub.interest.everybody == set(), "who has gone is not welcomed"

@@ -99,20 +99,33 @@ async def test_a_newer_token_may_end_sooner(guarded: Rig, clock: Clock) -> None:
     assert (await client.end()).code == 4005
 
 
-async def test_a_grant_that_ends_while_kafka_is_asked_gives_no_event(
-    guarded: Rig, clock: Clock
-) -> None:
+async def test_a_grant_that_ends_during_a_replay_gives_no_event(guarded: Rig, clock: Clock) -> None:
     token = signed(exp=int(clock.now) + 60)
     cursor = (await guarded.join(f"token={token}")).welcome["cursor"]
-    guarded.upstream.known_ends = {"orders": {0: 50}}
-    guarded.upstream.may_answer.clear()
-    client = await guarded.connect(f"token={token}&cursor={cursor},orders:0:40")
-    await until(lambda: guarded.upstream.asked)
+    guarded.publish(accounts=["alice"])
+    guarded.upstream.brokers.may_answer.clear()
+    client = await guarded.join(f"token={token}&cursor={cursor},orders:0:40")
+    await until(lambda: guarded.upstream.brokers.asked)
     clock.now += 60 + LEEWAY
     guarded.entrance.expire()
-    guarded.upstream.may_answer.set()
+    guarded.upstream.brokers.may_answer.set()
     end = await client.end()
     assert (end.code, [frame["op"] for frame in end.frames]) == (4005, ["closing"])
+
+
+async def test_a_grant_that_ends_before_the_time_of_since_is_found_gives_no_event(
+    guarded: Rig, clock: Clock
+) -> None:
+    guarded.upstream.brokers.may_answer.clear()
+    token = signed(exp=int(clock.now) + 60)
+    client = await guarded.connect(f"token={token}&since=2026-11-21T09:00:00Z")
+    await until(lambda: guarded.upstream.brokers.times)
+    clock.now += 60 + LEEWAY
+    guarded.entrance.expire()
+    guarded.upstream.brokers.may_answer.set()
+    end = await client.end()
+    assert end.code == 4005
+    assert "event" not in {frame["op"] for frame in end.frames}
 
 
 async def test_with_authentication_off_nothing_ends(open_rig: OpenRig, clock: Clock) -> None:

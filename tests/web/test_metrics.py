@@ -15,8 +15,9 @@ from bridge.core import close
 from bridge.web.doors import Doors
 from bridge.web.metrics import Metrics, metrics
 from bridge.web.site import site
+from bridge.web.upstream import Figure
 from tests.web.posting import check_problem
-from tests.web.rig import until
+from tests.web.rig import TIMESTAMP, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -27,21 +28,19 @@ if TYPE_CHECKING:
     from tests.web.rig import Rig
 
 
+NOW = 1_795_000_060.0
+
+
 class Figures:
     """What was counted while reading, as a test says."""
 
-    def __init__(self) -> None:
-        self.lags = {"orders": 7, "news": 0}
-        self.reasons = {"bad_json": 2, "too_large": 1}
-
-    def lag(self) -> dict[str, int]:
-        return self.lags
-
-    def dead(self) -> dict[str, int]:
-        return self.reasons
-
-    def replayed(self) -> int:
-        return 0
+    def figures(self) -> list[Figure]:
+        reasons = {"bad_json": 2, "too_large": 1}
+        return [
+            Figure("lag", "What is not read.", {"orders": 7, "news": 0}, "topic"),
+            Figure("dead_letters", "What is no event.", reasons, "reason", counts=True),
+            Figure("replay_records_read", "What is read again.", 12, counts=True),
+        ]
 
 
 @pytest.fixture
@@ -51,7 +50,8 @@ async def http(rig: Rig) -> AsyncIterator[httpx.AsyncClient]:
 
 
 def scraped(rig: Rig) -> httpx.AsyncClient:
-    app = site(Doors(), [metrics(Metrics(rig.hub, rig.entrance, Figures()))])
+    collected = Metrics(rig.hub, rig.entrance, Figures(), wall=lambda: NOW)
+    app = site(Doors(), [metrics(collected)])
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://bridge.example")
 
 
@@ -74,7 +74,7 @@ async def values(http: httpx.AsyncClient) -> dict[str, float]:
 NAMES = (
     *("records_read_total", "replay_records_read_total", "records_unaddressed_total"),
     *("events_routed_total", "events_delivered_total", "connections", "outbox_bytes", "ready"),
-    *("stale_seconds",),
+    *("stale_seconds", "journal_bytes", "journal_age_seconds", "replaying", "resumes_total"),
 )
 
 
@@ -93,7 +93,7 @@ async def test_the_names_are_those_of_the_contract(http: httpx.AsyncClient) -> N
 async def test_every_metric_says_what_it_is(http: httpx.AsyncClient) -> None:
     for family in (await families(http)).values():
         assert len(family.documentation) > 10
-        assert family.type in {"counter", "gauge", "info"}
+        assert family.type in {"counter", "gauge", "histogram", "info"}
 
 
 async def test_what_happens_is_counted(rig: Rig, http: httpx.AsyncClient) -> None:
@@ -112,10 +112,97 @@ async def test_what_happens_is_counted(rig: Rig, http: httpx.AsyncClient) -> Non
     assert (await values(http))["push_bridge_connections"] == 1
 
 
-async def test_what_is_routed_is_what_is_neither_for_nobody_nor_dead(rig: Rig) -> None:
-    rig.hub.read, rig.hub.unaddressed = 100, 20
-    async with scraped(rig) as http:
-        assert (await values(http))["push_bridge_events_routed_total"] == 100 - 20 - 3
+async def test_what_is_routed_is_what_is_neither_for_nobody_nor_dead(
+    rig: Rig, http: httpx.AsyncClient
+) -> None:
+    rig.publish(accounts=["alice"])
+    rig.publish(accounts=["nobody here"])
+    rig.publish()
+    rig.put_in(b"no JSON")
+    found = await values(http)
+    assert found["push_bridge_records_read_total"] == 4
+    assert found["push_bridge_events_routed_total"] == 2
+
+
+async def test_clients_are_told_apart_by_what_they_speak(rig: Rig, http: httpx.AsyncClient) -> None:
+    await rig.join("account=alice")
+    listening = await rig.dial()
+    listening.send(b"GET /events?account=bob HTTP/1.1\r\nHost: bridge\r\n\r\n")
+    await until(lambda: rig.entrance.count == 2)
+    found = await values(http)
+    assert found["push_bridge_clients{websocket}"] == found["push_bridge_clients{sse}"] == 1
+    assert found["push_bridge_connections"] == 2
+
+
+async def test_who_is_not_let_in_is_counted_by_the_reason(open_rig: OpenRig) -> None:
+    rig = await open_rig(per_account=1)
+    await rig.join("account=alice")
+    await (await rig.connect("account=alice")).end()
+    await (await rig.connect("topics=nowhere")).end()
+    rig.upstream.is_ready = False
+    await (await rig.connect()).end()
+    rig.upstream.is_ready = True
+    hello = await rig.connect("hello=1")
+    await hello.say("nonsense")
+    await hello.end()
+    async with scraped(rig) as http, httpx.AsyncClient(base_url=rig.http, trust_env=False) as sse:
+        foreign = {"Origin": "https://elsewhere.example"}
+        for answer in (
+            await sse.get("/events?topics="),
+            await sse.get("/events", headers=foreign),
+            await sse.get("/events?topics=nowhere"),
+        ):
+            assert answer.status_code in {400, 403}
+        found = await values(http)
+    refused = {name: value for name, value in found.items() if "refused" in name and value}
+    assert refused == {
+        "push_bridge_handshakes_refused_total{account}": 1,
+        "push_bridge_handshakes_refused_total{forbidden}": 2,
+        "push_bridge_handshakes_refused_total{not_ready}": 1,
+        "push_bridge_handshakes_refused_total{bad_request}": 2,
+        "push_bridge_handshakes_refused_total{origin}": 1,
+    }
+
+
+async def test_gaps_and_who_came_back_are_counted(rig: Rig, http: httpx.AsyncClient) -> None:
+    client = await rig.join("account=alice")
+    rig.hub.skip("orders", "corrupt", {0: 12})
+    rig.sockets.flush()
+    cursor = (await client.expect("gap"))["cursor"]
+    rig.hub.begin("orders", b"another.", {0: 0, 1: 0})
+    back = await rig.join(f"account=alice&cursor={cursor}")
+    assert (await back.expect("gap"))["reason"] == "recreated"
+    found = await values(http)
+    assert found["push_bridge_feed_gaps_total{corrupt}"] == 1
+    assert found["push_bridge_feed_gaps_total{recreated}"] == 1
+    assert found["push_bridge_replay_gaps_total{recreated}"] == 1
+    assert found["push_bridge_resumes_total"] == 1
+
+
+async def test_the_journal_tells_how_far_back_it_reaches(rig: Rig, http: httpx.AsyncClient) -> None:
+    assert (await values(http))["push_bridge_journal_age_seconds"] == 0
+    rig.publish(all=True)
+    assert (await values(http))["push_bridge_journal_age_seconds"] == NOW - TIMESTAMP / 1000
+
+
+async def test_latencies_are_told_by_their_bounds(rig: Rig, http: httpx.AsyncClient) -> None:
+    for seconds in (0.0, 0.001, 0.3, 100.0):
+        rig.hub.tally.latency.observe(seconds)
+    found = await values(http)
+    name = "push_bridge_delivery_latency_seconds"
+    assert [found[f"{name}_bucket{{{bound}}}"] for bound in ("0.001", "0.25", "0.5", "60.0")] == [
+        *(2, 2, 3, 3)
+    ]
+    assert found[f"{name}_bucket{{+Inf}}"] == found[f"{name}_count"] == 4
+    assert found[f"{name}_sum"] == pytest.approx(100.301)
+
+
+async def test_what_is_known_beforehand_is_told_before_it_happens(http: httpx.AsyncClient) -> None:
+    found = await values(http)
+    for code in close.CATALOGUE:
+        assert found[f"push_bridge_closes_total{{{code.code}}}"] == 0
+    assert found["push_bridge_feed_gaps_total{expired}"] == 0
+    assert found["push_bridge_handshakes_refused_total{rate}"] == 0
 
 
 async def test_what_waits_for_slow_clients_is_told(rig: Rig, http: httpx.AsyncClient) -> None:
@@ -141,7 +228,7 @@ async def test_every_close_is_counted_by_its_code_once(open_rig: OpenRig) -> Non
     await until(lambda: len(rig.sockets) == 0)
     async with scraped(rig) as http:
         found = await values(http)
-    closes = {name: value for name, value in found.items() if "closes" in name}
+    closes = {name: value for name, value in found.items() if "closes" in name and value}
     assert closes == {
         "push_bridge_closes_total{4006}": 2,
         "push_bridge_closes_total{4502}": 1,
@@ -156,11 +243,12 @@ async def test_an_outage_is_told(rig: Rig, http: httpx.AsyncClient) -> None:
     rig.upstream.stale_for, rig.upstream.is_ready = None, True
     found = await values(http)
     assert (found["push_bridge_stale_seconds"], found["push_bridge_ready"]) == (0, 1)
+    rig.entrance.draining = True
+    assert (await values(http))["push_bridge_ready"] == 0
 
 
-async def test_openmetrics_is_spoken_to_who_asks_for_it(rig: Rig, http: httpx.AsyncClient) -> None:
+async def test_openmetrics_is_spoken_to_who_asks_for_it(http: httpx.AsyncClient) -> None:
     accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
-    rig.hub.read = 10
     answer = await http.get("/metrics", headers=accept)
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
     names = {family.name for family in read_openmetrics(answer.text)}  # type: ignore[no-untyped-call]

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from bridge.core.envelope import read
 from bridge.core.event import Body
 from bridge.core.outlet import NotAcknowledged, TooLarge
-from bridge.web.publication import WrongField, envelope, read_publication
+from bridge.web.bodies import WrongField
+from bridge.web.publication import envelope, read_publication
 from tests.web.posting import BEARER, EVENT_BYTES, TOKEN, check_problem, desk
 from tests.web.rig import TIMESTAMP, Record
 

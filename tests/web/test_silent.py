@@ -90,6 +90,20 @@ async def test_a_silent_client_is_told_one_heartbeat_before_it_is_closed(open_ri
     assert 1 <= await heartbeats(await rig.open_raw()) <= 2
 
 
+async def test_nobody_is_called_silent_by_a_bridge_that_was_late_itself(open_rig: OpenRig):
+    rig = await open_rig(heartbeat=25.0)
+    raw = await rig.open_raw()
+    everybody = [socket for slice_ in rig.sockets._slices for socket in slice_]
+    late = rig.sockets.now() + 70  # at which it asks for the first pong
+    rig.sockets.look_after(everybody, late)
+    rig.sockets.look_after(everybody, late + 25)
+    rig.sockets.look_after(everybody, late + 50)
+    frames = [await raw.frame() for _ in range(5)]
+    beats = [opcode == PING or b'"heartbeat"' in payload for opcode, payload in frames]
+    assert beats == [True, True, True, True, False]
+    assert b'"code":4003' in frames[-1][1]
+
+
 async def test_the_server_pings_so_that_a_client_that_only_answers_stays(open_rig: OpenRig):
     rig = await open_rig(heartbeat=HEARTBEAT)
     raw = await rig.open_raw()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bridge.web import socket as web_socket
+from bridge.web import pipe as web_pipe
 from bridge.web import sockets as web_sockets
 from tests.web.raw import framed
 from tests.web.rig import until
@@ -40,7 +40,7 @@ async def fill(rig: Rig, account: str) -> int:
         if account not in rig.hub.interest.accounts:
             return count
         # One portion is in the transport, and the outbox takes one event beyond its ceiling.
-        assert unsent(rig, account) < CEILING + 2 * web_socket._PORTION_BYTES
+        assert unsent(rig, account) < CEILING + 2 * web_pipe.PORTION_BYTES
     raise AssertionError("a client that does not read was never closed on")
 
 
@@ -146,7 +146,7 @@ async def test_a_client_that_asks_and_never_reads_costs_bounded_memory(open_rig:
         rude.send(flood)
         for _ in range(20):
             await asyncio.sleep(0)
-            assert socket.unsent < CEILING + 2 * web_socket._PORTION_BYTES
+            assert socket.unsent < CEILING + 2 * web_pipe.PORTION_BYTES
         paused_for += socket.paused
     assert len(socket._waiting) < 3 * (1 << 18) // len(HEARTBEAT_FRAME), "it is read no further"
     await neighbour.is_served()

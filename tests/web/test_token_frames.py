@@ -207,7 +207,7 @@ async def test_who_leaves_while_its_key_is_fetched_is_forgotten(
     publisher = Publisher(jwk(rsa_key(1), "one"))
     rig = await open_rig(gate=TokenGate(publisher.keys(), ("RS256",)))
     client = await rig.join(f"token={signed(rsa_key(1), 'RS256', 'one')}")
-    waiting = rig.sockets._renewals._waiting
+    waiting = rig.websockets._renewals._waiting
     monkeypatch.setattr(keeping, "PAUSE_SECONDS", 0.2)
     await client.say("token", token=signed(rsa_key(1), "RS256", "two"))
     await client.is_served()

@@ -1,0 +1,121 @@
+"""Who is where, for whoever asks: the clients of this instance and those of all others.
+
+Rule: of its own clients an instance says what is so now, of others' what the state topic has said;
+so nobody is listed twice, and one who has left here is not listed until that was told.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from bridge.core import ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from bridge.core.hub import Hub
+    from bridge.core.ledger import Alive, Present
+    from bridge.core.members import Members
+    from bridge.core.roster import Roster
+    from bridge.core.session import Session
+
+
+class Wanted(NamedTuple):
+    """Which connections are asked for: those to which all that is said here applies."""
+
+    account: str | None = None
+    room: str | None = None
+    topic: str | None = None
+    instance: str | None = None
+
+
+class Directory:
+    """Finds connections, rooms and instances, wherever they are."""
+
+    def __init__(self, hub: Hub, roster: Roster, members: Members) -> None:
+        self._hub = hub
+        self._roster = roster
+        self.members = members
+
+    def session(self, id: str) -> Session | None:
+        """Return the session of a connection to this instance."""
+        return self._hub.crowd.sessions.get(id)
+
+    def find(self, id: str) -> Present | None:
+        """Return what is known of a connection, None where it is not connected anywhere."""
+        session = self.session(id)
+        if session is not None:
+            return ledger.present(session, self._hub.instance, "")
+        present = self._roster.connections.get(id)
+        return None if present is None or self._is_ours(present) else present
+
+    def ids(self, wanted: Wanted) -> Iterator[str]:
+        """Return the connections that are asked for, in no order."""
+        yield from (each.id for each in self._here(wanted))
+        yield from (each.id for each in self._elsewhere(wanted))
+
+    def count(self, wanted: Wanted) -> int:
+        """Return how many connections are asked for."""
+        return sum(1 for _ in self.ids(wanted))
+
+    def rooms(self) -> set[str]:
+        """Return the rooms of which anything is known: that somebody is there, or a title."""
+        found = {*self.members.accounts, *self.members.titles, *self._hub.interest.rooms}
+        for session in self._hub.replaying:
+            found.update(session.rooms)
+        for (kind, name), there in self._roster.by_place.items():
+            if kind == "room" and not all(map(self._is_ours, there.values())):
+                found.add(name)
+        return found
+
+    def instances(self) -> dict[str, tuple[Alive, int]]:
+        """Return the instances that run, by name, each with how many are connected to it."""
+        return {
+            name: (alive, self._connected_to(name))
+            for name, alive in self._roster.instances.items()
+        }
+
+    def _connected_to(self, instance: str) -> int:
+        if instance == self._hub.instance:
+            return len(self._hub.crowd)
+        return len(self._roster.by_instance.get(instance, ()))
+
+    def _is_ours(self, present: Present) -> bool:
+        return present.instance == self._hub.instance
+
+    def _here(self, wanted: Wanted) -> Iterator[Session]:
+        hub = self._hub
+        if wanted.instance not in {None, hub.instance}:
+            return
+        some: Iterable[Session] = hub.crowd.sessions.values()
+        if wanted.account is not None:
+            some = hub.of_account(wanted.account)
+        elif wanted.room is not None:
+            some = (*hub.interest.rooms.get(wanted.room, ()), *hub.replaying)
+        for each in some:
+            if (
+                wanted.account in {None, each.grant.account}
+                and (wanted.room is None or wanted.room in each.rooms)
+                and (wanted.topic is None or wanted.topic in each.topics)
+            ):
+                yield each
+
+    def _elsewhere(self, wanted: Wanted) -> Iterator[Present]:
+        roster, pools = self._roster, [self._roster.connections]
+        if wanted.account is not None:
+            pools.append(roster.by_account.get(wanted.account, {}))
+        if wanted.room is not None:
+            pools.append(roster.by_place.get(("room", wanted.room), {}))
+        if wanted.topic is not None:
+            pools.append(roster.by_place.get(("topic", wanted.topic), {}))
+        if wanted.instance is not None:
+            pools.append(roster.by_instance.get(wanted.instance, {}))
+        for each in min(pools, key=len).values():
+            if (
+                not self._is_ours(each)
+                and wanted.account in {None, each.account}
+                and (wanted.room is None or wanted.room in each.rooms)
+                and (wanted.topic is None or wanted.topic in each.topics)
+                and wanted.instance in {None, each.instance}
+            ):
+                yield each

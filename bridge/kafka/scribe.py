@@ -1,0 +1,124 @@
+"""Writes what this instance says of itself, for as long as it runs.
+
+Rules: nobody waits for it, and no outage loses anything that still holds. Of facts only the newest
+of each key is written; of notices each one, in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from itertools import islice
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from aiokafka import AIOKafkaProducer
+
+from bridge.kafka.cluster import OUT_OF_REACH
+
+if TYPE_CHECKING:
+    from bridge.kafka.cluster import Access
+
+_log = logging.getLogger(__name__)
+
+_RETRY_SECONDS: Final = 0.5
+_ROUND: Final = 2_000
+_LAST_SECONDS: Final = 3.0
+#: Notices that are kept while Kafka is away.
+MOST_NOTICES: Final = 200_000
+
+
+class Entry(NamedTuple):
+    """A record to be written to the first partition of a topic."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+
+
+class Scribe:
+    """Writes facts and notices in the order in which they were said, as far as they still hold."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._waiting: dict[tuple[str, object], Entry] = {}
+        self._number = 0
+        self._notices = 0
+        self._wake = asyncio.Event()
+        self._failing = False
+        self._ending = False
+        self.lost = 0  #: notices for which there was no room
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def fact(self, topic: str, key: bytes, value: bytes | None) -> None:
+        """Write this in place, and in the place, of what was said of `key` and is not written."""
+        self._waiting[topic, key] = Entry(topic, key, value)
+        self._wake.set()
+
+    def notice(self, topic: str, key: bytes | None, value: bytes) -> None:
+        """Write this too."""
+        if self._notices >= MOST_NOTICES:
+            self.lost += 1
+            return
+        self._notices += 1
+        self._number += 1
+        self._waiting[topic, self._number] = Entry(topic, key, value)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Write until cancelled.
+
+        Cancellation: what is waiting has some seconds to be written.
+        """
+        try:
+            while True:
+                await self._wake.wait()
+                await self._write_all()
+        finally:
+            self._ending = True
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_SECONDS):
+                    await self._write_all()
+
+    async def _write_all(self) -> None:
+        while self._waiting:
+            producer = AIOKafkaProducer(
+                bootstrap_servers=self._access.bootstrap_servers,
+                enable_idempotence=True,
+                request_timeout_ms=10_000,
+                **self._access.options,
+            )
+            try:
+                await producer.start()
+                await self._write_with(producer)
+            except OUT_OF_REACH as error:
+                if not self._failing:
+                    _log.warning("Kafka does not take what this instance says of itself: %r", error)
+                self._failing = True
+                await asyncio.sleep(_RETRY_SECONDS)
+            finally:
+                with contextlib.suppress(TimeoutError, *OUT_OF_REACH):
+                    async with asyncio.timeout(_LAST_SECONDS):
+                        await producer.stop()
+
+    async def _write_with(self, producer: AIOKafkaProducer) -> None:
+        """Write whatever comes; a record that fails is written again before any later one."""
+        while self._waiting or not self._ending:
+            self._wake.clear()
+            batch = list(islice(self._waiting.items(), _ROUND))
+            if not batch:
+                await self._wake.wait()
+            sent = [
+                await producer.send(entry.topic, entry.value, key=entry.key, partition=0)
+                for _, entry in batch
+            ]
+            for (at, entry), future in zip(batch, sent, strict=True):
+                await future
+                if self._waiting.get(at) is entry:
+                    del self._waiting[at]
+                    self._notices -= isinstance(at[1], int)
+            if self._failing:
+                self._failing = False
+                _log.warning("Kafka takes what this instance says of itself again")

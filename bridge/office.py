@@ -1,0 +1,126 @@
+"""Takes what the bridge's own topics say, and lets it act here.
+
+Rules: a command acts from the moment on in which it is read; one from before the start is only kept
+as far as it lasts. What can not be understood becomes a dead letter, and is no obstacle.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from bridge.core import command, ledger
+from bridge.core.command import LASTING, Drain
+from bridge.core.event import Dead
+from bridge.core.router import Casualty
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from bridge.core.backend import Backend
+    from bridge.core.census import Census
+    from bridge.core.envelope import Record
+    from bridge.core.router import Batch
+    from bridge.kafka.herald import Herald
+    from bridge.kafka.own import Own
+    from bridge.kafka.steward import Steward
+
+_log = logging.getLogger(__name__)
+
+
+class Means(NamedTuple):
+    """Who this instance is, and what it does about what it is told.
+
+    `leave` drains it; `dead` takes records that can not be used.
+    """
+
+    instance: str
+    max_bytes: int
+    leave: Callable[[], None]
+    dead: Callable[[Casualty], None]
+
+
+class Office:
+    """One instance's part in what all of them are told."""
+
+    def __init__(
+        self,
+        own: Own,
+        backend: Backend,
+        census: Census,
+        herald: Herald,
+        steward: Steward,
+        means: Means,
+    ) -> None:
+        self._own = own
+        self._backend = backend
+        self._census = census
+        self._herald = herald
+        self._steward = steward
+        self._means = means
+        self._live_from: dict[int, int] = {}
+        self._identity = b""
+        self._heard_self = 0.0
+
+    @property
+    def topics(self) -> tuple[str, str]:
+        """What it reads."""
+        return self._own.control, self._own.state
+
+    def current(self) -> bool:
+        """Whether what this instance says of itself has come back to it of late."""
+        return time.monotonic() - self._heard_self < _ECHO_SECONDS
+
+    def live_from(self, offsets: Mapping[int, int]) -> None:
+        """Say which commands were there before the start: those below these offsets."""
+        self._live_from = dict(offsets)
+
+    def begin(self, topic: str, identity: bytes) -> None:
+        """Say that reading `topic` begins, or begins anew."""
+        if topic == self._own.control:
+            if self._identity not in {b"", identity}:
+                self._live_from = {}
+            self._identity = identity
+
+    def take(self, batch: Batch) -> None:
+        """Take what was read."""
+        for record in batch.records:
+            try:
+                if batch.topic == self._own.control:
+                    self._obey(record, batch.partition)
+                else:
+                    self._learn(record)
+            except Dead as dead:
+                self._means.dead(Casualty(batch.topic, batch.partition, record, dead))
+
+    def _obey(self, record: Record, partition: int) -> None:
+        told = command.read(record, self._means.max_bytes)
+        live = record.offset >= self._live_from.get(partition, 0)
+        if not live and not isinstance(told, LASTING):
+            return
+        if isinstance(told, Drain):
+            if told.instance == self._means.instance:
+                _log.warning(
+                    "draining: a command at %s:%d says so", self._own.control, record.offset
+                )
+                self._means.leave()
+            return
+        kept = self._backend.obey(told)
+        if kept is not None:
+            self._steward.keep_lasting(record.offset, *kept)
+
+    def _learn(self, record: Record) -> None:
+        fact = ledger.read(record)
+        now = time.monotonic()
+        if isinstance(fact, ledger.Alive) and fact.boot == self._herald.boot:
+            self._heard_self = now
+        if isinstance(fact, ledger.Folded):
+            self._steward.folded(fact.offset)
+        self._census.load(fact, now)
+        self._backend.members.load(fact)
+        self._herald.hear(fact)
+
+
+#: An instance that has not heard itself for so long does not judge whether others are silent.
+_ECHO_SECONDS = 5.0

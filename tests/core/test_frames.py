@@ -1,0 +1,89 @@
+"""The frames of past events: the right one for each kind of socket and reason, in few bytes."""
+
+from __future__ import annotations
+
+import gc
+from itertools import product
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bridge.core import frames as module
+from bridge.core import wire
+from bridge.core.frames import Frames
+from bridge.core.segment import Segment
+from tests.core.given import catch_up, event, hub, publish, returned, standing
+
+if TYPE_CHECKING:
+    from bridge.core.event import Event
+
+
+class Kind:
+    """A kind of socket, and what was wrapped for it."""
+
+    def __init__(self, name: bytes) -> None:
+        self.name = name
+        self.wrapped: list[bytes] = []
+
+    def wrap(self, frame: bytes) -> bytes:
+        self.wrapped.append(frame)
+        return self.name + frame
+
+
+EVENT = event(7, rooms=["r", "s"], all=True)
+
+
+def make(
+    it: Frames, to: bytes, kind: Kind, place: tuple[int, int] = (1, 0), of: Event = EVENT
+) -> bytes:
+    return it.make("orders", 0, place, of, to, kind.wrap)
+
+
+def test_each_kind_of_socket_and_each_reason_has_a_frame_of_its_own_made_once() -> None:
+    it, kinds = Frames(), [Kind(b"W"), Kind(b"S")]
+    reasons = [wire.to_room("r"), wire.to_room("s"), wire.TO_ALL]
+    for _ in range(2):
+        for kind, to in product(kinds, reasons):
+            expected = kind.name + wire.EventFrame("orders", 0, EVENT).to(to)
+            assert make(it, to, kind) == expected
+    assert [len(kind.wrapped) for kind in kinds] == [3, 3]
+
+
+@pytest.mark.parametrize("to", [wire.TO_ACCOUNT, wire.TO_CONNECTION])
+def test_what_is_for_one_account_is_made_when_it_is_sent(to: bytes) -> None:
+    it, kind = Frames(), Kind(b"W")
+    for _ in range(2):
+        make(it, to, kind)
+    assert len(kind.wrapped) == 2
+
+
+def test_another_event_is_another_frame() -> None:
+    it, kind = Frames(), Kind(b"W")
+    made = {
+        make(it, wire.TO_ALL, kind, (serial, n), event(9 * serial + n))
+        for serial in (1, 2)
+        for n in (0, 1)
+    }
+    assert len(made) == 4
+
+
+def test_no_more_bytes_are_kept_than_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST_BYTES", 1000)
+    it, kind = Frames(), Kind(b"W")
+    size = len(make(it, wire.TO_ALL, kind))
+    for number in range(100):
+        make(it, wire.TO_ALL, kind, (1, number))
+        kept = sum(map(len, it._kept.values()))
+        assert size <= kept <= 1000 + size
+
+
+def test_what_the_journal_forgets_is_not_kept_in_memory_for_its_frames() -> None:
+    at = hub()
+    to = catch_up(at)
+    publish(at, event(10, all=True))
+    to.step(returned(to, standing(10, 20)))
+    (serial,) = (segment.serial for segment in at.journal.tail("orders", 0).since(0))
+    at.journal.begin("orders", 0, 11)
+    gc.collect()
+    there = [each for each in gc.get_objects() if isinstance(each, Segment)]
+    assert serial not in {each.serial for each in there}

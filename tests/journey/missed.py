@@ -1,0 +1,108 @@
+"""What was produced while everybody was away, and whom each of it is owed.
+
+The rule kept here: what is owed is known by position, and nothing of the bridge was asked for it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import Producer
+
+from tests.harness.admin import fresh_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+PARTITIONS, CLIENTS_IN_A_ROOM, FOR_ALL = 4, 10, 10
+PATIENCE = 300.0
+
+
+class Missed:
+    """`records` events for mixed audiences: a client is owed some of them by each of its names."""
+
+    def __init__(self, clients: int, records: int) -> None:
+        self.topics = (fresh_name("storm"), fresh_name("storm"))
+        self._clients = clients
+        self._records = records
+        self._chance = Random(records)
+        self._by_audience: dict[str, list[str]] = defaultdict(list)
+
+    def due(self, client: int) -> set[str]:
+        """The positions of what this client is owed."""
+        audiences = ("all", f"account-{client}", self.room(client))
+        return {at for audience in audiences for at in self._by_audience[audience]}
+
+    def room(self, client: int) -> str:
+        """The room in which this client is."""
+        return f"room-{client // CLIENTS_IN_A_ROOM}"
+
+    def produce(self, bootstrap: str) -> None:
+        """Blocks until all of it is acknowledged."""
+        producer = Producer(
+            {
+                "bootstrap.servers": bootstrap,
+                "enable.idempotence": True,
+                "linger.ms": 20,
+                "log_level": 0,
+                "queue.buffering.max.messages": self._records + 1,
+            }
+        )
+        failed: list[object] = []
+
+        def delivered(error: object, _: object) -> None:
+            if error is not None:
+                failed.append(error)
+
+        every = max(1, self._records // FOR_ALL)
+        for number in range(self._records):
+            audience, envelope = self._audience(number, every)
+            topic = self.topics[number % 2]
+            offset, partition = divmod(number // 2, PARTITIONS)
+            self._by_audience[audience].append(f"{topic}:{partition}:{offset}")
+            value = json.dumps({"type": "order.shipped", "data": self._data(number), **envelope})
+            producer.produce(topic, value.encode(), partition=partition, on_delivery=delivered)
+            producer.poll(0)
+        assert producer.flush(PATIENCE) == 0, "not everything was acknowledged"
+        assert not failed, failed[0]
+
+    def _audience(self, number: int, every: int) -> tuple[str, dict[str, object]]:
+        if number % every == every // 2:
+            return "all", {"all": True}
+        client = self._chance.randrange(self._clients)
+        match self._chance.randrange(100):
+            case n if n < 70:
+                return f"account-{client}", {"accounts": [f"account-{client}"]}
+            case n if n < 80:
+                return self.room(client), {"rooms": [self.room(client)]}
+            case _:
+                return "nobody", {"accounts": ["nobody-who-is-here"]}
+
+    def _data(self, number: int) -> dict[str, object]:
+        return {"order": number, "lines": [{"item": "0" * 20, "count": 3}] * 3, "note": "x" * 40}
+
+
+def judge(number: int, frames: Iterable[Mapping[str, Any]], due: set[str]) -> Iterator[str]:
+    """What is wrong with what this client got."""
+    came: list[str] = []
+    others: list[Mapping[str, Any]] = []
+    for frame in frames:
+        if frame["op"] == "event":
+            came.append(frame["at"])
+        elif frame["op"] not in {"welcome", "heartbeat"}:
+            others.append(frame)
+    if len(others) != 1 or others[0]["op"] != "live" or others[0]["replayed"] != len(came):
+        yield f"client {number} got {len(came)} events, and was told {others}"
+    if missing := due - set(came):
+        yield f"client {number} did not get {len(missing)} events: {sorted(missing)[:3]}"
+    if stray := set(came) - due:
+        yield f"client {number} got {len(stray)} events of others: {sorted(stray)[:3]}"
+    order = [(partition, int(n)) for partition, _, n in (at.rpartition(":") for at in came)]
+    last: dict[str, int] = {}
+    for partition, offset in order:
+        if offset <= last.get(partition, -1):
+            yield f"client {number} got {partition}:{offset} after {last[partition]}"
+        last[partition] = offset

@@ -1,0 +1,200 @@
+"""`GET /history` end to end, on the embedded broker: one instance in this process, real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from bridge.app import Instance, access
+from bridge.kafka.cluster import Lane
+from bridge.kafka.embedded import EmbeddedBroker, EmbeddedCluster
+from bridge.settings import Settings
+from tests.harness.admin import Record, fresh_name, produce
+from tests.harness.pages import Turned, read_page
+from tests.harness.ports import HOST
+from tests.kafka.library import Held, data
+from tests.kafka.written import until
+from tests.web.client import Client
+from tests.web.posting import check_problem
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from bridge.kafka.cluster import Access
+
+
+class Cluster(Held, EmbeddedCluster):
+    """The embedded broker, which a test may hold up."""
+
+
+class Bridge:
+    """An instance of `orders` on a broker of its own, and what a client does with it."""
+
+    cluster: Cluster
+    instance: Instance
+
+    def __init__(self, broker: EmbeddedBroker, port: int, http: httpx.AsyncClient) -> None:
+        self.bootstrap = broker.bootstrap_servers
+        self.port = port
+        self.http = http
+
+    async def put(self, *records: tuple[int, dict[str, Any]], time: int) -> None:
+        """Write envelopes into partitions of `orders`, a millisecond apart."""
+        written = [
+            Record(json.dumps(envelope).encode(), partition=partition, time=time + n)
+            for n, (partition, envelope) in enumerate(records)
+        ]
+        await produce(self.bootstrap, "orders", written, enable_idempotence=False)
+
+    async def page(self, **parameters: Any) -> Turned:
+        answer = await self.http.get("/history", params=parameters)
+        assert answer.status_code == 200, answer.text
+        return read_page(answer.content)
+
+    async def pages(self, **parameters: Any) -> list[Turned]:
+        """Page on to the end."""
+        found = [await self.page(**parameters)]
+        while found[-1].more:
+            parameters = {**parameters, "cursor": found[-1].cursor}
+            parameters.pop("since", None)
+            found.append(await self.page(**parameters))
+        return found
+
+    def connect(self, query: str) -> Client:
+        return Client(f"ws://{HOST}:{self.port}/ws?{query}")
+
+
+@contextlib.asynccontextmanager
+async def serving(broker: EmbeddedBroker, topics: list[Any], **more: Any) -> AsyncIterator[Bridge]:
+    """Run an instance with authentication off."""
+    servers = {"bootstrap_servers": broker.bootstrap_servers}
+    settings = Settings(topics=topics, auth={"mode": "none"}, kafka=servers, **more)
+    listening = socket.create_server((HOST, 0))
+    url = f"http://{HOST}:{listening.getsockname()[1]}"
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as http:
+        bridge = Bridge(broker, listening.getsockname()[1], http)
+
+        def cluster(access: Access) -> Cluster:
+            bridge.cluster = Cluster(access)
+            return bridge.cluster
+
+        reach = access(settings.kafka, may_create_topics=True, fetch_wait_ms=10)
+        bridge.instance = instance = Instance(settings, access=reach, cluster=cluster)
+        ready = asyncio.Event()
+        running = asyncio.create_task(instance.run(listening, started=ready.set))
+        try:
+            await until(lambda: ready.is_set() or running.done())
+            yield bridge
+        finally:
+            instance._server.should_exit = True
+            await running
+
+
+def story(n: int) -> tuple[int, dict[str, Any]]:
+    audience: dict[str, Any] = [{"accounts": ["alice"]}, {"rooms": ["r"]}, {"accounts": ["bob"]}][
+        n % 3
+    ]
+    return n % 4, {**audience, "type": f"kind.{n % 2}", "data": n}
+
+
+async def test_a_client_pages_through_its_past_and_goes_on_live() -> None:
+    broker = EmbeddedBroker(["orders"])
+    now = int(time.time() * 1000) - 60_000
+    async with serving(broker, ["orders"], replay={"warm_seconds": 0}) as bridge:
+        await bridge.put(*map(story, range(400)), time=now)
+    async with serving(broker, ["orders"], replay={"warm_seconds": 0}) as bridge:
+        await bridge.put(*map(story, range(400, 700)), time=now + 400)
+        mine = [n for n in range(700) if n % 3 < 2]
+        turned = await bridge.pages(account="alice", rooms="r", limit=90)
+        assert data(turned) == mine
+        assert {len(page.events) for page in turned[:-1]} == {90}
+        assert data(await bridge.pages(account="alice")) == [*range(0, 700, 3)]
+        assert data(await bridge.pages(account="bob", types="kind.1", limit=1000)) == [
+            n for n in range(700) if n % 3 == 2 and n % 2
+        ]
+        async with bridge.connect(f"account=alice&rooms=r&cursor={turned[2].cursor}") as client:
+            await client.expect("welcome")
+            came = [(await client.expect("event"))["data"] for _ in mine[270:]]
+            assert sorted(came) == mine[270:]
+            live = await client.expect("live")
+        assert (await bridge.page(account="alice", rooms="r", cursor=live["cursor"])).events == []
+
+
+async def test_since_a_time() -> None:
+    broker = EmbeddedBroker(["orders"])
+    now = int(time.time() * 1000) // 1000 * 1000 - 60_000
+    async with serving(broker, ["orders"]) as bridge:
+        await bridge.put(*map(story, range(40)), time=now)
+        when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now // 1000)) + ".020Z"
+        turned = await bridge.pages(account="alice", rooms="r", since=when, limit=7)
+        assert data(turned) == [n for n in range(20, 40) if n % 3 < 2]
+
+
+async def test_what_was_published_just_now_is_in_it() -> None:
+    broker = EmbeddedBroker(["orders"])
+    async with serving(broker, ["orders"], admin_tokens=["admin"]) as bridge:
+        for n in range(20):
+            event = {"topic": "orders", "accounts": ["alice"], "data": n}
+            bearer = {"Authorization": "Bearer admin"}
+            answer = await bridge.http.post("/v1/events", json=event, headers=bearer)
+            assert answer.status_code == 202
+            assert data([await bridge.page(account="alice")]).count(n) == 1
+
+
+async def test_a_topic_of_two_names_is_told_under_both() -> None:
+    broker = EmbeddedBroker(["orders"])
+    topics: list[Any] = [{"name": name, "kafka": "orders"} for name in "ab"]
+    topics.append({"name": "secret", "kafka": "orders", "private": True})
+    now = int(time.time() * 1000) - 60_000
+    async with serving(broker, topics, replay={"warm_seconds": 0}) as bridge:
+        await bridge.put(*map(story, range(40)), time=now)
+    async with serving(broker, topics, replay={"warm_seconds": 0}) as bridge:
+        turned = await bridge.pages(account="alice", limit=3)
+        assert data(turned) == sorted([*range(0, 40, 3)] * 2)
+        assert {at.partition(":")[0] for page in turned for at in page.ats} == {"a", "b"}
+        both = await bridge.pages(account="alice", topics="a,secret", limit=5)
+        assert {at.partition(":")[0] for page in both for at in page.ats} == {"a", "secret"}
+
+
+async def test_for_a_client_that_goes_away_kafka_is_not_read_any_more() -> None:
+    broker = EmbeddedBroker(["orders"])
+    now = int(time.time() * 1000) - 60_000
+    async with serving(broker, ["orders"], replay={"warm_seconds": 0}) as bridge:
+        await bridge.put(*map(story, range(40)), time=now)
+    replay = {"warm_seconds": 0, "passes": 1}
+    async with serving(broker, ["orders"], replay=replay) as bridge:
+        bridge.cluster.hold(Lane.HISTORY)
+        _, writer = await asyncio.open_connection(HOST, bridge.port)
+        writer.write(b"GET /history?account=alice HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await bridge.cluster.until_held()
+        writer.close()
+        await bridge.cluster.until_free()
+        fetched = len(bridge.cluster.fetched)
+        bridge.cluster.let_go()
+        assert len((await bridge.page(account="alice")).events) == 14, "it has the turn"
+        assert len(bridge.cluster.fetched) > fetched
+
+
+async def test_an_instance_that_drains_keeps_nobody_waiting() -> None:
+    broker = EmbeddedBroker(["orders"])
+    async with serving(broker, ["orders"], replay={"warm_seconds": 0}) as bridge:
+        await bridge.put(*map(story, range(40)), time=int(time.time() * 1000) - 60_000)
+    async with serving(broker, ["orders"], replay={"warm_seconds": 0}) as bridge:
+        bridge.cluster.hold(Lane.HISTORY)
+        asking = asyncio.create_task(bridge.http.get("/history", params={"account": "alice"}))
+        await bridge.cluster.until_held()
+        bridge.instance.sockets.leaving.set()
+        check_problem(await asking, 503)
+
+
+@pytest.mark.parametrize("query", ["limit=0", "topics=", "cursor=nonsense"])
+async def test_a_bad_request_is_a_400(query: str) -> None:
+    async with serving(EmbeddedBroker(["orders"]), ["orders", fresh_name()]) as bridge:
+        check_problem(await bridge.http.get(f"/history?{query}"), 400)

@@ -1,0 +1,293 @@
+"""An instance without its sockets, and clients of it that come back.
+
+The rule kept here: from the feed to the frames it is the bridge's own; only what would be written
+to a socket is put into a list.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from bridge.core import close
+from bridge.core.bounds import Limits
+from bridge.core.catchup import CatchUp
+from bridge.core.grant import Grant
+from bridge.core.hub import Hub
+from bridge.core.journal import Journal
+from bridge.core.position import Cursor, Place, read_cursor, read_position, write_cursor
+from bridge.core.router import Router
+from bridge.core.session import Session, State
+from bridge.kafka.cluster import OUT_OF_REACH, Cluster
+from bridge.kafka.feed import Feed
+from bridge.kafka.horizon import Horizon
+from bridge.kafka.replayer import Replayer, Rules
+from bridge.kafka.source import Source
+from bridge.web.sockets import FLUSH_SLICE
+from tests.harness.admin import fresh_name
+from tests.harness.frames import read_frame
+from tests.kafka.written import PATIENCE
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+
+    from bridge.core.router import Batch
+
+LIVE = b'"op":"live"'
+
+
+def places(of: Replayer, session: Session) -> list[str]:
+    """Wherever `session` is looked after: it must be one place."""
+    found = ["turn"] * of._turns.count(session)
+    found += ["reading"] * (session in of._reading)
+    found += ["unjudged"] * (session in of._court.waiting)
+    found += ["waiting"] * (session in of._waiting)
+    found += ["pass"] * sum(session in journey.sessions for journey in of._passes)
+    return found
+
+
+class Client:
+    """One client's connection: every frame that it was sent. While it is held, it reads nothing."""
+
+    def __init__(self, instance: Instance, session: Session) -> None:
+        self.instance = instance
+        self.session = session
+        self.held = False
+        self.is_live = False
+        self._texts: list[bytes] = []
+        self._frames: list[dict[str, Any]] = []
+        self._changed = asyncio.Event()
+
+    def flush(self) -> None:
+        """Read what is queued: the bank calls this."""
+        if not self.held and self.session.outbox.pending:
+            texts = self.session.outbox.take(2**40).splitlines()
+            self.is_live |= any(LIVE in text for text in texts)
+            self._texts += texts
+            self._changed.set()
+
+    def read_on(self) -> None:
+        self.held = False
+        self.flush()
+
+    def frames(self) -> list[dict[str, Any]]:
+        self._frames += map(read_frame, self._texts[len(self._frames) :])
+        return self._frames
+
+    def said(self, op: str) -> list[dict[str, Any]]:
+        return [frame for frame in self.frames() if frame["op"] == op]
+
+    def offsets(self) -> dict[int, list[int]]:
+        """The offsets that came, by partition, whatever the topic."""
+        found: dict[int, list[int]] = defaultdict(list)
+        for frame in self.said("event"):
+            position = read_position(frame["at"])
+            found[position.partition].append(position.offset)
+        return dict(found)
+
+    def gaps(self) -> list[tuple[str, str]]:
+        return [(frame["topic"], frame["reason"]) for frame in self.said("gap")]
+
+    def ops(self) -> list[str]:
+        """What kinds of frames came, each run of them once."""
+        return [op for op, _ in itertools.groupby(frame["op"] for frame in self.frames())]
+
+    def cursor(self) -> str:
+        """What this client would come back with: the newest cursor, and the positions since."""
+        newest, since = "", dict[str, str]()
+        for frame in self.frames():
+            if frame.get("cursor"):
+                newest, since = frame["cursor"], {}
+            elif frame["op"] == "event":
+                since[frame["at"].rpartition(":")[0]] = frame["at"]
+        return ",".join([newest, *since.values()])
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Wait for `condition` of what came; fail where it does not come."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while not condition():
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            raise AssertionError(f"waited in vain; it came: {self._texts[-5:]}") from None
+
+    async def live(self) -> dict[str, Any]:
+        """Wait until the replay is over; return the frame that says so."""
+        await self.until(lambda: self.is_live)
+        return next(read_frame(text) for text in reversed(self._texts) if LIVE in text)
+
+    async def closed(self) -> int:
+        """Wait until the bridge hangs up; return the code."""
+        await self.until(lambda: self.said("closing"))
+        code: int = self.said("closing")[0]["code"]
+        return code
+
+    def vanish(self) -> None:
+        """Be gone, without a word."""
+        self.instance.hub.detach(self.session)
+
+
+class Instance:
+    """One bridge of these topics, under their own names."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        topics: Sequence[str],
+        *,
+        journal: int = 1 << 26,
+        limits: Limits | None = None,
+        age: float = 10.0**9,
+        passes: int = 2,
+        wait: float = PATIENCE,
+        warm: float = 0,
+        ceiling: int = 1 << 20,
+    ) -> None:
+        self.hub = Hub(
+            "i1",
+            dict.fromkeys(topics, False),
+            heartbeat=25.0,
+            ceiling=ceiling,
+            jitter=lambda most: most,
+            journal=Journal(journal),
+        )
+        self.cluster = cluster
+        self.catch_up = CatchUp(self.hub, limits or Limits(10**9, 1 << 40), ceiling)
+        self._router = Router(1 << 24)
+        names = {topic: [topic] for topic in topics}
+        self.feed = Feed(cluster, fresh_name("group"), names, self, warm_seconds=warm)
+        self.source = Source(cluster, names, self.feed.ids, self.feed.leader, self._router.route)
+        self.horizon = Horizon(
+            cluster,
+            {topic: topic for topic in topics},
+            max_age_seconds=age,
+            wall=lambda: self._wall or time.time(),
+        )
+        self.replayer = Replayer(
+            self.catch_up,
+            self.horizon,
+            self.source,
+            Rules(passes, wait),
+            flush=self.flush,
+            overloaded=self._overloaded,
+        )
+        self._wall = 0.0
+        self._count = 0
+
+    def judges_at(self, ms: int) -> None:
+        """Let what may be replayed be judged as at this time."""
+        self._wall = ms / 1000
+
+    # -- what the feed says ----------------------------------------------------------------------
+
+    def begin(self, topic: str, identity: bytes, offsets: Mapping[int, int]) -> None:
+        self.hub.begin(topic, identity, offsets)
+        self._flush()
+
+    def skip(self, topic: str, reason: str, offsets: Mapping[int, int]) -> None:
+        self.hub.skip(topic, reason, offsets)
+        self._flush()
+
+    async def deliver(self, batches: Sequence[Batch]) -> None:
+        for batch in batches:
+            self.hub.publish(self._router.route(batch))
+        await self.flush()
+
+    async def flush(self) -> None:
+        sessions = self.hub.flushable()
+        for start in range(0, len(sessions), FLUSH_SLICE):
+            if start:
+                await asyncio.sleep(0)
+            for session in sessions[start : start + FLUSH_SLICE]:
+                session.pipe.flush()
+
+    def _flush(self) -> None:
+        for session in self.hub.flushable():
+            session.pipe.flush()
+
+    def _overloaded(self, session: Session) -> None:
+        self.hub.hang_up(session, close.OVERLOADED)
+        self._flush()
+
+    # -- clients ---------------------------------------------------------------------------------
+
+    def _admit(self, account: str, topics: Iterable[str] | None, held: bool) -> Client:
+        self._count += 1
+        session = Session(f"c{self._count}", Grant(account), lambda text: text + b"\n", None)
+        session.pipe = client = Client(self, session)
+        client.held = held
+        self.hub.follow(session, self.hub.logs if topics is None else topics, ())
+        return client
+
+    def meet(self, account: str = "ann", topics: Iterable[str] | None = None) -> Client:
+        """A client that was never here."""
+        client = self._admit(account, topics, held=False)
+        self.hub.attach(client.session)
+        self._flush()
+        return client
+
+    def resume(
+        self,
+        cursor: str | Cursor,
+        account: str = "ann",
+        topics: Iterable[str] | None = None,
+        *,
+        held: bool = False,
+    ) -> Client:
+        """A client that comes back with `cursor`."""
+        text = cursor if isinstance(cursor, str) else write_cursor(cursor)
+        client = self._admit(account, topics, held)
+        self.catch_up.begin(client.session, read_cursor(text), text)
+        self.replayer.add(client.session)
+        self._flush()
+        return client
+
+    async def since(self, ms: int, account: str = "ann") -> Client:
+        """A client that asks for everything since a time."""
+        client = self._admit(account, None, held=False)
+        cursor = await self.replayer.since(client.session.topics, ms)
+        if cursor is None:
+            self.hub.attach(client.session)
+            self._overloaded(client.session)
+            return client
+        self.catch_up.begin(client.session, cursor, write_cursor(cursor), clip=True)
+        self.replayer.add(client.session)
+        self._flush()
+        return client
+
+    def at(self, *places: Mapping[int, int]) -> Cursor:
+        """The cursor at these places in this instance's topics, in their order."""
+        logs = self.hub.logs
+        return {
+            topic: Place(logs[topic].identity, dict(offsets))
+            for topic, offsets in zip(logs, places, strict=False)
+        }
+
+    def replaying(self) -> int:
+        return sum(session.state is State.REPLAYING for session in self.hub.replaying)
+
+
+@contextlib.asynccontextmanager
+async def running(cluster: Cluster, *topics: str, **options: Any) -> AsyncIterator[Instance]:
+    """Run an instance; at the end nothing of it may have failed."""
+    await cluster.connect()
+    it = Instance(cluster, topics, **options)
+    tasks = [asyncio.create_task(it.feed.run()), asyncio.create_task(it.replayer.run())]
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await it.feed.ready.wait()
+        yield it
+        assert it.feed.failures == 0, "reading failed, and was begun anew"
+        assert not any(task.done() for task in tasks), "it has ended"
+    finally:
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError, *OUT_OF_REACH):
+                await task
+        await cluster.close()

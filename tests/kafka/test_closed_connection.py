@@ -1,0 +1,49 @@
+"""A connection that was closed a moment ago: the commands' own loop has other words for it.
+
+uvloop raises RuntimeError where asyncio's loop would raise nothing, or OSError. It happens once in
+hundreds of outages, so here the words are put into the mouth of aiokafka's client.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from aiokafka.errors import KafkaError
+
+from bridge.kafka.cluster import LATEST, OUT_OF_REACH, Cluster, Partition
+from tests.kafka.tape import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+PLACE = Partition("orders", 0)
+WORDS = (
+    "unable to perform operation on <TCPTransport closed=True reading=False 0x557af841f960>; "
+    "the handler is closed"
+)
+ASKING: dict[str, Callable[[Cluster], Awaitable[object]]] = {
+    "connect": lambda cluster: cluster.connect(),
+    "describe": lambda cluster: cluster.describe(["orders"]),
+    "offsets": lambda cluster: cluster.offsets({PLACE: LATEST}, {PLACE: 0}),
+    "fetch": lambda cluster: cluster.fetch(0, {PLACE: 0}, {}, max_bytes=1),
+    "compacts": lambda cluster: cluster.compacts("orders"),
+    "commit": lambda cluster: cluster.commit("a-group", {PLACE: 0}),
+    "committed": lambda cluster: cluster.committed("a-group"),
+}
+
+
+@pytest.mark.parametrize("asking", ASKING.values(), ids=ASKING)
+async def test_a_connection_that_was_just_closed_is_a_broker_out_of_reach(
+    monkeypatch: pytest.MonkeyPatch, asking: Callable[[Cluster], Awaitable[object]]
+) -> None:
+    async def closed(*_: object, **__: object) -> None:
+        raise RuntimeError(WORDS)
+
+    cluster = Cluster(plain("localhost:9"))
+    for name in ("send", "coordinator_lookup", "bootstrap"):
+        monkeypatch.setattr(cluster._client, name, closed)
+    monkeypatch.setattr(cluster._client, "get_random_node", lambda: 0)
+    with pytest.raises(OUT_OF_REACH) as raised:
+        await asking(cluster)
+    assert isinstance(raised.value, KafkaError)

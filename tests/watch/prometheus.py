@@ -1,0 +1,112 @@
+"""A Prometheus of this machine with what `compose/` gives to its own.
+
+The rule kept here: configuration, rules and command are the very ones that people start. Only the
+addresses differ, the paths, and the pace: what takes 5 s there takes 1 s here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import subprocess
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import httpx
+
+from tests.harness.ports import HOST, free_ports
+from tests.journey.stack import FOLDER, services
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+PATIENCE: Final = 60.0
+POLL_SECONDS: Final = 0.1
+
+
+class Prometheus:
+    """`prometheus`, which asks `target` in the place of both bridges."""
+
+    def __init__(self, folder: Path, target: str) -> None:
+        (port,) = free_ports(1)
+        self._log = folder / "prometheus.log"
+        shutil.copy(FOLDER / "alerts.yaml", folder)
+        text = (FOLDER / "prometheus.yaml").read_text(encoding="utf-8")
+        for old, new in {
+            '["bridge-1:9090", "bridge-2:9090"]': f'["{target}"]',
+            "scrape_interval: 5s": "scrape_interval: 1s",
+            "scrape_timeout: 4s": "scrape_timeout: 1s",
+            "evaluation_interval: 5s": "evaluation_interval: 1s",
+        }.items():
+            assert text.count(old) == 1, f"prometheus.yaml has {old!r} not once"
+            text = text.replace(old, new)
+        (folder / "prometheus.yaml").write_text(text, encoding="utf-8")
+        config, data = "--config.file=", "--storage.tsdb.path="
+        here = {
+            f"{config}/etc/prometheus/prometheus.yaml": f"{config}{folder}/prometheus.yaml",
+            f"{data}/tmp/prometheus": f"{data}{folder}/data",
+        }
+        words = services()["prometheus"]["command"]
+        assert here.keys() <= {*words}
+        self._command = ["prometheus", f"--web.listen-address={HOST}:{port}"]
+        self._command += [here.get(word, word) for word in words]
+        *_, check = services()["prometheus"]["healthcheck"]["test"]
+        self._check = check.replace("127.0.0.1:9090", f"{HOST}:{port}")
+        self._http = httpx.AsyncClient(
+            base_url=f"http://{HOST}:{port}", trust_env=False, timeout=PATIENCE
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._process = self._start()
+        try:
+            await self.until(self._is_ready)
+        except BaseException:
+            await self._end()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._end()
+
+    async def _end(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            await asyncio.to_thread(self._process.wait, PATIENCE)
+        await self._http.aclose()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as log:
+            return subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    async def ask(self, path: str, **parameters: str) -> Any:
+        """Return the data of an answer of its API."""
+        answer = (await self._http.get(f"/api/v1/{path}", params=parameters)).json()
+        assert answer["status"] == "success", f"{parameters}: {answer}"
+        assert not answer.get("warnings"), f"{parameters}: {answer}"
+        return answer["data"]
+
+    async def query(self, expr: str) -> list[Any]:
+        """Return the series that `expr` has now."""
+        found: list[Any] = (await self.ask("query", query=expr))["result"]
+        return found
+
+    async def rules(self) -> dict[str, Any]:
+        """Return what it knows of each alert."""
+        (group,) = (await self.ask("rules"))["groups"]
+        return {rule["name"]: rule for rule in group["rules"]}
+
+    async def until(self, condition: Callable[[], Awaitable[object]]) -> None:
+        """Wait for `condition`."""
+        async with asyncio.timeout(PATIENCE):
+            while not await condition():
+                assert self._process is not None
+                assert self._process.poll() is None, self._log.read_text(errors="replace")
+                await asyncio.sleep(POLL_SECONDS)
+
+    async def _is_ready(self) -> bool:
+        """Whether it is well, by the address that compose asks for that."""
+        with contextlib.suppress(httpx.TransportError):
+            return (await self._http.get(self._check)).is_success
+        return False
