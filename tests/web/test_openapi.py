@@ -207,7 +207,7 @@ def ask(name: str, mode: GenerationMode, data: st.DataObject) -> None:
         case.query["page"] = "MA"  # no schema can say which were given
     answer = case.call(headers=BEARER)
     # What is wrong may be no more than the credential, which is put right here.
-    unjudged = [negative_data_rejection] if name in BACKSTAGE else []
+    unjudged: list[Any] = [negative_data_rejection] if name in BACKSTAGE else []
     case.validate_response(answer, excluded_checks=unjudged)
     if answer.status_code >= 400:
         assert answer.headers["content-type"][0] == "application/problem+json"
