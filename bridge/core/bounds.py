@@ -57,6 +57,8 @@ def judge(
         place = at.get(partition, 0)
         if place >= floor:
             continue
+        if bounds.identity is None:
+            raise Refused("truncated")  # there is no such topic now
         for lowest, why in (bounds.start, "expired"), (bounds.aged, "limit"):
             if place < lowest.get(partition, 0):
                 if partition not in clip:

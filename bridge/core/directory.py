@@ -1,11 +1,13 @@
 """Who is where, for whoever asks: the clients of this instance and those of all others.
 
-Rule: of its own clients an instance says what is so now, of others' what the state topic has said;
-so nobody is listed twice, and one who has left here is not listed until that was told.
+Rules: of its own clients an instance says what is so now, of others' what the state topic has said;
+so nobody is listed twice, and one who has left here is not listed until that was told. What is
+asked for is made as it is taken, and may be taken a part at a time.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from bridge.core import ledger
@@ -50,23 +52,37 @@ class Directory:
         return None if present is None or self._is_ours(present) else present
 
     def ids(self, wanted: Wanted) -> Iterator[str]:
-        """Return the connections that are asked for, in no order."""
+        """Yield the connections that are asked for, in no order."""
         yield from (each.id for each in self._here(wanted))
         yield from (each.id for each in self._elsewhere(wanted))
 
-    def count(self, wanted: Wanted) -> int:
-        """Return how many connections are asked for."""
-        return sum(1 for _ in self.ids(wanted))
+    def rooms(self) -> Iterator[str]:
+        """Yield the rooms of which anything is known: somebody in it, or a title. Some twice."""
+        known = (*self.members.accounts, *self.members.titles, *self._hub.interest.rooms)
+        replaying = [room for session in self._hub.replaying for room in session.rooms]
+        said, ours = [*self._roster.by_place.items()], self._said_of_ours()
+        yield from known
+        yield from replaying
+        for (kind, room), there in said:
+            if kind == "room" and len(there) > ours[room]:
+                yield room
 
-    def rooms(self) -> set[str]:
-        """Return the rooms of which anything is known: that somebody is there, or a title."""
-        found = {*self.members.accounts, *self.members.titles, *self._hub.interest.rooms}
-        for session in self._hub.replaying:
-            found.update(session.rooms)
-        for (kind, name), there in self._roster.by_place.items():
-            if kind == "room" and not all(map(self._is_ours, there.values())):
-                found.add(name)
-        return found
+    def counts(self, rooms: Iterable[str]) -> dict[str, int]:
+        """Return how many connections are in each of these rooms."""
+        hub, ours = self._hub, self._said_of_ours()
+        replaying = Counter(room for session in hub.replaying for room in session.rooms)
+        return {
+            room: len(self._roster.by_place.get(("room", room), ()))
+            - ours[room]
+            + len(hub.interest.rooms.get(room, ()))
+            + replaying[room]
+            for room in rooms
+        }
+
+    def _said_of_ours(self) -> Counter[str]:
+        """Return how many clients of this instance the state topic says are in each room."""
+        said = self._roster.by_instance.get(self._hub.instance, {}).values()
+        return Counter(room for present in said for room in set(present.rooms))
 
     def instances(self) -> dict[str, tuple[Alive, int]]:
         """Return the instances that run, by name, each with how many are connected to it."""
@@ -92,7 +108,7 @@ class Directory:
             some = hub.of_account(wanted.account)
         elif wanted.room is not None:
             some = (*hub.interest.rooms.get(wanted.room, ()), *hub.replaying)
-        for each in some:
+        for each in tuple(some):
             if (
                 wanted.account in {None, each.grant.account}
                 and (wanted.room is None or wanted.room in each.rooms)
@@ -110,7 +126,7 @@ class Directory:
             pools.append(roster.by_place.get(("topic", wanted.topic), {}))
         if wanted.instance is not None:
             pools.append(roster.by_instance.get(wanted.instance, {}))
-        for each in min(pools, key=len).values():
+        for each in tuple(min(pools, key=len).values()):
             if (
                 not self._is_ours(each)
                 and wanted.account in {None, each.account}

@@ -249,10 +249,12 @@ class Replayer:
         gone = [apart.pop(session) for session in group]
         journey = Pass(self._catch_up, self._source, lowest(gone), apart=self._release)
         async for session in in_slices(group):
-            if session in self._waiting and journey.takes(session):
+            if session not in self._waiting:
+                continue
+            if self._catch_up.missing(session) and journey.takes(session):
                 self._is_served(session)
                 journey.enter(session)
-            else:
+            else:  # it has gone meanwhile, or something else is true of it now
                 self._come.append(session)
                 self._wake_passes.set()
         self._quick = journey if quick else self._quick

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from bridge.kafka.records import Chunk
     from bridge.kafka.source import Source
 
+    Take = Callable[[], Awaitable[object]]
+
 _log = logging.getLogger(__name__)
 
 #: A page that has come on is answered as it is after so long.
@@ -64,17 +66,12 @@ class _Enough(Exception):
 class Search:
     """The making of one page. `take_turn` waits until it may read from Kafka."""
 
-    def __init__(
-        self,
-        shelf: Shelf,
-        wait_seconds: float,
-        limits: Limits,
-        take_turn: Callable[[], Awaitable[object]],
-    ) -> None:
+    def __init__(self, shelf: Shelf, wait: float, limits: Limits, take_turn: Take) -> None:
+        """`wait` is in seconds, for a turn and then for something to come."""
         self._shelf = shelf
-        self._wait_seconds = wait_seconds
+        self._wait_seconds = wait
         self._limits = limits
-        self._take_turn: Callable[[], Awaitable[object]] | None = take_turn
+        self._take_turn: Take | None = take_turn
         self._now = asyncio.get_running_loop().time
         self._began = self._turn_began = self._now()
         self._damaged: dict[tuple[str, int], int] = {}
@@ -135,6 +132,9 @@ class Search:
     # -- looking ---------------------------------------------------------------------------------
 
     async def _fill(self, page: Page) -> None:
+        journal = self._shelf.hub.journal
+        if not all(page.is_kept(s, journal) or page.is_ahead(s) for s in page.wanted()):
+            await self._have_turn()  # nothing is kept for one who waits
         while not page.merge():
             self._look_at_the_time(page)
             wanted = page.wanted()

@@ -7,13 +7,14 @@ only those need who are far behind; and however many they are, all else has its 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
 
     from bridge.core.session import Session
 
+T = TypeVar("T")
 #: By public topic and partition: from which offset, up to which.
 Missing: TypeAlias = "Mapping[tuple[str, int], tuple[int, int]]"
 
@@ -43,7 +44,7 @@ def may_share(left: int, needed: int) -> bool:
     return left <= _ALIKE * max(needed, _FEW_RECORDS)
 
 
-def alike(apart: Mapping[Session, Missing], *, least: bool) -> list[Session]:
+def alike(apart: Mapping[T, Missing], *, least: bool) -> list[T]:
     """Those who need about as much as the first of them; or as the one who needs the least."""
     needs = {session: amount(missing) for session, missing in apart.items()}
     measure = min(needs.values()) if least else next(iter(needs.values()))

@@ -7,7 +7,7 @@ others from asking, for each has so many requests at a time.
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import msgspec
@@ -28,6 +28,8 @@ from bridge.web.problems import described, problem
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from starlette.types import Receive, Scope, Send
+
     from bridge.core.grant import Grant
     from bridge.core.history import Archive
     from bridge.core.session import Session
@@ -47,6 +49,7 @@ _credential: Final = HTTPBearer(
     description="A client's token; or an admin token, which may name any account.",
     auto_error=False,
 )
+_PART_BYTES: Final = 64 * 1024
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
@@ -103,6 +106,24 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
+class _Told(Response):
+    """A page on its way, as fast as the client reads it; until then it is `counted`."""
+
+    def __init__(self, page: bytes, headers: dict[str, str], counted: ExitStack) -> None:
+        super().__init__(page, media_type="application/json", headers=headers)
+        self._counted = counted
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        """Send it. uvicorn waits for a client before it takes more, not after it took the last."""
+        with self._counted:
+            head = {"status": self.status_code, "headers": self.raw_headers}
+            await send({"type": "http.response.start", **head})
+            for at in range(0, len(self.body), _PART_BYTES):
+                part = bytes(self.body[at : at + _PART_BYTES])
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
 class _Call(NamedTuple):
     """One request, well-formed. `trusted` says that it came with an admin token."""
 
@@ -137,7 +158,7 @@ class _Desk:
             return turned_away
         headers = {**_HEADERS, **calls.shared(request)}
         try:
-            page = await self._page(request, self._read(request))
+            return await self._page(request, self._read(request), headers)
         except BadRequest as error:
             return problem(400, str(error), headers=headers)
         except Refused as refused:
@@ -145,7 +166,6 @@ class _Desk:
             return calls.refusal(refused.close, retry_after, headers)
         except calls.Vanished:
             return Response()  # nobody is there to read it
-        return Response(page, media_type="application/json", headers=headers)
 
     def _read(self, request: Request) -> _Call:
         try:
@@ -159,22 +179,23 @@ class _Desk:
         wish = self._entrance.wish(hello, trusted=trusted)
         return _Call(hello, wish, _limit(others.get("limit")), trusted)
 
-    async def _page(self, request: Request, call: _Call) -> bytes:
+    async def _page(self, request: Request, call: _Call, headers: dict[str, str]) -> Response:
         self._entrance.knock(self._sockets.now())
         missing = None if call.trusted else self._entrance.missing(call.hello.token)
         if missing is not None:
             await calls.unless_gone(missing, request, self._sockets.leaving)
         reader = self._reader(call)
         asked = Asked(reader, call.wish.cursor, call.wish.since, call.limit)
-        with self._counted(request, reader, call):
+        with ExitStack() as counted:
+            counted.enter_context(self._counted(request, reader, call))
             try:
                 page = await calls.unless_gone(
                     self._archive.page(asked), request, self._sockets.leaving
                 )
             except NotNow as not_now:
                 raise Refused(close.OVERLOADED, f"overloaded: {not_now}") from None
-        self._reader(call)  # what was waited for may have outlasted the grant
-        return page.write()
+            self._reader(call)  # what was waited for may have outlasted the grant
+            return _Told(page.write(), headers, counted.pop_all())
 
     def _reader(self, call: _Call) -> Session:
         grant: Grant
@@ -186,7 +207,7 @@ class _Desk:
 
     @contextmanager
     def _counted(self, request: Request, reader: Session, call: _Call) -> Iterator[None]:
-        """Count a request while it is looked after; an operator's are not."""
+        """Count a request until it is answered; an operator's are not."""
         if call.trusted:
             yield
             return

@@ -76,7 +76,7 @@ def _told(answer: msgspec.Struct) -> Response:
 
 
 class _Book:
-    """Describes connections and rooms as they are listed."""
+    """Describes connections as they are listed."""
 
     def __init__(self, directory: Directory, heard: Callable[[str], float | None]) -> None:
         self._directory = directory
@@ -101,14 +101,6 @@ class _Book:
             queued_bytes=None if session is None else session.outbox.pending,
         )
 
-    def counts(self, room: str) -> RoomCounts:
-        """Describe a room by how many are in it."""
-        members = self._directory.members
-        there = self._directory.count(Wanted(room=room))
-        return RoomCounts(
-            room, members.titles.get(room), len(members.accounts.get(room, ())), there
-        )
-
 
 def listings(
     directory: Directory,
@@ -125,13 +117,13 @@ def listings(
     needed = [Depends(AdminTokens(tokens)), Depends(each_once)]
     router = APIRouter(prefix="/v1", tags=["listings"], dependencies=needed)
     _connections(router, directory, _Book(directory, heard))
-    _rooms(router, directory, _Book(directory, heard))
+    _rooms(router, directory)
 
     @router.get("/instances", responses=_pages(Instances, "The bridges that run, by their names"))
     async def instances(paged: _Paged) -> Response:
         """List the instances."""
         running = directory.instances()
-        names, next = paged.cut(running)
+        names, next = await paged.cut(running)
         told = ((name, *running[name]) for name in names)
         items = [
             Instance(name, alive.since, alive.heard, connections, alive.ready)
@@ -143,7 +135,7 @@ def listings(
     async def feeds(paged: _Paged) -> Response:
         """List the topics that this instance reads, and how far."""
         read = {topic.topic: topic for topic in topics()}
-        names, next = paged.cut(read)
+        names, next = await paged.cut(read)
         return _told(Topics([read[name] for name in names], next))
 
     return router
@@ -154,7 +146,7 @@ def _connections(router: APIRouter, directory: Directory, book: _Book) -> None:
     async def connections(filters: _Filters) -> Response:
         """List connections, of all instances or those that are asked for."""
         wanted = Wanted(filters.account, filters.room, filters.topic, filters.instance)
-        ids, next = filters.cut(directory.ids(wanted))
+        ids, next = await filters.cut(directory.ids(wanted))
         return _told(Connections([told for id in ids if (told := book.connection(id))], next))
 
     @router.get(
@@ -175,12 +167,19 @@ def _connections(router: APIRouter, directory: Directory, book: _Book) -> None:
         return _told(Account(account, rooms, sorted(directory.ids(Wanted(account=account)))))
 
 
-def _rooms(router: APIRouter, directory: Directory, book: _Book) -> None:
+def _rooms(router: APIRouter, directory: Directory) -> None:
     @router.get("/rooms", responses=_pages(Rooms, "Every room with somebody in it or a title"))
     async def rooms(paged: _Paged) -> Response:
         """List the rooms of which anything is known."""
-        names, next = paged.cut(directory.rooms())
-        return _told(Rooms([book.counts(name) for name in names], next))
+        names, next = await paged.cut(directory.rooms())
+        members, counts = directory.members, directory.counts(names)
+        items = [
+            RoomCounts(
+                name, members.titles.get(name), len(members.accounts.get(name, ())), counts[name]
+            )
+            for name in names
+        ]
+        return _told(Rooms(items, next))
 
     @router.get("/rooms/{room}", responses=_answers(Room, "The room, known or not"))
     async def room(room: Name) -> Response:

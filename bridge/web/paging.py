@@ -6,8 +6,9 @@ what is there all the time is listed once, whatever comes and goes meanwhile.
 
 from __future__ import annotations
 
+import asyncio
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from heapq import nsmallest
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Final
 
 from fastapi import HTTPException
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 USUAL: Final = 100
 MOST: Final = 1_000
+#: Names that are looked at without a break.
+PORTION: Final = 2_000
 
 
 class Paged(Strict):
@@ -28,16 +31,20 @@ class Paged(Strict):
     limit: Annotated[int, Field(ge=1, le=MOST, description="So many at most.")] = USUAL
     page: Annotated[str | None, Field(description="The last answer's `next`.")] = None
 
-    def cut(self, names: Iterable[str]) -> tuple[list[str], str | None]:
+    async def cut(self, names: Iterable[str]) -> tuple[list[str], str | None]:
         """Return the names that are on this page, and what the next one is asked for by.
+
+        It looks at some of `names` at a time, and lets others have their turn between.
 
         Raises:
             HTTPException: 400 if `page` is none that was ever given.
         """
-        if self.page is not None:
-            after = _read(self.page)
-            names = (name for name in names if name > after)
-        found = nsmallest(self.limit + 1, names)
+        after = "" if self.page is None else _read(self.page)
+        found: list[str] = []
+        rest = iter(names)
+        while some := list(islice(rest, PORTION)):
+            found = sorted({*found, *(name for name in some if name > after)})[: self.limit + 1]
+            await asyncio.sleep(0)
         if len(found) <= self.limit:
             return found, None
         return found[:-1], _write(found[-2])

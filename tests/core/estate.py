@@ -152,10 +152,9 @@ def compacted(topics: Topics) -> list[Entry]:
     """The state topic with the last record of each key alone."""
     last: dict[bytes, Entry] = {}
     for entry in topics.state:
-        fact = entry.fact
-        if isinstance(fact, Gone):
-            last.pop(",".join([fact.kind, *fact.names]).encode(), None)
+        if isinstance(entry.fact, Gone):
+            last.pop(",".join([entry.fact.kind, *entry.fact.names]).encode(), None)
         else:
-            last.pop(ledger.key(fact), None)
-            last[ledger.key(fact)] = entry
+            last.pop(ledger.key(entry.fact), None)
+            last[ledger.key(entry.fact)] = entry
     return [*last.values()]

@@ -66,7 +66,7 @@ def test_what_is_not_in_memory_has_to_be_read(at: dict[int, int], amount: int) -
         ({0: 40, 1: 60}, kafka(start=(41, 0), aged=(42, 0)), "expired"),
         ({1: 60}, kafka(start=(1, 0)), "expired"),
         ({0: 1, 1: 0}, NOWHERE, "truncated"),
-        ({}, NOWHERE, 110),
+        ({}, NOWHERE, "truncated"),
     ],
 )
 def test_a_topic_is_replayed_whole_or_refused(

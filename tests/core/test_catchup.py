@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.core import recall, segment
+from bridge.core import recall
 from bridge.core.event import Body
 from bridge.core.position import Place, read_cursor, write_cursor
 from bridge.core.replay import Need
@@ -106,20 +106,6 @@ def test_what_is_for_the_new_connection_comes_too() -> None:
     assert [each["to"] for each in frames(it)[:-1]] == ["connection"]
 
 
-def test_two_names_that_look_alike_to_the_index_are_two_names(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(segment, "hash", lambda _: 0, raising=False)
-    at = hub()
-    to = catch_up(at)
-    publish(at, event(10, accounts=["bob"]), event(11, accounts=["ann"]), event(12, rooms=["r"]))
-    it = returned(to, standing(10, 20))
-    to.step(it)
-    *missed, live = frames(it)
-    assert [each["at"] for each in missed] == ["orders:0:11"]
-    assert live["replayed"] == 1
-
-
 def test_a_topic_that_the_cursor_does_not_name_is_live_from_the_welcome_on() -> None:
     at = hub()
     to = catch_up(at)
@@ -215,47 +201,6 @@ def test_what_happens_during_a_replay_comes_in_its_turn_and_once(
     assert to.step(it) is Need.NOTHING
     first, live = frames(it)
     assert (first["at"], live["replayed"]) == ("orders:1:20", 5)
-
-
-def test_those_that_are_looked_at_in_vain_take_a_turn_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recall, "STEP_EVENTS", 2)
-    at = hub()
-    to = catch_up(at)
-    publish(at, *(event(offset, all=True) for offset in range(10, 15)))
-    it = returned(to, standing(10, 20), types=[])
-    assert [to.step(it) for _ in range(3)] == [Need.TURN, Need.TURN, Need.NOTHING]
-    assert frames(it)[0]["replayed"] == 0
-
-
-def test_what_nobody_has_asked_for_before_is_made_ready_bit_by_bit(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(recall, "STEP_PACKED", 2)
-    at = hub()
-    to = catch_up(at)
-    for offset in range(10, 15):
-        publish(at, event(offset, accounts=["ann" if offset == 14 else "bob"]))
-    first, second = returned(to, standing(10, 20)), returned(to, standing(10, 20), "c2")
-    assert [to.step(first) for _ in range(2)] == [Need.TURN, Need.TURN]
-    assert to.step(second) is Need.NOTHING
-    assert to.step(first) is Need.NOTHING
-    assert [each["op"] for each in frames(first)] == ["event", "live"]
-
-
-def test_a_client_that_has_to_read_first_is_sent_no_more_until_it_has() -> None:
-    at = hub()
-    to = catch_up(at, ceiling=500)
-    publish(at, *(event(offset, all=True) for offset in range(10, 14)))
-    it = returned(to, standing(10, 20))
-    assert to.step(it) is Need.ROOM
-    assert to.step(it) is Need.ROOM
-    before = ats(it)
-    assert 0 < len(before) < 4
-    assert stands(at, it)["orders"] == {0: 10 + len(before), 1: 20}
-    assert to.step(it) is Need.NOTHING
-    *after, live = frames(it)
-    assert before + [each["at"] for each in after] == [f"orders:0:{n}" for n in range(10, 14)]
-    assert live["replayed"] == 4
 
 
 @pytest.mark.parametrize("missed", range(1, 8))

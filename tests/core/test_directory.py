@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import given
@@ -29,9 +30,10 @@ class Town:
         self.directory = Directory(self.hub, self.roster, self.members)
 
     def ids(self, **wanted: Any) -> list[str]:
-        found = list(self.directory.ids(Wanted(**wanted)))
-        assert self.directory.count(Wanted(**wanted)) == len(found)
-        return sorted(found)
+        return sorted(self.directory.ids(Wanted(**wanted)))
+
+    def rooms(self) -> dict[str, int]:
+        return self.directory.counts(set(self.directory.rooms()))
 
 
 def test_clients_of_all_instances_are_found() -> None:
@@ -60,7 +62,7 @@ def test_of_this_instance_counts_what_is_so_and_not_what_was_said() -> None:
     assert found is not None
     assert found.rooms == ["hall"]
     assert town.directory.find("left") is None
-    assert town.directory.rooms() == {"hall"}
+    assert town.rooms() == {"hall": 1}
     town.hub.hang_up(one, close.DRAINING)
     assert town.ids() == []
     assert (town.directory.find("c1"), town.directory.session("c1")) == (None, None)
@@ -83,8 +85,9 @@ def test_a_room_is_known_while_somebody_is_in_it_or_it_has_a_title() -> None:
     town.roster.come(present("c3", ("elsewhere",), ("orders",), instance="i2"))
     town.members.obey(Join("for good", account="nobody"))
     town.members.obey(Title("named", "A name"))
-    rooms = {"here", "catching up", "elsewhere", "for good", "named"}
-    assert town.directory.rooms() == rooms
+    counts = {"here": 1, "catching up": 1, "elsewhere": 1, "for good": 0, "named": 0}
+    assert town.rooms() == counts
+    assert town.directory.counts(["nowhere"]) == {"nowhere": 0}
 
 
 def test_an_instance_has_the_clients_that_are_connected_to_it() -> None:
@@ -132,8 +135,28 @@ def test_those_are_found_to_whom_all_applies_that_is_asked(
             attached(town.hub, id, account, rooms=rooms, topics=topics)
         else:
             town.roster.come(present(id, (*rooms,), (*topics,), instance=instance, account=account))
-        is_so: dict[str, Any] = {"account": {account}, "instance": {instance}}
-        is_so |= {"room": rooms, "topic": topics}
+        is_so: dict[str, set[Any]] = {
+            "account": {account},
+            "room": rooms,
+            "topic": topics,
+            "instance": {instance},
+        }
         if all(name in is_so[what] for what, name in wanted.items()):
             expected.append(id)
     assert town.ids(**wanted) == sorted(expected)
+    assert town.rooms() == Counter(room for _, _, rooms, _ in people for room in rooms)
+
+
+def test_what_is_asked_for_may_be_taken_a_part_at_a_time_while_others_come_and_go() -> None:
+    town = Town()
+    for number in range(4):
+        attached(town.hub, f"h{number}", rooms=[f"hr{number}"])
+        town.roster.come(present(f"e{number}", (f"er{number}",), instance="i2"))
+    ids, rooms = town.directory.ids(Wanted()), town.directory.rooms()
+    taken = {next(ids), next(rooms)}
+    attached(town.hub, "h9", rooms=["hr9"])
+    town.roster.come(present("e9", ("er9",), instance="i2"))
+    town.roster.go(Gone("connection", ("e0",)))
+    town.hub.hang_up(town.hub.crowd.sessions["h0"], close.DRAINING)
+    taken |= {*ids, *rooms}
+    assert taken >= {f"{kind}{number}" for number in (1, 2, 3) for kind in ("h", "e", "hr", "er")}

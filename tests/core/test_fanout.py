@@ -6,9 +6,11 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bridge.core.event import Body, Event
-from bridge.core.fanout import deliver
+from bridge.core.fanout import deliver, reason
 from bridge.core.interest import Interest
 from tests.core.given import event, session
 
@@ -149,6 +151,28 @@ def test_the_frame_is_built_once_for_each_address_and_kind_of_socket() -> None:
         frame = dict(here.offered)[each.id]
         assert frame.startswith(b"sse:{" if number % 2 else b"ws:{")
         assert (b'"to":"room:r"' in frame) == (number < 3)
+
+
+@given(
+    audience=st.fixed_dictionaries(
+        {
+            "connections": st.lists(st.sampled_from(["c1", "c2"]), max_size=2),
+            "accounts": st.lists(st.sampled_from(["ann", "bob"]), max_size=2),
+            "rooms": st.lists(st.sampled_from(["r", "s", "t"]), max_size=3),
+            "all": st.booleans(),
+            "type": st.sampled_from(["a", "b"]),
+        }
+    ),
+    account=st.sampled_from(["ann", None]),
+    rooms=st.sets(st.sampled_from(["r", "s"])),
+    types=st.sampled_from([None, ["a"]]),
+)
+def test_what_happens_and_what_is_replayed_is_for_the_same_reason(
+    audience: dict[str, Any], account: str | None, rooms: set[str], types: list[str] | None
+) -> None:
+    it, happened = session("c1", account, rooms=rooms, types=types), event(**audience)
+    why = reason(it, happened)
+    assert Bank(it).reached(happened).get("c1") == (None if why is None else json.loads(why))
 
 
 def test_the_frame_says_where_its_record_is() -> None:

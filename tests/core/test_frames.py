@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -11,8 +10,7 @@ import pytest
 from bridge.core import frames as module
 from bridge.core import wire
 from bridge.core.frames import Frames
-from bridge.core.segment import Segment
-from tests.core.given import catch_up, event, hub, publish, returned, standing
+from tests.core.given import event
 
 if TYPE_CHECKING:
     from bridge.core.event import Event
@@ -75,15 +73,3 @@ def test_no_more_bytes_are_kept_than_some(monkeypatch: pytest.MonkeyPatch) -> No
         make(it, wire.TO_ALL, kind, (1, number))
         kept = sum(map(len, it._kept.values()))
         assert size <= kept <= 1000 + size
-
-
-def test_what_the_journal_forgets_is_not_kept_in_memory_for_its_frames() -> None:
-    at = hub()
-    to = catch_up(at)
-    publish(at, event(10, all=True))
-    to.step(returned(to, standing(10, 20)))
-    (serial,) = (segment.serial for segment in at.journal.tail("orders", 0).since(0))
-    at.journal.begin("orders", 0, 11)
-    gc.collect()
-    there = [each for each in gc.get_objects() if isinstance(each, Segment)]
-    assert serial not in {each.serial for each in there}

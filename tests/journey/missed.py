@@ -86,23 +86,28 @@ class Missed:
 
 
 def judge(number: int, frames: Iterable[Mapping[str, Any]], due: set[str]) -> Iterator[str]:
-    """What is wrong with what this client got."""
-    came: list[str] = []
-    others: list[Mapping[str, Any]] = []
-    for frame in frames:
-        if frame["op"] == "event":
-            came.append(frame["at"])
-        elif frame["op"] not in {"welcome", "heartbeat"}:
-            others.append(frame)
-    if len(others) != 1 or others[0]["op"] != "live" or others[0]["replayed"] != len(came):
-        yield f"client {number} got {len(came)} events, and was told {others}"
-    if missing := due - set(came):
-        yield f"client {number} did not get {len(missing)} events: {sorted(missing)[:3]}"
-    if stray := set(came) - due:
-        yield f"client {number} got {len(stray)} events of others: {sorted(stray)[:3]}"
-    order = [(partition, int(n)) for partition, _, n in (at.rpartition(":") for at in came)]
+    """What is wrong with what this client got, over all its connections."""
+    came: set[str] = set()
     last: dict[str, int] = {}
-    for partition, offset in order:
-        if offset <= last.get(partition, -1):
-            yield f"client {number} got {partition}:{offset} after {last[partition]}"
-        last[partition] = offset
+    replayed, lives = 0, []
+    for frame in frames:
+        match frame["op"]:
+            case "event":
+                replayed += 1
+                came.add(frame["at"])
+                partition, _, offset = frame["at"].rpartition(":")
+                if int(offset) <= last.get(partition, -1):
+                    yield f"client {number} got {frame['at']} after offset {last[partition]}"
+                last[partition] = int(offset)
+            case "welcome":
+                replayed = 0
+            case "live":
+                lives.append(frame["replayed"] == replayed)
+            case "gap":
+                yield f"client {number} was told {frame}"
+    if lives != [True]:
+        yield f"client {number} was not told once, and rightly, that it is live: {lives}"
+    if missing := due - came:
+        yield f"client {number} did not get {len(missing)} events: {sorted(missing)[:3]}"
+    if stray := came - due:
+        yield f"client {number} got {len(stray)} events of others: {sorted(stray)[:3]}"

@@ -20,7 +20,7 @@ import sys
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import httpx
 
@@ -33,7 +33,7 @@ from tests.journey.missed import PARTITIONS, Missed, judge
 from tests.journey.swarm import Reader, connected
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
 ROOT: Final = Path(__file__).parents[2]
 PATIENCE = 300.0
@@ -58,12 +58,44 @@ class Report:
 
     records_read: int  #: from Kafka, to replay
     events: int  #: that clients were handed
+    sent_away: int  #: clients that were told to come back later, and did
     seconds: float  #: from the first connect until the last `live`
     cpu_seconds: float  #: of the bridge, meanwhile
     memory_mb: float  #: of the bridge, at its most
     heartbeat_delay: float  #: the longest of those who had never left, beyond the interval
     heartbeat_delay_at_rest: float
     wrong: tuple[str, ...]  #: sentences about clients that were not served rightly
+
+
+class Client:
+    """One that comes back, as often as it is told to, until it is live."""
+
+    def __init__(self, port: int, cursor: str, **query: str) -> None:
+        self.connections: list[Reader] = []
+        self._port = port
+        self._cursor = cursor
+        self._query = query
+
+    async def come_back(self) -> None:
+        while True:
+            reader = Reader(HOST, self._port, cursor=self._cursor, **self._query)
+            self.connections.append(reader)
+            await connected(HOST, self._port, [reader])
+            await reader.over.wait()
+            if reader.live is not None:
+                return
+            closing = reader.frames()[-1]
+            assert closing["op"] == "closing", closing
+            self._cursor = closing["cursor"] or self._cursor
+            await asyncio.sleep(closing["retry_after"])
+
+    def frames(self) -> Iterator[dict[str, Any]]:
+        for reader in self.connections:
+            yield from reader.frames()
+
+    def close(self) -> None:
+        for reader in self.connections:
+            reader.close()
 
 
 async def storm(
@@ -97,32 +129,32 @@ async def storm(
             at_rest = await longest_wait()
             alongside(fresh.pid)
             before = await _metrics(fresh)
-            readers = [
-                Reader(
-                    HOST,
+            clients = [
+                Client(
                     fresh.port,
+                    welcome["cursor"],
                     account=f"account-{n}",
                     rooms=missed.room(n),
-                    cursor=welcome["cursor"],
                 )
                 for n in range(size.clients)
             ]
-            seconds = await _come_back(fresh, readers)
+            seconds = await _come_back(clients)
             after = await _metrics(fresh)
             in_storm = await longest_wait()
             memory = _memory_mb(fresh.pid)
-        for reader in readers:
-            reader.close()
+        for client in clients:
+            client.close()
     finally:
         await fresh.__aexit__()
     wrong = [
         each
-        for n, reader in enumerate(readers)
-        for each in judge(n, reader.frames(), missed.due(n))
+        for n, client in enumerate(clients)
+        for each in judge(n, client.frames(), missed.due(n))
     ]
     return Report(
         records_read=int(after[READ] - before[READ]),
         events=int(after[DELIVERED] - before[DELIVERED]),
+        sent_away=sum(len(client.connections) - 1 for client in clients),
         seconds=seconds,
         cpu_seconds=after[CPU] - before[CPU],
         memory_mb=memory,
@@ -132,15 +164,13 @@ async def storm(
     )
 
 
-async def _come_back(bridge: BridgeProcess, readers: list[Reader]) -> float:
-    """Connect all of them at once; return the seconds until the last of them was live."""
+async def _come_back(clients: Sequence[Client]) -> float:
+    """Let all of them come back at once; return the seconds until the last of them was live."""
     now = asyncio.get_running_loop().time
     began = now()
     async with asyncio.timeout(PATIENCE):
-        await connected(HOST, bridge.port, readers)
-        for reader in readers:
-            await reader.over.wait()
-    return max(reader.live or now() for reader in readers) - began
+        await asyncio.gather(*(client.come_back() for client in clients))
+    return now() - began
 
 
 async def _metrics(bridge: BridgeProcess) -> dict[str, float]:

@@ -99,6 +99,10 @@ class Watcher(Reader):
         super().data_received(data)
         self._chunks.clear()
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._beat = -float("inf")  # none will come any more
+        super().connection_lost(exc)
+
     def longest(self) -> float:
         """The longest wait since this was asked last, the present one too."""
         self._mind()

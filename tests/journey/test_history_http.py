@@ -20,7 +20,7 @@ from tests.harness.admin import Record, fresh_name, produce
 from tests.harness.pages import Turned, read_page
 from tests.harness.ports import HOST
 from tests.kafka.library import Held, data
-from tests.kafka.written import until
+from tests.kafka.pacing import until
 from tests.web.client import Client
 from tests.web.posting import check_problem
 
@@ -161,6 +161,15 @@ async def test_a_topic_of_two_names_is_told_under_both() -> None:
         assert {at.partition(":")[0] for page in turned for at in page.ats} == {"a", "b"}
         both = await bridge.pages(account="alice", topics="a,secret", limit=5)
         assert {at.partition(":")[0] for page in both for at in page.ats} == {"a", "secret"}
+
+
+async def test_a_large_page_arrives_whole() -> None:
+    broker = EmbeddedBroker(["orders"])
+    async with serving(broker, ["orders"]) as bridge:
+        texts = [str(n) * 150_000 for n in range(5)]
+        now = int(time.time() * 1000) - 1000
+        await bridge.put(*((0, {"all": True, "data": text}) for text in texts), time=now)
+        assert data([await bridge.page()]) == texts
 
 
 async def test_for_a_client_that_goes_away_kafka_is_not_read_any_more() -> None:

@@ -12,8 +12,8 @@ from bridge.kafka.cluster import Partition
 from tests.harness import admin
 from tests.harness.admin import Record
 from tests.kafka.memory import MemoryCluster
+from tests.kafka.pacing import Paced
 from tests.kafka.tape import BlinkingCluster, plain
-from tests.kafka.written import Paced
 
 NOW = 1_795_000_000_000
 HOUR = 3_600_000

@@ -22,8 +22,8 @@ from bridge.kafka.horizon import Horizon
 from bridge.kafka.replayer import Rules
 from bridge.kafka.search import Shelf
 from tests.core.past import written
+from tests.kafka.pacing import PATIENCE, until
 from tests.kafka.returning import running
-from tests.kafka.written import PATIENCE, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping

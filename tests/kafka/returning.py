@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import json
 import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
@@ -21,8 +22,8 @@ from bridge.core.hub import Hub
 from bridge.core.journal import Journal
 from bridge.core.position import Cursor, Place, read_cursor, read_position, write_cursor
 from bridge.core.router import Router
-from bridge.core.session import Session, State
-from bridge.kafka.cluster import OUT_OF_REACH, Cluster
+from bridge.core.session import Session
+from bridge.kafka.cluster import OUT_OF_REACH
 from bridge.kafka.feed import Feed
 from bridge.kafka.horizon import Horizon
 from bridge.kafka.replayer import Replayer, Rules
@@ -30,24 +31,25 @@ from bridge.kafka.source import Source
 from bridge.web.sockets import FLUSH_SLICE
 from tests.harness.admin import fresh_name
 from tests.harness.frames import read_frame
-from tests.kafka.written import PATIENCE
+from tests.kafka.pacing import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
     from bridge.core.router import Batch
+    from bridge.kafka.cluster import Cluster
 
 LIVE = b'"op":"live"'
 
 
-def places(of: Replayer, session: Session) -> list[str]:
-    """Wherever `session` is looked after: it must be one place."""
-    found = ["turn"] * of._turns.count(session)
-    found += ["reading"] * (session in of._reading)
-    found += ["unjudged"] * (session in of._court.waiting)
-    found += ["waiting"] * (session in of._waiting)
-    found += ["pass"] * sum(session in journey.sessions for journey in of._passes)
-    return found
+def envelope(n: int = 0, *, to: str | None = None, size: int = 0) -> bytes:
+    """An event for the account `to`, or for all."""
+    audience = {"all": True} if to is None else {"accounts": [to]}
+    return json.dumps({**audience, "data": f"{n}{'.' * size}"}).encode()
+
+
+def envelopes(count: int, start: int = 0, **more: Any) -> list[bytes]:
+    return [envelope(n, **more) for n in range(start, start + count)]
 
 
 class Client:
@@ -133,13 +135,14 @@ class Client:
 
 
 class Instance:
-    """One bridge of these topics, under their own names."""
+    """One bridge of these topics, under their own names, or all of one topic of Kafka's."""
 
     def __init__(
         self,
         cluster: Cluster,
         topics: Sequence[str],
         *,
+        of: str | None = None,
         journal: int = 1 << 26,
         limits: Limits | None = None,
         age: float = 10.0**9,
@@ -159,12 +162,12 @@ class Instance:
         self.cluster = cluster
         self.catch_up = CatchUp(self.hub, limits or Limits(10**9, 1 << 40), ceiling)
         self._router = Router(1 << 24)
-        names = {topic: [topic] for topic in topics}
+        names = {of: topics} if of is not None else {topic: [topic] for topic in topics}
         self.feed = Feed(cluster, fresh_name("group"), names, self, warm_seconds=warm)
         self.source = Source(cluster, names, self.feed.ids, self.feed.leader, self._router.route)
         self.horizon = Horizon(
             cluster,
-            {topic: topic for topic in topics},
+            {topic: of or topic for topic in topics},
             max_age_seconds=age,
             wall=lambda: self._wall or time.time(),
         )
@@ -269,7 +272,7 @@ class Instance:
         }
 
     def replaying(self) -> int:
-        return sum(session.state is State.REPLAYING for session in self.hub.replaying)
+        return len(self.hub.replaying)
 
 
 @contextlib.asynccontextmanager

@@ -7,8 +7,8 @@ import pytest
 from bridge.kafka.cluster import Partition
 from bridge.kafka.replayer import Cost
 from tests.kafka.memory import MemoryCluster
-from tests.kafka.returning import running
-from tests.kafka.written import Paced, envelopes, until
+from tests.kafka.pacing import Paced, until
+from tests.kafka.returning import envelopes, running
 
 T = Partition("t", 0)
 

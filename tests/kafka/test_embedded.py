@@ -13,9 +13,8 @@ from bridge.kafka.cluster import EARLIEST, LATEST, Access, Cluster, Partition
 from bridge.kafka.embedded import EmbeddedBroker, EmbeddedCluster
 from bridge.kafka.producer import Producer
 from tests.harness.admin import Record, create_topic, produce
-from tests.kafka.returning import running
+from tests.kafka.returning import envelope, running
 from tests.kafka.tape import following, plain
-from tests.kafka.written import envelope
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

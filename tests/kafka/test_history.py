@@ -12,7 +12,8 @@ from bridge.kafka import history, search
 from bridge.kafka.cluster import Lane, Partition
 from tests.kafka.library import Held, data, gaps, library, places
 from tests.kafka.memory import NOW, MemoryCluster
-from tests.kafka.written import envelope, envelopes, until
+from tests.kafka.pacing import until
+from tests.kafka.returning import envelope, envelopes
 
 T = Partition("t", 0)
 

@@ -23,8 +23,8 @@ from tests.harness.admin import (
     produce,
 )
 from tests.kafka.library import Held, data, gaps, library, places
+from tests.kafka.returning import envelope, envelopes
 from tests.kafka.tape import plain
-from tests.kafka.written import envelope, envelopes
 
 if TYPE_CHECKING:
     from tests.harness.kafka_cluster import KafkaCluster

@@ -14,7 +14,8 @@ from bridge.kafka.cluster import Lane, Partition
 from tests.core.given import offsets
 from tests.kafka.library import Held, data, gaps, library, places
 from tests.kafka.memory import NOW, MemoryCluster
-from tests.kafka.written import envelope, envelopes, until
+from tests.kafka.pacing import until
+from tests.kafka.returning import envelope, envelopes
 
 if TYPE_CHECKING:
     from tests.harness.pages import Turned

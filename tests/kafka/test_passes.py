@@ -2,54 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from bridge.core.catchup import CatchUp
 from bridge.kafka import passes, sharing
 from bridge.kafka.cluster import Partition
-from tests.kafka.memory import MemoryCluster
-from tests.kafka.returning import Client, running
-from tests.kafka.written import Paced, envelope, envelopes, until
+from tests.kafka.pacing import until
+from tests.kafka.returning import envelope, envelopes, running
+from tests.kafka.sparse import SparseKafka, all_live, sparse, tenths
 
 if TYPE_CHECKING:
     from tests.kafka.returning import Instance
 
-T, U = Partition("t", 0), Partition("u", 0)
-
-
-class Kafka(Paced, MemoryCluster):
-    """Topics `t` and `u`, of one partition each; a fetch of a replay brings some 100 records."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.create("t")
-        self.create("u")
-        self.most_bytes = 1 << 13
+T = Partition("t", 0)
 
 
 @pytest.fixture
-def kafka(monkeypatch: pytest.MonkeyPatch) -> Kafka:
+def kafka(monkeypatch: pytest.MonkeyPatch) -> SparseKafka:
     """With few records, so that a few more of them are many."""
     monkeypatch.setattr(sharing, "_FEW_RECORDS", 100)
-    return Kafka()
-
-
-async def all_live(*clients: Client) -> None:
-    for client in clients:
-        await client.live()
-
-
-def sparse(count: int, **more: Any) -> list[bytes]:
-    """Events of which every tenth is for all."""
-    nobodys = envelope(to="nobody", **more)
-    return [nobodys if n % 10 else envelope(n, **more) for n in range(count)]
-
-
-def tenths(start: int, end: int) -> dict[int, list[int]]:
-    """Those that are, as they come from partition 0."""
-    return {0: [n for n in range(start, end) if n % 10 == 0]}
+    return SparseKafka()
 
 
 def count(it: Instance) -> int:
@@ -112,62 +86,6 @@ async def test_the_next_who_comes_back_finds_it_in_the_journal(kafka):
         assert count(it) == 2000, "only what the journal had not"
 
 
-async def test_those_who_are_far_behind_do_not_hold_up_those_who_are_near(kafka):
-    """However they come: together, or the near one while the far one's pass is under way."""
-    kafka.put("t", 0, sparse(5000))
-    async with running(kafka, "t") as it:
-        kafka.hold(lambda wanted: wanted[T] < 4000)
-        far, near = it.resume(it.at({0: 0})), it.resume(it.at({0: 4900}))
-        await all_live(near)
-        nearer = it.resume(it.at({0: 4800}))
-        await all_live(nearer)
-        assert nearer.offsets() == tenths(4800, 5000)
-        assert far.ops() == ["welcome"]
-        kafka.let_go()
-        await all_live(far)
-        assert far.offsets() == tenths(0, 5000)
-
-
-async def test_those_who_are_far_behind_do_not_take_all_the_turns(kafka):
-    """Of three who need more each, the one who needs least does not come last."""
-    kafka.put("t", 0, sparse(9000))
-    async with running(kafka, "t") as it:
-        kafka.hold(lambda wanted: wanted[T] < 8000)
-        far = [it.resume(it.at({0: place})) for place in (0, 7000)]
-        near = it.resume(it.at({0: 8900}))
-        await all_live(near)
-        kafka.let_go()
-        await all_live(*far)
-        assert kafka.at_a_time == 2
-
-
-@pytest.mark.parametrize("together", [True, False])
-async def test_one_who_is_near_rather_shares_a_long_pass_than_waits_for_a_turn(kafka, together):
-    kafka.put("t", 0, sparse(5000))
-    async with running(kafka, "t", passes=1) as it:
-        kafka.hold()
-        far = it.resume(it.at({0: 0}))
-        if not together:
-            await kafka.until_held()
-        near = it.resume(it.at({0: 4900}))
-        await until(lambda: near.session.home is not None)
-        kafka.let_go()
-        await all_live(far, near)
-        assert near.offsets() == tenths(4900, 5000)
-        assert count(it) == 5000
-
-
-async def test_there_are_never_more_passes_than_allowed(kafka):
-    kafka.put("t", 0, sparse(9000))
-    async with running(kafka, "t", journal=0) as it:
-        kafka.hold()
-        clients = [it.resume(it.at({0: place}), "bob") for place in (0, 7000, 8800, 8999)]
-        await until(lambda: len(kafka.fetched) == 2)
-        kafka.let_go()
-        await all_live(*clients)
-        assert kafka.at_a_time == 2
-
-
 async def test_a_pass_ends_when_the_last_of_its_sessions_has_left(kafka):
     kafka.put("t", 0, sparse(2000))
     async with running(kafka, "t") as it:
@@ -184,13 +102,14 @@ async def test_a_pass_ends_when_the_last_of_its_sessions_has_left(kafka):
         assert it.hub.journal.bytes == 0, "nor does it take memory"
 
 
-async def test_who_has_what_it_needs_does_not_wait_for_the_rest_of_a_pass(kafka):
-    kafka.put("t", 0, envelopes(10))
-    kafka.put("u", 0, envelopes(350))
-    async with running(kafka, "t", "u") as it:
-        kafka.hold(lambda wanted: wanted.get(U, 0) > 100)
+@pytest.mark.parametrize(("small", "large"), [("t", "u"), ("u", "t")])
+async def test_who_has_what_it_needs_does_not_wait_for_the_rest_of_a_pass(kafka, small, large):
+    kafka.put(small, 0, envelopes(10))
+    kafka.put(large, 0, envelopes(350))
+    async with running(kafka, small, large) as it:
+        kafka.hold(lambda wanted: wanted.get(Partition(large, 0), 0) > 100)
         both = it.resume(it.at({0: 0}, {0: 0}))
-        one = it.resume(it.at({0: 0}), topics=["t"])
+        one = it.resume(it.at({0: 0}), topics=[small])
         await all_live(one)
         assert one.offsets() == {0: [*range(10)]}
         assert not both.said("live")
@@ -198,6 +117,25 @@ async def test_who_has_what_it_needs_does_not_wait_for_the_rest_of_a_pass(kafka)
         await all_live(both)
         assert kafka.at_a_time == 1
         assert count(it) == 360
+
+
+async def test_who_goes_as_its_pass_begins_is_not_taken_along(kafka, monkeypatch):
+    """Of many, who enter a few at a time."""
+    kafka.put("t", 0, sparse(500))
+    sound = passes.Pass.enter
+    async with running(kafka, "t") as it:
+        clients = [it.resume(it.at({0: 0})) for _ in range(250)]
+
+        def enter(self, session):
+            sound(self, session)
+            if len(self.sessions) == 50:
+                for client in clients:
+                    if client.session not in self.sessions:
+                        client.vanish()
+
+        monkeypatch.setattr(passes.Pass, "enter", enter)
+        await until(lambda: len(it.hub.interest.everybody) == 50)
+        assert not it.hub.replaying
 
 
 async def test_a_journal_too_small_for_the_range_still_gives_everything_once(kafka):
@@ -277,3 +215,18 @@ async def test_what_happens_meanwhile_comes_after_the_replay_and_once(kafka):
         await back.until(lambda: len(back.said("event")) == 1011)
         assert back.offsets() == {0: [*range(1011)]}
         assert back.said("live")[0]["replayed"] == 1010
+
+
+async def test_a_topic_with_two_names_is_read_once_for_both(kafka):
+    """From where the lower of the two begins; each client is sent its own."""
+    kafka.put("t", 0, envelopes(400))
+    async with running(kafka, "one", "two", of="t") as it:
+        places = [(0, 300), (100, 200), (350, 10), (400, 5)]
+        clients = [it.resume(it.at({0: one}, {0: two})) for one, two in places]
+        await all_live(*clients)
+        assert count(it) == 400
+        for (one, two), client in zip(places, clients, strict=True):
+            ats = [each["at"] for each in client.said("event")]
+            for name, place in ("one", one), ("two", two):
+                own = [at for at in ats if at.startswith(name)]
+                assert own == [f"{name}:0:{n}" for n in range(place, 400)]

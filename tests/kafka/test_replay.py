@@ -9,8 +9,8 @@ import pytest
 from bridge.core.bounds import Limits
 from tests.harness.admin import fresh_name
 from tests.kafka.brokers import HOUR, NOW, InMemory, Real
-from tests.kafka.returning import running
-from tests.kafka.written import envelopes, until
+from tests.kafka.pacing import until
+from tests.kafka.returning import envelopes, running
 
 if TYPE_CHECKING:
     from bridge.kafka.cluster import Cluster
@@ -206,6 +206,27 @@ async def test_a_topic_that_is_created_again_while_it_is_replayed(broker, grown)
         assert client.gaps() == [(topic, "recreated")]
         assert [each["data"] for each in before] == [str(n) for n in range(len(before))]
         assert [each["data"] for each in after] == [str(10_000 + n) for n in range(grown)]
+
+
+@pytest.mark.parametrize("by", ["cursor", "since"])
+async def test_what_is_deleted_in_the_middle_of_a_replay_is_a_gap(broker, by):
+    """Also to one that asked for a time: what it had been promised is not there any more."""
+    topic = fresh_name()
+    await broker.create(topic)
+    await broker.produce(topic, envelopes(700, size=100))
+    async with running(on(broker), topic) as it:
+        broker.cluster.most_bytes = 1
+        broker.cluster.hold(lambda wanted: max(wanted.values()) >= 200)
+        client = it.resume(it.at({0: 0})) if by == "cursor" else await it.since(NOW)
+        await broker.cluster.until_held()
+        await broker.delete_before(topic, 600)
+        broker.cluster.let_go()
+        await client.live()
+        assert client.ops() == ["welcome", "event", "gap", "live"]
+        assert client.gaps() == [(topic, "expired")]
+        (came,) = client.offsets().values()
+        assert came == [*range(len(came))]
+        assert len(came) < 600
 
 
 @pytest.mark.parametrize("limit", ["records", "bytes", "age"])

@@ -8,8 +8,8 @@ import pytest
 
 from tests.harness.admin import fresh_name
 from tests.kafka.brokers import InMemory, Real
-from tests.kafka.returning import running
-from tests.kafka.written import envelope, envelopes, until
+from tests.kafka.pacing import until
+from tests.kafka.returning import envelope, envelopes, running
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,9 +11,9 @@ from tests.harness.admin import Record, create_topic, fresh_name, produce
 from tests.harness.kafka_cluster import KafkaCluster
 from tests.kafka.brokers import PacedCluster
 from tests.kafka.damage import LENGTH_AT, PAYLOAD_AT, RECORDS, batches, filled, flip
-from tests.kafka.returning import running
+from tests.kafka.pacing import until
+from tests.kafka.returning import envelope, running
 from tests.kafka.tape import plain
-from tests.kafka.written import envelope, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,9 +10,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from tests.harness.admin import Record, create_topic, fresh_name, produce
-from tests.kafka.returning import running
+from tests.kafka.returning import envelope, envelopes, running
 from tests.kafka.tape import BlinkingCluster, plain
-from tests.kafka.written import envelope, envelopes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
@@ -17,35 +17,52 @@ from bridge.core.position import read_position, write_cursor
 from bridge.kafka import sharing
 from bridge.kafka.cluster import Partition
 from tests.kafka.memory import MemoryCluster
-from tests.kafka.returning import places, running
-from tests.kafka.written import PATIENCE, Paced, envelope
+from tests.kafka.pacing import PATIENCE, Paced, places
+from tests.kafka.returning import envelope, running
 
 if TYPE_CHECKING:
     from tests.kafka.returning import Client, Instance
 
-STEPS = 300
+STEPS = 200
 TOPICS = {"t": 2, "u": 1}
 ACCOUNTS = ("ann", "bob", "eve", None)
 NOT_THE_LEADER = 6
+NEWER = -1
+
+
+class Life(NamedTuple):
+    """A partition from one creation of its topic to the next."""
+
+    place: Partition
+    number: int
 
 
 class Kafka(Paced, MemoryCluster):
-    """A fetch of a replay brings some 50 records; `written` has who each of all is for."""
+    """A fetch of a replay brings some 50 records; `written` has who each of all is for, by life."""
 
     def __init__(self) -> None:
         super().__init__()
         self.most_bytes = 1 << 14
-        self.written: dict[Partition, list[str | None]] = defaultdict(list)
+        self.lives = dict.fromkeys(TOPICS, 0)
+        self.written: dict[Life, list[str | None]] = defaultdict(list)
         for topic, partitions in TOPICS.items():
             self.create(topic, partitions)
+
+    def life(self, place: Partition) -> Life:
+        return Life(place, self.lives[place.topic])
 
     def write(self, chance: Random, count: int) -> None:
         topic = chance.choice(sorted(TOPICS))
         place = Partition(topic, chance.randrange(TOPICS[topic]))
         whom = [chance.choice(ACCOUNTS) for _ in range(count)]
-        values = [envelope(n, to=to, size=300) for n, to in enumerate(whom)]
+        values = [envelope(self.lives[topic], to=to, size=300) for to in whom]
         self.put(topic, place.number, values)
-        self.written[place] += whom
+        self.written[self.life(place)] += whom
+
+    def recreate(self, topic: str) -> None:
+        self.delete(topic)
+        self.create(topic, TOPICS[topic])
+        self.lives[topic] += 1
 
 
 class Person:
@@ -54,13 +71,19 @@ class Person:
     def __init__(self, it: Instance, chance: Random, kafka: Kafka) -> None:
         self.account = chance.choice(["ann", "bob", "eve"])
         self.topics = chance.choice([["t"], ["u"], ["t", "u"]])
+        # Where this instance has not heard yet of a new life, the client can not know of it.
         self.start = {
-            place: chance.randrange(len(whom) + 1) for place, whom in kafka.written.items()
+            kafka.life(place): chance.randrange(it.hub.logs[place.topic].next[place.number] + 1)
+            for place in kafka.logs
+            if it.hub.logs[place.topic].identity == kafka.ids[place.topic].bytes[:8]
         }
+        offsets = [
+            {life.place.number: at for life, at in self.start.items() if life.place.topic == topic}
+            for topic in TOPICS
+        ]
         self._it = it
         self._before: list[Client] = []
         self._frames = 0  # how many there were when it was last looked what came
-        offsets = [{p: self.start[Partition(t, p)] for p in range(TOPICS[t])} for t in TOPICS]
         self._cursor = write_cursor(it.at(*offsets))
         held = chance.random() < 0.3
         self.client = it.resume(self._cursor, self.account, self.topics, held=held)
@@ -72,13 +95,20 @@ class Person:
         self._frames = 0
         self.client = self._it.resume(self._cursor, self.account, self.topics)
 
-    def offsets(self) -> dict[Partition, list[int]]:
+    def offsets(self) -> dict[Life, list[int]]:
         """What came over all connections, in its order."""
-        came: dict[Partition, list[int]] = {}
+        came: dict[Life, list[int]] = {}
+        last = dict.fromkeys(TOPICS, 0)
         for client in [*self._before, self.client]:
-            for frame in client.said("event"):
-                topic, number, offset = read_position(frame["at"])
-                came.setdefault(Partition(topic, number), []).append(offset)
+            for frame in client.frames():
+                if frame["op"] == "gap":
+                    last[frame["topic"]] = NEWER
+                elif frame["op"] == "event":
+                    topic, number, offset = read_position(frame["at"])
+                    life = int(frame["data"].rstrip("."))
+                    assert last[topic] in {NEWER, life}, "a new life comes after a gap"
+                    last[topic] = life
+                    came.setdefault(Life(Partition(topic, number), life), []).append(offset)
         return came
 
     async def has_all(self, kafka: Kafka) -> bool:
@@ -92,16 +122,17 @@ class Person:
             await asyncio.sleep(0.01)
             return False
         self._frames = frames
-        return self.offsets() == self.due(kafka)
-
-    def due(self, kafka: Kafka) -> dict[Partition, list[int]]:
-        owed = {
-            place: [n for n, to in enumerate(whom) if n >= start and to in {self.account, None}]
-            for place, whom in kafka.written.items()
+        came = self.offsets()
+        return all(
+            came.get(kafka.life(place), []) == self.due(kafka, kafka.life(place))
+            for place in kafka.logs
             if place.topic in self.topics
-            for start in [self.start[place]]
-        }
-        return {place: offsets for place, offsets in owed.items() if offsets}
+        )
+
+    def due(self, kafka: Kafka, life: Life) -> list[int]:
+        start = self.start.get(life, 0)
+        whom = enumerate(kafka.written[life])
+        return [n for n, to in whom if n >= start and to in {self.account, None}]
 
 
 async def look_after(it: Instance, people: list[Person]) -> None:
@@ -128,7 +159,9 @@ def trouble(kafka: Kafka, chance: Random) -> None:
             kafka.down = True
 
 
-async def happen(it: Instance, kafka: Kafka, people: list[Person], chance: Random) -> None:
+async def happen(
+    it: Instance, kafka: Kafka, people: list[Person], chance: Random, lives: float
+) -> None:
     for _ in range(STEPS):
         person = chance.choice(people) if people else None
         match chance.randrange(8):
@@ -144,14 +177,17 @@ async def happen(it: Instance, kafka: Kafka, people: list[Person], chance: Rando
                 kafka.write(chance, chance.randrange(1, 200))
             case 6 if chance.random() < 0.2:
                 trouble(kafka, chance)
+            case 7 if chance.random() < lives:
+                kafka.recreate("u")
             case _:
                 await asyncio.sleep(chance.random() * 0.01)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("lives", [0, 0.05], ids=["one life", "many lives"])
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("journal", [0, 1 << 26], ids=["no journal", "a large journal"])
 async def test_everybody_is_looked_after_and_has_all_once(
-    seed: int, journal: int, monkeypatch: pytest.MonkeyPatch
+    seed: int, journal: int, lives: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sharing, "_FEW_RECORDS", 200)
     chance, kafka = Random(seed), Kafka()
@@ -160,17 +196,20 @@ async def test_everybody_is_looked_after_and_has_all_once(
     people: list[Person] = []
     async with running(kafka, *TOPICS, journal=journal, ceiling=100_000) as it:
         looking = asyncio.create_task(look_after(it, people))
-        await happen(it, kafka, people, chance)
+        await happen(it, kafka, people, chance, lives)
         kafka.errors.clear()
         kafka.down = False
         async with asyncio.timeout(PATIENCE):
             for person in people:
                 while not await person.has_all(kafka):
-                    assert person.client.gaps() == []
+                    assert {*person.client.gaps()} <= {("u", "recreated")}
                     assert not looking.done(), looking.result()
         looking.cancel()
         assert it.source.records > 0
         assert it.replayer._deadlines == {}
         for person in people:
+            for life, came in person.offsets().items():
+                due = person.due(kafka, life)
+                assert came == due[: len(came)], "of a former life not all, but nothing is left out"
             person.client.vanish()
         assert not it.hub.replaying

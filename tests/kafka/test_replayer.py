@@ -7,17 +7,24 @@ import asyncio
 import pytest
 
 from bridge.core.catchup import CatchUp
-from bridge.kafka.cluster import EARLIEST, LATEST
-from bridge.kafka.court import QUESTIONS
-from tests.kafka.kafka_double import NOT_THE_LEADER, Kafka, T, U
+from bridge.kafka import passes
+from bridge.kafka import replayer as replaying
+from bridge.kafka.cluster import LATEST, Partition
+from bridge.kafka.replayer import Replayer
+from tests.kafka.answering import AnsweringKafka
 from tests.kafka.memory import NOW
-from tests.kafka.returning import places, running
-from tests.kafka.written import envelope, envelopes, until
+from tests.kafka.pacing import places, until
+from tests.kafka.returning import Client, envelope, envelopes, running
+
+T, U = Partition("t", 0), Partition("u", 0)
+NOT_THE_LEADER = 6
 
 
 @pytest.fixture
-def kafka() -> Kafka:
-    return Kafka()
+def kafka(monkeypatch: pytest.MonkeyPatch) -> AnsweringKafka:
+    """One whose flaws are tried again soon."""
+    monkeypatch.setattr(passes, "_PAUSE", 0.02)
+    return AnsweringKafka()
 
 
 # -- sessions that go ---------------------------------------------------------------------------
@@ -50,116 +57,6 @@ async def test_who_goes_in_the_middle_leaves_nothing_behind(kafka, phase, how):
         assert client.session.replay is None
         assert it.replaying() == 0
         assert not it.hub.replaying
-
-
-# -- what Kafka says, and when ------------------------------------------------------------------
-
-
-async def test_one_who_comes_while_kafka_is_asked_is_not_judged_by_that_answer(kafka):
-    """It may have been sent, by another instance, what is younger than the answer."""
-    kafka.put("t", 0, envelopes(10))
-    async with running(kafka, "t") as it:
-        kafka.holding = {LATEST}
-        first = it.resume(it.at({0: 11}))
-        await until(lambda: kafka.asking)
-        assert first.gaps() == []
-        kafka.put("t", 0, [envelope(10)])
-        await until(lambda: it.hub.logs["t"].next == {0: 11})
-        # This instance is made to be behind again: what it reads next has not come.
-        it.hub.logs["t"].move(0, 10)
-        second = it.resume(it.at({0: 11}))
-        await until(lambda: places(it.replayer, second.session) == ["unjudged"])
-        it.hub.logs["t"].move(0, 11)
-        kafka.holding = set()
-        await second.live()
-        assert second.gaps() == []
-
-
-async def test_a_topic_without_a_leader_keeps_only_its_own_clients_waiting(kafka):
-    kafka.put("t", 0, envelopes(10))
-    kafka.put("u", 0, envelopes(10))
-    async with running(kafka, "t", "u") as it:
-        kafka.leaderless.add(U)
-        waits = it.resume(it.at({0: 0}, {0: 0}))
-        await until(lambda: places(it.replayer, waits.session) == ["unjudged"])
-        other = it.resume(it.at({0: 0}), topics=["t"])
-        await other.live()
-        assert other.offsets() == {0: [*range(10)]}
-        kafka.leaderless.clear()
-        await waits.live()
-        assert len(waits.said("event")) == 20
-
-
-async def test_a_partition_that_can_not_be_read_now_does_not_keep_others_from_being_read(kafka):
-    kafka.put("t", 0, envelopes(10))
-    kafka.put("u", 0, envelopes(1000))
-    async with running(kafka, "t", "u") as it:
-        kafka.errors[T] = NOT_THE_LEADER
-        both, other = it.resume(it.at({0: 0}, {0: 0})), it.resume(it.at({}, {0: 0}), topics=["u"])
-        await other.live()
-        assert len(other.said("event")) == 1000
-        assert kafka.at_a_time == 1, "they share a pass"
-        assert not both.is_live
-        kafka.errors.clear()
-        await both.live()
-        assert len(both.said("event")) == 1010
-
-
-async def test_many_questions_for_a_time_are_asked_a_few_at_a_time(kafka):
-    """The feed asks on the same connection, and would have to wait for all of them."""
-    kafka.put("t", 0, envelopes(10), NOW)
-    async with running(kafka, "t") as it:
-        kafka.holding = {LATEST}
-        asked = [asyncio.create_task(it.since(NOW)) for _ in range(50)]
-        await until(lambda: kafka.asking == QUESTIONS)
-        kafka.holding = set()
-        for client in [await each for each in asked]:
-            await client.live()
-            assert client.offsets() == {0: [*range(10)]}
-        assert kafka.asking_most <= QUESTIONS + 1, "but for the replayer's own"
-
-
-async def test_kafka_is_asked_calmly_where_it_gives_nothing(kafka):
-    """As just after a leader's death, when the next does not know yet how much is committed."""
-    kafka.put("t", 0, envelopes(200))
-    async with running(kafka, "t") as it:
-        log = kafka.logs[T]
-        batches, log.batches = log.batches, log.batches[:1]
-        client = it.resume(it.at({0: 0}))
-        await client.until(lambda: len(client.said("event")) == 100)
-        began, turns = len(kafka.fetched), 0
-        while len(kafka.fetched) < began + 3:
-            await asyncio.sleep(0)
-            turns += 1
-        assert turns > 100, "the loop had hardly turned"
-        log.batches = batches
-        await client.live()
-        assert client.offsets() == {0: [*range(200)]}
-
-
-async def test_a_new_life_of_a_topic_is_not_read_before_the_clients_were_told_of_it(kafka):
-    """The feed hears of it a moment before it knows where to begin."""
-    kafka.put("t", 0, envelopes(1000))
-    async with running(kafka, "t") as it:
-        kafka.hold(lambda wanted: wanted[T] > 500)
-        client = it.resume(it.at({0: 0}))
-        await kafka.until_held()
-        seen = client.offsets()
-        kafka.holding = {EARLIEST}
-        kafka.delete("t")
-        kafka.create("t")
-        kafka.put("t", 0, envelopes(2000, start=10_000))
-        it.feed.look()
-        await until(lambda: kafka.asking)
-        kafka.let_go()
-        for _ in range(1000):
-            await asyncio.sleep(0)
-        assert client.offsets() == seen
-        kafka.holding = set()
-        await client.live()
-        await client.until(lambda: len(client.said("event")) == len(seen[0]) + 2000)
-        assert client.gaps() == [("t", "recreated")]
-        assert client.offsets() == {0: [*seen[0], *range(2000)]}
 
 
 # -- deadlines ----------------------------------------------------------------------------------
@@ -251,3 +148,55 @@ async def test_a_bug_that_one_session_meets_ends_that_one_only(kafka, monkeypatc
 
 
 # -- storms -------------------------------------------------------------------------------------
+
+
+async def heard(client: Client, count: int) -> None:
+    await client.until(lambda: len(client.said("event")) >= count)
+
+
+async def test_live_events_are_delivered_while_a_storm_is_caught_up(kafka):
+    """Of 5,000 who come back at once nobody is done before the first live event has arrived."""
+    kafka.put("t", 0, [envelope(0), *envelopes(20, to="nobody")])
+    async with running(kafka, "t") as it:
+        there = it.meet("eve")
+        before = it.resume(it.at({0: 0}))
+        await before.live()  # the journal has it now
+        storm = [it.resume(it.at({0: 0}), f"a{n}") for n in range(5000)]
+        live_then = []
+        for n in range(5):
+            kafka.put("t", 0, [envelope(n)])
+            await heard(there, n + 1)
+            live_then.append(sum(client.is_live for client in storm))
+        assert live_then[0] < 5000, "nothing was delivered before the storm was over"
+        for client in storm:
+            await client.live()
+        everything = {0: [0, *range(21, 26)]}
+        await until(lambda: all(c.offsets() == everything for c in storm[::500]))
+
+
+async def test_a_storm_that_waits_is_not_looked_at_again_for_each_who_comes(kafka, monkeypatch):
+    """Else a thousand who wait would cost the work of a million."""
+    looked = 0
+    sound = Replayer._place
+
+    def counted(self, session):
+        nonlocal looked
+        looked += 1
+        return sound(self, session)
+
+    monkeypatch.setattr(Replayer, "_place", counted)
+    monkeypatch.setattr(replaying, "GATHER_SECONDS", 0)
+    kafka.put("t", 0, envelopes(1000))
+    async with running(kafka, "t") as it:
+        kafka.hold(lambda wanted: wanted[T] > 500)
+        first = it.resume(it.at({0: 0}))
+        await kafka.until_held()
+        waiting: list[Client] = []
+        for n in range(30):
+            waiting.append(it.resume(it.at({0: n})))
+            await until(lambda: len(it.replayer._waiting) == len(waiting))
+            await until(lambda: not it.replayer._come)
+        assert looked < 100
+        kafka.let_go()
+        for client in [first, *waiting]:
+            await client.live()

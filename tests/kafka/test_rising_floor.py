@@ -11,8 +11,8 @@ from bridge.kafka.cluster import Partition
 from bridge.kafka.records import CHUNK_RECORDS
 from tests.kafka import memory
 from tests.kafka.memory import PER_BATCH, MemoryCluster
-from tests.kafka.returning import running
-from tests.kafka.written import Paced, envelopes
+from tests.kafka.pacing import Paced
+from tests.kafka.returning import envelopes, running
 
 if TYPE_CHECKING:
     from tests.kafka.returning import Client, Instance

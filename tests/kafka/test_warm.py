@@ -15,9 +15,8 @@ from tests.harness.admin import Record, create_topic, fresh_name, produce
 from tests.harness.bridge_process import BridgeProcess
 from tests.harness.listener import Listener
 from tests.kafka.memory import MemoryCluster
-from tests.kafka.returning import running
+from tests.kafka.returning import envelope, envelopes, running
 from tests.kafka.tape import PATIENCE, BlinkingCluster, Skipped, Tape, plain
-from tests.kafka.written import envelope, envelopes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from bridge.core.command import Command
 
+#: The lists that there are, each with the field by which it is ordered.
+LISTS = {"connections": "id", "rooms": "room", "instances": "instance", "topics": "topic"}
 SINCE = "2026-11-18T11:06:40.123Z"
 #: What has to be percent-encoded in a path, or is easily taken for something else there.
 ODD_NAMES = [

@@ -41,6 +41,29 @@ async def waiting(
     return asking
 
 
+def scope(query: bytes = b"") -> dict[str, Any]:
+    """A request as a server hands it to the site."""
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": "/history",
+        "raw_path": b"/history",
+        "query_string": query,
+        "root_path": "",
+        "headers": [(b"host", b"bridge.example")],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 2),
+    }
+
+
+async def silence() -> Any:
+    """A client that says nothing more, and stays."""
+    await asyncio.get_running_loop().create_future()
+
+
 async def test_an_account_has_so_many_requests_at_a_time_and_others_have_theirs(at: Desk) -> None:
     asking = await waiting(at, AT_A_TIME, account="alice")
     answer = await at.ask(account="alice")
@@ -78,21 +101,7 @@ async def test_for_a_client_that_goes_away_nothing_is_read_any_more(at: Desk) ->
     async def send(message: Any) -> None:
         said.append(message)
 
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "method": "GET",
-        "scheme": "http",
-        "path": "/history",
-        "raw_path": b"/history",
-        "query_string": b"",
-        "root_path": "",
-        "headers": [(b"host", b"bridge.example")],
-        "client": ("127.0.0.1", 1),
-        "server": ("127.0.0.1", 2),
-    }
-    serving = asyncio.ensure_future(at.app(scope, receive, send))
+    serving = asyncio.ensure_future(at.app(scope(), receive, send))
     await until(lambda: at.archive.waiting == 1)
     gone.set()
     await at.archive.given_up.wait()
@@ -100,6 +109,30 @@ async def test_for_a_client_that_goes_away_nothing_is_read_any_more(at: Desk) ->
     asking = await waiting(at, AT_A_TIME)  # it does not count any more
     at.archive.may_answer.set()
     await asyncio.gather(*asking)
+
+
+async def test_a_page_counts_until_its_client_has_read_it() -> None:
+    async with desk() as at:
+        reads = asyncio.Event()
+        parts: list[bytes] = []
+
+        async def send(message: Any) -> None:
+            if message.get("body"):
+                parts.append(message["body"])
+                await reads.wait()
+
+        query = b"account=alice"
+        slow = [
+            asyncio.ensure_future(at.app(scope(query), silence, send)) for _ in range(AT_A_TIME)
+        ]
+        await until(lambda: len(parts) == AT_A_TIME)
+        check_problem(await at.ask(account="alice"), 503)
+        assert (await at.ask(account="bob")).status_code == 200
+        reads.set()
+        await asyncio.gather(*slow)
+        answer = await at.ask(account="alice")
+        assert answer.status_code == 200
+        assert parts == [answer.content] * AT_A_TIME
 
 
 async def test_an_instance_that_leaves_keeps_nobody_waiting(at: Desk) -> None:

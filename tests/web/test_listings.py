@@ -1,4 +1,4 @@
-"""The `/v1` calls that tell who is where, a page at a time."""
+"""The `/v1` calls that tell who is where."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 
 from bridge.core.command import Join, Title
 from tests.core.given import event, publish
-from tests.web.registry import ODD_NAMES, SINCE, WRONG_NAMES, Caller, Registry, calling
+from tests.web.posting import BEARER, TOKEN, check_problem
+from tests.web.registry import LISTS, ODD_NAMES, SINCE, WRONG_NAMES, Caller, Registry, calling
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -232,6 +233,26 @@ async def test_topics_are_listed_as_this_instance_reads_them(
     }
 
 
-# -- pages -----------------------------------------------------------------------------------------
+# -- who may ask -----------------------------------------------------------------------------------
 
-LISTS = {"connections": "id", "rooms": "room", "instances": "instance", "topics": "topic"}
+
+async def test_without_an_admin_token_it_is_a_401(at: Caller, registry: Registry) -> None:
+    registry.here("c1")
+    wrong = {"Authorization": f"Bearer {TOKEN}x"}
+    for path in (*LISTS, "connections/c1", "connections/c2", "accounts/a%2Cb", "rooms/r"):
+        for headers in ({}, wrong):
+            check_problem(await at.http.get(f"/v1/{path}", headers=headers), 401)
+            check_problem(await at.http.get(f"/v1/{path}?limit=0&x=y", headers=headers), 401)
+
+
+async def test_any_of_the_admin_tokens_will_do(registry: Registry) -> None:
+    async with calling(registry, "first", "second") as at:
+        for token, status in (("first", 200), ("second", 200), (TOKEN, 401)):
+            headers = {"Authorization": f"Bearer {token}"}
+            assert (await at.http.get("/v1/rooms", headers=headers)).status_code == status
+
+
+async def test_what_is_not_there_is_a_problem(at: Caller) -> None:
+    for path in ("", "nothing", "rooms/r/members", "connections/c1/rooms", "rooms/"):
+        check_problem(await at.http.get(f"/v1/{path}", headers=BEARER), 404)
+    check_problem(await at.http.get("/v1/accounts/ann/connections", headers=BEARER), 405)
