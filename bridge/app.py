@@ -15,29 +15,41 @@ from typing import TYPE_CHECKING, Any
 
 from aiokafka.helpers import create_ssl_context
 
+from bridge import catalogue
+from bridge.burial import Burial
 from bridge.core import bounds
 from bridge.core.catchup import CatchUp
 from bridge.core.dialogue import Bounds
 from bridge.core.hub import Hub
 from bridge.core.journal import Journal
 from bridge.core.router import Router
+from bridge.feeds import feeds
+from bridge.figures import Parts
 from bridge.kafka.cluster import OUT_OF_REACH, Access, Cluster
 from bridge.kafka.feed import Feed
 from bridge.kafka.history import History
 from bridge.kafka.horizon import Horizon
+from bridge.kafka.letters import Letters
+from bridge.kafka.own import Own
 from bridge.kafka.replayer import Replayer, Rules
 from bridge.kafka.search import Shelf
+from bridge.kafka.sleepers import Sleepers
 from bridge.kafka.source import Source
 from bridge.kafka.writer import Writer
+from bridge.office import Means
 from bridge.span import Reading, Span
+from bridge.staff import Staff
+from bridge.switch import Switch
 from bridge.telemetry import Casualties
 from bridge.web.address import Proxies
 from bridge.web.admission import open_gate, token_gate
 from bridge.web.api import AdminTokens, api
+from bridge.web.commands import commands
 from bridge.web.doors import LOOPBACK_HOSTS, Doors
 from bridge.web.entrance import Entrance, Limits
 from bridge.web.events import events
 from bridge.web.history import history
+from bridge.web.listings import listings
 from bridge.web.metrics import Metrics, metrics
 from bridge.web.openapi import openapi
 from bridge.web.pace import Pace
@@ -117,7 +129,8 @@ class Instance:
         page_token: str | None = None,
     ) -> None:
         """`page_token` is an admin token that the page at `/` hands to whoever opens it."""
-        limits = settings.limits
+        limits, sources = settings.limits, catalogue.sources(settings.topics)
+        on_demand = catalogue.on_demand(settings.topics)
         hub = Hub(
             settings.instance_name,
             {topic.name: topic.private for topic in settings.topics},
@@ -125,12 +138,10 @@ class Instance:
             ceiling=limits.outbox_bytes,
             jitter=lambda seconds: round(seconds * random.uniform(0.5, 1.0), 3),  # noqa: S311
             journal=Journal(settings.replay.journal_bytes),
+            on_demand=[name for kafka in on_demand for name in sources[kafka]],
         )
         may_scan = bounds.Limits(settings.replay.max_records, settings.replay.max_bytes)
         self._cluster = cluster(access)
-        sources: dict[str, list[str]] = {}
-        for topic in settings.topics:
-            sources.setdefault(topic.kafka_name, []).append(topic.name)
         may_ask = Bounds(limits.rooms, limits.topics, limits.changes_per_minute)
         group = f"{settings.kafka.prefix}.{settings.instance_name}"
         doors = Doors(settings.allowed_origins, LOOPBACK_HOSTS if loopback_only else None)
@@ -156,11 +167,37 @@ class Instance:
         self.sockets = Sockets(self.entrance)
         websockets = WebSockets(self.entrance, self.sockets)
         casualties, router, replay = Casualties(), Router(limits.event_bytes), settings.replay
-        span = Span(router, self.entrance, self.sockets, casualties)
-        self.feed = Feed(self._cluster, group, sources, span, warm_seconds=replay.warm_seconds)
+        letters, own = Letters(), Own(settings.kafka.prefix)
+        burial = Burial(casualties, letters, sources)
+        span = Span(router, self.entrance, self.sockets, burial.bury)
+        sleepers = Sleepers(
+            on_demand,
+            sources,
+            lambda topic: hub.demand.followed(topic) or self._staff.minds(topic),
+            wait_seconds=replay.wait_seconds,
+        )
+        hub.demand.call = sleepers.call
+        switch = Switch(span)
+        self.feed = Feed(
+            self._cluster,
+            group,
+            {**sources, own.control: [own.control], own.state: [own.state]},
+            switch,
+            warm_seconds=replay.warm_seconds,
+            whole=(own.control, own.state),
+            sleepers=sleepers,
+        )
+        self._staff = staff = Staff(
+            *(own, hub, access, self.feed, self._cluster, letters),
+            Means(hub.instance, limits.event_bytes, leave=self._leave, dead=burial.bury),
+            letters_per_second=limits.dead_letters_per_second,
+        )
+        switch.office, self.entrance.backend = staff.office, staff.backend
         names = {topic.name: topic.kafka_name for topic in settings.topics}
         horizon = Horizon(self._cluster, names, max_age_seconds=replay.max_age_seconds)
-        source = Source(self._cluster, sources, self.feed.ids, self.feed.leader, router.route)
+        source = Source(
+            self._cluster, sources, self.feed.ids, self.feed.partitions.leader, router.route
+        )
         rules = Rules(replay.passes, replay.wait_seconds)
         self._replayer = Replayer(
             self.entrance.catch_up,
@@ -170,10 +207,12 @@ class Instance:
             flush=self.sockets.flush_in_slices,
             overloaded=span.overloaded,
         )
-        self.entrance.upstream = reading = Reading(self.feed, self._replayer, casualties)
         tokens = [token.get_secret_value() for token in settings.admin_tokens]
-        self._writer = Writer(access, names)
-        self._writes = bool(tokens)
+        writer = Writer(access, names)
+        self._writers = [writer, staff.orders.writer] if tokens else []
+        parts = Parts(self._writers, staff.scribe, staff.steward, staff.duties)
+        reading = Reading(self.feed, self._replayer, casualties, parts)
+        self.entrance.upstream = reading
         everybody = [probes(self.entrance), events(Streams(self.entrance, self.sockets))]
         archive = History(Shelf(hub, horizon, source, self.feed.stale), rules, may_scan)
         past, any_past = (
@@ -181,16 +220,21 @@ class Instance:
             for known in ([], tokens)
         )
         operators = [metrics(Metrics(hub, self.entrance, reading))]
-        backends = api(
-            self._writer,
-            tokens,
-            event_bytes=limits.event_bytes,
-            pace=Pace(limits.publishes_per_second),
-        )
-        document = openapi([*everybody, any_past, *operators, backends])
+        pace, directory = Pace(limits.publishes_per_second), staff.directory
+        backends = [
+            api(writer, tokens, event_bytes=limits.event_bytes, pace=pace),
+            commands(staff.orders, directory, tokens, pace=pace),
+            listings(
+                directory,
+                tokens,
+                heard=self.sockets.heard,
+                topics=lambda: [*feeds(self.feed, hub, names)],
+            ),
+        ]
+        document = openapi([*everybody, any_past, *operators, *backends])
         if tokens:
             by_account = settings.auth.mode == "none"
-            operators += [backends, page(doors, by_account=by_account, admin_token=page_token)]
+            operators += [*backends, page(doors, by_account=by_account, admin_token=page_token)]
         app: ASGIApp = site(doors, [*everybody, any_past, *operators], document)
         self._admin = admin
         if admin is not None:
@@ -209,8 +253,7 @@ class Instance:
         ]
         if self._keys is not None:
             tasks.append(asyncio.create_task(self._keys.run(), name="keys"))
-        if self._writes:
-            tasks.append(asyncio.create_task(self._writer.run(), name="writer"))
+        tasks += [asyncio.create_task(writer.run(), name="writer") for writer in self._writers]
         for task in tasks:
             task.add_done_callback(self._ended)
         try:
@@ -238,11 +281,17 @@ class Instance:
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
                 break
+        await self._staff.prepare()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.feed.run())
             tasks.create_task(self._replayer.run())
             await self.feed.ready.wait()
+            tasks.create_task(self._staff.run())
             started()
+
+    def _leave(self) -> None:
+        """Drain, as after a signal."""
+        self._server.should_exit = True
 
     async def _drain(self) -> None:
         _log.info("draining: telling %d clients to go elsewhere", len(self.sockets))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from bridge.web.upstream import Figure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from bridge.kafka.duties import Duties
     from bridge.kafka.feed import Feed
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Parts(NamedTuple):
     """What an instance may have beside what reads and replays."""
 
-    writer: Writer | None = None
+    writers: Sequence[Writer] = ()
     scribe: Scribe | None = None
     steward: Steward | None = None
     duties: Duties | None = None
@@ -44,6 +44,9 @@ def figures(
     yield Figure(
         "lag", "Records that Kafka has and this instance has not read.", feed.lag(), "topic"
     )
+    if awake := feed.sleepers.awake_now():
+        about = "1 where a topic that is read on demand is read now."
+        yield Figure("feed_awake", about, awake, "topic")
     yield _count("kafka_outages", "How often Kafka was out of reach.", feed.outages)
     yield _count(
         "kafka_reconnects", "How often the bootstrap servers were asked again.", feed.reconnects
@@ -57,9 +60,12 @@ def figures(
         counts=True,
     )
     yield from _replay(replayer)
-    if parts.writer is not None:
+    if parts.writers:
         about = "Records that were to be written for the API, by how that ended."
-        outcomes = parts.writer.outcomes
+        outcomes = {
+            word: sum(writer.outcomes[word] for writer in parts.writers)
+            for word in parts.writers[0].outcomes
+        }
         yield Figure("api_writes", about, outcomes, "outcome", counts=True)
     if parts.scribe is not None:
         waiting = "Records of the bridge's own that are not written yet."
@@ -69,7 +75,7 @@ def figures(
         steward = parts.steward
         yield _count("dead_letters_written", "Dead letters written.", steward.written_letters)
         lost = "Dead letters that there was no room for."
-        yield _count("dead_letters_lost", lost, steward.lost_letters)
+        yield _count("dead_letters_lost", lost, steward.letters.lost)
     if parts.duties is not None:
         about = "1 where this instance does what one does for all."
         yield Figure("on_duty", about, parts.duties.on_duty)

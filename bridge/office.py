@@ -60,28 +60,31 @@ class Office:
         self._steward = steward
         self._means = means
         self._live_from: dict[int, int] = {}
-        self._identity = b""
-        self._heard_self = 0.0
+        self._identities: dict[str, bytes] = {}
 
     @property
     def topics(self) -> tuple[str, str]:
         """What it reads."""
         return self._own.control, self._own.state
 
-    def current(self) -> bool:
-        """Whether what this instance says of itself has come back to it of late."""
-        return time.monotonic() - self._heard_self < _ECHO_SECONDS
-
     def live_from(self, offsets: Mapping[int, int]) -> None:
         """Say which commands were there before the start: those below these offsets."""
         self._live_from = dict(offsets)
 
     def begin(self, topic: str, identity: bytes) -> None:
-        """Say that reading `topic` begins, or begins anew."""
-        if topic == self._own.control:
-            if self._identity not in {b"", identity}:
+        """Say that reading `topic` begins, or begins anew with another identity."""
+        if self._identities.setdefault(topic, identity) != identity:
+            self._identities[topic] = identity
+            if topic == self._own.control:
                 self._live_from = {}
-            self._identity = identity
+                self._steward.begin_anew()
+            _log.error("%s was created anew: what was kept in it holds here until the end", topic)
+
+    def skip(self, topic: str, reason: str) -> None:
+        """Say that what `topic` has said can not be read any more, for this reason."""
+        if reason == "expired":
+            _log.critical("%s: Kafka forgot what was not read yet; ending, to begin anew", topic)
+            self._means.leave()
 
     def take(self, batch: Batch) -> None:
         """Take what was read."""
@@ -112,15 +115,9 @@ class Office:
 
     def _learn(self, record: Record) -> None:
         fact = ledger.read(record)
-        now = time.monotonic()
-        if isinstance(fact, ledger.Alive) and fact.boot == self._herald.boot:
-            self._heard_self = now
         if isinstance(fact, ledger.Folded):
             self._steward.folded(fact.offset)
-        self._census.load(fact, now)
-        self._backend.members.load(fact)
+        self._census.load(fact, time.monotonic())
+        if (combined := self._backend.members.load(fact)) is not None:
+            self._steward.amend(*combined)
         self._herald.hear(fact)
-
-
-#: An instance that has not heard itself for so long does not judge whether others are silent.
-_ECHO_SECONDS = 5.0

@@ -19,7 +19,6 @@ from pydantic import (
     AfterValidator,
     AliasChoices,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
@@ -35,6 +34,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from bridge.catalogue import Topics
 from bridge.core.name import is_name, is_topic
 from bridge.web import checks
 
@@ -50,30 +50,6 @@ class Group(BaseModel):
     """Settings that share a prefix."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Topic(Group):
-    """One topic that clients may subscribe to."""
-
-    name: str
-    kafka: str = ""
-    private: bool = False
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        for name in (self.name, self.kafka or self.name):
-            if not is_topic(name):
-                raise ValueError(f"no topic can be called {name!r}")
-        return self
-
-    @property
-    def kafka_name(self) -> str:
-        """What Kafka calls it."""
-        return self.kafka or self.name
-
-
-_named = BeforeValidator(lambda value: {"name": value} if isinstance(value, str) else value)
-Topics = list[Annotated[Topic, _named]]
 
 
 class Kafka(Group):

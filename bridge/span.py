@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from bridge.core.event import Event
     from bridge.core.position import Cursor
-    from bridge.core.router import Batch, Router
+    from bridge.core.router import Batch, Casualty, Router
     from bridge.core.session import Session
     from bridge.figures import Parts
     from bridge.kafka.feed import Feed
@@ -39,16 +39,19 @@ class Span:
         router: Router,
         entrance: Entrance,
         sockets: Sockets,
-        casualties: Casualties,
+        bury: Callable[[Casualty], None],
         *,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """`wall` tells the seconds since 1970, which records' timestamps are of."""
+        """`bury` takes what can not be used.
+
+        `wall` tells the seconds since 1970, which records' timestamps are of.
+        """
         self._router = router
         self._entrance = entrance
         self._hub = entrance.hub
         self._sockets = sockets
-        self._casualties = casualties
+        self._bury = bury
         self._wall = wall
 
     def begin(self, topic: str, identity: bytes, offsets: Mapping[int, int]) -> None:
@@ -61,6 +64,10 @@ class Span:
         self._hub.skip(topic, reason, offsets)
         self._sockets.flush()
 
+    def sleep(self, topic: str, identity: bytes) -> None:
+        """Say that a topic is not read until somebody follows it again."""
+        self._hub.demand.sleep(topic, identity)
+
     async def deliver(self, batches: Sequence[Batch]) -> None:
         """Route, publish, and write to the sockets: each of them once."""
         self._entrance.expire()
@@ -68,7 +75,7 @@ class Span:
         for batch in batches:
             routed = self._router.route(batch)
             for casualty in routed.casualties:
-                self._casualties.count(casualty)
+                self._bury(casualty)
             before, events = self._hub.delivered, routed.events
             self._hub.publish(routed)
             if self._hub.delivered > before:
@@ -111,6 +118,10 @@ class Reading:
     def replay(self, session: Session) -> None:
         """Catch up `session`."""
         self._replayer.add(session)
+
+    def awake(self, topics: Collection[str]) -> Awaitable[bool]:
+        """Whether all of these topics are read by now."""
+        return self._feed.sleepers.awake(topics)
 
     def since(self, topics: Collection[str], ms: int) -> Awaitable[Cursor | None]:
         """The cursor of these topics at a time."""

@@ -20,19 +20,21 @@ MAX_LINES: Final = 300
 CORE: Final = (
     {
         *("name", "close", "moment", "event", "types", "grant", "outbox", "replay", "bounds"),
-        "histogram",
+        *("histogram", "trace"),
     },
     {"position", "envelope", "session", "segment", "tally"},
     {"log", "router", "wire", "interest", "journal", "crowd", "command", "ledger"},
-    {"fanout", "frames", "progress", "scan", "roster", "members", "lifecycle", "outlet"},
+    {"demand", "fanout", "frames", "progress", "scan", "roster", "members", "lifecycle", "outlet"},
     {"hub", "census", "recall", "page"},
     {"catchup", "dialogue", "regrant", "backend", "directory", "history"},
 )
 # Above the core, in order. A folder is a floor: within it, everything but a cycle.
 ABOVE: Final = (
-    {"kafka", "web", "client"},
-    {"settings", "telemetry", "memory", "figures"},
-    {"office", "span"},
+    {"kafka", "web", "client", "catalogue"},
+    {"settings", "telemetry", "memory", "figures", "feeds"},
+    {"office", "burial"},
+    {"span", "staff"},
+    {"switch"},
     {"app"},
     {"cli"},
     {"__main__"},

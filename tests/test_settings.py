@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import SecretStr
 
-from bridge.settings import Settings, Topic, load
+from bridge.catalogue import Topic
+from bridge.settings import Settings, load
 
 if TYPE_CHECKING:
     from collections.abc import Callable

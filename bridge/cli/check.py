@@ -63,6 +63,7 @@ async def _check(settings: Settings, reach: Access, as_json: bool) -> None:
             "partitions": len(partitions),
             "records": records,
             "private": topic.private,
+            "on_demand": topic.on_demand,
         }
         _print(row, as_json)
 
@@ -71,11 +72,11 @@ def _print(row: dict[str, Any], as_json: bool) -> None:
     if as_json:
         out.print(json.dumps(row), markup=False)
     elif row["exists"]:
-        private = ", private" if row["private"] else ""
+        more = ", private" * row["private"] + ", on demand" * row["on_demand"]
         kafka = "" if row["kafka"] == row["topic"] else f" (Kafka's {row['kafka']})"
         out.print(
             f"[green]ok[/]       {row['topic']}{kafka}: {row['partitions']} partitions,"
-            f" about {row['records']} records{private}"
+            f" about {row['records']} records{more}"
         )
     else:
         err.print(

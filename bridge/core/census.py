@@ -91,7 +91,7 @@ class Census:
         self._unlike = dict.fromkeys(self._unlike, now)
 
     def due(self, now: float) -> Findings:
-        """Return what is to be told at `now`; call `tell` once it was."""
+        """Return what is to be told at `now`; call `tell` before that is done."""
         self._asked = now
         lost: list[Present] = []
         dead = [instance for instance in self._heard if self._give_up(instance, now, lost)]
@@ -107,12 +107,13 @@ class Census:
         return Findings(lost, dead, occupied[:MOST], vacated[:MOST])
 
     def tell(self, findings: Findings) -> None:
-        """Say that `findings`, the last that were due, were told."""
-        told: list[tuple[str, ...]] = [("connection", present.id) for present in findings.lost]
-        told += [("instance", instance) for instance in findings.dead]
-        told += [("occupied", *place) for place in findings.occupied]
-        told += [("vacated", *place) for place in findings.vacated]
-        self._awaited |= dict.fromkeys(told, self._asked)
+        """Say that `findings`, the last that were due, are being told: they may be read back."""
+        self._awaited |= dict.fromkeys(_what(findings), self._asked)
+
+    def take_back(self, findings: Findings) -> None:
+        """Say that `findings` could not be told."""
+        for what in _what(findings):
+            self._awaited.pop(what, None)
 
     def _give_up(self, instance: str, now: float, lost: list[Present]) -> bool:
         """Add to `lost` who was connected to `instance` and is not any more.
@@ -147,3 +148,11 @@ class Census:
                 self._unlike.pop(place, None)
             else:
                 self._unlike.setdefault(place, now)
+
+
+def _what(findings: Findings) -> list[tuple[str, ...]]:
+    told: list[tuple[str, ...]] = [("connection", present.id) for present in findings.lost]
+    told += [("instance", instance) for instance in findings.dead]
+    told += [("occupied", *place) for place in findings.occupied]
+    told += [("vacated", *place) for place in findings.vacated]
+    return told

@@ -117,14 +117,22 @@ class Dialogue:
             self._hub.refuse(self._session, *refusal, frame.id)
             return
         else:
-            self._hub.follow(self._session, frame.topics, frame.rooms)
+            asleep = self._hub.demand.asleep(frame.topics)
+            self._hub.follow(self._session, set(frame.topics) - asleep, frame.rooms)
+            if asleep:
+                self._hub.demand.wait(self._session, frame.id, asleep)
+                return
         self._hub.done(self._session, frame.id)
 
     def _refusal(self, frame: Subscribe) -> tuple[str, str] | None:
-        session, bounds = self._session, self._bounds
-        return forbidden(self._hub, session, frame.topics, frame.rooms) or too_many(
-            bounds, session.topics | set(frame.topics), session.rooms.keys() | set(frame.rooms)
+        session, demand = self._session, self._hub.demand
+        topics = session.topics | demand.awaited(session) | set(frame.topics)
+        refusal = forbidden(self._hub, session, frame.topics, frame.rooms) or too_many(
+            self._bounds, topics, session.rooms.keys() | set(frame.rooms)
         )
+        if refusal is None and demand.owes_too_much(session) and demand.asleep(frame.topics):
+            return "limit", "too many requests wait for topics that are asleep"
+        return refusal
 
 
 def forbidden(

@@ -2,7 +2,7 @@
 
 Rules: headers win, and a record that they address is never opened to route it. One wrong field
 makes the whole record dead. What names nobody is no error. Any bytes give an event, None or
-`Dead`, never another exception.
+`Dead`, never another exception. Trace context is by header always, and never a reason to be dead.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
-from bridge.core import moment
+from bridge.core import moment, trace
 from bridge.core.event import Body, Dead, Event
 from bridge.core.name import is_name
 
@@ -66,8 +66,8 @@ def read(record: Record, max_bytes: int) -> Event | None:
     value = record.value
     if value is not None and len(value) > max_bytes:
         raise Dead("too_large", f"the value has {len(value)} bytes, more than {max_bytes}")
-    if record.headers and any(name in AUDIENCE and raw is not None for name, raw in record.headers):
-        return _by_headers(record)
+    if record.headers:
+        return _with_headers(record, value)
     return None if value is None else _native(record, value)
 
 
@@ -79,6 +79,26 @@ def is_json(value: bytes) -> bool:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return True
+
+
+def _with_headers(record: Record, value: bytes | None) -> Event | None:
+    event: Event | None = None
+    addressed = False
+    traced: list[bytes] = []
+    for name, raw in record.headers:
+        if raw is None:
+            continue
+        if name in AUDIENCE:
+            addressed = True
+        elif name == trace.HEADER:
+            traced.append(raw)
+    if addressed:
+        event = _by_headers(record)
+    elif value is not None:
+        event = _native(record, value)
+    if traced and event is not None:
+        event.traceparent = trace.only(traced)
+    return event
 
 
 def _native(record: Record, value: bytes) -> Event | None:

@@ -25,6 +25,7 @@ class Event(msgspec.Struct, gc=False, array_like=True):
 
     `timestamp` is the record's, in milliseconds. `meta` is JSON text. `to` holds the audience:
     names of connections, accounts and rooms in the record's order, and whether it is for all.
+    `traceparent` is a valid one, of version 00.
     """
 
     offset: int
@@ -40,6 +41,7 @@ class Event(msgspec.Struct, gc=False, array_like=True):
     time: str | None = None
     tag: str | None = None
     meta: bytes | None = None
+    traceparent: str | None = None
 
 
 class Dead(Exception):

@@ -14,6 +14,7 @@ from msgspec import UNSET
 from bridge.core import close as closes
 from bridge.core import moment, wire
 from bridge.core.crowd import Crowd
+from bridge.core.demand import Demand
 from bridge.core.fanout import deliver
 from bridge.core.interest import Interest
 from bridge.core.journal import Journal
@@ -34,7 +35,7 @@ class Hub:
 
     `topics` maps each public topic to whether it is private. `heartbeat` is in seconds and only
     told; `ceiling` is the bytes at which a session's outbox takes no more. `jitter` spreads the
-    seconds after which clients that are hung up on come back.
+    seconds after which clients that are hung up on come back. `on_demand` are asleep at first.
     """
 
     def __init__(
@@ -46,12 +47,14 @@ class Hub:
         ceiling: int,
         jitter: Callable[[float], float],
         journal: Journal | None = None,
+        on_demand: Iterable[str] = (),
     ) -> None:
         self.instance = instance
         self.heartbeat = heartbeat
         self.logs = {topic: Log(topic, private=private) for topic, private in topics.items()}
         self.interest = Interest()  #: of those who are live
         self.journal = journal if journal is not None else Journal(0)
+        self.demand = Demand(self, on_demand)
         self.replaying: set[Session] = set()
         self.crowd = Crowd()
         self.delivered = 0
@@ -115,6 +118,7 @@ class Hub:
 
     def _let_go_of(self, session: Session) -> None:
         self.crowd.remove(session)
+        self.demand.drop(session)
         self.replaying.discard(session)
         if session.home is not None:
             session.home.remove(session)
@@ -153,6 +157,7 @@ class Hub:
         self.crowd.note(session)
         added = frozenset(topics) - session.topics
         session.topics |= added
+        self.demand.add(session, added)
         for topic in added:
             move_on(session, self.logs[topic], from_beginning=False)
         for room in rooms:
@@ -164,6 +169,7 @@ class Hub:
         session.topics -= frozenset(topics)
         for room in rooms:
             self.let_go(session, room, Hand.OWN)
+        self.demand.remove(session, frozenset(topics))
 
     def give(self, session: Session, room: str, hand: Hand) -> bool:
         """Put `session` into `room` by `hand` too; tell whether it was not in it before."""
@@ -205,6 +211,7 @@ class Hub:
             self.journal.begin(topic, partition, offset)
         if recreated:
             self.gap(topic, "recreated", uproot(self.replaying, log))
+        self.demand.woke(topic)
 
     def skip(self, topic: str, reason: str, offsets: Mapping[int, int]) -> None:
         """Say that events of `topic` below `offsets` can not be read, and never will be."""

@@ -17,11 +17,12 @@ class Log:
     sessions, so a cursor made of it covers exactly what they were sent.
     """
 
-    __slots__ = ("_packed", "identity", "next", "private", "topic")
+    __slots__ = ("_packed", "asleep", "identity", "next", "private", "topic")
 
     def __init__(self, topic: str, *, private: bool = False) -> None:
         self.topic = topic
         self.private = private
+        self.asleep = False  #: whether it is read on demand, and nobody demands it
         self.identity = b""
         self.next: dict[int, int] = {}
         self._packed: bytes | None = None
@@ -33,9 +34,15 @@ class Log:
 
     def begin(self, identity: bytes, offsets: Mapping[int, int]) -> None:
         """Say that the topic of `identity` is read from `offsets`, whatever was before."""
+        self.asleep = False
         self.identity = identity
         self.next = dict(offsets)
         self._packed = None
+
+    def sleep(self, identity: bytes) -> None:
+        """Say that the topic, which is of `identity` now, is not read until it is begun anew."""
+        self.begin(identity, {})
+        self.asleep = True
 
     @property
     def packed(self) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Sequence
 
     from bridge.core.command import Command
     from bridge.core.position import Position
@@ -30,7 +30,14 @@ class NotAcknowledged(Exception):
 class Outlet(Protocol):
     """Writes to the bridge's topics, by their public names."""
 
-    def write(self, topic: str, value: bytes, *, key: bytes | None) -> Awaitable[Position]:
+    def write(
+        self,
+        topic: str,
+        value: bytes,
+        *,
+        key: bytes | None,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> Awaitable[Position]:
         """Write one record; return where it stands, once Kafka has acknowledged it.
 
         Raises:

@@ -204,8 +204,9 @@ class Page:
             raise Outlived
 
     def is_ahead(self, strand: Strand) -> bool:
-        """Whether this instance has not read `strand` so far yet."""
-        return strand.place >= self._logs[strand.topic].next.get(strand.number, 0)
+        """Whether this instance will read what follows in `strand`, and has not yet."""
+        log = self._logs[strand.topic]
+        return not log.asleep and strand.place >= log.next.get(strand.number, 0)
 
     def is_kept(self, strand: Strand, journal: Journal) -> bool:
         """Whether the journal has what follows in `strand`."""

@@ -235,6 +235,8 @@ class EventFrame:
             parts += (b',"tag":', _quote(event.tag))
         if event.meta is not None:
             parts += (b',"meta":', event.meta)
+        if event.traceparent is not None:
+            parts += (b',"traceparent":', _quote(event.traceparent))
         parts.append(_body(event))
         self._tail = b"".join(parts)
 

@@ -250,7 +250,7 @@ class Cluster:
             raise errors.for_code(answer.error_code)
         return {
             Partition(topic, number): offset
-            for topic, places in answer.topics
+            for topic, places in answer.topics or ()  # the embedded broker knows no "all of them"
             for number, offset, _, error in places
             if error == 0 and offset >= 0
         }

@@ -28,6 +28,8 @@ _log = logging.getLogger(__name__)
 SESSION_MS: Final = 10_000
 _POLL_MS: Final = 1_000
 _RETRY_SECONDS: Final = 1.0
+#: A consumer can not leave while it joins, and what is not stopped is left behind.
+_LEAVE_SECONDS: Final = 15.0
 
 
 class Work(Protocol):
@@ -55,8 +57,11 @@ class Duties(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
     async def run(self) -> None:
         """Take part until cancelled.
 
-        Cancellation: leaves the group, so that another takes over at once.
+        Cancellation: leaves the group, so that another takes over at once; while Kafka deals out
+        the group's partitions that takes some seconds.
         """
+        if self._access.may_create_topics:  # the embedded broker has one instance
+            await self._always()
         while True:
             consumer = AIOKafkaConsumer(
                 bootstrap_servers=self._access.bootstrap_servers,
@@ -80,9 +85,17 @@ class Duties(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
             finally:
                 await self._end()
                 with contextlib.suppress(TimeoutError, *OUT_OF_REACH):
-                    async with asyncio.timeout(_RETRY_SECONDS * 3):
+                    async with asyncio.timeout(_LEAVE_SECONDS):
                         await consumer.stop()
             await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _always(self) -> None:
+        try:
+            while True:
+                self._begin()
+                await asyncio.sleep(_RETRY_SECONDS)
+        finally:
+            await self._end()
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Stop: Kafka may give the duty to somebody else now."""

@@ -11,16 +11,19 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from bridge.core.position import IDENTITY_BYTES
 from bridge.core.router import Batch
-from bridge.kafka.cluster import LATEST, OUT_OF_REACH, Partition
+from bridge.kafka.cluster import EARLIEST, LATEST, OUT_OF_REACH, Partition
 from bridge.kafka.commits import Commits
+from bridge.kafka.load import Load
 from bridge.kafka.partitions import Partitions
-from bridge.kafka.records import CHUNK_RECORDS, Aborted, Corrupt, unpack
+from bridge.kafka.records import Aborted, Corrupt, unpack
+from bridge.kafka.sleepers import Sleepers
 from bridge.kafka.trouble import Trouble
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from bridge.kafka.cluster import Cluster, Fetched
     from bridge.kafka.partitions import Reading
@@ -31,13 +34,16 @@ _log = logging.getLogger(__name__)
 WATCH_SECONDS = 2.0
 FETCH_BYTES = 8 * 1024 * 1024
 _PAUSE = 0.2
+#: So long the first who wakes a topic waits for others.
+_GATHER = 0.02
 
 
 class Feed:
     """Reads `topics`, Kafka's names mapped to the public ones, and tells `sink`.
 
     Its commits into `group` are for Kafka's tools; they are never read back. It reads the last
-    `warm_seconds` of what exists at the start before it is ready.
+    `warm_seconds` of what exists at the start before it is ready; of the topics that are `whole`,
+    everything; of the `sleepers` only what happens while somebody follows them.
     """
 
     def __init__(
@@ -48,14 +54,19 @@ class Feed:
         sink: Sink,
         *,
         warm_seconds: float = 0,
+        whole: Collection[str] = (),
+        sleepers: Sleepers | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._cluster = cluster
         self._names = topics
         self._sink = sink
-        self._partitions = Partitions(topics)
-        self._commits = Commits(cluster, group, self._partitions)
+        self.sleepers = sleepers or Sleepers({}, {}, bool, wait_seconds=0)
+        self.sleepers.look = self.look
+        self.partitions = Partitions(topics, self.sleepers.asleep)
+        self._commits = Commits(cluster, group, self.partitions)
         self._warm_seconds = warm_seconds
+        self._whole = frozenset(whole)
         self._wall = wall
         self._wake = asyncio.Event()
         self._readers: dict[int, asyncio.Task[None]] = {}
@@ -78,7 +89,7 @@ class Feed:
     def lag(self) -> dict[str, int]:
         """Return the records that Kafka has and that are still to be read, by public topic."""
         lag = {topic: 0 for topics in self._names.values() for topic in topics}
-        for partition, reading in self._partitions.readings.items():
+        for partition, reading in self.partitions.readings.items():
             for topic in self._names[partition.topic]:
                 lag[topic] += max(0, reading.end - reading.offset)
         return lag
@@ -87,11 +98,6 @@ class Feed:
     def ids(self) -> Mapping[str, uuid.UUID | None]:
         """The ids of the topics as the sink knows them, by Kafka's names."""
         return self._begun
-
-    def leader(self, partition: Partition) -> int:
-        """The node that leads `partition`, -1 where none does."""
-        reading = self._partitions.readings.get(partition)
-        return -1 if reading is None else reading.leader
 
     def look(self) -> None:
         """Look soon which topics, partitions and leaders there are."""
@@ -114,44 +120,70 @@ class Feed:
     async def _watch(self, tasks: asyncio.TaskGroup) -> None:
         while True:
             self._wake.clear()
+            self._put_to_sleep()
             try:
                 await self._look()
             except OUT_OF_REACH as error:
                 self._failed(error)
                 await self._reconnect()
-            for node in self._partitions.leaders():
+            for node in self.partitions.leaders():
                 if node not in self._readers or self._readers[node].done():
                     self._readers[node] = tasks.create_task(self._read(node), name=f"feed: {node}")
             try:
                 async with asyncio.timeout(WATCH_SECONDS):
                     await self._wake.wait()
-                await asyncio.sleep(_PAUSE)  # many may call for one look
+                # Many may call for one look.
+                await asyncio.sleep(_GATHER if self.sleepers.wanted() else _PAUSE)
             except TimeoutError:
                 pass
 
+    def _put_to_sleep(self) -> None:
+        for topic in self.sleepers.tired(asyncio.get_running_loop().time()):
+            _log.info("reading %s no more: nobody follows it", topic)
+            self.partitions.drop(topic)
+            self.sleepers.sleep(topic)
+            self._say_asleep(topic)
+
+    def _say_asleep(self, topic: str) -> None:
+        for name in self._names[topic]:
+            self._sink.sleep(name, _identity(self._begun.get(topic)))
+
     async def _look(self) -> None:
-        found = await self._cluster.describe(self._partitions.topics)
+        waking = self.sleepers.wanted()
+        found = await self._cluster.describe(self.partitions.topics)
         self._succeeded()
-        new = set(self._partitions.recreated(found))
-        asked = self._partitions.follow(found)
+        # A broker may not have heard of a topic that was there a moment ago.
+        waking = {t for t in waking if t in found or not self.partitions.is_known(t)}
+        new = set(self.partitions.recreated(found))
+        asked = self.partitions.follow(found, waking)
         leaders = {
             Partition(topic, number): leader
             for topic, description in found.items()
             for number, leader in description.leaders.items()
         }
         ends = await self._cluster.offsets(asked, leaders) if asked else {}
-        answers = await self._warmed(ends, {p for p, at in asked.items() if at == LATEST}, leaders)
-        for topic, description in found.items():
+        # Of a partition that began later than its topic woke, something would be missed.
+        woken = {t for t in waking if all(p in ends for p in asked if p.topic == t)}
+        ends = {p: end for p, end in ends.items() if p.topic not in waking - woken}
+        late = {p for p, at in asked.items() if at == LATEST and p.topic not in waking}
+        answers = await self._warmed(ends, late, leaders)
+        for topic in self.sleepers.asleep & found.keys():
+            if topic not in self._begun or self._begun[topic] != found[topic].id:
+                self._begun[topic] = found[topic].id
+                self._say_asleep(topic)
+        new -= self.sleepers.asleep
+        for topic in [*found, *(woken - found.keys())]:
             begun = {p.number: offset for p, offset in answers.items() if p.topic == topic}
-            if begun or topic in new:
-                identity = b"" if description.id is None else description.id.bytes[:8]
-                self._begun[topic] = description.id
+            if begun or topic in new | woken:
+                if topic in found:
+                    self._begun[topic] = found[topic].id
                 for name in self._names[topic]:
-                    self._sink.begin(name, identity, begun)
+                    self._sink.begin(name, _identity(self._begun.get(topic)), begun)
         for partition, offset in answers.items():
             _log.info("reading %s:%d from offset %d", *partition, offset)
-            self._partitions.begin(partition, offset, leaders[partition], ends[partition])
-        if self._partitions.complete:
+            self.partitions.begin(partition, offset, leaders[partition], ends[partition])
+        self.sleepers.wake(woken)
+        if self.partitions.complete:
             self.ready.set()
 
     async def _warmed(
@@ -159,10 +191,10 @@ class Feed:
     ) -> dict[Partition, int]:
         """Return where to begin instead, so that the last seconds of `late` are read again."""
         asked = late & ends.keys()
-        if not self._warm_seconds or not asked:
-            return ends
         ms = int((self._wall() - self._warm_seconds) * 1000)
-        began = await self._cluster.offsets(dict.fromkeys(asked, ms), leaders)
+        since = {p: EARLIEST if p.topic in self._whole else ms for p in asked}
+        wanted = since if self._warm_seconds else {p: at for p, at in since.items() if at != ms}
+        began = await self._cluster.offsets(wanted, leaders) if wanted else {}
         return ends | {p: offset for p, offset in began.items() if 0 <= offset < ends[p]}
 
     async def _reconnect(self) -> None:
@@ -199,7 +231,7 @@ class Feed:
             self.failures += 1
 
     async def _read_on(self, node: int) -> None:
-        while led := self._partitions.led_by(node):
+        while led := self.partitions.led_by(node):
             now = asyncio.get_running_loop().time()
             wanted = {p: r.offset for p, r in led.items() if r.pause_until <= now}
             if not wanted:
@@ -207,7 +239,7 @@ class Feed:
                 continue
             try:
                 answers = await self._cluster.fetch(
-                    node, self._rotated(wanted), self._partitions.ids, max_bytes=FETCH_BYTES
+                    node, self._rotated(wanted), self.partitions.ids, max_bytes=FETCH_BYTES
                 )
             except OUT_OF_REACH as error:
                 _log.debug("node %d: %r", node, error)
@@ -225,9 +257,9 @@ class Feed:
         return dict(items[turn:] + items[:turn])
 
     async def _take(self, answers: Sequence[Fetched]) -> None:
-        load = _Load(self._sink)
+        load = Load(self._sink)
         for fetched in answers:
-            reading = self._partitions.readings.get(fetched.partition)
+            reading = self.partitions.readings.get(fetched.partition)
             if reading is None or reading.offset != fetched.offset:
                 continue  # the topic was recreated while the answer was on its way
             reading.end = max(fetched.end, reading.offset)
@@ -241,10 +273,10 @@ class Feed:
                 await load.hand_on()
                 self._trouble.strike(fetched, reading, corrupt.next, str(corrupt))
         await load.hand_on()
-        if not self.ready.is_set() and self._partitions.complete:
+        if not self.ready.is_set() and self.partitions.complete:
             self.ready.set()
 
-    async def _unpack(self, fetched: Fetched, reading: Reading, load: _Load) -> None:
+    async def _unpack(self, fetched: Fetched, reading: Reading, load: Load) -> None:
         partition, aborted = fetched.partition, Aborted(fetched.aborted)
         for chunk in unpack(
             fetched.data, reading.offset, fetched.end, aborted, between=reading.between
@@ -253,34 +285,16 @@ class Feed:
                 await load.hand_on()
                 if not await self._trouble.passes(fetched, reading, chunk.first):
                     return
-                if self._partitions.readings.get(partition) is not reading:
+                if self.partitions.readings.get(partition) is not reading:
                     return
             reading.offset, reading.between, reading.strikes = chunk.next, chunk.whole, 0
             for name in self._names[partition.topic]:
                 load.add(Batch(name, partition.number, chunk.records, chunk.next))
             if load.full:
                 await load.hand_on()
-                if self._partitions.readings.get(partition) is not reading:
+                if self.partitions.readings.get(partition) is not reading:
                     return  # recreated meanwhile: the rest is of its former life
 
 
-class _Load:
-    """Batches on their way to the sink, in loads of about as many records as it takes at a time."""
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-        self._batches: list[Batch] = []
-        self._records = 0
-
-    def add(self, batch: Batch) -> None:
-        self._batches.append(batch)
-        self._records += len(batch.records)
-
-    @property
-    def full(self) -> bool:
-        return self._records >= CHUNK_RECORDS
-
-    async def hand_on(self) -> None:
-        if self._batches:
-            batches, self._batches, self._records = self._batches, [], 0
-            await self._sink.deliver(batches)
+def _identity(id: uuid.UUID | None) -> bytes:
+    return b"" if id is None else id.bytes[:IDENTITY_BYTES]

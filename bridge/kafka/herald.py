@@ -1,30 +1,41 @@
 """Tells Kafka, and by it the other instances and backends, who is connected here.
 
-Rules: what is told is what is true when it is written; clients never wait for it. One that was
-taken for dead and returns says everything anew, and fights nobody.
+Rules: what is told is what is true when it is written; clients never wait for it. One that has not
+heard itself of late tells of nobody until it has: others may have taken it for dead meanwhile, and
+told of its clients. So of each client is told once that it came, and once that it went.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import uuid
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from bridge.core import ledger, lifecycle, moment
-from bridge.core.ledger import Alive, Gone, Present
+from bridge.core.ledger import Alive, Gone
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bridge.core.hub import Hub
-    from bridge.core.ledger import Fact
+    from bridge.core.ledger import Fact, Present
+    from bridge.core.lifecycle import Notice
     from bridge.core.session import Session
     from bridge.kafka.own import Own
     from bridge.kafka.scribe import Scribe
 
 TICK_SECONDS: Final = 0.1
 ALIVE_SECONDS: Final = 2.0
+#: Clients that are told of without a break.
+PORTION: Final = 200
+#: How old the last that it has heard of itself may be; far less than after what others judge it.
+ECHO_SECONDS: Final = 5.0
+#: Clients that may wait to be told of, beside those that are connected.
+MOST_WAITING: Final = 20_000
+_log = logging.getLogger(__name__)
 
 
 class Herald:
@@ -47,8 +58,18 @@ class Herald:
         self._wall = wall
         self._since = moment.from_ms(int(wall() * 1000))
         self._said: dict[str, Present] = {}
-        self._leaving = False
+        self._changed: dict[str, Session] = {}  # by id, and not told yet
+        self._heard = 0.0
+        self._ending = self._doubled = False
         self.boot = uuid.uuid4().hex
+        self.untold = 0  #: clients that came and went unsaid: there were too many of them
+
+    def current(self) -> bool:
+        """Whether what this instance says of itself comes back to it without delay.
+
+        If so, it has also read what others have said before.
+        """
+        return abs(self._wall() - self._heard) < ECHO_SECONDS
 
     async def run(self) -> None:
         """Say it, until cancelled; then that this instance is no more.
@@ -62,71 +83,99 @@ class Herald:
                 if now() >= beat:
                     beat = now() + ALIVE_SECONDS
                     self._say_alive()
-                self.tell_changes()
+                while self.tell_changes(PORTION):  # noqa: ASYNC110 - nothing is waited for
+                    await asyncio.sleep(0)  # let others have their turn
                 await asyncio.sleep(TICK_SECONDS)
         finally:
-            self._leaving = True
+            self._ending = True
             self.tell_changes()
-            for id in tuple(self._said):
-                self._scribe.fact(self._own.state, f"connection,{id}".encode(), None)
-            self._scribe.fact(self._own.state, f"instance,{self._hub.instance}".encode(), None)
+            if self.current() and not self._said:  # else others tell it, and of who is left here
+                self._scribe.fact(self._own.state, ledger.key(self._alive()), None)
 
-    def tell_changes(self) -> None:
-        """Say who has come, gone, or follows something else by now."""
-        for session in self._hub.crowd.take_changed():
+    def tell_changes(self, most: int | None = None) -> bool:
+        """Say who has come, gone, or follows something else by now; of `most` clients at a time.
+
+        Return whether there are more.
+        """
+        self._collect()
+        if not self.current():
+            return False
+        for id in list(islice(self._changed, most)):
+            session = self._changed.pop(id)
             if session.welcomed:
                 self._say(session)
-            elif (said := self._said.pop(session.id, None)) is not None:
-                self._scribe.fact(self._own.state, ledger.key(said), None)
-                why = session.close
-                code, reason = (session.left, "") if why is None else (why.code, why.reason)
-                notice = lifecycle.disconnected(said, code, reason)
-                self._scribe.notice(self._own.lifecycle, *notice)
+            else:
+                self._take_leave(session)
+        return bool(self._changed)
 
     def hear(self, fact: Fact | Gone) -> None:
-        """Take what the state topic says; answer where it says that this instance is gone."""
-        if self._leaving or not isinstance(fact, Gone):
-            return
-        is_us = fact.kind == "instance" and fact.names == (self._hub.instance,)
-        if is_us or (fact.kind == "connection" and fact.names[0] in self._said):
-            self._return()
+        """Take what the state topic says; answer where it says that who is here is gone."""
+        match fact:
+            case Alive(instance=self._hub.instance):
+                self._hear_self(fact)
+            case Gone("instance", (self._hub.instance,)) if not self._ending:
+                self._say_alive()
+            case Gone("connection", (id,)) if id in self._said:
+                self._collect()
+                del self._said[id]
+                session = self._hub.crowd.sessions.get(id)
+                if session is None:
+                    self._changed.pop(id, None)  # that it went was told
+                else:
+                    self._changed[id] = session
+            case _:
+                pass
 
-    def _return(self) -> None:
-        """Say everything anew: others have said that everybody here is gone."""
-        self.boot = uuid.uuid4().hex
-        self._said.clear()
-        self._say_alive()
-        for session in self._hub.crowd.sessions.values():
-            self._say(session)
+    def _hear_self(self, fact: Alive) -> None:
+        if fact.boot == self.boot:
+            self._heard = moment.to_ms(fact.heard) / 1000
+        elif fact.heard > self._since and not self._doubled:
+            self._doubled = True
+            _log.error(
+                "another instance calls itself %s too: give each a name of its own"
+                " (BRIDGE_INSTANCE)",
+                self._hub.instance,
+            )
+
+    def _collect(self) -> None:
+        for session in self._hub.crowd.take_changed():
+            room = len(self._changed) < MOST_WAITING + len(self._hub.crowd)
+            if room or session.welcomed or session.id in self._said:
+                self._changed[session.id] = session
+            else:
+                self._changed.pop(session.id, None)
+                self.untold += 1
+
+    def _alive(self) -> Alive:
+        told = moment.from_ms(int(self._wall() * 1000))
+        connections = len(self._hub.crowd)
+        name = self._hub.instance
+        return Alive(name, self.boot, self._since, told, connections, self._ready())
 
     def _say_alive(self) -> None:
-        told = moment.from_ms(int(self._wall() * 1000))
-        alive = Alive(
-            self._hub.instance,
-            self.boot,
-            self._since,
-            told,
-            connections=len(self._hub.crowd),
-            ready=self._ready(),
-        )
+        alive = self._alive()
         self._scribe.fact(self._own.state, ledger.key(alive), ledger.write(alive))
 
     def _say(self, session: Session) -> None:
-        present = Present(
-            session.id,
-            self._hub.instance,
-            self.boot,
-            session.grant.account,
-            session.address,
-            moment.from_ms(int(session.since * 1000)),
-            sorted(session.rooms),
-            sorted(session.topics),
-            None if session.types is None else list(session.types.wanted),
-        )
+        present = ledger.present(session, self._hub.instance, self.boot)
         before = self._said.get(session.id)
         if present == before:
             return
         self._said[session.id] = present
         self._scribe.fact(self._own.state, ledger.key(present), ledger.write(present))
         if before is None:
-            self._scribe.notice(self._own.lifecycle, *lifecycle.connected(present))
+            self._notice(lifecycle.connected(present))
+
+    def _take_leave(self, session: Session) -> None:
+        said = self._said.pop(session.id, None)
+        if said is None:  # it came and went since the last look
+            said = ledger.present(session, self._hub.instance, self.boot)
+            self._notice(lifecycle.connected(said))
+        else:
+            self._scribe.fact(self._own.state, ledger.key(said), None)
+        why = session.close
+        code, reason = (session.left, "") if why is None else (why.code, why.reason)
+        self._notice(lifecycle.disconnected(said, code, reason))
+
+    def _notice(self, notice: Notice) -> None:
+        self._scribe.notice(self._own.lifecycle, *notice)

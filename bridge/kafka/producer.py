@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Final
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
 
 from bridge.core.outlet import NoTopic, TooLarge
 from bridge.core.position import Position
-from bridge.kafka.cluster import Cluster
+from bridge.kafka.cluster import OUT_OF_REACH, Cluster
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bridge.kafka.cluster import Access
+
+_MOMENT: Final = 0.1
 
 
 class Producer:
@@ -67,3 +70,24 @@ class Producer:
         except MessageSizeTooLargeError as error:
             raise TooLarge(str(error)) from None
         return Position(topic, done.partition, done.offset)
+
+
+async def put_away(producer: AIOKafkaProducer, seconds: float) -> None:
+    """Stop `producer`: what it holds is written within `seconds`, or never.
+
+    aiokafka's own `stop` waits for as long as Kafka is away; one that was only left alone would
+    write what it holds when Kafka is back, after what others have written by then.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            await producer.flush()
+            await producer.stop()
+    except (TimeoutError, *OUT_OF_REACH):
+        producer._closed = True  # noqa: SLF001 - there is no public way to give up
+        sending = producer._sender.sender_task  # noqa: SLF001
+        for connection in [*producer.client._conns.values()]:  # noqa: SLF001
+            connection.close()
+        while sending is not None and not sending.done():
+            sending.cancel()
+            await asyncio.wait([sending], timeout=_MOMENT)
+        await producer.client.close()

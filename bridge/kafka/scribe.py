@@ -1,20 +1,21 @@
 """Writes what this instance says of itself, for as long as it runs.
 
 Rules: nobody waits for it, and no outage loses anything that still holds. Of facts only the newest
-of each key is written; of notices each one, in order.
+of each key is written; of notices each one, in order. What Kafka never takes stops nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from itertools import islice
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import MessageSizeTooLargeError
 
 from bridge.kafka.cluster import OUT_OF_REACH
+from bridge.kafka.producer import put_away
 
 if TYPE_CHECKING:
     from bridge.kafka.cluster import Access
@@ -24,6 +25,7 @@ _log = logging.getLogger(__name__)
 _RETRY_SECONDS: Final = 0.5
 _ROUND: Final = 2_000
 _LAST_SECONDS: Final = 3.0
+_REQUEST_MS: Final = 10_000
 #: Notices that are kept while Kafka is away.
 MOST_NOTICES: Final = 200_000
 
@@ -47,7 +49,7 @@ class Scribe:
         self._wake = asyncio.Event()
         self._failing = False
         self._ending = False
-        self.lost = 0  #: notices for which there was no room
+        self.lost = 0  #: notices for which there was no room, and what is too large for Kafka
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -72,22 +74,24 @@ class Scribe:
 
         Cancellation: what is waiting has some seconds to be written.
         """
+        writing = asyncio.create_task(self._write_on(), name="scribe: write")
         try:
-            while True:
-                await self._wake.wait()
-                await self._write_all()
+            await asyncio.shield(writing)
         finally:
             self._ending = True
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LAST_SECONDS):
-                    await self._write_all()
+            self._wake.set()
+            await asyncio.wait([writing], timeout=_LAST_SECONDS)
+            writing.cancel()
+            await asyncio.wait([writing])
 
-    async def _write_all(self) -> None:
-        while self._waiting:
+    async def _write_on(self) -> None:
+        while self._waiting or not self._ending:
+            if not self._waiting:
+                await self._wake.wait()
             producer = AIOKafkaProducer(
                 bootstrap_servers=self._access.bootstrap_servers,
                 enable_idempotence=True,
-                request_timeout_ms=10_000,
+                request_timeout_ms=_REQUEST_MS,
                 **self._access.options,
             )
             try:
@@ -99,9 +103,7 @@ class Scribe:
                 self._failing = True
                 await asyncio.sleep(_RETRY_SECONDS)
             finally:
-                with contextlib.suppress(TimeoutError, *OUT_OF_REACH):
-                    async with asyncio.timeout(_LAST_SECONDS):
-                        await producer.stop()
+                await put_away(producer, _LAST_SECONDS)
 
     async def _write_with(self, producer: AIOKafkaProducer) -> None:
         """Write whatever comes; a record that fails is written again before any later one."""
@@ -110,15 +112,26 @@ class Scribe:
             batch = list(islice(self._waiting.items(), _ROUND))
             if not batch:
                 await self._wake.wait()
-            sent = [
-                await producer.send(entry.topic, entry.value, key=entry.key, partition=0)
-                for _, entry in batch
-            ]
+            sent = [await self._send(producer, entry) for _, entry in batch]
             for (at, entry), future in zip(batch, sent, strict=True):
-                await future
+                try:
+                    await future
+                except MessageSizeTooLargeError as error:
+                    self.lost += 1
+                    _log.error("%s: too large to be said: %s", entry.topic, error)
                 if self._waiting.get(at) is entry:
                     del self._waiting[at]
                     self._notices -= isinstance(at[1], int)
             if self._failing:
                 self._failing = False
                 _log.warning("Kafka takes what this instance says of itself again")
+
+    async def _send(self, producer: AIOKafkaProducer, entry: Entry) -> asyncio.Future[Any]:
+        try:
+            future: asyncio.Future[Any] = await producer.send(
+                entry.topic, entry.value, key=entry.key, partition=0
+            )
+        except MessageSizeTooLargeError as error:  # as the broker would say it
+            future = asyncio.get_running_loop().create_future()
+            future.set_exception(error)
+        return future

@@ -19,5 +19,8 @@ class Sink(Protocol):
     def skip(self, topic: str, reason: str, offsets: Mapping[int, int]) -> None:
         """What is below `offsets` can not be read; `reason` is a gap's."""
 
+    def sleep(self, topic: str, identity: bytes) -> None:
+        """This topic, read on demand, is not read now, and is of this identity."""
+
     def deliver(self, batches: Sequence[Batch]) -> Awaitable[None]:
         """Records, in order per partition. The feed waits for it: that is its back-pressure."""

@@ -10,21 +10,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Final, NamedTuple
+from contextlib import asynccontextmanager, nullcontext
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import MessageSizeTooLargeError, ProducerFenced
 
 from bridge.core import ledger, lifecycle
-from bridge.kafka.cluster import OUT_OF_REACH, Partition
+from bridge.kafka.cluster import LATEST, OUT_OF_REACH, Partition
+from bridge.kafka.producer import put_away
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from bridge.core.census import Census, Findings
     from bridge.kafka.cluster import Access, Cluster
+    from bridge.kafka.letters import Letter, Letters
     from bridge.kafka.own import Own
 
 _log = logging.getLogger(__name__)
@@ -32,26 +33,10 @@ _log = logging.getLogger(__name__)
 TICK_SECONDS: Final = 0.1
 #: How often those who are not on duty look what was written.
 LOOK_SECONDS: Final = 2.0
-#: Dead records that are kept until they are known to be written, in bytes.
-MOST_BYTES: Final = 32 << 20
 _PAUSE: Final = 1.0
 _ROUND_SECONDS: Final = 20.0
+_END_SECONDS: Final = 3.0
 _MOST_REQUEST_BYTES: Final = 64 << 20
-
-
-class Letter(NamedTuple):
-    """A record that could not be used, as it is written to the dead letters."""
-
-    partition: Partition
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    headers: list[tuple[str, bytes | None]]
-
-    @property
-    def size(self) -> int:
-        """Its bytes, about."""
-        return 200 + len(self.key or b"") + len(self.value or b"")
 
 
 class Kept(NamedTuple):
@@ -59,6 +44,16 @@ class Kept(NamedTuple):
 
     offset: int
     value: bytes | None
+
+
+class Readings(Protocol):
+    """What the feed knows of the partitions that it reads."""
+
+    def leader(self, partition: Partition) -> int:
+        """The node that leads it, -1 where none does."""
+
+    def position(self, partition: Partition) -> int:
+        """The next offset that is read of it, -1 where it is not read."""
 
 
 class Steward:
@@ -70,44 +65,29 @@ class Steward:
         cluster: Cluster,
         own: Own,
         census: Census,
+        letters: Letters,
         *,
         letters_per_second: int,
         current: Callable[[], bool],
-        exists: Callable[[Partition], bool],
-        transactions: bool = True,
+        feed: Readings,
     ) -> None:
-        """`current` says whether this instance hears what the others say without delay.
-
-        `exists` says whether Kafka has a partition, as far as is known.
-        """
+        """`current` says whether this instance hears what the others say without delay."""
         self._access = access
         self._cluster = cluster
         self._own = own
         self._census = census
         self._letters_per_second = letters_per_second
         self._current = current
-        self._exists = exists
-        self._transactions = transactions
-        self._letters: deque[Letter] = deque()
-        self._bytes = 0
+        self._feed = feed
+        # The embedded broker has no transactions, and no second instance that could interfere.
+        self._transactions = not access.may_create_topics
+        self.letters = letters
         self._lasting: dict[bytes, Kept] = {}
         self._folded = 0
-        self._written: dict[Partition, int] = {}
         self._allowance = 0.0
-        self.lost_letters = 0
         self.written_letters = 0
 
     # -- what everybody keeps --------------------------------------------------------------------
-
-    def keep_letter(self, letter: Letter) -> None:
-        """Keep a record that could not be used, until it is known to be written."""
-        if letter.offset < self._written.get(letter.partition, 0):
-            return
-        self._letters.append(letter)
-        self._bytes += letter.size
-        while self._bytes > MOST_BYTES:
-            self._bytes -= self._letters.popleft().size
-            self.lost_letters += 1
 
     def keep_lasting(self, offset: int, key: bytes, value: bytes | None) -> None:
         """Keep what the command at `offset` leaves, until it is known to be written."""
@@ -115,10 +95,20 @@ class Steward:
         if offset >= self._folded:
             self._lasting[key] = Kept(offset, value)
 
+    def amend(self, key: bytes, value: bytes | None) -> None:
+        """Let what is kept of a command say this instead."""
+        if (kept := self._lasting.get(key)) is not None:
+            self._lasting[key] = kept._replace(value=value)
+
     def folded(self, offset: int) -> None:
         """Say that what lasts of the commands below `offset` was written."""
-        self._folded = max(offset, self._folded)
+        self._folded = offset
         self._lasting = {k: kept for k, kept in self._lasting.items() if kept.offset >= offset}
+
+    def begin_anew(self) -> None:
+        """Say that the control topic is another one: its offsets begin at 0 again."""
+        self._folded = 0
+        self._lasting = {k: kept._replace(offset=-1) for k, kept in self._lasting.items()}
 
     async def look(self) -> None:
         """Forget what somebody has written, again and again, until cancelled."""
@@ -130,19 +120,7 @@ class Steward:
                 _log.debug("duties: %r", error)
 
     async def _learn(self) -> None:
-        written = await self._cluster.committed(self._own.dead_letters)
-        for partition, offset in written.items():
-            self._written[partition] = max(offset, self._written.get(partition, 0))
-        self._forget()
-
-    def _forget(self) -> None:
-        left = [
-            letter
-            for letter in self._letters
-            if letter.offset >= self._written.get(letter.partition, 0)
-        ]
-        self._letters = deque(left)
-        self._bytes = sum(letter.size for letter in left)
+        self.letters.known(await self._cluster.committed(self._own.dead_letters))
 
     # -- on duty ---------------------------------------------------------------------------------
 
@@ -155,7 +133,7 @@ class Steward:
             producer = self._producer()
             try:
                 await producer.start()
-                await self._learn()
+                await self._catch_up()
                 await self._rounds(producer)
             except ProducerFenced:
                 _log.info("somebody else is on duty")
@@ -164,7 +142,18 @@ class Steward:
                 _log.debug("on duty: %r", error)
                 await asyncio.sleep(_PAUSE)
             finally:
-                await _stop(producer)
+                await put_away(producer, _END_SECONDS)
+
+    async def _catch_up(self) -> None:
+        """Learn what others have written; whatever they had begun has ended with our first call."""
+        await self._learn()
+        state = Partition(self._own.state, 0)
+        end: int | None = None
+        while end is None or self._feed.position(state) < end:
+            if end is None:
+                leaders = {state: self._feed.leader(state)}
+                end = (await self._cluster.offsets({state: LATEST}, leaders)).get(state)
+            await asyncio.sleep(TICK_SECONDS)
 
     async def _rounds(self, producer: AIOKafkaProducer) -> None:
         now = time.monotonic
@@ -180,21 +169,32 @@ class Steward:
             )
             findings = self._census.due(now())
             lasting = dict(self._lasting)
-            letters = [
-                self._letters[n] for n in range(min(int(self._allowance), len(self._letters)))
-            ]
+            letters = self.letters.next(int(self._allowance))
             if not (any(findings) or lasting or letters):
                 continue
+            self._census.tell(findings)  # it may be read back before Kafka has answered
             try:
-                async with (
-                    asyncio.timeout(_ROUND_SECONDS),
-                    producer.transaction() if self._transactions else nullcontext(),
-                ):
+                async with self._whole(producer):
                     await self._round(producer, findings, lasting, letters)
-            except MessageSizeTooLargeError:
-                self._cut(letters)
+            except BaseException as error:
+                self._census.take_back(findings)
+                if not isinstance(error, MessageSizeTooLargeError):
+                    raise
+                self.letters.cut(letters)
             else:
-                self._did(findings, lasting, letters)
+                self._did(lasting, letters)
+
+    @asynccontextmanager
+    async def _whole(self, producer: AIOKafkaProducer) -> AsyncIterator[None]:
+        """What is written within is written once or not at all, and that is not waited for long."""
+        now = asyncio.get_running_loop().time
+        transaction = producer.transaction() if self._transactions else nullcontext()
+        async with asyncio.timeout(None) as end, transaction:
+            try:
+                async with asyncio.timeout(_ROUND_SECONDS):
+                    yield
+            finally:  # where Kafka does not hear of the end, the next one's first call is one
+                end.reschedule(now() + _END_SECONDS)
 
     async def _round(
         self,
@@ -214,15 +214,16 @@ class Steward:
             sent.append(await producer.send(self._own.state, value, key=key, partition=0))
         where = {"topic": self._own.dead_letters, "partition": 0}
         for letter in letters:
-            said = {"value": letter.value, "key": letter.key, "headers": letter.headers}
+            # aiokafka writes no record that has neither key nor value, though Kafka has such.
+            value = b"" if letter.key is None and letter.value is None else letter.value
+            said = {"value": value, "key": letter.key, "headers": letter.headers}
             sent.append(await producer.send(**where, **said))
-        for future in sent:
-            await future
+        await asyncio.gather(*sent)
         # aiokafka would try for ever to commit an offset of a partition that is gone.
         done = {
             TopicPartition(*letter.partition): letter.offset + 1
             for letter in letters
-            if self._exists(letter.partition)
+            if self._feed.leader(letter.partition) >= 0
         }
         if done and self._transactions:
             await producer.send_offsets_to_transaction(done, self._own.dead_letters)
@@ -244,29 +245,13 @@ class Steward:
             told.append((self._own.state, ledger.key(ledger.Occupied(*place)), None))
         return told
 
-    def _did(
-        self, findings: Findings, lasting: dict[bytes, Kept], letters: Sequence[Letter]
-    ) -> None:
-        self._census.tell(findings)
+    def _did(self, lasting: dict[bytes, Kept], letters: Sequence[Letter]) -> None:
         for key, kept in lasting.items():
             if self._lasting.get(key) is kept:
                 del self._lasting[key]
-        for letter in letters:
-            self._written[letter.partition] = letter.offset + 1
-        if letters:
-            self._forget()
+        self.letters.written({letter.partition: letter.offset + 1 for letter in letters})
         self._allowance -= len(letters)
         self.written_letters += len(letters)
-
-    def _cut(self, letters: Sequence[Letter]) -> None:
-        """Let the largest of these be written without its value: Kafka does not take it whole."""
-        largest = max(letters, key=lambda letter: letter.size)
-        cut = [*largest.headers, ("dead-value-bytes", b"%d" % len(largest.value or b""))]
-        for place, letter in enumerate(self._letters):
-            if letter is largest:
-                self._letters[place] = letter._replace(value=None, headers=cut)
-                self._bytes += self._letters[place].size - letter.size
-                return
 
     def _producer(self) -> AIOKafkaProducer:
         name = {"transactional_id": self._own.duties} if self._transactions else {}
@@ -278,11 +263,3 @@ class Steward:
             **name,
             **self._access.options,
         )
-
-
-async def _stop(producer: AIOKafkaProducer) -> None:
-    try:
-        async with asyncio.timeout(_PAUSE * 3):
-            await producer.stop()
-    except (TimeoutError, *OUT_OF_REACH) as error:
-        _log.debug("on duty: %r", error)

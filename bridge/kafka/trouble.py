@@ -125,6 +125,8 @@ class Trouble:
             self._pause(reading, _PAUSE)
 
     def _skip(self, partition: Partition, reading: Reading, reason: str, offset: int) -> None:
+        if reading.dropped:
+            return  # while it was asked what is the matter
         reading.offset, reading.between = offset, False
         if reason == "truncated":  # what was to be caught up with is no more
             reading.until = min(reading.until, offset)

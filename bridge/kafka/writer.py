@@ -16,7 +16,7 @@ from bridge.kafka.cluster import OUT_OF_REACH
 from bridge.kafka.producer import Producer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from bridge.core.position import Position
     from bridge.kafka.cluster import Access
@@ -66,7 +66,14 @@ class Writer:
                 async with asyncio.timeout(_LAST_SECONDS):
                     await producer.stop()
 
-    async def write(self, topic: str, value: bytes, *, key: bytes | None) -> Position:
+    async def write(
+        self,
+        topic: str,
+        value: bytes,
+        *,
+        key: bytes | None,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> Position:
         """Write one record to a public topic; return where it stands there.
 
         Raises:
@@ -77,14 +84,16 @@ class Writer:
         Cancellation: the record may or may not have been written.
         """
         try:
-            at = await self._write(topic, value, key=key)
+            at = await self._write(topic, value, key, headers)
         except tuple(_OUTCOMES) as error:
             self.outcomes[_OUTCOMES[type(error)]] += 1
             raise
         self.outcomes[_ACKNOWLEDGED] += 1
         return at
 
-    async def _write(self, topic: str, value: bytes, *, key: bytes | None) -> Position:
+    async def _write(
+        self, topic: str, value: bytes, key: bytes | None, headers: Sequence[tuple[str, bytes]]
+    ) -> Position:
         name = self._topics.get(topic)
         if name is None:
             raise NoTopic(topic)
@@ -92,7 +101,7 @@ class Writer:
             raise NotAcknowledged
         try:
             async with asyncio.timeout(PATIENCE):
-                at = await self._producer.write(name, value, key=key)
+                at = await self._producer.write(name, value, key=key, headers=headers)
         except OUT_OF_REACH as error:
             self._failed(error)
             raise NotAcknowledged from None

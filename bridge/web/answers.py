@@ -103,7 +103,7 @@ class Partition(msgspec.Struct):
 
 
 #: In what state the feed of a topic can be.
-State = Literal["absent", "starting", "reading", "stale"]
+State = Literal["asleep", "absent", "starting", "reading", "stale"]
 
 
 class Topic(msgspec.Struct):
@@ -114,8 +114,9 @@ class Topic(msgspec.Struct):
     state: Annotated[
         State,
         Meta(
-            description="`absent`: Kafka has no such topic yet; `starting`: it was never caught up"
-            " with; `reading`; `stale`: Kafka is out of reach."
+            description="`asleep`: it is read on demand, and nobody here follows it; `absent`:"
+            " Kafka has no such topic yet; `starting`: it was never caught up with; `reading`;"
+            " `stale`: Kafka is out of reach."
         ),
     ]
     subscribers: _Count

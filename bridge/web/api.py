@@ -1,7 +1,8 @@
 """The `/v1` API: what backends may do, with one of the admin tokens.
 
 Rules: an answer says no more than Kafka has said; what may have been written is a 503, and a try
-with the same `id` is safe. Without a token to ask for there is no API.
+with the same `id` is safe. Without a token to ask for there is no API. A trace that the caller is
+in goes on in the record.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import JSONResponse, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from bridge.core import trace
 from bridge.core.outlet import NotAcknowledged, NoTopic, TooLarge
 from bridge.web.bodies import taken, understood
 from bridge.web.problems import described, problem
@@ -82,6 +84,21 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     ),
 }
 _BODY = {"application/json": {"schema": {"$ref": "#/components/schemas/Publication"}}}
+_TRACEPARENT = {
+    "name": trace.HEADER,
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "W3C Trace Context: becomes the record's header, and so a field of the event's"
+    " frame. One that is not valid is ignored.",
+}
+
+
+def _traced(request: Request) -> list[tuple[str, bytes]]:
+    """Return the headers by which the record carries on the trace that `request` is in."""
+    said = [value.encode("latin-1") for value in request.headers.getlist(trace.HEADER)]
+    traceparent = trace.only(said)
+    return [] if traceparent is None else [(trace.HEADER, traceparent.encode())]
 
 
 def api(outlet: Outlet, tokens: Sequence[str], *, event_bytes: int, pace: Pace) -> APIRouter:
@@ -93,7 +110,10 @@ def api(outlet: Outlet, tokens: Sequence[str], *, event_bytes: int, pace: Pace) 
         "/events",
         status_code=202,
         responses=_ANSWERS,
-        openapi_extra={"requestBody": {"required": True, "content": _BODY}},
+        openapi_extra={
+            "parameters": [_TRACEPARENT],
+            "requestBody": {"required": True, "content": _BODY},
+        },
     )
     async def publish(request: Request) -> Response:
         """Write an event to Kafka, and answer once Kafka has acknowledged it."""
@@ -105,7 +125,7 @@ def api(outlet: Outlet, tokens: Sequence[str], *, event_bytes: int, pace: Pace) 
         pace.take()
         key = None if posted.key is None else posted.key.encode()
         try:
-            at = await outlet.write(posted.topic, value, key=key)
+            at = await outlet.write(posted.topic, value, key=key, headers=_traced(request))
         except NoTopic:
             return problem(404, f"there is no topic {posted.topic[:200]!a}")
         except TooLarge:

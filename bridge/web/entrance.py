@@ -11,7 +11,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bridge.core import close
+from bridge.core.backend import Backend
 from bridge.core.dialogue import forbidden
+from bridge.core.members import Members
 from bridge.core.position import write_cursor
 from bridge.core.regrant import regrant
 from bridge.core.session import Session
@@ -75,6 +77,7 @@ class Entrance:
         self.doors = doors
         self.limits = limits
         self.proxies = proxies if proxies is not None else Proxies()
+        self.backend = Backend(hub, Members())  #: to be replaced by one that hears commands
         self.draining = False
         self.count = 0
         self.admitted = 0  #: clients, from the start on
@@ -159,6 +162,7 @@ class Entrance:
             self._sites[session] = place
             self._per_site[place] = self._per_site.get(place, 0) + 1
         self._expiries.add(session)
+        self.hub.demand.expect(session)
         return session
 
     def identify(self, hello: Hello) -> Grant:
@@ -167,7 +171,10 @@ class Entrance:
         Raises:
             Refused: If it is nobody, or that can not be told now.
         """
-        return self._gate.identify(hello.token, hello.account)
+        grant = self._gate.identify(hello.token, hello.account)
+        if self._is_revoked(grant):
+            raise Refused(close.UNAUTHENTICATED, "unauthenticated: the token was revoked")
+        return grant
 
     def session(
         self,
@@ -195,26 +202,36 @@ class Entrance:
 
     def welcome(self, session: Session, wish: Wish) -> None:
         """Welcome `session`: it is live, or will be once it has what it missed."""
+        self.backend.welcome(session)
         if wish.cursor is None:
             self.hub.attach(session)
         else:
             self.catch_up.begin(session, wish.cursor, wish.resumed, clip=wish.since is not None)
             self.upstream.replay(session)
         self.expire()
+        if self._is_revoked(session.grant):  # since it was admitted
+            self.hub.hang_up(session, close.EXPIRED, discard=True)
+
+    def must_ask(self, session: Session, wish: Wish) -> bool:
+        """Whether `find` is needed before `session` is welcomed."""
+        return wish.since is not None or bool(self.hub.demand.asleep(session.topics))
 
     async def find(self, session: Session, wish: Wish) -> Wish:
-        """Return `wish` with the cursor of the time that it says.
+        """Return `wish` with the cursor of the time that it says, once all its topics are read.
 
         Raises:
             Refused: If Kafka does not tell it in time.
 
         Cancellation: safe.
         """
+        refused = Refused(close.OVERLOADED, "overloaded: Kafka does not answer now", word="kafka")
+        if not await self.upstream.awake(session.topics):
+            raise refused
         if wish.since is None:
             return wish
         cursor = await self.upstream.since(session.topics, wish.since)
         if cursor is None:
-            raise Refused(close.OVERLOADED, "overloaded: Kafka does not answer now", word="kafka")
+            raise refused
         return wish._replace(cursor=cursor, resumed=write_cursor(cursor))
 
     def renew(self, session: Session, token: Token) -> None:
@@ -224,8 +241,16 @@ class Entrance:
         except Refused as refused:
             self.hub.refuse(session, "bad_token", str(refused), token.id)
             return
+        if self._is_revoked(grant):
+            self.hub.refuse(session, "bad_token", "the token was revoked", token.id)
+            return
         regrant(self.hub, session, grant, token.id)
         self._expiries.add(session)
+
+    def _is_revoked(self, grant: Grant) -> bool:
+        # Where authentication is off there are no tokens, and so no newer ones either.
+        members = self.backend.members
+        return not self._gate.takes_account and members.is_revoked(grant.account, grant.issued)
 
     def expire(self) -> None:
         """Hang up on those whose grants have ended; what is queued for them is discarded.

@@ -203,7 +203,9 @@ class _Desk:
             grant = everything(call.hello.account)
         else:
             grant = self._entrance.identify(call.hello)
-        return self._entrance.session(grant, call.wish)
+        reader = self._entrance.session(grant, call.wish)
+        self._entrance.backend.welcome(reader)
+        return reader
 
     @contextmanager
     def _counted(self, request: Request, reader: Session, call: _Call) -> Iterator[None]:

@@ -6,6 +6,7 @@ Rule: one timer looks after everybody, a slice of them at a time.
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 from bridge.core import close as closes
@@ -45,6 +46,11 @@ class Sockets:
 
     def __len__(self) -> int:
         return sum(map(len, self._slices))
+
+    def heard(self, connection: str) -> float | None:
+        """When `connection` was heard of last, in seconds since 1970; None if it is not here."""
+        session = self._hub.crowd.sessions.get(connection)
+        return None if session is None else time.time() - (self.now() - session.pipe.heard)
 
     def add(self, pipe: Pipe) -> None:
         """Look after `pipe` from now on."""

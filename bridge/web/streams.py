@@ -110,7 +110,7 @@ class Streams:
                 head = Response(headers={**_HEAD, **shared})
                 del head.headers["Content-Length"]  # nobody knows it
                 return head
-            if wish.since is not None:
+            if self._entrance.must_ask(session, wish):
                 finding = self._entrance.find(session, wish)
                 wish = await calls.unless_gone(finding, request, self._sockets.leaving)
             opened = self._open(request, stream, session, wish, shared)

@@ -23,6 +23,12 @@ class Upstream(Protocol):
     def replay(self, session: Session) -> None:
         """Catch up `session`, which was welcomed and is not live yet."""
 
+    def awake(self, topics: Collection[str]) -> Awaitable[bool]:
+        """Whether all of these topics, which the asker is a follower of, are read by now.
+
+        Waits for those that are asleep, but no longer than clients wait for Kafka.
+        """
+
     def since(self, topics: Collection[str], ms: int) -> Awaitable[Cursor | None]:
         """The cursor of these topics at a time, in milliseconds since 1970.
 

@@ -122,12 +122,12 @@ class WebSockets:
         except Refused as refused:
             self._refuse(socket, refused)
             return
-        if wish.since is None:
-            self._open(socket, session, wish)
+        if self._entrance.must_ask(session, wish):
+            self._later(socket, self._open_later(socket, session, wish))
         else:
-            self._later(socket, self._open_since(socket, session, wish))
+            self._open(socket, session, wish)
 
-    async def _open_since(self, socket: Socket, session: Session, wish: Wish) -> None:
+    async def _open_later(self, socket: Socket, session: Session, wish: Wish) -> None:
         try:
             found = await self._entrance.find(session, wish)
         except Refused as refused:

@@ -18,14 +18,15 @@ def settings(dev: Dev, **more: str) -> dict[str, str]:
 
 def test_it_prints_what_would_be_read(dev, folder):
     (folder / "b.yaml").write_text(
-        "topics: [{name: public, kafka: shop.orders.v1, private: true}, demo]"
+        "topics: [{name: public, kafka: shop.orders.v1, private: true, on_demand: true}, demo]"
     )
     ended = run(folder, "check", "--config", "b.yaml", **settings(dev))
     assert (ended.code, ended.err) == (0, [])
     public, demo = ended.out
     assert "public" in public
     assert "shop.orders.v1" in public
-    assert "private" in public
+    assert "private, on demand" in public
+    assert "on demand" not in demo
     assert "4 partitions" in demo
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 import msgspec
 from msgspec import UNSET
 
-from bridge.core import command, envelope, ledger, wire
+from bridge.core import command, envelope, ledger, trace, wire
 from bridge.web import answers
 from bridge.web.history import History
 from bridge.web.problems import Problem
@@ -93,11 +93,11 @@ ANSWERS: Final[dict[str, type[msgspec.Struct]]] = {
     "published": Published,
     "problem": Problem,
 }
-_EVENT: Final = [*frame_shape.HEAD, *frame_shape.BODIES, *frame_shape.OPTIONAL[-1]]
+_EVENT: Final = [*frame_shape.HEAD, *frame_shape.BODIES, *frame_shape.OPTIONAL]
 #: By schema and the place in it (a definition's name): what the bridge's code has there.
 IN_CODE: Final[dict[tuple[str, str], Fields]] = {
     ("envelope", ""): Fields(frozenset(envelope._Native.__struct_fields__), frozenset()),
-    ("headers", ""): Fields(frozenset(envelope._HEADERS), frozenset()),
+    ("headers", ""): Fields(frozenset({*envelope._HEADERS, trace.HEADER}), frozenset()),
     ("frames/server/welcome", ""): written(wire.Welcome),
     ("frames/server/event", ""): Fields(frozenset(_EVENT), frozenset(frame_shape.HEAD)),
     ("frames/server/gap", ""): written(wire.Gap),

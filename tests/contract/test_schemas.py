@@ -22,6 +22,7 @@ SAID_TWICE: Final = {
     ("lifecycle", "type"),
     ("lifecycle", "$defs/place/properties/data/type"),
     ("state", "type"),
+    ("values/traceparent", "type"),
 }
 EVERY_EXAMPLE: Final = [
     (name, verdict == "valid", example)

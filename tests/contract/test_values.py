@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from bridge.core import moment
+from bridge.core import moment, trace
 from bridge.core.name import is_name, is_topic
 from bridge.core.position import read_cursor, read_position
 from bridge.core.types import Types
@@ -39,6 +39,11 @@ def is_utc(text: str) -> bool:
     return taken_by(moment.to_utc)(text) and moment.to_utc(text) == text
 
 
+def is_traceparent(text: str) -> bool:
+    """Whether `text` is a trace parent, and written as the bridge would write it."""
+    return trace.only([text.encode()]) == text
+
+
 DOORS: Final[dict[str, Callable[[str], bool]]] = {
     "name": is_name,
     "topic": is_topic,
@@ -46,6 +51,7 @@ DOORS: Final[dict[str, Callable[[str], bool]]] = {
     "resume": taken_by(read_cursor),
     "utc-time": is_utc,
     "any-time": taken_by(moment.to_utc),
+    "traceparent": is_traceparent,
     "type-filter": taken_by(lambda text: Types([text])),
 }
 TEXTS: Final = [

@@ -134,6 +134,7 @@ class Steward:
 
     def work(self) -> None:
         findings = self.census.due(self._topics.now)
+        self.census.tell(findings)
         for present in findings.lost:
             self._topics.tell(present.id, "disconnected")
             self._topics.say(Gone("connection", (present.id,)))
@@ -145,7 +146,6 @@ class Steward:
         for place in findings.vacated:
             self._topics.tell(place, "vacated")
             self._topics.say(Gone("occupied", place))
-        self.census.tell(findings)
 
 
 def compacted(topics: Topics) -> list[Entry]:

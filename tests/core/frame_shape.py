@@ -13,7 +13,7 @@ from typing import Any
 from bridge.core.position import read_position
 
 HEAD = ["op", "topic", "at", "to", "id", "type", "time"]
-OPTIONAL = [[], ["tag"], ["meta"], ["tag", "meta"]]
+OPTIONAL = ["tag", "meta", "traceparent"]
 BODIES = ["data", "data_base64", "deleted"]
 
 
@@ -37,13 +37,14 @@ def check(frame: bytes) -> dict[str, Any]:
     """Return the members of an event's frame, which has exactly those of the contract, in order."""
     found = members(frame)
     names = [name for name, _ in found]
-    assert names in [[*HEAD, *extra, body] for extra in OPTIONAL for body in BODIES]
+    extra = [name for name in OPTIONAL if name in names]
+    assert names in [[*HEAD, *extra, body] for body in BODIES]
     fields = dict(found)
     assert fields["op"] == "event"
     assert str(read_position(fields["at"])) == fields["at"]
     assert fields["at"].startswith(fields["topic"] + ":")
-    texts = [fields[name] for name in ("to", "id", "type", "time", *{"tag"} & fields.keys())]
-    assert all(isinstance(text, str) for text in texts)
+    texts = {"to", "id", "type", "time", "tag", "traceparent"} & fields.keys()
+    assert all(isinstance(fields[name], str) for name in texts)
     if "data_base64" in fields:
         base64.b64decode(fields["data_base64"], validate=True)
     assert fields.get("deleted", True) is True

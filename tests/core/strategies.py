@@ -105,6 +105,7 @@ def _header(name: str, value: SearchStrategy[str]) -> SearchStrategy[tuple[str, 
     return st.tuples(st.just(name), value.map(str.encode))
 
 
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 _listed = _names.map(lambda names: " ,".join(quote(name) for name in names))
 _right_headers = st.lists(
     st.one_of(
@@ -113,12 +114,15 @@ _right_headers = st.lists(
         _header("push-all", st.sampled_from(["true", "false"])),
         _header("push-time", _times),
         _header("push-meta", json_texts),
+        _header("traceparent", st.sampled_from([TRACEPARENT, TRACEPARENT[:-1]])),
     ),
     max_size=4,
 )
 _wrong_headers = st.lists(
     st.tuples(
-        st.sampled_from(["push-accounts", "push-rooms", "push-all", "push-id", "push-meta", "x"]),
+        st.sampled_from(
+            ["push-accounts", "push-rooms", "push-all", "push-id", "push-meta", "traceparent", "x"]
+        ),
         st.none() | st.binary(max_size=9) | texts.map(str.encode),
     ),
     max_size=1,

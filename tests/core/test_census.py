@@ -146,6 +146,14 @@ def test_what_is_never_read_back_is_told_again() -> None:
     assert it.due(ECHO_SECONDS).occupied == [HALL]
 
 
+def test_what_could_not_be_told_is_due_at_once() -> None:
+    it = census(alive(), present("c1", ("hall",)))
+    findings = it.due(0)
+    it.tell(findings)
+    it.take_back(findings)
+    assert it.due(0.1) == findings
+
+
 # -- instances -------------------------------------------------------------------------------------
 
 

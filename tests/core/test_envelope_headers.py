@@ -8,8 +8,11 @@ import pytest
 
 from bridge.core.envelope import read
 from bridge.core.event import Body, Event
-from tests.core.given import TIMESTAMP, record
+from tests.core.given import TIMESTAMP, Record, record
 from tests.core.reading import LIMIT, reason, understood
+from tests.core.strategies import TRACEPARENT
+
+TRACED = ("traceparent", TRACEPARENT.encode())
 
 
 def test_every_header_is_read_and_the_value_is_data() -> None:
@@ -126,3 +129,42 @@ def test_percent_encoding_reaches_every_character_of_a_name() -> None:
 
 def test_null_as_meta_is_absent() -> None:
     assert understood(record(b"1", ("push-all", b"true"), ("push-meta", b" null "))).meta is None
+
+
+@pytest.mark.parametrize(
+    "it",
+    [
+        record({"all": True}, ("x", b"\xff"), TRACED, ("tracestate", b"a=b")),
+        record(b"1", TRACED, ("push-all", b"true")),
+        record(b"1", ("push-all", b"true"), TRACED, ("traceparent", None)),
+        record(None, ("push-all", b"true"), TRACED),
+    ],
+)
+def test_the_trace_is_by_header_however_the_record_is_addressed(it: Record) -> None:
+    assert understood(it).traceparent == TRACEPARENT
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [("traceparent", None)],
+        [("traceparent", b"\xff")],
+        [("traceparent", TRACEPARENT.upper().encode())],
+        [("Traceparent", TRACEPARENT.encode())],
+        [TRACED, TRACED],
+        [TRACED, ("traceparent", b"")],
+    ],
+)
+@pytest.mark.parametrize("addressed", [[], [("push-all", b"true")]])
+def test_without_one_that_is_valid_there_is_no_trace_and_no_harm(
+    headers: list[tuple[str, bytes | None]], addressed: list[tuple[str, bytes | None]]
+) -> None:
+    event = understood(record({"all": True, "traceparent": TRACEPARENT}, *headers, *addressed))
+    assert event.traceparent is None
+
+
+def test_a_trace_alone_is_no_audience() -> None:
+    assert read(record(None, TRACED), LIMIT) is None
+    assert read(record({"data": 1}, TRACED), LIMIT) is None
+    assert read(record(b"1", TRACED, ("push-rooms", b"")), LIMIT) is None

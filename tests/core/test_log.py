@@ -46,3 +46,13 @@ def test_what_a_cursor_needs_is_made_once_between_two_moves() -> None:
     log = Log("orders")
     log.begin(LIFE, {0: 5})
     assert log.packed is log.packed
+
+
+def test_a_topic_that_sleeps_has_no_places_until_it_is_begun_anew() -> None:
+    log = Log("orders")
+    assert not log.asleep
+    log.begin(LIFE, {0: 5, 1: 9})
+    log.sleep(OTHER_LIFE)
+    assert (log.asleep, log.next, log.identity) == (True, {}, OTHER_LIFE)
+    log.begin(LIFE, {0: 7})
+    assert (log.asleep, told(log)) == (False, Place(LIFE, {0: 7}))

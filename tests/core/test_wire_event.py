@@ -13,7 +13,7 @@ from bridge.core.event import Body, Event
 from bridge.core.wire import TO_ACCOUNT, TO_ALL, TO_CONNECTION, EventFrame, to_room
 from tests.core.frame_shape import check
 from tests.core.given import TIMESTAMP_TEXT, event
-from tests.core.strategies import json_texts, texts
+from tests.core.strategies import TRACEPARENT, json_texts, texts
 
 
 def frame(of: Event, to: bytes = TO_ALL) -> bytes:
@@ -29,12 +29,15 @@ def test_a_full_event_has_every_field_in_order() -> None:
         time="2026-11-21T09:00:00Z",
         tag="3",
         meta=b'{"trace": "4bf9"}',
+        traceparent=TRACEPARENT,
         accounts=["ann", "mallory"],
     )
     assert frame(full, TO_ACCOUNT) == (
         b'{"op":"event","topic":"orders","at":"orders:3:1842","to":"account","id":"o-1842",'
         b'"type":"order.shipped","time":"2026-11-21T09:00:00Z","tag":"3",'
-        b'"meta":{"trace": "4bf9"},"data":{"order": 42}}'
+        b'"meta":{"trace": "4bf9"},'
+        b'"traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",'
+        b'"data":{"order": 42}}'
     )
 
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
@@ -30,7 +30,7 @@ class BridgeProcess:
     """`push-bridge serve`. `settings` are more of `BRIDGE_*`, without that prefix."""
 
     def __init__(
-        self, instance: str, topics: Iterable[str], bootstrap: str, **settings: str
+        self, instance: str, topics: Iterable[Any], bootstrap: str, **settings: str
     ) -> None:
         (self.port,) = free_ports(1)
         self.instance = instance

@@ -19,6 +19,8 @@ from bridge.kafka.cluster import Partition as Place
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    Headers = Sequence[tuple[str, bytes]]
+
 #: Records in a batch, of those that are put in at a time.
 PER_BATCH = 100
 NOW = 1_795_000_000_000
@@ -42,7 +44,7 @@ class MemoryLog:
         self.start = self.end = 0
 
 
-def packed(values: Sequence[bytes], first: int, time: int) -> bytes:
+def packed(values: Sequence[bytes], first: int, time: int, headers: Headers) -> bytes:
     builder = DefaultRecordBatchBuilder(
         magic=2,
         compression_type=0,
@@ -53,7 +55,7 @@ def packed(values: Sequence[bytes], first: int, time: int) -> bytes:
         batch_size=10**9,
     )
     for n, value in enumerate(values):
-        builder.append(n, time, None, value, [])
+        builder.append(n, time, None, value, list(headers))
     data = bytearray(builder.build())
     data[:8] = first.to_bytes(8, "big")
     return bytes(data)
@@ -86,13 +88,20 @@ class MemoryCluster(Cluster):
         for place in [place for place in self.logs if place.topic == topic]:
             del self.logs[place]
 
-    def put(self, topic: str, partition: int, values: Sequence[bytes], time: int = NOW) -> int:
-        """Append these; return the offset of the first."""
+    def put(
+        self,
+        topic: str,
+        partition: int,
+        values: Sequence[bytes],
+        time: int = NOW,
+        headers: Headers = (),
+    ) -> int:
+        """Append these, each with `headers`; return the offset of the first."""
         log = self.logs[Place(topic, partition)]
         began = log.end
         for at in range(0, len(values), PER_BATCH):
             some = values[at : at + PER_BATCH]
-            data = packed(some, log.end, time)
+            data = packed(some, log.end, time, headers)
             log.batches.append(Batch(log.end, log.end + len(some), time, data))
             log.end += len(some)
         self._grown.set()

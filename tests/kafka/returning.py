@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import json
 import time
-from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from bridge.core import close
@@ -20,26 +18,25 @@ from bridge.core.catchup import CatchUp
 from bridge.core.grant import Grant
 from bridge.core.hub import Hub
 from bridge.core.journal import Journal
-from bridge.core.position import Cursor, Place, read_cursor, read_position, write_cursor
+from bridge.core.position import Cursor, Place, read_cursor, write_cursor
 from bridge.core.router import Router
 from bridge.core.session import Session
 from bridge.kafka.cluster import OUT_OF_REACH
 from bridge.kafka.feed import Feed
 from bridge.kafka.horizon import Horizon
 from bridge.kafka.replayer import Replayer, Rules
+from bridge.kafka.sleepers import Sleepers
 from bridge.kafka.source import Source
 from bridge.web.sockets import FLUSH_SLICE
 from tests.harness.admin import fresh_name
-from tests.harness.frames import read_frame
+from tests.kafka.client import Client
 from tests.kafka.pacing import PATIENCE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
     from bridge.core.router import Batch
     from bridge.kafka.cluster import Cluster
-
-LIVE = b'"op":"live"'
 
 
 def envelope(n: int = 0, *, to: str | None = None, size: int = 0) -> bytes:
@@ -50,88 +47,6 @@ def envelope(n: int = 0, *, to: str | None = None, size: int = 0) -> bytes:
 
 def envelopes(count: int, start: int = 0, **more: Any) -> list[bytes]:
     return [envelope(n, **more) for n in range(start, start + count)]
-
-
-class Client:
-    """One client's connection: every frame that it was sent. While it is held, it reads nothing."""
-
-    def __init__(self, instance: Instance, session: Session) -> None:
-        self.instance = instance
-        self.session = session
-        self.held = False
-        self.is_live = False
-        self._texts: list[bytes] = []
-        self._frames: list[dict[str, Any]] = []
-        self._changed = asyncio.Event()
-
-    def flush(self) -> None:
-        """Read what is queued: the bank calls this."""
-        if not self.held and self.session.outbox.pending:
-            texts = self.session.outbox.take(2**40).splitlines()
-            self.is_live |= any(LIVE in text for text in texts)
-            self._texts += texts
-            self._changed.set()
-
-    def read_on(self) -> None:
-        self.held = False
-        self.flush()
-
-    def frames(self) -> list[dict[str, Any]]:
-        self._frames += map(read_frame, self._texts[len(self._frames) :])
-        return self._frames
-
-    def said(self, op: str) -> list[dict[str, Any]]:
-        return [frame for frame in self.frames() if frame["op"] == op]
-
-    def offsets(self) -> dict[int, list[int]]:
-        """The offsets that came, by partition, whatever the topic."""
-        found: dict[int, list[int]] = defaultdict(list)
-        for frame in self.said("event"):
-            position = read_position(frame["at"])
-            found[position.partition].append(position.offset)
-        return dict(found)
-
-    def gaps(self) -> list[tuple[str, str]]:
-        return [(frame["topic"], frame["reason"]) for frame in self.said("gap")]
-
-    def ops(self) -> list[str]:
-        """What kinds of frames came, each run of them once."""
-        return [op for op, _ in itertools.groupby(frame["op"] for frame in self.frames())]
-
-    def cursor(self) -> str:
-        """What this client would come back with: the newest cursor, and the positions since."""
-        newest, since = "", dict[str, str]()
-        for frame in self.frames():
-            if frame.get("cursor"):
-                newest, since = frame["cursor"], {}
-            elif frame["op"] == "event":
-                since[frame["at"].rpartition(":")[0]] = frame["at"]
-        return ",".join([newest, *since.values()])
-
-    async def until(self, condition: Callable[[], object]) -> None:
-        """Wait for `condition` of what came; fail where it does not come."""
-        try:
-            async with asyncio.timeout(PATIENCE):
-                while not condition():
-                    self._changed.clear()
-                    await self._changed.wait()
-        except TimeoutError:
-            raise AssertionError(f"waited in vain; it came: {self._texts[-5:]}") from None
-
-    async def live(self) -> dict[str, Any]:
-        """Wait until the replay is over; return the frame that says so."""
-        await self.until(lambda: self.is_live)
-        return next(read_frame(text) for text in reversed(self._texts) if LIVE in text)
-
-    async def closed(self) -> int:
-        """Wait until the bridge hangs up; return the code."""
-        await self.until(lambda: self.said("closing"))
-        code: int = self.said("closing")[0]["code"]
-        return code
-
-    def vanish(self) -> None:
-        """Be gone, without a word."""
-        self.instance.hub.detach(self.session)
 
 
 class Instance:
@@ -150,7 +65,10 @@ class Instance:
         wait: float = PATIENCE,
         warm: float = 0,
         ceiling: int = 1 << 20,
+        linger: float | None = None,
     ) -> None:
+        """Where topics `linger`, for seconds, they are read on demand."""
+        names = {of: topics} if of is not None else {topic: [topic] for topic in topics}
         self.hub = Hub(
             "i1",
             dict.fromkeys(topics, False),
@@ -158,13 +76,29 @@ class Instance:
             ceiling=ceiling,
             jitter=lambda most: most,
             journal=Journal(journal),
+            on_demand=() if linger is None else topics,
         )
         self.cluster = cluster
         self.catch_up = CatchUp(self.hub, limits or Limits(10**9, 1 << 40), ceiling)
         self._router = Router(1 << 24)
-        names = {of: topics} if of is not None else {topic: [topic] for topic in topics}
-        self.feed = Feed(cluster, fresh_name("group"), names, self, warm_seconds=warm)
-        self.source = Source(cluster, names, self.feed.ids, self.feed.leader, self._router.route)
+        self.sleepers = Sleepers(
+            {} if linger is None else dict.fromkeys(names, linger),
+            names,
+            self.hub.demand.followed,
+            wait_seconds=wait,
+        )
+        self.hub.demand.call = self.sleepers.call
+        self.feed = Feed(
+            cluster,
+            fresh_name("group"),
+            names,
+            self,
+            warm_seconds=warm,
+            sleepers=self.sleepers,
+        )
+        self.source = Source(
+            cluster, names, self.feed.ids, self.feed.partitions.leader, self._router.route
+        )
         self.horizon = Horizon(
             cluster,
             {topic: of or topic for topic in topics},
@@ -196,6 +130,9 @@ class Instance:
         self.hub.skip(topic, reason, offsets)
         self._flush()
 
+    def sleep(self, topic: str, identity: bytes) -> None:
+        self.hub.demand.sleep(topic, identity)
+
     async def deliver(self, batches: Sequence[Batch]) -> None:
         for batch in batches:
             self.hub.publish(self._router.route(batch))
@@ -225,6 +162,7 @@ class Instance:
         session.pipe = client = Client(self, session)
         client.held = held
         self.hub.follow(session, self.hub.logs if topics is None else topics, ())
+        self.hub.demand.expect(session)
         return client
 
     def meet(self, account: str = "ann", topics: Iterable[str] | None = None) -> Client:
@@ -260,6 +198,18 @@ class Instance:
             return client
         self.catch_up.begin(client.session, cursor, write_cursor(cursor), clip=True)
         self.replayer.add(client.session)
+        self._flush()
+        return client
+
+    async def wake(self, cursor: str | None = None, account: str = "ann") -> Client:
+        """A client that is welcomed once all topics are awake; it may come back with `cursor`."""
+        client = self._admit(account, None, held=False)
+        assert await self.sleepers.awake(client.session.topics), "they did not wake in time"
+        if cursor is None:
+            self.hub.attach(client.session)
+        else:
+            self.catch_up.begin(client.session, read_cursor(cursor), cursor)
+            self.replayer.add(client.session)
         self._flush()
         return client
 

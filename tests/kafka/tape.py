@@ -61,6 +61,9 @@ class Tape:
     def skip(self, topic: str, reason: str, offsets: Mapping[int, int]) -> None:
         self._say(Skipped(topic, reason, dict(offsets)))
 
+    def sleep(self, topic: str, identity: bytes) -> None:
+        raise AssertionError(f"{topic} is not read on demand: {identity!r}")
+
     async def deliver(self, batches: Sequence[Batch]) -> None:
         for batch in batches:
             for record in batch.records:

@@ -93,3 +93,32 @@ def test_only_what_has_moved_is_committed_again():
     assert known.uncommitted() == {}
     known.readings[Partition("t", 1)].offset = 6
     assert known.uncommitted() == {Partition("t", 1): 6}
+
+
+def test_what_is_asleep_is_not_begun_and_wakes_at_its_end_as_a_whole():
+    asleep = {"t"}
+    known = Partitions(["t", "u"], asleep)
+    found = {"t": led(ONE, 2), "u": led(ONE)}
+    assert known.follow(found) == {Partition("u", 0): LATEST}
+    known.begin(Partition("u", 0), 0, 0)
+    assert known.complete, "nobody has to wait for it"
+    assert known.leader(Partition("t", 1)) == 0, "it can be looked back into"
+    assert known.position(Partition("t", 1)) == -1
+    whole = {Partition("t", 0): LATEST, Partition("t", 1): LATEST}
+    assert known.follow(found, {"t"}) == whole
+    assert known.follow(found) == {}
+    asleep.clear()
+    for partition in whole:
+        known.begin(partition, 5, 0)
+    assert known.follow({**found, "t": led(ONE, 3)}) == {Partition("t", 2): EARLIEST}
+
+
+def test_what_is_dropped_is_not_read_and_those_who_hold_it_can_see_that():
+    known = Partitions(["t", "u"])
+    known.follow({"t": led(ONE), "u": led(ONE)})
+    for partition in (Partition("t", 0), Partition("u", 0)):
+        known.begin(partition, 5, 0)
+    held = known.of("t")[0]
+    known.drop("t")
+    assert (held.dropped, known.of("t"), known.uncommitted()) == (True, {}, {Partition("u", 0): 5})
+    assert not known.of("u")[0].dropped

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tests.harness.kafka_cluster import KafkaCluster
     from tests.kafka.brokers import Broker
-    from tests.kafka.returning import Client
+    from tests.kafka.client import Client
 
 LARGE = 2_000
 

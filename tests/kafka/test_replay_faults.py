@@ -18,7 +18,7 @@ from tests.kafka.tape import plain
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.kafka.returning import Client
+    from tests.kafka.client import Client
 
 pytestmark = pytest.mark.kafka
 

@@ -21,7 +21,8 @@ from tests.kafka.pacing import PATIENCE, Paced, places
 from tests.kafka.returning import envelope, running
 
 if TYPE_CHECKING:
-    from tests.kafka.returning import Client, Instance
+    from tests.kafka.client import Client
+    from tests.kafka.returning import Instance
 
 STEPS = 200
 TOPICS = {"t": 2, "u": 1}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,7 +15,10 @@ from bridge.kafka.replayer import Replayer
 from tests.kafka.answering import AnsweringKafka
 from tests.kafka.memory import NOW
 from tests.kafka.pacing import places, until
-from tests.kafka.returning import Client, envelope, envelopes, running
+from tests.kafka.returning import envelope, envelopes, running
+
+if TYPE_CHECKING:
+    from tests.kafka.client import Client
 
 T, U = Partition("t", 0), Partition("u", 0)
 NOT_THE_LEADER = 6

@@ -15,7 +15,8 @@ from tests.kafka.pacing import Paced
 from tests.kafka.returning import envelopes, running
 
 if TYPE_CHECKING:
-    from tests.kafka.returning import Client, Instance
+    from tests.kafka.client import Client
+    from tests.kafka.returning import Instance
 
 TOPIC = "orders"
 EVENTS = 60  # in a batch; the rest of it is for nobody

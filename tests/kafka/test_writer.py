@@ -7,6 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 
 from bridge.core.outlet import NotAcknowledged, NoTopic, TooLarge
 from bridge.kafka import writer as writing
@@ -46,6 +47,21 @@ async def test_a_record_is_written_where_it_is_said(kafka: KafkaCluster, topic_n
         places = [await writer.write("orders", b"%d" % n, key=b"k") for n in range(3)]
     assert [(at.topic, at.offset) for at in places] == [("orders", 0), ("orders", 1), ("orders", 2)]
     assert len({at.partition for at in places}) == 1, "one key, one partition"
+
+
+async def test_a_record_is_written_with_its_headers(kafka: KafkaCluster, topic_name: str) -> None:
+    await create_topic(kafka.bootstrap, topic_name)
+    headers = [("traceparent", b"00-1"), ("x", b"")]
+    async with running(kafka.bootstrap, orders=topic_name) as writer:
+        await connected(writer)
+        await writer.write("orders", b"1", key=None, headers=headers)
+        await writer.write("orders", b"2", key=None)
+    consumer = AIOKafkaConsumer(
+        topic_name, bootstrap_servers=kafka.bootstrap, auto_offset_reset="earliest"
+    )
+    async with consumer, asyncio.timeout(60):
+        written = [await consumer.getone() for _ in range(2)]
+    assert [list(record.headers) for record in written] == [headers, []]
 
 
 async def test_a_topic_that_is_not_there_is_told_and_not_made(

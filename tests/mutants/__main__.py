@@ -1,6 +1,7 @@
-"""Which planted bugs do the tests of the core find? `python -m tests.mutants [NAME...]`.
+"""Which planted bugs do the tests find? `python -m tests.mutants [NAME...]`.
 
-Each is applied to a copy of its own, and killed if a test fails there. One that survives is a test
+Each is applied to a copy of its own, and killed if a test fails there: one of the core's, or one of
+the module's own where the bug is in another part. One that survives is a test
 that is missing; one that does not apply, or that no test could even run with, says nothing. All
 copies are of one that was taken at the start, and whose tests passed.
 """
@@ -21,7 +22,7 @@ from tests.mutants import PATCHES, ROOT, apply, copy
 
 SUITE = "tests/core"
 PYTEST = [sys.executable, "-B", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-PYTEST += ["--hypothesis-profile=mutants"]
+PROFILE = "--hypothesis-profile=mutants"  # which the core's tests have
 # Pytest's exit codes: 1 says that tests ran and some failed; all others, that not all of them ran.
 VERDICTS = {0: "survived", 1: "killed"}
 
@@ -35,11 +36,14 @@ class Outcome(NamedTuple):
 
 
 def run(tree: Path, *tests: str) -> Outcome:
-    """Run these tests of `tree`."""
+    """Run these tests of `tree`, all of the core or all of other parts."""
     began = time.perf_counter()
-    suite = subprocess.run([*PYTEST, *tests], cwd=tree, capture_output=True, text=True, check=False)
+    profile = [PROFILE] if SUITE in tests[0] else []
+    suite = subprocess.run(
+        [*PYTEST, *profile, *tests], cwd=tree, capture_output=True, text=True, check=False
+    )
     failed = [line for line in suite.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    by = failed[0].split(" - ")[0].partition("tests/core/")[2] if failed else ""
+    by = failed[0].split(" - ")[0].partition("tests/")[2] if failed else ""
     verdict = VERDICTS.get(suite.returncode, "could not be tested")
     return Outcome(verdict, by, time.perf_counter() - began)
 
@@ -51,9 +55,17 @@ def plant(patch: Path, sound: Path) -> Outcome:
         if complaint := apply(patch, tree):
             return Outcome("does not apply", complaint.splitlines()[0], 0.0)
         # The module's own tests first: they take two seconds, and most bugs go no further.
-        module = patch.stem.partition("-")[0]
-        own = run(tree, *map(str, sorted(tree.glob(f"tests/core/test_{module}*.py"))))
-        return own if own.verdict == "killed" else run(tree, SUITE)
+        tests = own(patch, tree)
+        outcome = run(tree, *tests)
+        in_core = SUITE in tests[0]
+        return outcome if outcome.verdict == "killed" or not in_core else run(tree, SUITE)
+
+
+def own(patch: Path, tree: Path) -> list[str]:
+    """The tests of the module in which the bug of `patch` is."""
+    module = patch.stem.partition("-")[0]
+    folder = "core" if (tree / f"bridge/core/{module}.py").exists() else "kafka"
+    return [*map(str, sorted(tree.glob(f"tests/{folder}/test_{module}*.py")))]
 
 
 def say(line: str) -> None:
@@ -68,9 +80,12 @@ def main(names: list[str]) -> int:
     killed = 0
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
         sound = copy(ROOT, Path(folder).resolve() / "sound")
-        if (without := run(sound, SUITE)).verdict != "survived":
-            say(f"the tests fail without any planted bug, mend that first: {without.by}")
-            return 1
+        tests = {test for patch in chosen for test in own(patch, sound)}
+        others = sorted(test for test in tests if SUITE not in test)
+        for tried in ([SUITE] if len(others) < len(tests) else [], others):
+            if tried and (without := run(sound, *tried)).verdict != "survived":
+                say(f"the tests fail without any planted bug, mend that first: {without.by}")
+                return 1
         outcomes = pool.map(partial(plant, sound=sound), chosen)
         for patch, outcome in zip(chosen, outcomes, strict=True):
             killed += outcome.verdict == "killed"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -26,15 +27,15 @@ POLL_SECONDS: Final = 0.1
 
 
 class Prometheus:
-    """`prometheus`, which asks `target` in the place of both bridges."""
+    """`prometheus`, which asks `targets` in the place of the demo's bridges."""
 
-    def __init__(self, folder: Path, target: str) -> None:
+    def __init__(self, folder: Path, *targets: str) -> None:
         (port,) = free_ports(1)
         self._log = folder / "prometheus.log"
         shutil.copy(FOLDER / "alerts.yaml", folder)
         text = (FOLDER / "prometheus.yaml").read_text(encoding="utf-8")
         for old, new in {
-            '["bridge-1:9090", "bridge-2:9090"]': f'["{target}"]',
+            '["bridge-1:9090", "bridge-2:9090"]': json.dumps(targets),
             "scrape_interval: 5s": "scrape_interval: 1s",
             "scrape_timeout: 4s": "scrape_timeout: 1s",
             "evaluation_interval: 5s": "evaluation_interval: 1s",

@@ -21,9 +21,11 @@ from bridge.kafka.cluster import Access
 from bridge.kafka.duties import Duties
 from bridge.kafka.feed import Feed
 from bridge.kafka.horizon import Horizon
+from bridge.kafka.letters import Letters
 from bridge.kafka.own import Own
 from bridge.kafka.replayer import Replayer, Rules
 from bridge.kafka.scribe import Scribe
+from bridge.kafka.sleepers import Sleepers
 from bridge.kafka.source import Source
 from bridge.kafka.steward import Steward
 from bridge.kafka.writer import Writer
@@ -41,7 +43,8 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
 TOPIC = "orders"
-NAMES = {TOPIC: TOPIC}
+ASLEEP = "rare"  #: on demand, and nobody is there
+NAMES = {TOPIC: TOPIC, ASLEEP: ASLEEP}
 
 
 class Whole:
@@ -49,7 +52,14 @@ class Whole:
 
     def __init__(self) -> None:
         self.cluster = MemoryCluster()
-        self.hub = Hub("i1", {TOPIC: False}, heartbeat=25.0, ceiling=1 << 20, jitter=float)
+        self.hub = Hub(
+            "i1",
+            dict.fromkeys(NAMES, False),
+            heartbeat=25.0,
+            ceiling=1 << 20,
+            jitter=float,
+            on_demand=[ASLEEP],
+        )
         self.entrance = Entrance(
             self.hub,
             OpenGate(),
@@ -60,13 +70,16 @@ class Whole:
         self.sockets = Sockets(self.entrance)
         self.router = Router(1 << 20)
         casualties = Casualties()
-        self.span = Span(self.router, self.entrance, self.sockets, casualties)
-        sources = {TOPIC: [TOPIC]}
-        self.feed = Feed(self.cluster, "group", sources, self.span)
+        self.span = Span(self.router, self.entrance, self.sockets, casualties.count)
+        sources = {name: [name] for name in NAMES}
+        sleepers = Sleepers({ASLEEP: 30}, sources, self.hub.demand.followed, wait_seconds=30)
+        self.feed = Feed(self.cluster, "group", sources, self.span, sleepers=sleepers)
         replayer = Replayer(
             self.entrance.catch_up,
             Horizon(self.cluster, NAMES, max_age_seconds=60),
-            Source(self.cluster, sources, self.feed.ids, self.feed.leader, self.router.route),
+            Source(
+                self.cluster, sources, self.feed.ids, self.feed.partitions.leader, self.router.route
+            ),
             Rules(passes=2, wait_seconds=30),
             flush=self.sockets.flush_in_slices,
             overloaded=self.span.overloaded,
@@ -85,12 +98,13 @@ class Whole:
             self.cluster,
             own,
             Census(),
+            Letters(),
             letters_per_second=100,
             current=lambda: True,
-            exists=lambda _: True,
+            feed=self.feed.partitions,
         )
         writer, scribe = Writer(access, NAMES), Scribe(access)
-        return Parts(writer, scribe, steward, Duties(access, own, steward))
+        return Parts([writer], scribe, steward, Duties(access, own, steward))
 
     async def text(self) -> str:
         """Return what `/metrics` says."""

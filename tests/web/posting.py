@@ -15,7 +15,7 @@ from bridge.web.pace import Pace
 from bridge.web.site import site
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
 TOKEN = "an-admin-token"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -28,6 +28,7 @@ class Written(NamedTuple):
     topic: str
     value: bytes
     key: bytes | None
+    headers: Sequence[tuple[str, bytes]]
 
 
 class Outlet:
@@ -37,12 +38,19 @@ class Outlet:
         self.written: list[Written] = []
         self.error: Exception | None = None
 
-    async def write(self, topic: str, value: bytes, *, key: bytes | None) -> Position:
+    async def write(
+        self,
+        topic: str,
+        value: bytes,
+        *,
+        key: bytes | None,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> Position:
         if self.error is not None:
             raise self.error
         if topic not in {"orders", "news"}:
             raise NoTopic(topic)
-        self.written.append(Written(topic, value, key))
+        self.written.append(Written(topic, value, key, headers))
         return Position(topic, 3, len(self.written) - 1)
 
 

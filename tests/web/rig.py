@@ -175,12 +175,13 @@ async def opened(
     wall: Callable[[], float] = time.time,
     bounds: Bounds | None = None,
     wait_seconds: float = PATIENCE,
+    on_demand: Sequence[str] = (),
     **limits: Any,
 ) -> AsyncIterator[Rig]:
     """Run a bridge of `orders`, `news` and a private `audit`, unless other topics are given.
 
     Each has two partitions, of which 10 and 20 are the next offsets. Who waits longer than
-    `wait_seconds` for Kafka is told to come back later.
+    `wait_seconds` for Kafka is told to come back later. Those `on_demand` are asleep.
     """
     limits = {"heartbeat": 25.0, **limits}
     named = topics or {"orders": False, "news": False, "audit": True}
@@ -191,8 +192,9 @@ async def opened(
         ceiling=ceiling,
         jitter=lambda most: most,
         journal=Journal(1 << 22),
+        on_demand=on_demand,
     )
-    for topic in named:
+    for topic in named.keys() - set(on_demand):
         hub.begin(topic, LIFE, {0: 10, 1: 20})
     entrance = Entrance(
         hub,

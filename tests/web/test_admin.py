@@ -130,7 +130,7 @@ async def running(
 
 async def published(bridge: Running, body: Any = EVENT) -> httpx.Response:
     """Publish on the port for it, once what writes is connected."""
-    await until(lambda: bridge.instance._writer._producer is not None)
+    await until(lambda: bridge.instance._writers[0]._producer is not None)
     return await bridge.ask(bridge.admin_port, "/v1/events", "POST", json=body, headers=BEARER)
 
 

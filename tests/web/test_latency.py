@@ -17,7 +17,7 @@ NOW = 1_795_000_000.0
 
 
 def span(of: Rig) -> Span:
-    return Span(Router(1 << 20), of.entrance, of.sockets, Casualties(), wall=lambda: NOW)
+    return Span(Router(1 << 20), of.entrance, of.sockets, Casualties().count, wall=lambda: NOW)
 
 
 def batch(*ages: float, partition: int = 0, first: int = 10, **envelope: Any) -> Batch:

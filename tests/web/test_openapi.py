@@ -141,6 +141,12 @@ def test_publishing_tells_each_of_its_answers() -> None:
     assert answers == {"202", "400", "401", "404", "413", "422", "429", "503"}
 
 
+def test_publishing_tells_of_the_trace_that_it_takes_on() -> None:
+    (parameter,) = OPERATIONS["POST /v1/events"]["parameters"]
+    assert (parameter["in"], parameter["name"]) == ("header", "traceparent")
+    assert not parameter["required"]
+
+
 def test_an_event_stream_tells_each_of_its_parameters_and_answers() -> None:
     operation = OPERATIONS["GET /events"]
     named = {(each["in"], each["name"]) for each in operation["parameters"]}

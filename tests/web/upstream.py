@@ -83,6 +83,7 @@ class Upstream:
     ) -> None:
         self.is_ready = True
         self.stale_for: float | None = None
+        self.hub, self.wait_seconds = hub, wait_seconds
         self.brokers = Brokers(hub)
         self.replayer = Replayer(
             catch_up,
@@ -102,6 +103,16 @@ class Upstream:
     def replay(self, session: Session) -> None:
         self.replayer.add(session)
 
+    async def awake(self, topics: Collection[str]) -> bool:
+        """Wait for what a test wakes by `hub.begin`."""
+        try:
+            async with asyncio.timeout(self.wait_seconds):
+                while self.hub.demand.asleep(topics):  # noqa: ASYNC110 - it has no event
+                    await asyncio.sleep(0.005)
+        except TimeoutError:
+            return False
+        return True
+
     def since(self, topics: Collection[str], ms: int) -> Awaitable[Cursor | None]:
         return self.replayer.since(topics, ms)
 
@@ -117,6 +128,9 @@ class NoKafka:
 
     def replay(self, session: Session) -> None:
         raise AssertionError(f"nobody was expected to come back: {session.id}")
+
+    async def awake(self, topics: Collection[str]) -> bool:
+        raise AssertionError(f"nobody was expected to wait: {topics}")
 
     def since(self, topics: Collection[str], ms: int) -> Awaitable[Cursor | None]:
         raise AssertionError(f"nobody was expected to ask: {topics} {ms}")
