@@ -9,8 +9,10 @@ import { addEvent, addGap, addNote, clear } from "./events.js";
 import { addFrame, clearFrames } from "./frames.js";
 import { prepare, suggest } from "./sending.js";
 import { sentence, show, why } from "./state.js";
+import { first } from "./told.js";
+import { view } from "./views.js";
 
-let told = { by_account: true, admin_token: null };
+let told = { by_account: true };
 let connection;
 
 const REFUSED = `The bridge is there, but this page gets no connection. If BRIDGE_ALLOWED_ORIGINS is set, ${location.origin} has to be in it; and a proxy before the bridge has to pass WebSockets.`;
@@ -22,7 +24,7 @@ function signedIn(yes) {
   byId("leave").hidden = !yes;
   byId("who").hidden = !yes;
   document.querySelector(".skip").hidden = !yes;
-  if (!yes) byId(told.by_account ? "account" : "token").focus();
+  if (!yes && view() === "client") byId(told.by_account ? "account" : "token").focus();
 }
 
 async function changed(detail) {
@@ -60,7 +62,7 @@ function connect() {
   clearFrames();
   connection = new Connection(credential, names(byId("first-rooms").value));
   begin(connection);
-  prepare(told.admin_token);
+  prepare();
   const on = (type, take) => connection.addEventListener(type, ({ detail }) => take(detail));
   on("state", changed);
   on("frame", addFrame);
@@ -94,13 +96,9 @@ addEventListener("online", () => {
   if (byId("state").dataset.state === "waiting") connection.open();
 });
 
-try {
-  const answer = await fetch("console.json");
-  if (answer.ok) told = await answer.json();
-  else byId("why-not").textContent = `The bridge refuses this page: ${(await answer.json()).detail}`;
-} catch {
-  byId("why-not").textContent = "The bridge does not answer; load this page again.";
-}
+const answer = await first;
+told = answer.told ?? told;
+byId("why-not").textContent = answer.why;
 byId("by-account").hidden = !told.by_account;
 byId("by-token").hidden = told.by_account;
 byId("token").required = !told.by_account;
