@@ -108,6 +108,7 @@ class Staff:
                 tasks.create_task(self.herald.run(), name="herald")
                 tasks.create_task(self.duties.run(), name="duties")
                 tasks.create_task(self.steward.look(), name="steward")
+                await asyncio.shield(writing)  # it outlives all of them, or something is wrong
         finally:
             writing.cancel()
             await asyncio.wait([writing])

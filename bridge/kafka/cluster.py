@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: What a request raises where the broker is away, busy or says no.
 OUT_OF_REACH = (errors.KafkaError, OSError, TimeoutError)
+#: The same of aiokafka's own clients: uvloop has another word for a connection just closed.
+CUT_OFF = (*OUT_OF_REACH, RuntimeError)
 EARLIEST, LATEST = -2, -1
 _COMMITTED = 1
 _TOPIC = 2  # among the kinds of resources that have a configuration
@@ -138,7 +140,8 @@ class Cluster:
 
     async def close(self) -> None:
         """Let go of the connections."""
-        await self._client.close()
+        with contextlib.suppress(RuntimeError):  # one of them was closed just now
+            await self._client.close()
 
     async def describe(self, topics: Iterable[str]) -> dict[str, Description]:
         """Return those of `topics` that exist."""

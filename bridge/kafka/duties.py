@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
 
-from bridge.kafka.cluster import OUT_OF_REACH
+from bridge.kafka.cluster import CUT_OFF
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -80,11 +80,11 @@ class Duties(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
                     await consumer.getmany(timeout_ms=_POLL_MS)
                     if self._partition in consumer.assignment() and not self.on_duty:
                         self._begin()
-            except OUT_OF_REACH as error:
+            except CUT_OFF as error:
                 _log.debug("duties: %r", error)
             finally:
                 await self._end()
-                with contextlib.suppress(TimeoutError, *OUT_OF_REACH):
+                with contextlib.suppress(*CUT_OFF):
                     async with asyncio.timeout(_LEAVE_SECONDS):
                         await consumer.stop()
             await asyncio.sleep(_RETRY_SECONDS)

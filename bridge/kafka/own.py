@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from aiokafka import errors
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from bridge.kafka.cluster import OUT_OF_REACH
+from bridge.kafka.cluster import CUT_OFF
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -84,7 +84,7 @@ async def create(cluster: Cluster, access: Access, own: Own) -> None:
                 return
             copies = min(_COPIES, cluster.brokers)
             await _create(access, {name: wanted[name] for name in missing}, copies)
-        except OUT_OF_REACH as error:
+        except CUT_OFF as error:
             if said != repr(error):
                 said = repr(error)
                 names = ", ".join(sorted(wanted))

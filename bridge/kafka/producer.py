@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Final
 
 from aiokafka import AIOKafkaProducer
@@ -10,7 +11,7 @@ from aiokafka.errors import MessageSizeTooLargeError
 
 from bridge.core.outlet import NoTopic, TooLarge
 from bridge.core.position import Position
-from bridge.kafka.cluster import OUT_OF_REACH, Cluster
+from bridge.kafka.cluster import CUT_OFF, Cluster
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,7 +83,7 @@ async def put_away(producer: AIOKafkaProducer, seconds: float) -> None:
         async with asyncio.timeout(seconds):
             await producer.flush()
             await producer.stop()
-    except (TimeoutError, *OUT_OF_REACH):
+    except CUT_OFF:
         producer._closed = True  # noqa: SLF001 - there is no public way to give up
         sending = producer._sender.sender_task  # noqa: SLF001
         for connection in [*producer.client._conns.values()]:  # noqa: SLF001
@@ -90,4 +91,5 @@ async def put_away(producer: AIOKafkaProducer, seconds: float) -> None:
         while sending is not None and not sending.done():
             sending.cancel()
             await asyncio.wait([sending], timeout=_MOMENT)
-        await producer.client.close()
+        with contextlib.suppress(*CUT_OFF):
+            await producer.client.close()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
 
-from bridge.kafka.cluster import OUT_OF_REACH
+from bridge.kafka.cluster import CUT_OFF
 from bridge.kafka.producer import put_away
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Scribe:
             try:
                 await producer.start()
                 await self._write_with(producer)
-            except OUT_OF_REACH as error:
+            except CUT_OFF as error:
                 if not self._failing:
                     _log.warning("Kafka does not take what this instance says of itself: %r", error)
                 self._failing = True

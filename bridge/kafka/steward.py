@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import MessageSizeTooLargeError, ProducerFenced
 
 from bridge.core import ledger, lifecycle
-from bridge.kafka.cluster import LATEST, OUT_OF_REACH, Partition
+from bridge.kafka.cluster import CUT_OFF, LATEST, Partition
 from bridge.kafka.producer import put_away
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class Steward:
             await asyncio.sleep(LOOK_SECONDS)
             try:
                 await self._learn()
-            except OUT_OF_REACH as error:
+            except CUT_OFF as error:
                 _log.debug("duties: %r", error)
 
     async def _learn(self) -> None:
@@ -138,7 +138,7 @@ class Steward:
             except ProducerFenced:
                 _log.info("somebody else is on duty")
                 return
-            except OUT_OF_REACH as error:
+            except CUT_OFF as error:
                 _log.debug("on duty: %r", error)
                 await asyncio.sleep(_PAUSE)
             finally:

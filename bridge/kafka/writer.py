@@ -12,7 +12,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from bridge.core.outlet import NotAcknowledged, NoTopic, TooLarge
-from bridge.kafka.cluster import OUT_OF_REACH
+from bridge.kafka.cluster import CUT_OFF
 from bridge.kafka.producer import Producer
 
 if TYPE_CHECKING:
@@ -57,12 +57,12 @@ class Writer:
                 try:
                     await producer.start()
                     self._producer = producer
-                except OUT_OF_REACH as error:
+                except CUT_OFF as error:
                     self._failed(error)
                     await asyncio.sleep(_RETRY_SECONDS)
             await asyncio.get_running_loop().create_future()
         finally:
-            with contextlib.suppress(TimeoutError, *OUT_OF_REACH):
+            with contextlib.suppress(*CUT_OFF):
                 async with asyncio.timeout(_LAST_SECONDS):
                     await producer.stop()
 
@@ -102,7 +102,7 @@ class Writer:
         try:
             async with asyncio.timeout(PATIENCE):
                 at = await self._producer.write(name, value, key=key, headers=headers)
-        except OUT_OF_REACH as error:
+        except CUT_OFF as error:
             self._failed(error)
             raise NotAcknowledged from None
         if self._failing:

@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from bridge.kafka.cluster import LATEST, OUT_OF_REACH, Cluster, Partition
+from bridge.kafka.producer import put_away
 from tests.kafka.tape import plain
 
 if TYPE_CHECKING:
@@ -31,6 +33,30 @@ ASKING: dict[str, Callable[[Cluster], Awaitable[object]]] = {
     "commit": lambda cluster: cluster.commit("a-group", {PLACE: 0}),
     "committed": lambda cluster: cluster.committed("a-group"),
 }
+
+
+async def test_letting_go_of_a_connection_that_was_just_closed_is_no_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def closed() -> None:
+        raise RuntimeError(WORDS)
+
+    cluster = Cluster(plain("localhost:9"))
+    monkeypatch.setattr(cluster._client, "close", closed)
+    await cluster.close()
+
+
+async def test_a_producer_whose_connection_was_just_closed_is_put_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def closed() -> None:
+        raise RuntimeError(WORDS)
+
+    producer = AIOKafkaProducer(bootstrap_servers="localhost:9")
+    monkeypatch.setattr(producer, "flush", closed)
+    monkeypatch.setattr(producer.client, "close", closed)
+    await put_away(producer, 1.0)
+    assert producer._closed
 
 
 @pytest.mark.parametrize("asking", ASKING.values(), ids=ASKING)
