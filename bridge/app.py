@@ -38,6 +38,7 @@ from bridge.web.doors import LOOPBACK_HOSTS, Doors
 from bridge.web.entrance import Entrance, Limits
 from bridge.web.events import events
 from bridge.web.history import history
+from bridge.web.library import library
 from bridge.web.metrics import Metrics, metrics
 from bridge.web.openapi import openapi
 from bridge.web.pace import Pace
@@ -174,7 +175,7 @@ class Instance:
         tokens = [token.get_secret_value() for token in settings.admin_tokens]
         self._writer = Writer(access, names)
         self._writes = bool(tokens)
-        everybody = [probes(self.entrance), events(Streams(self.entrance, self.sockets))]
+        everybody = [probes(self.entrance), events(Streams(self.entrance, self.sockets)), library()]
         archive = History(Shelf(hub, horizon, source, self.feed.stale), rules, may_scan)
         past, any_past = (
             history(self.entrance, archive, AdminTokens(known), self.sockets)

@@ -1,4 +1,4 @@
-"""The planted bugs stay current: each still applies to the core as it is."""
+"""The planted bugs stay current: each still applies to the core, or the client, as it is."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ def test_a_planted_bug_still_applies(patch: Path, tree: Path) -> None:
 @pytest.mark.parametrize("patch", PATCHES, ids=lambda patch: patch.stem)
 def test_a_planted_bug_is_in_the_module_that_it_is_named_for(patch: Path) -> None:
     touched = re.findall(r"^\+\+\+ b/(.*)$", patch.read_text(), re.MULTILINE)
-    assert touched == [f"bridge/core/{patch.stem.partition('-')[0]}.py"]
+    if patch.stem.startswith("client-"):
+        assert [path.rpartition("/")[0] for path in touched] == ["bridge/client"]
+    else:
+        assert touched == [f"bridge/core/{patch.stem.partition('-')[0]}.py"]
 
 
 def test_a_patch_that_does_not_apply_is_seen(tree: Path, tmp_path: Path) -> None:

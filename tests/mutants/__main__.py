@@ -1,4 +1,4 @@
-"""Which planted bugs do the tests of the core find? `python -m tests.mutants [NAME...]`.
+"""Which planted bugs do the tests of the core, and of the client, find? `python -m tests.mutants [NAME...]`.
 
 Each is applied to a copy of its own, and killed if a test fails there. One that survives is a test
 that is missing; one that does not apply, or that no test could even run with, says nothing. All
@@ -19,7 +19,8 @@ from typing import NamedTuple
 
 from tests.mutants import PATCHES, ROOT, apply, copy
 
-SUITE = "tests/core"
+CORE = ("tests/core",)
+CLIENT = ("tests/client", "tests/conformance/test_conformance.py", "-k", "not javascript")
 PYTEST = [sys.executable, "-B", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
 PYTEST += ["--hypothesis-profile=mutants"]
 # Pytest's exit codes: 1 says that tests ran and some failed; all others, that not all of them ran.
@@ -39,21 +40,28 @@ def run(tree: Path, *tests: str) -> Outcome:
     began = time.perf_counter()
     suite = subprocess.run([*PYTEST, *tests], cwd=tree, capture_output=True, text=True, check=False)
     failed = [line for line in suite.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    by = failed[0].split(" - ")[0].partition("tests/core/")[2] if failed else ""
+    by = failed[0].split(" - ")[0].partition("tests/")[2] if failed else ""
     verdict = VERDICTS.get(suite.returncode, "could not be tested")
     return Outcome(verdict, by, time.perf_counter() - began)
 
 
 def plant(patch: Path, sound: Path) -> Outcome:
-    """Run the tests of the core in a copy of `sound` with the bug of `patch`."""
+    """Run the tests of what `patch` is planted in, in a copy of `sound` with its bug."""
     with tempfile.TemporaryDirectory() as folder:
         tree = copy(sound, Path(folder).resolve() / "tree")
         if complaint := apply(patch, tree):
             return Outcome("does not apply", complaint.splitlines()[0], 0.0)
+        if suite(patch) is CLIENT:
+            return run(tree, *CLIENT)
         # The module's own tests first: they take two seconds, and most bugs go no further.
         module = patch.stem.partition("-")[0]
         own = run(tree, *map(str, sorted(tree.glob(f"tests/core/test_{module}*.py"))))
-        return own if own.verdict == "killed" else run(tree, SUITE)
+        return own if own.verdict == "killed" else run(tree, *CORE)
+
+
+def suite(patch: Path) -> tuple[str, ...]:
+    """Which tests have to find the bug of `patch`."""
+    return CLIENT if patch.stem.startswith("client-") else CORE
 
 
 def say(line: str) -> None:
@@ -68,9 +76,10 @@ def main(names: list[str]) -> int:
     killed = 0
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
         sound = copy(ROOT, Path(folder).resolve() / "sound")
-        if (without := run(sound, SUITE)).verdict != "survived":
-            say(f"the tests fail without any planted bug, mend that first: {without.by}")
-            return 1
+        for tests in dict.fromkeys(map(suite, chosen)):
+            if (without := run(sound, *tests)).verdict != "survived":
+                say(f"the tests fail without any planted bug, mend that first: {without.by}")
+                return 1
         outcomes = pool.map(partial(plant, sound=sound), chosen)
         for patch, outcome in zip(chosen, outcomes, strict=True):
             killed += outcome.verdict == "killed"
