@@ -49,6 +49,7 @@ from bridge.web.doors import LOOPBACK_HOSTS, Doors
 from bridge.web.entrance import Entrance, Limits
 from bridge.web.events import events
 from bridge.web.history import history
+from bridge.web.library import library
 from bridge.web.listings import listings
 from bridge.web.metrics import Metrics, metrics
 from bridge.web.openapi import openapi
@@ -213,7 +214,7 @@ class Instance:
         parts = Parts(self._writers, staff.scribe, staff.steward, staff.duties)
         reading = Reading(self.feed, self._replayer, casualties, parts)
         self.entrance.upstream = reading
-        everybody = [probes(self.entrance), events(Streams(self.entrance, self.sockets))]
+        everybody = [probes(self.entrance), events(Streams(self.entrance, self.sockets)), library()]
         archive = History(Shelf(hub, horizon, source, self.feed.stale), rules, may_scan)
         past, any_past = (
             history(self.entrance, archive, AdminTokens(known), self.sockets)

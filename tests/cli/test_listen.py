@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.cli.listen import websocket_url
+from bridge.client.options import websocket_url
 from tests.cli.command import Command, environment, run, sentence, until
 from tests.harness.frames import read_frame
 from tests.harness.ports import HOST, free_ports
@@ -103,7 +103,7 @@ def test_a_refusal_for_good_is_a_sentence_and_exit_1(dev, folder):
 
 def test_a_bad_request_is_a_sentence_and_exit_1(dev, folder):
     told = sentence(run(folder, "listen", dev.url, "--since", "yesterday"), 1)
-    assert "400" in told
+    assert "4502" in told
     assert "since: " in told
     assert "{" not in told
 

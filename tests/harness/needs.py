@@ -25,6 +25,10 @@ NEEDS: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
         },
     ),
     "node": ("the JavaScript client needs Node.js", {"nodejs": ("node",)}),
+    "npm": (
+        "packages for JavaScript need Node.js and npm",
+        {"nodejs": ("node",), "npm": ("npm",)},
+    ),
     "nginx": ("the proxy tests need nginx", {"nginx": ("nginx",)}),
     "prometheus": ("the alerts' tests need Prometheus", {"prometheus": ("promtool",)}),
 }

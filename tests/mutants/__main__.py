@@ -16,11 +16,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tests.mutants import PATCHES, ROOT, apply, copy
 
-SUITE = "tests/core"
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+CORE = ("tests/core",)
+CLIENT = ("tests/client", "tests/conformance/test_conformance.py", "-k", "not javascript")
 PYTEST = [sys.executable, "-B", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
 PROFILE = "--hypothesis-profile=mutants"  # which the core's tests have
 # Pytest's exit codes: 1 says that tests ran and some failed; all others, that not all of them ran.
@@ -38,7 +42,7 @@ class Outcome(NamedTuple):
 def run(tree: Path, *tests: str) -> Outcome:
     """Run these tests of `tree`, all of the core or all of other parts."""
     began = time.perf_counter()
-    profile = [PROFILE] if SUITE in tests[0] else []
+    profile = [PROFILE] if CORE[0] in tests[0] else []
     suite = subprocess.run(
         [*PYTEST, *profile, *tests], cwd=tree, capture_output=True, text=True, check=False
     )
@@ -49,23 +53,33 @@ def run(tree: Path, *tests: str) -> Outcome:
 
 
 def plant(patch: Path, sound: Path) -> Outcome:
-    """Run the tests of the core in a copy of `sound` with the bug of `patch`."""
+    """Run the tests of what `patch` is planted in, in a copy of `sound` with its bug."""
     with tempfile.TemporaryDirectory() as folder:
         tree = copy(sound, Path(folder).resolve() / "tree")
         if complaint := apply(patch, tree):
             return Outcome("does not apply", complaint.splitlines()[0], 0.0)
-        # The module's own tests first: they take two seconds, and most bugs go no further.
-        tests = own(patch, tree)
-        outcome = run(tree, *tests)
-        in_core = SUITE in tests[0]
-        return outcome if outcome.verdict == "killed" or not in_core else run(tree, SUITE)
+        for tests in suites(patch, tree):
+            outcome = run(tree, *tests)
+            if outcome.verdict == "killed":
+                break
+        return outcome
 
 
-def own(patch: Path, tree: Path) -> list[str]:
-    """The tests of the module in which the bug of `patch` is."""
+def suites(patch: Path, tree: Path) -> list[Sequence[str]]:
+    """Which tests may find the bug of `patch`, the quickest first."""
     module = patch.stem.partition("-")[0]
-    folder = "core" if (tree / f"bridge/core/{module}.py").exists() else "kafka"
-    return [*map(str, sorted(tree.glob(f"tests/{folder}/test_{module}*.py")))]
+    if module == "client":
+        return [CLIENT]
+    if (tree / f"bridge/core/{module}.py").exists():
+        return [of(tree, "core", module), CORE]
+    return [of(tree, "kafka", module)]
+
+
+def of(tree: Path, folder: str, module: str) -> list[str]:
+    """The tests of a module's own."""
+    return [
+        str(path.relative_to(tree)) for path in sorted(tree.glob(f"tests/{folder}/test_{module}*.py"))
+    ]
 
 
 def say(line: str) -> None:
@@ -80,10 +94,8 @@ def main(names: list[str]) -> int:
     killed = 0
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
         sound = copy(ROOT, Path(folder).resolve() / "sound")
-        tests = {test for patch in chosen for test in own(patch, sound)}
-        others = sorted(test for test in tests if SUITE not in test)
-        for tried in ([SUITE] if len(others) < len(tests) else [], others):
-            if tried and (without := run(sound, *tried)).verdict != "survived":
+        for tests in {tuple(suites(patch, sound)[-1]) for patch in chosen}:
+            if (without := run(sound, *tests)).verdict != "survived":
                 say(f"the tests fail without any planted bug, mend that first: {without.by}")
                 return 1
         outcomes = pool.map(partial(plant, sound=sound), chosen)

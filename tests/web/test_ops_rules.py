@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.web.test_console_rules import ask
+from tests.web.modules import ask
 
 pytestmark = pytest.mark.node
 

@@ -70,7 +70,10 @@ function connect() {
   on("gap", addGap);
   on("choice", chosen);
   on("rooms", moved);
-  on("live", ({ replayed }) => addNote("back", `Caught up: ${replayed} replayed`));
+  on("live", ({ replayed, instance }) => {
+    addNote("back", `Caught up: ${replayed} replayed`);
+    show("live", `Connected to ${instance}`);
+  });
   on("heartbeat", ({ stale }) => {
     if (stale) show("stale", `Connected; Kafka has been away for ${Math.round(stale)} s`);
     else if (byId("state").dataset.state === "stale") show("live", "Connected; Kafka is back");
@@ -92,9 +95,6 @@ byId("leave").addEventListener("click", () => {
   signedIn(false);
 });
 byId("again").addEventListener("click", () => connection.open());
-addEventListener("online", () => {
-  if (byId("state").dataset.state === "waiting") connection.open();
-});
 
 const answer = await first;
 told = answer.told ?? told;

@@ -20,9 +20,9 @@ export function show(state, text) {
 
 /** What to say of a detail of the connection's `state`. */
 export function sentence(detail) {
-  const { state, back, frame, wait } = detail;
+  const { state, back, frame, wait, catching } = detail;
   if (state === "connecting") return back ? "Coming back…" : "Connecting…";
-  if (state === "live") return `Connected to ${frame.instance}`;
+  if (state === "live") return `Connected to ${frame.instance}${catching ? ", catching up…" : ""}`;
   if (state === "over") return `Closed for good: ${why(detail)}`;
   const seconds = wait < 1 ? "in a moment" : `in ${Math.round(wait)} s`;
   return `Closed: ${why(detail)}; back ${seconds}`;

@@ -1,0 +1,82 @@
+"""docs/examples/signing_backend.py: its tokens are the bridge's, and only for who is logged in."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from bridge.app import gate
+from bridge.client import Client, Connected
+from bridge.settings import Auth
+from tests.client.bridge_stub import WELCOME, Guest, bridge
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "signing_backend.py"
+SECRET = "a-secret-of-more-than-thirty-two-bytes"
+
+
+@pytest.fixture
+async def backend(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[httpx.AsyncClient]:
+    monkeypatch.setenv("PUSH_SECRET", SECRET)
+    spec = importlib.util.spec_from_file_location("signing_backend", EXAMPLE)
+    assert spec is not None
+    assert spec.loader is not None
+    module: Any = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)  # where its annotations are looked up
+    spec.loader.exec_module(module)
+    transport = httpx.ASGITransport(module.app)
+    async with httpx.AsyncClient(transport=transport, base_url="https://shop.example") as client:
+        yield client
+
+
+async def login(backend: httpx.AsyncClient, name: str, password: str) -> int:
+    told = {"name": name, "password": password}
+    return (await backend.post("/login", json=told)).status_code
+
+
+async def test_a_client_whose_callback_asks_it_says_hello_as_who_is_logged_in(backend):
+    assert await login(backend, "alice", "wonderland") == 204
+    admits, _ = gate(Auth(secret=SecretStr(SECRET)), loopback_only=False)
+    grants: list[Any] = []
+
+    async def fetch() -> str:
+        return str((await backend.post("/push-token")).json()["token"])
+
+    async def treat(guest: Guest) -> None:
+        grants.append(admits.identify(guest.hello["token"], None))
+        await guest.says(WELCOME)
+        await guest.stays()
+
+    async with (
+        bridge(treat) as url,
+        Client(url, token=fetch, rooms=["order:42"], dial={"proxy": None}) as client,
+    ):
+        assert isinstance(await anext(client), Connected)
+    (grant,) = grants
+    assert grant.account == "alice"
+    assert grant.rooms.covers("order:42")
+    assert not grant.rooms.covers("news")
+    assert grant.expires - grant.issued == 900
+
+
+@pytest.mark.parametrize(
+    ("name", "password"), [("alice", "builder"), ("alice", ""), ("mallory", ""), ("mallory", "é")]
+)
+async def test_who_is_not_logged_in_gets_no_token(backend, name, password):
+    assert await login(backend, name, password) == 403
+    assert (await backend.post("/push-token")).status_code == 401
+
+
+async def test_a_token_is_not_kept_by_caches_and_none_is_signed_after_the_logout(backend):
+    await login(backend, "bob", "builder")
+    assert (await backend.post("/push-token")).headers["Cache-Control"] == "no-store"
+    await backend.post("/logout")
+    assert (await backend.post("/push-token")).status_code == 401

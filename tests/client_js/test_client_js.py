@@ -1,0 +1,133 @@
+"""The JavaScript client: its unit tests, its states, its size, its package, and users' code."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bridge.client.states import TABLE
+from tests.client_js.workshop import (
+    CLIENT,
+    COMPILER,
+    EXAMPLES,
+    HERE,
+    ROOT,
+    compiled,
+    installed,
+    packed,
+    run,
+    unit_tests,
+)
+from tests.mutants import apply, copy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SOURCE = CLIENT / "push-bridge.js"
+LIMIT = 4096
+IMPATIENT_MS = 10_000  # a bug may keep the process for ever
+PATCHES = sorted((HERE / "mutants").glob("*.patch"))
+
+
+@pytest.mark.node
+def test_its_pieces_do_what_their_unit_tests_say() -> None:
+    done = unit_tests()
+    assert done.returncode == 0, done.stdout[-8000:]
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the client and its unit tests, which it passes."""
+    tree = tmp_path_factory.mktemp("sound")
+    for folder in (CLIENT, HERE):
+        copy(folder, tree / folder.relative_to(ROOT))
+    assert unit_tests(tree, IMPATIENT_MS).returncode == 0
+    return tree
+
+
+@pytest.mark.node
+@pytest.mark.parametrize("patch", PATCHES, ids=lambda patch: patch.stem)
+def test_a_planted_bug_is_found_by_the_unit_tests(patch: Path, sound: Path, tmp_path: Path) -> None:
+    tree = copy(sound, tmp_path / "tree")
+    assert apply(patch, tree) == ""
+    assert unit_tests(tree, IMPATIENT_MS).returncode == 1
+
+
+def test_bugs_are_planted() -> None:
+    assert len(PATCHES) >= 5
+
+
+@pytest.mark.node
+def test_it_has_the_states_of_every_client() -> None:
+    show = "import { states } from './push-bridge.js'; console.log(JSON.stringify(states))"
+    done = run("node", "--input-type=module", "--eval", show, cwd=CLIENT)
+    assert json.loads(done.stdout) == {
+        state: {
+            happening.upper().replace(" ", "_"): following
+            for happening, following in followings.items()
+        }
+        for state, followings in TABLE.items()
+    }
+
+
+def test_it_is_small(capsys: pytest.CaptureFixture[str]) -> None:
+    plain = SOURCE.read_bytes()
+    zipped = len(gzip.compress(plain, 9, mtime=0))
+    with capsys.disabled():
+        sys.stdout.write(f"\npush-bridge.js: {len(plain)} bytes, {zipped} gzipped\n")
+    assert zipped <= LIMIT
+
+
+def test_it_depends_on_nothing() -> None:
+    told = json.loads((CLIENT / "package.json").read_text())
+    assert not {"dependencies", "peerDependencies", "optionalDependencies"} & told.keys()
+    assert re.findall(r"\bimport\b|\brequire\b", SOURCE.read_text()) == []
+
+
+@pytest.mark.npm
+def test_what_npm_gets_is_the_module_its_types_and_nothing_else() -> None:
+    told = packed("--dry-run")
+    names = {file["path"] for file in told["files"]}
+    assert names == {"package.json", "push-bridge.js", "push-bridge.d.ts"}
+    assert told["name"] == "push-bridge"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A user's project, with the package and a compiler."""
+    return installed(tmp_path_factory.mktemp("project"), *COMPILER)
+
+
+@pytest.mark.npm
+@pytest.mark.timeout(300)
+def test_users_code_compiles_at_the_strictest_and_mistakes_do_not(project: Path) -> None:
+    shutil.copy(HERE / "users.ts", project)
+    assert compiled(project, ["users.ts"]) == ""
+    # And the compiler does look: a mistake that nobody expects is a complaint.
+    (project / "wrong.ts").write_text(
+        'import { createClient } from "push-bridge";\ncreateClient(42);\n'
+    )
+    assert "wrong.ts(2," in compiled(project, ["wrong.ts"])
+
+
+@pytest.mark.npm
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", ["listen.mjs", "use-push-bridge.js", "page/page.js"])
+def test_an_example_is_right_about_types(project: Path, name: str) -> None:
+    file = project / name.rpartition("/")[2]
+    shutil.copy(EXAMPLES / name, file)
+    assert compiled(project, [file.name], "--allowJs", "--checkJs") == ""
+
+
+@pytest.mark.npm
+@pytest.mark.timeout(300)
+def test_the_package_is_found_by_its_name(project: Path) -> None:
+    show = "import * as it from 'push-bridge'; console.log(Object.keys(it).sort().join())"
+    done = run("node", "--input-type=module", "--eval", show, cwd=project)
+    assert done.stdout.strip() == "Place,createClient,states"

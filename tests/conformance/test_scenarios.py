@@ -1,0 +1,137 @@
+"""The scenarios are of their form, sound and complete; and the runner sees what goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from jsonschema_rs import Draft202012Validator, meta
+
+from bridge.client.states import TABLE, State
+from tests.conformance.__main__ import play
+from tests.conformance.frames import differs, same, whole
+from tests.conformance.scenario import SCHEMA, Scenario, read, scenarios
+from tests.harness.frames import check_frame
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ALL = scenarios()
+FORM = json.loads(SCHEMA.read_text())
+#: What a scenario sends on purpose although no bridge of today would.
+OF_TOMORROW = {"unknown-ignored", "gap-unknown-reason", "code-4599"}
+each = pytest.mark.parametrize("scenario", ALL, ids=lambda scenario: scenario.name)
+
+
+def test_the_form_is_a_schema() -> None:
+    meta.validate(FORM)
+
+
+@each
+def test_a_scenario_is_of_the_form(scenario: Scenario) -> None:
+    told = json.loads((SCHEMA.with_suffix("") / f"{scenario.name}.json").read_text())
+    Draft202012Validator(FORM).validate(told)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"sends": {}}, {"send": {}}, {"states": ["idle"]}, {"drop": False}, {"drop": True, "send": 1}],
+)
+def test_a_step_that_there_is_not_is_seen(wrong: dict[str, Any]) -> None:
+    assert not Draft202012Validator(FORM).is_valid({"about": "It.", "steps": [wrong]})
+
+
+def test_there_are_enough_and_no_two_tell_the_same() -> None:
+    assert len(ALL) >= 30
+    assert len({scenario.about for scenario in ALL}) == len(ALL)
+
+
+def check_all(frames: list[dict[str, Any]]) -> None:
+    for frame in frames:
+        check_frame(frame)
+
+
+@each
+def test_what_a_scenario_sends_a_bridge_may_send(scenario: Scenario) -> None:
+    bound = {"$1": "1", "$2": "2"}
+    frames = [whole(step["send"], bound) for step in scenario.steps if "send" in step]
+    if scenario.name in OF_TOMORROW:
+        with pytest.raises(AssertionError):
+            check_all(frames)
+    else:
+        check_all(frames)
+
+
+def test_every_way_through_the_state_table_is_gone() -> None:
+    gone = set()
+    for scenario in ALL:
+        states = [State.IDLE]
+        for step in scenario.steps:
+            states += map(State, step.get("states", []))
+        gone |= set(pairwise(states))
+    assert gone == {(state, to) for state, row in TABLE.items() for to in row.values()}
+
+
+# -- the runner ------------------------------------------------------------------------------------
+
+STORY = """{"about": "It.", "steps": [{"user": {"do": "close"}}, {"final": {"code": 1000}}]}"""
+
+
+def says(**line: Any) -> str:
+    """A statement that writes a line."""
+    return f"print({json.dumps(line)!r}, flush=True); "
+
+
+DRIVER = f"import sys; {says(can=[])} sys.stdin.readline(); "
+FINAL = says(item="final", code=1000)
+EVENT = says(item="event")
+
+
+@pytest.mark.parametrize(
+    ("driver", "why"),
+    [
+        (DRIVER + FINAL, None),
+        (DRIVER + says(item="final", code=1001), "code: 1001 instead of 1000"),
+        (DRIVER + FINAL + "sys.exit(3)", "exit code 3"),
+        (DRIVER + FINAL + EVENT, "handed out"),
+        (DRIVER + EVENT + FINAL, "item: 'event' instead of 'final'"),
+        (DRIVER + FINAL + "print('oh', file=sys.stderr)", "oh"),
+        ("raise SystemExit('not today')", "not today"),
+    ],
+)
+def test_the_runner_sees_what_a_driver_does_wrong(
+    tmp_path: Path, driver: str, why: str | None
+) -> None:
+    (tmp_path / "story.json").write_text(STORY)
+    outcome = asyncio.run(play(read(tmp_path / "story.json"), [sys.executable, "-c", driver]))
+    assert (outcome.why is None) if why is None else (why in (outcome.why or "")), outcome.why
+
+
+def test_a_driver_that_can_not_is_not_asked(tmp_path: Path) -> None:
+    (tmp_path / "story.json").write_text(STORY.replace('"steps"', '"needs": ["sse"], "steps"'))
+    outcome = asyncio.run(play(read(tmp_path / "story.json"), [sys.executable, "-c", DRIVER]))
+    assert outcome.why is None
+    assert outcome.lacks == frozenset({"sse"})
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        ({"cursor": "C,t:0:1,t:1:2"}, {"cursor": "C,t:1:2,t:0:1"}, True),
+        ({"cursor": "C,t:0:1,t:0:2"}, {"cursor": "C,t:0:2"}, True),
+        ({"cursor": "C,t:0:1"}, {"cursor": "C,t:0:2"}, False),
+        ({"cursor": "C"}, {"cursor": "D"}, False),
+        ({"rooms": ["a", "b"]}, {"rooms": ["b", "a"]}, True),
+        ({"rooms": None}, {"rooms": []}, True),
+        ({"topics": None}, {"topics": []}, False),
+        ({"token": "t1"}, {}, False),
+    ],
+)
+def test_hellos_that_mean_the_same_are_alike(
+    one: dict[str, Any], other: dict[str, Any], alike: bool
+) -> None:
+    assert (differs(same(one), same(other), {}) is None) is alike
