@@ -6,7 +6,11 @@ The rule kept here: a test that can not run says, in one sentence, what would le
 from __future__ import annotations
 
 import shutil
+import subprocess
+from functools import cache
 
+#: The first one with a WebSocket, if behind a flag.
+NODE = (20, 10)
 # By marker: what it is for, and each Debian package with the commands of which one is enough.
 NEEDS: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
     "kafka": (
@@ -42,4 +46,13 @@ def missing(marker: str) -> str | None:
         for package, commands in packages.items()
         if not any(shutil.which(command) for command in commands)
     ]
+    if not absent and "nodejs" in packages and node() < NODE:
+        return f"{why} {'.'.join(map(str, NODE))} or newer: install `nodejs` from nodejs.org"
     return f"{why}: install {' and '.join(absent)}" if absent else None
+
+
+@cache
+def node() -> tuple[int, ...]:
+    """The version of the Node.js that is there."""
+    said = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout
+    return tuple(int(number) for number in said.strip().removeprefix("v").split("."))

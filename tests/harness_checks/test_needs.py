@@ -22,7 +22,18 @@ def test_what_is_absent_is_named(monkeypatch):
 def test_nothing_is_said_where_all_is_there(monkeypatch):
     programs = ("java", "mvn", "google-chrome", "chromedriver", "node", "npm", "nginx", "promtool")
     only(monkeypatch, "setpriv", *programs)
+    monkeypatch.setattr(needs, "node", lambda: needs.NODE)
     assert [needs.missing(marker) for marker in needs.NEEDS] == [None] * len(needs.NEEDS)
+
+
+def test_a_node_that_is_too_old_is_said_to_be(monkeypatch):
+    only(monkeypatch, "node", "npm")
+    monkeypatch.setattr(needs, "node", lambda: (18, 20, 4))
+    expected = (
+        "the JavaScript client needs Node.js 20.10 or newer: install `nodejs` from nodejs.org"
+    )
+    assert needs.missing("node") == expected
+    assert needs.missing("npm") is not None
 
 
 def test_every_need_is_a_marker_of_the_project(request):
