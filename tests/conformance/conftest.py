@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.conformance.__main__ import Outcome, play
-from tests.conformance.scenario import read
+from tests.conformance.scenario import FOLDER, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +22,11 @@ HERE = Path(__file__).parent
 DRIVERS = {
     "python": [sys.executable, str(HERE / "drive_python.py")],
     "javascript": ["node", str(HERE / "drive_javascript.mjs")],
+}
+#: What each of them can do beyond what all can.
+CAN = {
+    "python": frozenset({"http_status", "pause", "wake"}),
+    "javascript": frozenset({"leave", "sse", "wake"}),
 }
 
 
@@ -35,10 +40,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def verdicts(request: pytest.FixtureRequest) -> Verdicts:
     """What became of the scenarios that were asked for, by driver."""
-    asked: dict[str, list[Path]] = {}
+    asked: dict[str, list[str]] = {}
     for item in request.session.items:
         params: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
-        if isinstance(params.get("scenario"), Path):
+        if "verdicts" in getattr(item, "fixturenames", ()):
             asked.setdefault(item.name.split("_")[1], []).append(params["scenario"])
     done: dict[str, dict[str, Outcome]] = {}
 
@@ -50,12 +55,12 @@ def verdicts(request: pytest.FixtureRequest) -> Verdicts:
     return judge
 
 
-async def _all(paths: list[Path], command: list[str]) -> dict[str, Outcome]:
+async def _all(names: list[str], command: list[str]) -> dict[str, Outcome]:
     turns = asyncio.Semaphore(JOBS)
 
-    async def one(path: Path) -> Outcome:
+    async def one(name: str) -> Outcome:
         async with turns:
-            return await play(read(path), command)
+            return await play(read(FOLDER / f"{name}.json"), command)
 
-    outcomes = await asyncio.gather(*map(one, paths))
+    outcomes = await asyncio.gather(*map(one, names))
     return {outcome.scenario.name: outcome for outcome in outcomes}

@@ -38,14 +38,22 @@ class Driver:
         self._process = await asyncio.create_subprocess_exec(
             *self._command, stdin=pipe, stdout=pipe, stderr=pipe, limit=2**24
         )
+        try:
+            self.can = await self._greeted()
+        except BaseException:
+            await self.__aexit__()
+            raise
+        self._tasks = [asyncio.create_task(self._hear()), asyncio.create_task(self._complain())]
+        return self
+
+    async def _greeted(self) -> frozenset[str]:
+        assert self._process is not None
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         first = await asyncio.wait_for(self._process.stdout.readline(), PATIENCE)
         if not first:
             raise AssertionError((await self._process.stderr.read()).decode().strip())
-        self.can = frozenset(json.loads(first)["can"])
-        self._tasks = [asyncio.create_task(self._hear()), asyncio.create_task(self._complain())]
-        return self
+        return frozenset(json.loads(first)["can"])
 
     async def __aexit__(self, *_: object) -> None:
         assert self._process is not None

@@ -2,37 +2,41 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conformance.conftest import DRIVERS
-from tests.conformance.scenario import FOLDER
+from tests.conformance.conftest import CAN
+from tests.conformance.scenario import scenarios
 
 if TYPE_CHECKING:
     from tests.conformance.__main__ import Outcome
     from tests.conformance.conftest import Verdicts
 
-each = pytest.mark.parametrize(
-    "scenario", sorted(FOLDER.glob("*.json")), ids=lambda path: str(path.stem)
-)
+
+def those_of(driver: str) -> pytest.MarkDecorator:
+    """The scenarios that make sense for this client."""
+    names = [each.name for each in scenarios() if each.needs <= CAN[driver]]
+    return pytest.mark.parametrize("scenario", names)
 
 
 def judge(outcome: Outcome) -> None:
-    if outcome.lacks:
-        pytest.skip(f"this client does not: {', '.join(sorted(outcome.lacks))}")
+    assert not outcome.lacks, f"its driver does not say that it can: {sorted(outcome.lacks)}"
     assert outcome.why is None, f"{outcome.scenario.about}\n{outcome.why}"
 
 
-@each
-def test_python_does(scenario: Path, verdicts: Verdicts) -> None:
-    judge(verdicts("python")[scenario.stem])
+def test_every_scenario_is_for_one_of_them() -> None:
+    assert [
+        each.name for each in scenarios() if not any(each.needs <= can for can in CAN.values())
+    ] == []
+
+
+@those_of("python")
+def test_python_does(scenario: str, verdicts: Verdicts) -> None:
+    judge(verdicts("python")[scenario])
 
 
 @pytest.mark.node
-@each
-def test_javascript_does(scenario: Path, verdicts: Verdicts) -> None:
-    if not Path(DRIVERS["javascript"][-1]).exists():
-        pytest.skip("the JavaScript client has no driver here: drive_javascript.mjs")
-    judge(verdicts("javascript")[scenario.stem])
+@those_of("javascript")
+def test_javascript_does(scenario: str, verdicts: Verdicts) -> None:
+    judge(verdicts("javascript")[scenario])
