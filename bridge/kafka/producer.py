@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
@@ -71,6 +71,20 @@ class Producer:
         except MessageSizeTooLargeError as error:
             raise TooLarge(str(error)) from None
         return Position(topic, done.partition, done.offset)
+
+
+def seen(future: asyncio.Future[Any]) -> asyncio.Future[Any]:
+    """Return `future`, of which asyncio does not say that nobody has looked how it ended.
+
+    Of many records on their way to a broker that is gone, only the first error is of interest.
+    """
+    future.add_done_callback(_look)
+    return future
+
+
+def _look(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()
 
 
 async def put_away(producer: AIOKafkaProducer, seconds: float) -> None:

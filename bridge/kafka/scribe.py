@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
 
 from bridge.kafka.cluster import CUT_OFF
-from bridge.kafka.producer import put_away
+from bridge.kafka.producer import put_away, seen
 
 if TYPE_CHECKING:
     from bridge.kafka.cluster import Access
@@ -134,4 +134,4 @@ class Scribe:
         except MessageSizeTooLargeError as error:  # as the broker would say it
             future = asyncio.get_running_loop().create_future()
             future.set_exception(error)
-        return future
+        return seen(future)

@@ -18,7 +18,7 @@ from aiokafka.errors import MessageSizeTooLargeError, ProducerFenced
 
 from bridge.core import ledger, lifecycle
 from bridge.kafka.cluster import CUT_OFF, LATEST, Partition
-from bridge.kafka.producer import put_away
+from bridge.kafka.producer import put_away, seen
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -205,19 +205,20 @@ class Steward:
     ) -> None:
         sent = []
         for topic, key, value in self._told(findings):
-            sent.append(await producer.send(topic, value, key=key, partition=0))
+            sent.append(seen(await producer.send(topic, value, key=key, partition=0)))
         for key, kept in lasting.items():
-            sent.append(await producer.send(self._own.state, kept.value, key=key, partition=0))
+            said = await producer.send(self._own.state, kept.value, key=key, partition=0)
+            sent.append(seen(said))
         if lasting:
             folded = ledger.Folded(max(kept.offset for kept in lasting.values()) + 1)
             key, value = ledger.key(folded), ledger.write(folded)
-            sent.append(await producer.send(self._own.state, value, key=key, partition=0))
+            sent.append(seen(await producer.send(self._own.state, value, key=key, partition=0)))
         where = {"topic": self._own.dead_letters, "partition": 0}
         for letter in letters:
             # aiokafka writes no record that has neither key nor value, though Kafka has such.
             value = b"" if letter.key is None and letter.value is None else letter.value
-            said = {"value": value, "key": letter.key, "headers": letter.headers}
-            sent.append(await producer.send(**where, **said))
+            record = {"value": value, "key": letter.key, "headers": letter.headers}
+            sent.append(seen(await producer.send(**where, **record)))
         await asyncio.gather(*sent)
         # aiokafka would try for ever to commit an offset of a partition that is gone.
         done = {

@@ -6,6 +6,8 @@ hundreds of outages, so here the words are put into the mouth of aiokafka's clie
 
 from __future__ import annotations
 
+import asyncio
+import gc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +15,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from bridge.kafka.cluster import LATEST, OUT_OF_REACH, Cluster, Partition
-from bridge.kafka.producer import put_away
+from bridge.kafka.producer import put_away, seen
 from tests.kafka.tape import plain
 
 if TYPE_CHECKING:
@@ -57,6 +59,20 @@ async def test_a_producer_whose_connection_was_just_closed_is_put_away(
     monkeypatch.setattr(producer.client, "close", closed)
     await put_away(producer, 1.0)
     assert producer._closed
+
+
+async def test_what_became_of_one_of_many_records_need_not_be_looked_at(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for watched in True, False:
+        future = asyncio.get_running_loop().create_future()
+        if watched:
+            seen(future)
+        future.set_exception(KafkaError(WORDS))
+        await asyncio.sleep(0)
+        del future
+        gc.collect()
+        assert ("never retrieved" in caplog.text) is not watched
 
 
 @pytest.mark.parametrize("asking", ASKING.values(), ids=ASKING)
