@@ -11,19 +11,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections import Counter
 from contextlib import AsyncExitStack
-from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.conformance.conftest import DRIVERS
 from tests.harness.admin import create_topic
 from tests.harness.bridge_process import BridgeProcess
 from tests.harness.checker import check
-from tests.harness.kafka_cluster import KafkaCluster
 from tests.harness.ports import free_ports
 from tests.journey.browser import browsing
 from tests.journey.cast import ACCOUNTS, FILTERS, LAST, ROOMS, envelopes, last
@@ -32,11 +30,13 @@ from tests.journey.driven import Process, Window
 from tests.journey.network import Network
 from tests.journey.production import Production
 from tests.journey.tale import errors, gaps, tell
-from tests.journey.test_nothing_missed import owed
+from tests.journey.trial import INSTANCES, observed, owed, settled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Sequence
+    from pathlib import Path
 
+    from tests.harness.kafka_cluster import KafkaCluster
     from tests.journey.driven import Driven
 
 SECONDS = float(os.environ.get("CLIENTS_SECONDS", "20"))
@@ -45,28 +45,9 @@ CLIENTS = 6
 PER_SECOND = 200
 SETTLE_SECONDS = 180.0
 TOPICS = {"orders": 4, "news": 1}
-DRIVERS = Path(__file__).parents[1] / "conformance"
-COMMANDS = {
-    "python": [sys.executable, str(DRIVERS / "drive_python.py")],
-    "node": [
-        *("node", "--experimental-websocket", "--no-warnings"),
-        str(DRIVERS / "drive_javascript.mjs"),
-    ],
-}
-INSTANCES: dict[str, dict[str, str]] = {
-    "blue": {},
-    "green": {"REPLAY__WARM_SECONDS": "0"},
-    "amber": {"REPLAY__JOURNAL_BYTES": "0", "REPLAY__WAIT_SECONDS": "5"},
-}
+KINDS = {"python": "python", "node": "javascript"}
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600 + 4 * SECONDS)]
-
-
-@pytest.fixture
-def frail_kafka() -> Iterator[KafkaCluster]:
-    """One broker that is no other test's, to be killed."""
-    with KafkaCluster() as cluster:
-        yield cluster
 
 
 def wishes(number: int) -> dict[str, Any]:
@@ -76,16 +57,6 @@ def wishes(number: int) -> dict[str, Any]:
     types = chance.choice(FILTERS)
     account = f"account-{number % ACCOUNTS}"
     return {"account": account, "rooms": rooms, "topics": topics, "types": types}
-
-
-async def settled(clients: Sequence[Driven], partitions: Mapping[str, int]) -> None:
-    """Wait until everybody has seen the end of every partition; the checker says who has not."""
-
-    async def settle(client: Driven) -> None:
-        due = sum(partitions[topic] for topic in client.topics or partitions)
-        await client.until(lambda: client.lasts() >= due, SETTLE_SECONDS)
-
-    await asyncio.gather(*map(settle, clients), return_exceptions=True)
 
 
 async def brought_in(
@@ -102,7 +73,7 @@ async def brought_in(
         await asyncio.to_thread(browser.visit, f"http://127.0.0.1:{page}/healthz")
         clients += [Window(browser, *it, last=LAST, **wishes(n)) for n, it in enumerate(given)]
     else:
-        command = COMMANDS[kind]
+        command = DRIVERS[KINDS[kind]]
         clients += [Process(command, *it, last=LAST, **wishes(n)) for n, it in enumerate(given)]
     for client in clients:
         await stack.enter_async_context(client)
@@ -151,7 +122,7 @@ async def test_its_users_miss_nothing_and_get_nothing_twice(
             for number in range(partitions):
                 production.say(topic, number, last(topic, number))
         await production.finish(SETTLE_SECONDS)
-        await settled(clients, production.partitions)
+        await settled(clients, production.partitions, SETTLE_SECONDS)
         codes = [await bridge.terminate() for bridge in bridges]
         logs = {bridge.instance: bridge.stderr() for bridge in bridges}
         for client in clients:
@@ -159,14 +130,7 @@ async def test_its_users_miss_nothing_and_get_nothing_twice(
         connections = sum(client.network.connections for client in clients)
 
     produced = production.acknowledged
-    due = owed(produced)
-    observations = [
-        client.observation(
-            [each for each in due if client.topics is None or each.topic in client.topics],
-            frozenset(TOPICS),
-        )
-        for client in clients
-    ]
+    observations = observed(clients, owed(produced), TOPICS)
     violations = check(produced, observations)
     ops = Counter(frame["op"] for client in clients for frame in client.frames)
     strikes = Counter(f"{deed.actor} {deed.what.split('-')[0]}" for deed in deeds)

@@ -23,17 +23,16 @@ import pytest
 from tests.harness.admin import create_topic
 from tests.harness.bridge_process import BridgeProcess
 from tests.harness.checker import check
-from tests.harness.deliveries import Owed
-from tests.harness.kafka_cluster import KafkaCluster
 from tests.journey.cast import cast, envelopes, last
 from tests.journey.chaos import upon_brokers, upon_clients, upon_instances, upon_topics, wreak
 from tests.journey.production import Production
 from tests.journey.tale import errors, gaps, tell
+from tests.journey.trial import INSTANCES, observed, owed, settled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Sequence
 
-    from tests.harness.deliveries import Observation, Produced
+    from tests.harness.kafka_cluster import KafkaCluster
     from tests.journey.chaos import Deed
     from tests.journey.roamer import Roamer
 
@@ -48,53 +47,7 @@ COMMON = {
     "LIMITS__OUTBOX_BYTES": "65536",
     "LIMITS__OUTBOX_SECONDS": "3",
 }
-#: What was missed is found in memory, in Kafka after a start, or nearly always in Kafka.
-INSTANCES: dict[str, dict[str, str]] = {
-    "blue": {},
-    "green": {"REPLAY__WARM_SECONDS": "0"},
-    "amber": {"REPLAY__JOURNAL_BYTES": "0", "REPLAY__WAIT_SECONDS": "5"},
-}
-
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(900 + 4 * SECONDS)]
-
-
-@pytest.fixture
-def frail_kafka() -> Iterator[KafkaCluster]:
-    """One broker that is no other test's, to be killed."""
-    with KafkaCluster() as cluster:
-        yield cluster
-
-
-async def settled(clients: Sequence[Roamer], partitions: Mapping[str, int]) -> None:
-    """Wait until everybody has seen the end of every partition; the checker says who has not."""
-    every = sum(partitions.values())
-
-    async def settle(client: Roamer) -> None:
-        topics = client.topics
-        due = every if topics is None else sum(partitions[topic] for topic in topics)
-        await client.until(lambda: client.lasts() >= due, SETTLE_SECONDS)
-
-    await asyncio.gather(*map(settle, clients), return_exceptions=True)
-
-
-def owed(produced: Sequence[Produced]) -> list[Owed]:
-    """All of every partition, since everybody was there before the first event."""
-    counts = Counter((event.topic, event.partition) for event in produced)
-    ends = {
-        place: max(e.offset for e in produced if (e.topic, e.partition) == place) + 1
-        for place in counts
-    }
-    assert counts == ends, "the producer has doubled or lost events, so nothing can be judged"
-    return [Owed(*place, first=0, end=end) for place, end in ends.items()]
-
-
-def observed(clients: Sequence[Roamer], due: Sequence[Owed]) -> list[Observation]:
-    observations = []
-    for client in clients:
-        topics = client.topics or frozenset(TOPICS)
-        its = [each for each in due if each.topic in topics]
-        observations.append(client.observation(its, topics))
-    return observations
 
 
 def figures(clients: Sequence[Roamer], deeds: Sequence[Deed], events: int, took: float) -> str:
@@ -146,13 +99,13 @@ async def test_everybody_gets_what_is_owed_once_and_in_order_whatever_is_struck_
             for number in range(partitions):
                 production.say(topic, number, last(topic, number))
         await production.finish(SETTLE_SECONDS)
-        await settled(clients, production.partitions)
+        await settled(clients, production.partitions, SETTLE_SECONDS)
         took = time.monotonic() - began
         codes = [await bridge.terminate() for bridge in bridges]
         logs = {bridge.instance: bridge.stderr() for bridge in bridges}
 
     produced = production.acknowledged
-    observations = observed(clients, owed(produced))
+    observations = observed(clients, owed(produced), TOPICS)
     violations = check(produced, observations)
     story = figures(clients, deeds, len(produced), took)
     print(story)  # noqa: T201 - for `-s`
