@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from aiokafka import AIOKafkaProducer
@@ -87,6 +88,18 @@ def _look(future: asyncio.Future[Any]) -> None:
         future.exception()
 
 
+def _look_at_all(producer: AIOKafkaProducer) -> None:
+    """Let asyncio know that what aiokafka keeps of its errors is not for anybody to look at.
+
+    A producer that was fenced leaves its error in futures of its own that it never looks at.
+    """
+    accumulator, transactions = producer._message_accumulator, producer._txn_manager  # noqa: SLF001
+    for batch in chain(*accumulator._batches.values(), accumulator._pending_batches):  # noqa: SLF001
+        seen(batch._drain_waiter)  # noqa: SLF001
+    if transactions is not None and transactions._transaction_waiter is not None:  # noqa: SLF001
+        seen(transactions._transaction_waiter)  # noqa: SLF001
+
+
 async def put_away(producer: AIOKafkaProducer, seconds: float) -> None:
     """Stop `producer`: what it holds is written within `seconds`, or never.
 
@@ -107,3 +120,5 @@ async def put_away(producer: AIOKafkaProducer, seconds: float) -> None:
             await asyncio.wait([sending], timeout=_MOMENT)
         with contextlib.suppress(*CUT_OFF):
             await producer.client.close()
+    finally:
+        _look_at_all(producer)
