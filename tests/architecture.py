@@ -30,7 +30,7 @@ CORE: Final = (
 )
 # Above the core, in order. A folder is a floor: within it, everything but a cycle.
 ABOVE: Final = (
-    {"kafka", "web", "client", "catalogue"},
+    {"kafka", "web", "client", "bench", "catalogue"},
     {"settings", "telemetry", "memory", "figures", "feeds"},
     {"office", "burial"},
     {"span", "staff"},
@@ -40,7 +40,8 @@ ABOVE: Final = (
     {"__main__"},
 )
 BANKS: Final = frozenset({"kafka", "web"})
-SIDES: Final = BANKS | {"client"}
+ALONE: Final = {"client": "is installed without the bridge", "bench": "measures from outside"}
+SIDES: Final = BANKS | set(ALONE)
 FOLDERS: Final = SIDES | {"cli"}
 READS_SETTINGS: Final = frozenset({"app", "cli"})
 # What the core may use of others: values and conversions; nothing that waits, asks or writes.
@@ -172,11 +173,12 @@ def the_banks_never_meet(root: Path) -> list[str]:
     ]
 
 
-def the_client_stands_alone(root: Path) -> list[str]:
+def some_stand_alone(root: Path) -> list[str]:
     return [
-        f"{name} imports {target}; a client is installed without the bridge"
-        for name, target in imports(root, "bridge.client")
-        if f"{target}.".startswith("bridge.") and part(target) != "client"
+        f"{name} imports {target}; {alone} {why}"
+        for alone, why in ALONE.items()
+        for name, target in imports(root, f"bridge.{alone}")
+        if f"{target}.".startswith("bridge.") and part(target) != alone
     ]
 
 
@@ -251,7 +253,7 @@ RULES: Final[list[Callable[[Path], list[str]]]] = [
     imports_go_down,
     nothing_imports_in_a_circle,
     the_banks_never_meet,
-    the_client_stands_alone,
+    some_stand_alone,
     settings_are_read_at_the_top,
     the_core_uses_values_only,
     the_core_never_waits,

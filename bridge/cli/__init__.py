@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typer
 
-from bridge.cli import check, dev, join, kick, listen, publish, serve, who
+from bridge.cli import bench, check, dev, join, kick, listen, publish, serve, who
 
 app = typer.Typer(
     name="push-bridge",
@@ -26,6 +26,7 @@ app.command()(join.join)
 app.command()(join.title)
 app.command()(kick.kick)
 app.command()(who.who)
+app.command()(bench.bench)
 
 
 def main() -> None:

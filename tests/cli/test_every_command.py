@@ -22,6 +22,7 @@ COMMANDS = {
     "title": ["title", "hall", "The hall"],
     "kick": ["kick", "--account", "ann"],
     "who": ["who"],
+    "bench": ["bench", "fanout", "--topic", "demo"],
 }
 each_command = pytest.mark.parametrize("arguments", COMMANDS.values(), ids=COMMANDS)
 

@@ -1,0 +1,149 @@
+"""`push-bridge bench`: puts a load on bridges, and says what they made of it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import typer
+
+from bridge.cli.screen import (
+    ConfigOption,
+    JsonOption,
+    address,
+    err,
+    out,
+    refuse,
+    settings_or_exit,
+)
+from bridge.core.name import is_name
+
+if TYPE_CHECKING:
+    from bridge.bench.job import Target
+    from bridge.settings import Kafka, Settings
+
+Scenario = Literal["fanout", "accounts", "filter", "idle", "storm", "slow", "ceiling"]
+_MORE_THAN_NONE = 1e-3
+
+
+def bench(
+    scenario: Annotated[Scenario, typer.Argument(help="What to measure.")],
+    url: Annotated[list[str] | None, typer.Option(help="A bridge; repeatable.")] = None,
+    metrics: Annotated[
+        list[str] | None, typer.Option(help="Its /metrics, where on another port; repeatable.")
+    ] = None,
+    kafka: Annotated[str | None, typer.Option(help="Brokers, where not the settings' own.")] = None,
+    topic: Annotated[str | None, typer.Option(help="Default: the settings' first.")] = None,
+    connections: Annotated[int | None, typer.Option(min=1, max=1_000_000)] = None,
+    rate: Annotated[
+        float | None, typer.Option(min=_MORE_THAN_NONE, help="Records per second.")
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(min=0, help="For how long.")] = None,
+    warmup: Annotated[float, typer.Option(min=0, help="Seconds before that.")] = 1.0,
+    bytes: Annotated[int, typer.Option(min=1, max=1_000_000, help="Of a record's value.")] = 205,
+    account: Annotated[str, typer.Option(help="What accounts' names begin with.")] = "bench-",
+    token: Annotated[str | None, typer.Option(help="One for all, where it is on.")] = None,
+    processes: Annotated[int, typer.Option(min=1, max=256, help="Of clients.")] = 1,
+    sources: Annotated[
+        int, typer.Option(min=1, max=250, help="Addresses 127.0.0.x to connect from.")
+    ] = 1,
+    missed: Annotated[int, typer.Option(min=1, help="storm: records.")] = 10_000,
+    slow: Annotated[int, typer.Option(min=1, help="slow: clients that stop reading.")] = 5,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a load on bridges; print throughput, latency, and what was lost."""
+    settings = settings_or_exit(config)
+    if not is_name(f"{account}nobody-1"):
+        refuse(f"--account: not what a name can begin with: {account!a}", code=2)
+    from bridge.bench.measuring import SCENARIOS, measure
+    from bridge.bench.plan import Plan
+    from bridge.bench.report import broken, lines
+    from bridge.bench.trouble import Trouble
+
+    usual = SCENARIOS[scenario]
+    urls = url or [address(settings.host, settings.port)]
+    public = topic or (settings.topics[0].name if settings.topics else None)
+    if public is None and scenario != "ceiling":
+        refuse("--topic: name one that the bridge reads (or BRIDGE_TOPICS)", code=2)
+    plan = Plan(
+        scenario=scenario,
+        targets=tuple(_target(each) for each in urls),
+        metrics=tuple(metrics or [f"{_http(each)}/metrics" for each in urls]),
+        kafka=_librdkafka(settings.kafka, kafka),
+        topic=public or "bench",
+        kafka_topic=_kafka_name(settings, public or "bench"),
+        connections=usual[0] if connections is None else connections,
+        rate=usual[1] if rate is None else rate,
+        seconds=usual[2] if seconds is None else seconds,
+        size=bytes,
+        account=account,
+        token=token,
+        processes=processes,
+        sources=sources,
+        missed=missed,
+        slow=slow,
+        warmup=warmup,
+    )
+    try:
+        told = measure(plan, lambda line: err.print(line, style="dim", markup=False))
+    except Trouble as trouble:
+        refuse(str(trouble), code=trouble.code)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    if as_json:
+        out.print(json.dumps(told), markup=False)
+    else:
+        for line in lines(told):
+            out.print(line, markup=False)
+    if broken(told["figures"]):
+        raise typer.Exit(1)
+
+
+def _http(url: str) -> str:
+    """Return the URL of a bridge without a slash at its end, whatever scheme it was given with."""
+    scheme, _, rest = url.rstrip("/").rpartition("://")
+    if scheme not in {"", "http", "ws"}:
+        refuse(f"--url: bench speaks no TLS; give the bridge's own address: {url!a}", code=2)
+    return f"http://{rest}"
+
+
+def _target(url: str) -> Target:
+    from bridge.bench.job import Target
+
+    try:
+        parts = urlsplit(_http(url))
+        host, port = parts.hostname, parts.port
+    except ValueError:  # an impossible port, or half an IPv6 address
+        host = port = None
+    if host is None or port == 0:
+        refuse(f"not an address of a bridge: {url!a}; as http://127.0.0.1:8080", code=2)
+    return Target("127.0.0.1" if host == "localhost" else host, port or 80, parts.path)
+
+
+def _kafka_name(settings: Settings, public: str) -> str:
+    names = {configured.name: configured.kafka_name for configured in settings.topics}
+    return names.get(public, public)
+
+
+def _librdkafka(kafka: Kafka, brokers: str | None) -> dict[str, Any]:
+    """Return the settings as librdkafka calls them."""
+    password = kafka.sasl_plain_password
+    key = kafka.ssl_password
+    told = {
+        "bootstrap.servers": brokers or kafka.bootstrap_servers,
+        "security.protocol": kafka.security_protocol,
+        "ssl.ca.location": kafka.ssl_cafile,
+        "ssl.certificate.location": kafka.ssl_certfile,
+        "ssl.key.location": kafka.ssl_keyfile,
+        "ssl.key.password": None if key is None else key.get_secret_value(),
+    }
+    if kafka.security_protocol.startswith("SASL"):
+        told |= {
+            "sasl.mechanism": kafka.sasl_mechanism,
+            "sasl.kerberos.service.name": kafka.sasl_kerberos_service_name,
+            "sasl.username": kafka.sasl_plain_username,
+            "sasl.password": None if password is None else password.get_secret_value(),
+        }
+    return {name: str(value) for name, value in told.items() if value is not None}
