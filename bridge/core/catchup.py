@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from bridge.core import wire
 from bridge.core.bounds import Bounds, Limits, Refused, judge
-from bridge.core.fanout import deliver
+from bridge.core.fanout import deliver, runs
 from bridge.core.position import Cursor, Place
 from bridge.core.progress import move_on, places, settle
 from bridge.core.recall import Recall, Turn
@@ -120,11 +120,11 @@ class CatchUp:
             < (floor := self.journal.floor(topic, partition))
         }
 
-    def _offer(self, session: Session, frame: bytes) -> bool:
-        if not self._hub.offer(session, frame, self._mark):
+    def _offer(self, session: Session, frames: bytes, count: int = 1) -> bool:
+        if not self._hub.offer(session, frames, count, self._mark):
             return False
         if session.replay is not None:
-            session.replay.replayed += 1
+            session.replay.replayed += count
         return True
 
     def _go_live(self, session: Session, replay: Replay) -> None:
@@ -273,10 +273,10 @@ class CatchUp:
         place, floor = scan.next[key], self.journal.floor(*key)
         events = [event for event in routed.events if place <= event.offset < floor]
         full: list[Session] = []
-        for event in events:
-            overflowed = deliver(scan.interest, self._offer, *key, event)
+        for run in runs(scan.interest, events, self._hub.run_bytes):
+            overflowed = deliver(scan.interest, self._offer, *key, run)
             if overflowed:
-                scan.next[key] = event.offset
+                scan.next[key] = run[0].offset
                 for session in overflowed:
                     self.leave(session)
                 full += overflowed

@@ -15,7 +15,7 @@ from bridge.core import close as closes
 from bridge.core import moment, wire
 from bridge.core.crowd import Crowd
 from bridge.core.demand import Demand
-from bridge.core.fanout import deliver
+from bridge.core.fanout import deliver, run_bytes, runs
 from bridge.core.interest import Interest
 from bridge.core.journal import Journal
 from bridge.core.log import Log
@@ -60,6 +60,7 @@ class Hub:
         self.delivered = 0
         self.tally = Tally()
         self._ceiling = ceiling
+        self.run_bytes = run_bytes(ceiling)
         self.jitter = jitter
         self._dirty: list[Session] = []
 
@@ -240,24 +241,24 @@ class Hub:
         self.tally.routed += len(routed.events)
         self.tally.unaddressed += routed.nobody
         log = self.logs[routed.topic]
-        for event in routed.events:
-            overflowed = deliver(self.interest, self.offer, routed.topic, routed.partition, event)
+        for run in runs(self.interest, routed.events, self.run_bytes):
+            overflowed = deliver(self.interest, self.offer, routed.topic, routed.partition, run)
             if overflowed:
-                # Everything below this event has been handed out: so says the cursor they get.
-                log.move(routed.partition, event.offset)
+                # Everything below this run has been handed out: so says the cursor they get.
+                log.move(routed.partition, run[0].offset)
             for session in overflowed:
                 self.hang_up(session, closes.SLOW)
         log.move(routed.partition, routed.next)
         self.journal.keep(routed.topic, routed.partition, routed.events, routed.next)
 
-    def offer(self, session: Session, frame: bytes, ceiling: int | None = None) -> bool:
-        """Queue an event's frame, already wrapped; tell whether the outbox took it.
+    def offer(self, session: Session, frames: bytes, count: int, ceiling: int = 0) -> bool:
+        """Queue the frames of `count` events, already wrapped; tell whether the outbox took them.
 
-        `ceiling` is the bytes that may wait in it, where that is not the usual.
+        `ceiling` is the bytes that may wait in it, 0 for the usual.
         """
-        if not session.outbox.put(frame, self._ceiling if ceiling is None else ceiling):
+        if not session.outbox.put(frames, ceiling or self._ceiling):
             return False
-        self.delivered += 1
+        self.delivered += count
         if not session.dirty:
             session.dirty = True
             self._dirty.append(session)

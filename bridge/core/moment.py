@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 _RFC3339: Final = re.compile(
@@ -20,8 +21,15 @@ _LAST_MS: Final = 253402300799999
 
 def from_ms(ms: int) -> str:
     """Write milliseconds since 1970, as Kafka stamps them; the nearest that a year can hold."""
-    moment = _EPOCH + timedelta(milliseconds=min(max(ms, 0), _LAST_MS))
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    if not 0 <= ms <= _LAST_MS:
+        ms = min(max(ms, 0), _LAST_MS)
+    second, rest = divmod(ms, 1000)
+    return f"{_second(second)}.{rest:03d}Z"
+
+
+@lru_cache(maxsize=64)  # of the records of one second, and they come many at a time
+def _second(second: int) -> str:
+    return f"{_EPOCH + timedelta(seconds=second):%Y-%m-%dT%H:%M:%S}"
 
 
 def to_utc(text: str) -> str:

@@ -224,21 +224,15 @@ class EventFrame:
         time = moment.from_ms(event.timestamp) if event.time is None else event.time
         # Kafka's names of topics need no escapes in JSON; nor does a time.
         self._head = f'{{"op":"event","topic":"{topic}","at":"{at}","to":'.encode()
-        parts = [
-            b',"id":',
-            _quote(at if event.id is None else event.id),
-            b',"type":',
-            _quote(event.type),
-            f',"time":"{time}"'.encode(),
-        ]
+        id = b'"%b"' % at.encode() if event.id is None else _quote(event.id)
+        tail = b',"id":%b,"type":%b,"time":"%b"' % (id, _quote(event.type), time.encode())
         if event.tag is not None:
-            parts += (b',"tag":', _quote(event.tag))
+            tail += b',"tag":' + _quote(event.tag)
         if event.meta is not None:
-            parts += (b',"meta":', event.meta)
+            tail += b',"meta":' + event.meta
         if event.traceparent is not None:
-            parts += (b',"traceparent":', _quote(event.traceparent))
-        parts.append(_body(event))
-        self._tail = b"".join(parts)
+            tail += b',"traceparent":' + _quote(event.traceparent)
+        self._tail = tail + _body(event)
 
     def to(self, to: bytes) -> bytes:
         """Return the frame for those who got it because of `to` (JSON text)."""

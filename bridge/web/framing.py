@@ -7,6 +7,7 @@ breaks section 5 is a `Violation` with the close code that the RFC asks for.
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import Final, NamedTuple
 
 from websockets.frames import apply_mask  # type: ignore[attr-defined]  # the faster of its two
@@ -23,6 +24,7 @@ _SHORT: Final = 125
 _LENGTH_16: Final = 126
 _MAX_16: Final = 0xFFFF
 
+_HEAD_16: Final = Struct("!BBH").pack
 PROTOCOL_ERROR: Final = 1002
 BAD_TEXT: Final = 1007
 TOO_BIG: Final = 4502
@@ -60,6 +62,9 @@ def frame(opcode: int, payload: bytes) -> bytes:
 
 def text(payload: bytes) -> bytes:
     """Return the frame of a text message."""
+    size = len(payload)
+    if _SHORT < size <= _MAX_16:  # nearly all events
+        return _HEAD_16(_FIN | TEXT, _LENGTH_16, size) + payload
     return frame(TEXT, payload)
 
 

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core.event import Body, Event
-from bridge.core.fanout import deliver, reason
+from bridge.core.fanout import deliver, reason, run_bytes, runs
 from bridge.core.interest import Interest
 from tests.core.given import event, session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from bridge.core.session import Session
 
@@ -30,17 +30,18 @@ class Bank:
         self.full: set[Session] = set()
         self.offered: list[tuple[str, bytes]] = []
 
-    def offer(self, to: Session, frame: bytes) -> bool:
-        self.offered.append((to.id, frame))
+    def offer(self, to: Session, frames: bytes, count: int) -> bool:
+        self.offered.append((to.id, frames))
+        assert frames.count(b'"op":"event"') == count
         return to not in self.full
 
-    def deliver(self, it: Event, topic: str = "orders", partition: int = 0) -> list[Session]:
-        return deliver(self.interest, self.offer, topic, partition, it)
+    def deliver(self, *run: Event, topic: str = "orders", partition: int = 0) -> list[Session]:
+        return deliver(self.interest, self.offer, topic, partition, run)
 
     def reached(self, it: Event, topic: str = "orders", partition: int = 0) -> dict[str, str]:
         """Deliver `it`; return by connection why it was got."""
         self.offered.clear()
-        self.deliver(it, topic, partition)
+        self.deliver(it, topic=topic, partition=partition)
         assert len({id for id, _ in self.offered}) == len(self.offered)
         return {id: json.loads(frame)["to"] for id, frame in self.offered}
 
@@ -177,7 +178,7 @@ def test_what_happens_and_what_is_replayed_is_for_the_same_reason(
 
 def test_the_frame_says_where_its_record_is() -> None:
     here = bank()
-    here.deliver(event(41, connections=["c4"]), "news", 3)
+    here.deliver(event(41, connections=["c4"]), topic="news", partition=3)
     ((id, frame),) = here.offered
     assert id == "c4"
     assert json.loads(frame)["topic"] == "news"
@@ -188,3 +189,59 @@ def test_a_value_that_is_for_nobody_here_is_not_opened() -> None:
     it = event(0, b"\xff", body=Body.UNCHECKED, accounts=["eve"], rooms=["x"])
     assert bank().deliver(it) == []
     assert it.body is Body.UNCHECKED
+
+
+def test_what_follows_each_other_for_one_audience_is_handed_out_at_once() -> None:
+    here = bank()
+    some = [event(n, rooms=["s"]) for n in range(3)]
+    others = [event(3, accounts=["eve"]), event(4, rooms=["s"]), event(5, rooms=["s"], all=True)]
+    made = list(runs(here.interest, some + others, run_bytes(1 << 20)))
+    assert [[each.offset for each in run] for run in made] == [[0, 1, 2], [4], [5]]
+    here.deliver(*made[0])
+    assert sorted(id for id, _ in here.offered) == ["c1", "c3"]
+    assert len({id(frames) for _, frames in here.offered}) == 1
+
+
+def test_a_run_ends_where_it_is_large_however_large_one_event_may_be() -> None:
+    here = bank()
+    some = [event(n, b"1" * size, all=True) for n, size in enumerate([10, 10, 5000, 10, 10, 10])]
+    made = list(runs(here.interest, some, 1000))
+    assert [[each.offset for each in run] for run in made] == [[0, 1, 2], [3, 4, 5]]
+    tiny = list(runs(here.interest, some, run_bytes(1)))
+    assert [len(run) for run in tiny] == [1] * 6
+
+
+audiences = st.fixed_dictionaries(
+    {},
+    optional={
+        "connections": st.lists(st.sampled_from(["c1", "c9"]), max_size=1),
+        "accounts": st.lists(st.sampled_from(["ann", "eve"]), max_size=2),
+        "rooms": st.lists(st.sampled_from(["r", "s", "x"]), max_size=2),
+        "all": st.booleans(),
+    },
+)
+
+
+@given(
+    st.lists(st.tuples(audiences, st.sampled_from(["a", "b"]), st.integers(1, 3)), max_size=8),
+    st.integers(0, 1200),
+)
+def test_joined_or_one_by_one_everybody_gets_the_same_in_the_same_order(
+    stretches: list[tuple[dict[str, Any], str, int]], most: int
+) -> None:
+    kinds = [(audience, type) for audience, type, count in stretches for _ in range(count)]
+    some = [event(n, type=type, **audience) for n, (audience, type) in enumerate(kinds)]
+    ahead = session("c6", "ann", rooms=["r"])
+    ahead.floors = {"orders": {0: 3}}
+    here = Bank(*bank().interest.everybody, ahead, session("c7", "bob", rooms=["s"], types=["a"]))
+
+    def got(*made: Sequence[Event]) -> dict[str, bytes]:
+        here.offered.clear()
+        for run in made:
+            here.deliver(*run)
+        found: dict[str, bytes] = {}
+        for id, frames in here.offered:
+            found[id] = found.get(id, b"") + frames
+        return found
+
+    assert got(*runs(here.interest, some, most)) == got(*([each] for each in some))

@@ -46,6 +46,21 @@ def test_one_that_is_slow_is_closed_with_a_cursor_that_covers_what_it_was_sent()
     assert it.state is State.CLOSING
 
 
+def test_of_a_run_that_is_not_taken_nothing_is_covered() -> None:
+    at = hub(ceiling=10_000)
+    it = attached(at)
+    waiting, ended = iter(range(10, 1000)), False
+    while not ended:
+        run = [event(next(waiting), rooms=["r"]), event(next(waiting), all=True)]
+        run += [event(next(waiting), b"1", all=True) for _ in range(2)]
+        publish(at, *run)
+        ended = it.state is State.CLOSING
+    *events, closing = frames(it)
+    covered = offsets(read_cursor(closing["cursor"]))["orders"][0]
+    assert covered == run[1].offset
+    assert [int(each["at"].split(":")[-1]) for each in events][-1] == run[0].offset - 1
+
+
 def test_one_that_is_slow_delays_and_costs_nobody_else() -> None:
     at = hub(ceiling=150)
     slow, quick = attached(at, "c1"), attached(at, "c2", "bob")
