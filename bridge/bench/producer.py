@@ -31,6 +31,9 @@ _OURS: Final = {
     # librdkafka 2.16 was seen to spin for seconds, and to send nothing meanwhile.
     "retries": 0,
     "linger.ms": 1,
+    # What does not fit waits here, and goes in fewer and larger requests: without a bound, some
+    # thousand requests per second of a few records each were queued in the broker, for a second.
+    "max.in.flight": 4,
     "queue.buffering.max.messages": 1_000_000,
     "delivery.report.only.error": True,
     "log_level": 0,

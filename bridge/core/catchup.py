@@ -274,9 +274,9 @@ class CatchUp:
         events = [event for event in routed.events if place <= event.offset < floor]
         full: list[Session] = []
         for run in runs(scan.interest, events, self._hub.run_bytes):
-            overflowed = deliver(scan.interest, self._offer, *key, run)
+            overflowed = deliver(run, *key, self._offer)
             if overflowed:
-                scan.next[key] = run[0].offset
+                scan.next[key] = run.events[0].offset
                 for session in overflowed:
                     self.leave(session)
                 full += overflowed

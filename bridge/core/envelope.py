@@ -35,6 +35,7 @@ class Record(Protocol):
     def headers(self) -> Sequence[tuple[str, bytes | None]]: ...  # noqa: D102
 
 
+_JSON: Final = Body.JSON  # looked up once: of an enum's member each look-up calls Python (3.11)
 _NOT_GIVEN: Final = msgspec.Raw(b"")
 
 
@@ -131,7 +132,7 @@ def _native(record: Record, value: bytes) -> Event | None:
     return Event(
         record.offset,
         record.timestamp,
-        Body.JSON,
+        _JSON,
         bytes(native.data),
         connections or (),
         accounts or (),

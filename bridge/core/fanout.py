@@ -9,12 +9,12 @@ follows each other for one audience is joined once, too.
 from __future__ import annotations
 
 from itertools import compress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bridge.core import wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from bridge.core.event import Event
     from bridge.core.interest import Interest
@@ -31,25 +31,36 @@ def run_bytes(ceiling: int) -> int:
     return min(_RUN_BYTES, ceiling // _SHARE)
 
 
-def runs(interest: Interest, events: Iterable[Event], most_bytes: int) -> Iterator[list[Event]]:
-    """Yield the events that somebody here may want, in runs: consecutive ones for one audience.
+class Run(NamedTuple):
+    """Consecutive events for one audience, and who of it is here.
+
+    `matches` are the addresses that somebody here follows, in the order in which they count, each
+    with what `to` says and its sessions.
+    """
+
+    events: list[Event]
+    matches: list[tuple[str, Collection[Session]]]
+
+
+def runs(interest: Interest, events: Iterable[Event], most_bytes: int) -> Iterator[Run]:
+    """Yield the events that somebody here follows.
 
     A run has about `most_bytes` of frames at most, or one event.
     """
-    run: list[Event] = []
+    run: Run | None = None
     size = 0
     for event in events:
-        if run:
-            if size < most_bytes and _are_alike(run[0], event):
-                run.append(event)
+        if run is not None:
+            if size < most_bytes and _are_alike(run.events[0], event):
+                run.events.append(event)
                 size += _HEAD_BYTES + len(event.data)
                 continue
             yield run
-            run = []
-        if interest.follows(event):
-            run = [event]
+            run = None
+        if matches := _matches(interest, event):
+            run = Run([event], matches)
             size = _HEAD_BYTES + len(event.data)
-    if run:
+    if run is not None:
         yield run
 
 
@@ -63,25 +74,21 @@ def _are_alike(one: Event, other: Event) -> bool:
 
 
 def deliver(
-    interest: Interest,
-    offer: Callable[[Session, bytes, int], bool],
+    run: Run,
     topic: str,
     partition: int,
-    run: Sequence[Event],
+    offer: Callable[[Session, bytes, int], bool],
 ) -> list[Session]:
-    """Offer the events of a `run` to their sessions; return those that did not take them.
+    """Offer the events of `run` to their sessions; return those that did not take them.
 
     `offer` is told the frames, joined, and of how many events they are.
     """
-    matches = _matches(interest, run[0])
-    if not matches:
-        return []
-    frames = [wire.EventFrame(topic, partition, event) for event in run]
+    events, matches = run
+    frames = [wire.event_frame(topic, partition, event) for event in events]
     reached: set[Session] | None = set() if len(matches) > 1 else None
     overflowed: list[Session] = []
     for to, sessions in matches:
-        wrapped: dict[Callable[[bytes], bytes], list[bytes]] = {}
-        joined: dict[Callable[[bytes], bytes], bytes] = {}
+        made: dict[object, bytes] = {}  # by kind of socket, and which of the frames
         for session in sessions:
             if topic not in session.topics:
                 continue
@@ -89,18 +96,23 @@ def deliver(
                 if session in reached:
                     continue
                 reached.add(session)
-            wrap, count = session.wrap, len(run)
-            data = joined.get(wrap)
-            if data is None:
-                wrapped[wrap] = [wrap(frame.to(to)) for frame in frames]
-                data = joined[wrap] = b"".join(wrapped[wrap])
-            if session.types is not None or session.floors is not None:
-                wanted = [_wants(session, topic, partition, event) for event in run]
-                count = sum(wanted)
-                data = b"".join(compress(wrapped[wrap], wanted))
+            wrap = session.wrap
+            if session.types is None and session.floors is None:
+                count, data = len(frames), made.get(wrap)
+                if data is None:
+                    data = made[wrap] = _join(frames, to, wrap)
+            else:
+                wanted = tuple([_wants(session, topic, partition, event) for event in events])
+                count, data = sum(wanted), made.get((wrap, wanted))
+                if data is None:
+                    data = made[wrap, wanted] = _join(compress(frames, wanted), to, wrap)
             if count and not offer(session, data, count):
                 overflowed.append(session)
     return overflowed
+
+
+def _join(frames: Iterable[wire.EventFrame], to: str, wrap: Callable[[bytes], bytes]) -> bytes:
+    return b"".join([wrap(frame.text(to)) for frame in frames])
 
 
 def _wants(session: Session, topic: str, partition: int, event: Event) -> bool:
@@ -110,29 +122,32 @@ def _wants(session: Session, topic: str, partition: int, event: Event) -> bool:
     )
 
 
-def _matches(interest: Interest, event: Event) -> list[tuple[bytes, Collection[Session]]]:
-    """The addresses of `event` that somebody here follows, in the order in which they count."""
-    found: list[tuple[bytes, Collection[Session]]] = [
-        (wire.TO_CONNECTION, (session,))
-        for name in event.connections
-        if (session := interest.connections.get(name))
-    ]
-    found += [
-        (wire.TO_ACCOUNT, sessions)
-        for name in event.accounts
-        if (sessions := interest.accounts.get(name))
-    ]
-    found += [
-        (wire.to_room(name), sessions)
-        for name in event.rooms
-        if (sessions := interest.rooms.get(name))
-    ]
+def _matches(interest: Interest, event: Event) -> list[tuple[str, Collection[Session]]]:
+    found: list[tuple[str, Collection[Session]]] = []
+    if event.connections:
+        found += [
+            (wire.TO_CONNECTION, (session,))
+            for name in event.connections
+            if (session := interest.connections.get(name))
+        ]
+    if event.accounts:
+        found += [
+            (wire.TO_ACCOUNT, sessions)
+            for name in event.accounts
+            if (sessions := interest.accounts.get(name))
+        ]
+    if event.rooms:
+        found += [
+            (wire.to_room(name), sessions)
+            for name in event.rooms
+            if (sessions := interest.rooms.get(name))
+        ]
     if event.all and interest.everybody:
         found.append((wire.TO_ALL, interest.everybody))
     return found
 
 
-def reason(session: Session, event: Event) -> bytes | None:
+def reason(session: Session, event: Event) -> str | None:
     """Why `event` is for `session`, as `to` says it; None where it is not, or not of its types."""
     if session.types is not None and not session.types.admits(event.type):
         return None

@@ -23,7 +23,7 @@ class Frames:
 
     def __init__(self) -> None:
         # By the number of the segment, not by itself: that would be kept in memory with it.
-        self._kept: dict[tuple[int, int, bytes, Callable[[bytes], bytes]], bytes] = {}
+        self._kept: dict[tuple[int, int, str, Callable[[bytes], bytes]], bytes] = {}
         self._bytes = 0
 
     def make(
@@ -32,7 +32,7 @@ class Frames:
         partition: int,
         place: tuple[int, int],
         event: Event,
-        to: bytes,
+        to: str,
         wrap: Callable[[bytes], bytes],
     ) -> bytes:
         """Return the frame of `event`, for those who get it for `to`.
@@ -42,7 +42,7 @@ class Frames:
         key = (*place, to, wrap)
         frame = self._kept.get(key)
         if frame is None:
-            frame = wrap(wire.EventFrame(topic, partition, event).to(to))
+            frame = wrap(wire.event_frame(topic, partition, event).text(to))
             if to not in {wire.TO_CONNECTION, wire.TO_ACCOUNT}:
                 if self._bytes > _MOST_BYTES:
                     self._kept.clear()

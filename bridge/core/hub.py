@@ -242,10 +242,10 @@ class Hub:
         self.tally.unaddressed += routed.nobody
         log = self.logs[routed.topic]
         for run in runs(self.interest, routed.events, self.run_bytes):
-            overflowed = deliver(self.interest, self.offer, routed.topic, routed.partition, run)
+            overflowed = deliver(run, routed.topic, routed.partition, self.offer)
             if overflowed:
                 # Everything below this run has been handed out: so says the cursor they get.
-                log.move(routed.partition, run[0].offset)
+                log.move(routed.partition, run.events[0].offset)
             for session in overflowed:
                 self.hang_up(session, closes.SLOW)
         log.move(routed.partition, routed.next)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bridge.core.event import Event
     from bridge.core.session import Session
 
 
@@ -41,19 +40,6 @@ class Interest:
             _drop(self.accounts, session.grant.account, session)
         for room in session.rooms:
             self.leave(session, room)
-
-    def follows(self, event: Event) -> bool:
-        """Whether anybody follows an address of `event`."""
-        for name in event.accounts:
-            if name in self.accounts:
-                return True
-        for name in event.rooms:
-            if name in self.rooms:
-                return True
-        for name in event.connections:
-            if name in self.connections:
-                return True
-        return event.all and bool(self.everybody)
 
     def enter(self, session: Session, room: str) -> None:
         """Let `session` be found by `room` too."""

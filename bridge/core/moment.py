@@ -17,6 +17,7 @@ _RFC3339: Final = re.compile(
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 #: Milliseconds of the last moment that RFC 3339 can write.
 _LAST_MS: Final = 253402300799999
+_MILLISECONDS: Final = [f".{ms:03d}Z" for ms in range(1000)]
 
 
 def from_ms(ms: int) -> str:
@@ -24,7 +25,7 @@ def from_ms(ms: int) -> str:
     if not 0 <= ms <= _LAST_MS:
         ms = min(max(ms, 0), _LAST_MS)
     second, rest = divmod(ms, 1000)
-    return f"{_second(second)}.{rest:03d}Z"
+    return _second(second) + _MILLISECONDS[rest]
 
 
 @lru_cache(maxsize=64)  # of the records of one second, and they come many at a time

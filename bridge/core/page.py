@@ -55,7 +55,7 @@ class Strand:
         self.start = self.place = place
         self.end = end
         self.reached = _LONG_AGO
-        self.found: deque[tuple[Event, bytes]] = deque()
+        self.found: deque[tuple[Event, str]] = deque()
         self.bytes = 0  #: of what was found
 
     @property
@@ -184,7 +184,7 @@ class Page:
         event, to = strand.found.popleft()
         strand.bytes -= _size(event)
         self._waiting -= _size(event)
-        frame = wire.EventFrame(strand.topic, strand.number, event).to(to)
+        frame = wire.event_frame(strand.topic, strand.number, event).text(to)
         self.events.append(frame)
         self._bytes += len(frame)
 

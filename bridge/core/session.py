@@ -63,6 +63,9 @@ TRANSITIONS: Final[dict[State, dict[Signal, State]]] = {
 }
 
 
+_WELCOMED: Final = (State.LIVE, State.REPLAYING)
+
+
 class Hand(Flag):
     """By whom a session is in a room; it is in it while one of them holds."""
 
@@ -131,7 +134,7 @@ class Session:
     @property
     def welcomed(self) -> bool:
         """Whether it is between its welcome and its end: it may talk, and is sent events."""
-        return self.state is State.LIVE or self.state is State.REPLAYING
+        return self.state in _WELCOMED
 
     def on(self, signal: Signal) -> None:
         """Move to the next state.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bridge.core.event import Event
 
 Id: TypeAlias = str | int | UnsetType
-_quote: Final = msgspec.json.Encoder().encode
+_write: Final = msgspec.json.Encoder().encode
 
 
 class Welcome(msgspec.Struct, tag_field="op", tag="welcome"):
@@ -101,7 +101,7 @@ ServerFrame: TypeAlias = Welcome | Gap | Live | Heartbeat | Rooms | Done | Refus
 
 def write(frame: ServerFrame) -> bytes:
     """Return `frame` as JSON text."""
-    return _quote(frame)
+    return _write(frame)
 
 
 class Hello(msgspec.Struct, tag_field="op", tag="hello", forbid_unknown_fields=True):
@@ -204,50 +204,76 @@ def _id_of(text: bytes) -> Id:
         return UNSET
 
 
-def to_room(room: str) -> bytes:
-    """Return what `to` says to those who got an event through `room`, as JSON text."""
-    return _quote("room:" + room)
+def to_room(room: str) -> str:
+    """Return what `to` says to those who got an event through `room`."""
+    return "room:" + room
 
 
-TO_CONNECTION: Final = b'"connection"'
-TO_ACCOUNT: Final = b'"account"'
-TO_ALL: Final = b'"all"'
+TO_CONNECTION: Final = "connection"
+TO_ACCOUNT: Final = "account"
+TO_ALL: Final = "all"
+# Looked up once: of an enum's member each look-up calls Python (3.11).
+_JSON: Final = Body.JSON
+_UNCHECKED: Final = Body.UNCHECKED
 
 
-class EventFrame:
-    """One event's frame, up to what differs between readers: why each of them got it."""
+class EventFrame(msgspec.Struct, tag_field="op", tag="event", gc=False):
+    """One event's frame. `data` and `meta` go out as the producer wrote them."""
 
-    __slots__ = ("_head", "_tail")
+    topic: str
+    at: str
+    to: str
+    id: str
+    type: str
+    time: str
+    tag: str | UnsetType = UNSET
+    meta: msgspec.Raw | UnsetType = UNSET
+    traceparent: str | UnsetType = UNSET
+    data: msgspec.Raw | UnsetType = UNSET
+    data_base64: str | UnsetType = UNSET
+    deleted: bool | UnsetType = UNSET
 
-    def __init__(self, topic: str, partition: int, event: Event) -> None:
-        at = f"{topic}:{partition}:{event.offset}"
-        time = moment.from_ms(event.timestamp) if event.time is None else event.time
-        # Kafka's names of topics need no escapes in JSON; nor does a time.
-        self._head = f'{{"op":"event","topic":"{topic}","at":"{at}","to":'.encode()
-        id = b'"%b"' % at.encode() if event.id is None else _quote(event.id)
-        tail = b',"id":%b,"type":%b,"time":"%b"' % (id, _quote(event.type), time.encode())
-        if event.tag is not None:
-            tail += b',"tag":' + _quote(event.tag)
-        if event.meta is not None:
-            tail += b',"meta":' + event.meta
-        if event.traceparent is not None:
-            tail += b',"traceparent":' + _quote(event.traceparent)
-        self._tail = tail + _body(event)
-
-    def to(self, to: bytes) -> bytes:
-        """Return the frame for those who got it because of `to` (JSON text)."""
-        return self._head + to + self._tail
+    def text(self, to: str) -> bytes:
+        """Return it for those who got it because of `to`."""
+        self.to = to
+        return _write(self)
 
 
-def _body(event: Event) -> bytes:
-    if event.body is Body.UNCHECKED:
-        # Once for each event that somebody here gets: most are for nobody here.
-        if is_json(event.data):
-            event.body = Body.JSON
-        else:
-            event.body, event.data = Body.BASE64, b64encode(event.data)
-    if event.body is Body.JSON:
-        return b',"data":' + event.data + b"}"
-    if event.body is Body.BASE64:
-        return b',"data_base64":"' + event.data + b'"}'
-    return b',"deleted":true}'
+def event_frame(topic: str, partition: int, event: Event) -> EventFrame:
+    """Return the frame of `event`, up to what differs between readers: why each of them got it."""
+    at = f"{topic}:{partition}:{event.offset}"
+    frame = EventFrame(
+        topic,
+        at,
+        "",
+        at if event.id is None else event.id,
+        event.type,
+        moment.from_ms(event.timestamp) if event.time is None else event.time,
+    )
+    if event.tag is not None:
+        frame.tag = event.tag
+    if event.meta is not None:
+        frame.meta = msgspec.Raw(event.meta)
+    if event.traceparent is not None:
+        frame.traceparent = event.traceparent
+    if event.body is _JSON or _becomes_json(event):
+        frame.data = msgspec.Raw(event.data)
+    elif event.body is Body.BASE64:
+        frame.data_base64 = event.data.decode()
+    else:
+        frame.deleted = True
+    return frame
+
+
+def _becomes_json(event: Event) -> bool:
+    """Look at a value of which that is not known; tell whether it is JSON.
+
+    That is once for each event that somebody here gets: most are for nobody here.
+    """
+    if event.body is not _UNCHECKED:
+        return False
+    if is_json(event.data):
+        event.body = _JSON
+        return True
+    event.body, event.data = Body.BASE64, b64encode(event.data)
+    return False

@@ -1,4 +1,4 @@
-"""The feed: reads every partition of the topics, for as long as the instance runs.
+"""The feed: has every partition of the topics read, for as long as the instance runs.
 
 Rules: no outage ends it, however long and from the first second on; no record or batch stops
 the ones behind it; and what can not be read is told, never passed over in silence.
@@ -12,12 +12,10 @@ import time
 from typing import TYPE_CHECKING
 
 from bridge.core.position import IDENTITY_BYTES
-from bridge.core.router import Batch
 from bridge.kafka.cluster import EARLIEST, LATEST, OUT_OF_REACH, Partition
 from bridge.kafka.commits import Commits
-from bridge.kafka.load import Load
 from bridge.kafka.partitions import Partitions
-from bridge.kafka.records import Aborted, Corrupt, unpack
+from bridge.kafka.reader import Reader
 from bridge.kafka.sleepers import Sleepers
 from bridge.kafka.trouble import Trouble
 
@@ -25,14 +23,12 @@ if TYPE_CHECKING:
     import uuid
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from bridge.kafka.cluster import Cluster, Fetched
-    from bridge.kafka.partitions import Reading
+    from bridge.kafka.cluster import Cluster
     from bridge.kafka.sink import Sink
 
 _log = logging.getLogger(__name__)
 
 WATCH_SECONDS = 2.0
-FETCH_BYTES = 8 * 1024 * 1024
 _PAUSE = 0.2
 #: So long the first who wakes a topic waits for others.
 _GATHER = 0.02
@@ -73,10 +69,17 @@ class Feed:
         self._reached: float | None = None
         self._failing = False
         self._begun: dict[str, uuid.UUID | None] = {}
-        self._turn = 0
-        self._trouble = Trouble(cluster, topics, sink, self._wake)
+        self._reader = Reader(
+            cluster,
+            self.partitions,
+            topics,
+            sink,
+            Trouble(cluster, topics, sink, self._wake),
+            reached=self._succeeded,
+            lost=self.look,
+            took=self._look_whether_ready,
+        )
         self.ready = asyncio.Event()
-        self.failures = 0  #: bugs of ours that reading met, and went on
         self.outages = 0
         self.reconnects = 0  #: how often the bootstrap servers were asked again
 
@@ -93,6 +96,11 @@ class Feed:
             for topic in self._names[partition.topic]:
                 lag[topic] += max(0, reading.end - reading.offset)
         return lag
+
+    @property
+    def failures(self) -> int:
+        """Bugs of ours that reading met, and went on."""
+        return self._reader.failures
 
     @property
     def ids(self) -> Mapping[str, uuid.UUID | None]:
@@ -128,7 +136,9 @@ class Feed:
                 await self._reconnect()
             for node in self.partitions.leaders():
                 if node not in self._readers or self._readers[node].done():
-                    self._readers[node] = tasks.create_task(self._read(node), name=f"feed: {node}")
+                    self._readers[node] = tasks.create_task(
+                        self._reader.read(node), name=f"feed: {node}"
+                    )
             try:
                 async with asyncio.timeout(WATCH_SECONDS):
                     await self._wake.wait()
@@ -183,7 +193,10 @@ class Feed:
             _log.info("reading %s:%d from offset %d", *partition, offset)
             self.partitions.begin(partition, offset, leaders[partition], ends[partition])
         self.sleepers.wake(woken)
-        if self.partitions.complete:
+        self._look_whether_ready()
+
+    def _look_whether_ready(self) -> None:
+        if not self.ready.is_set() and self.partitions.complete:
             self.ready.set()
 
     async def _warmed(
@@ -218,82 +231,6 @@ class Feed:
         self._failing = True
         if self._reached is None:
             self._reached = asyncio.get_running_loop().time()
-
-    # -- reading ---------------------------------------------------------------------------------
-
-    async def _read(self, node: int) -> None:
-        """Read what `node` leads until it leads nothing of it any more."""
-        try:
-            await self._read_on(node)
-        except Exception:  # noqa: BLE001 - logged, counted and begun anew
-            # A bug of ours must not end the stream; the next look at the topics starts anew.
-            _log.exception("reading from node %d failed", node)
-            self.failures += 1
-
-    async def _read_on(self, node: int) -> None:
-        while led := self.partitions.led_by(node):
-            now = asyncio.get_running_loop().time()
-            wanted = {p: r.offset for p, r in led.items() if r.pause_until <= now}
-            if not wanted:
-                await asyncio.sleep(_PAUSE / 2)
-                continue
-            try:
-                answers = await self._cluster.fetch(
-                    node, self._rotated(wanted), self.partitions.ids, max_bytes=FETCH_BYTES
-                )
-            except OUT_OF_REACH as error:
-                _log.debug("node %d: %r", node, error)
-                self._wake.set()
-                await asyncio.sleep(_PAUSE)
-                continue
-            self._succeeded()
-            await self._take(answers)
-
-    def _rotated(self, wanted: dict[Partition, int]) -> dict[Partition, int]:
-        """A broker fills its answer in the order of the request: let each be first in turn."""
-        self._turn += 1
-        turn = self._turn % len(wanted)
-        items = list(wanted.items())
-        return dict(items[turn:] + items[:turn])
-
-    async def _take(self, answers: Sequence[Fetched]) -> None:
-        load = Load(self._sink)
-        for fetched in answers:
-            reading = self.partitions.readings.get(fetched.partition)
-            if reading is None or reading.offset != fetched.offset:
-                continue  # the topic was recreated while the answer was on its way
-            reading.end = max(fetched.end, reading.offset)
-            if fetched.error:
-                await load.hand_on()
-                await self._trouble.meet(fetched, reading)
-                continue
-            try:
-                await self._unpack(fetched, reading, load)
-            except Corrupt as corrupt:
-                await load.hand_on()
-                self._trouble.strike(fetched, reading, corrupt.next, str(corrupt))
-        await load.hand_on()
-        if not self.ready.is_set() and self.partitions.complete:
-            self.ready.set()
-
-    async def _unpack(self, fetched: Fetched, reading: Reading, load: Load) -> None:
-        partition, aborted = fetched.partition, Aborted(fetched.aborted)
-        for chunk in unpack(
-            fetched.data, reading.offset, fetched.end, aborted, between=reading.between
-        ):
-            if chunk.first > reading.offset:
-                await load.hand_on()
-                if not await self._trouble.passes(fetched, reading, chunk.first):
-                    return
-                if self.partitions.readings.get(partition) is not reading:
-                    return
-            reading.offset, reading.between, reading.strikes = chunk.next, chunk.whole, 0
-            for name in self._names[partition.topic]:
-                load.add(Batch(name, partition.number, chunk.records, chunk.next))
-            if load.full:
-                await load.hand_on()
-                if self.partitions.readings.get(partition) is not reading:
-                    return  # recreated meanwhile: the rest is of its former life
 
 
 def _identity(id: uuid.UUID | None) -> bytes:

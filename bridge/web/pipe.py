@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from enum import Enum, auto
-from typing import TYPE_CHECKING, ClassVar, Protocol, cast
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol, cast
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -33,6 +33,10 @@ class Phase(Enum):
     LEAVING = auto()  #: hung up on; its last frames are on their way
     CLOSING = auto()  #: everything is said; the client's end is awaited
     GONE = auto()
+
+
+# A tuple: two comparisons, where a set would call Python for each member's hash.
+_WRITABLE: Final = (Phase.OPEN, Phase.LEAVING)
 
 
 class Keeper(Protocol):
@@ -115,7 +119,7 @@ class Pipe(asyncio.Protocol):
     def _pump(self) -> None:
         """Write what is queued, as far as the transport takes it; and then the close, if any."""
         session = self.session
-        if session is None or self.phase not in {Phase.OPEN, Phase.LEAVING}:
+        if session is None or self.phase not in _WRITABLE:
             return
         outbox = session.outbox
         while outbox.pending and not self.paused:

@@ -141,7 +141,7 @@ def framing_one() -> Work:
 
     def work() -> int:
         for event in events:
-            framing.text(wire.EventFrame(TOPIC, 0, event).to(to))
+            framing.text(wire.event_frame(TOPIC, 0, event).text(to))
         return len(events)
 
     return work

@@ -41,8 +41,8 @@ def frames_of(it: Record) -> list[dict[str, Any]]:
     event = envelope.read(it, LIMIT)
     if event is None:
         return []
-    made = wire.EventFrame("orders", 3, event)
-    return [read_frame(made.to(address)) for address in ADDRESSES]
+    made = wire.event_frame("orders", 3, event)
+    return [read_frame(made.text(address)) for address in ADDRESSES]
 
 
 @each("valid", "envelope")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bridge.core.envelope import is_json, read
 from bridge.core.event import Body, Event
-from bridge.core.wire import TO_ALL, EventFrame
+from bridge.core.wire import TO_ALL, event_frame
 from tests.core.frame_shape import check, members
 from tests.core.given import TIMESTAMP, Record, record
 from tests.core.reading import LIMIT, REASONS, outcome, reason, understood
@@ -155,7 +155,7 @@ def test_any_record_is_an_event_or_nobodys_or_dead_and_no_event_breaks_its_frame
         assert event in {None, *REASONS}
         return
     assert event.connections or event.accounts or event.rooms or event.all
-    fields = check(EventFrame("orders", 3, event).to(TO_ALL))
+    fields = check(event_frame("orders", 3, event).text(TO_ALL))
     assert fields["at"] == f"orders:3:{it.offset}"
     assert ("deleted" in fields) == (it.value is None)
 

@@ -32,7 +32,7 @@ EVENT = event(7, rooms=["r", "s"], all=True)
 
 
 def make(
-    it: Frames, to: bytes, kind: Kind, place: tuple[int, int] = (1, 0), of: Event = EVENT
+    it: Frames, to: str, kind: Kind, place: tuple[int, int] = (1, 0), of: Event = EVENT
 ) -> bytes:
     return it.make("orders", 0, place, of, to, kind.wrap)
 
@@ -42,13 +42,13 @@ def test_each_kind_of_socket_and_each_reason_has_a_frame_of_its_own_made_once() 
     reasons = [wire.to_room("r"), wire.to_room("s"), wire.TO_ALL]
     for _ in range(2):
         for kind, to in product(kinds, reasons):
-            expected = kind.name + wire.EventFrame("orders", 0, EVENT).to(to)
+            expected = kind.name + wire.event_frame("orders", 0, EVENT).text(to)
             assert make(it, to, kind) == expected
     assert [len(kind.wrapped) for kind in kinds] == [3, 3]
 
 
 @pytest.mark.parametrize("to", [wire.TO_ACCOUNT, wire.TO_CONNECTION])
-def test_what_is_for_one_account_is_made_when_it_is_sent(to: bytes) -> None:
+def test_what_is_for_one_account_is_made_when_it_is_sent(to: str) -> None:
     it, kind = Frames(), Kind(b"W")
     for _ in range(2):
         make(it, to, kind)

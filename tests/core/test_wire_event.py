@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core.event import Body, Event
-from bridge.core.wire import TO_ACCOUNT, TO_ALL, TO_CONNECTION, EventFrame, to_room
+from bridge.core.wire import TO_ACCOUNT, TO_ALL, TO_CONNECTION, event_frame, to_room
 from tests.core.frame_shape import check
 from tests.core.given import TIMESTAMP_TEXT, event
 from tests.core.strategies import TRACEPARENT, json_texts, texts
 
 
-def frame(of: Event, to: bytes = TO_ALL) -> bytes:
-    return EventFrame("orders", 3, of).to(to)
+def frame(of: Event, to: str = TO_ALL) -> bytes:
+    return event_frame("orders", 3, of).text(to)
 
 
 def test_a_full_event_has_every_field_in_order() -> None:
@@ -63,7 +63,7 @@ def test_an_empty_id_type_or_tag_is_not_absent() -> None:
         (TO_ALL, "all"),
     ],
 )
-def test_to_says_why_you_got_it(to: bytes, told: str) -> None:
+def test_to_says_why_you_got_it(to: str, told: str) -> None:
     assert check(frame(event(), to))["to"] == told
 
 

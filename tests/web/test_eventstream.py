@@ -29,7 +29,7 @@ def read(*parts: bytes) -> EventStream:
 
 def frame(data: bytes, **more: Any) -> bytes:
     event = Event(5, 0, Body.UNCHECKED, data, **more)
-    return wire.EventFrame("orders", 0, event).to(wire.TO_ALL)
+    return wire.event_frame("orders", 0, event).text(wire.TO_ALL)
 
 
 blanks = st.text(" \t\r\n", max_size=4)
