@@ -1,4 +1,4 @@
-"""One client: its socket, what it has told and was told last, and its ledger.
+"""One client: its socket, what it has told and was told last, and what it reads.
 
 Rule: it keeps no more than it needs, because ten thousand of them are in one process.
 """
@@ -13,10 +13,12 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
-from bridge.bench.ledger import Ledger
+from bridge.bench.reader import Reader
 
 if TYPE_CHECKING:
     from bridge.bench.job import Job, Target
+    from bridge.bench.tape import Tape
+    from bridge.bench.walk import Walk
 
 _BIND_WITHOUT_PORT: Final = 24  # IP_BIND_ADDRESS_NO_PORT: ports are chosen for each destination
 _SMALL_BUFFER: Final = 16_384
@@ -41,16 +43,17 @@ class Client:
     """One of many."""
 
     __slots__ = (
-        *("closing", "cursor", "ledger", "number", "returning", "socket", "stalled", "state"),
-        "tail",
+        *("closing", "cursor", "head", "number", "reader", "returning", "socket", "stalled"),
+        *("state", "way"),
     )
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, way: Tape | Walk) -> None:
         self.number = number
-        self.ledger = Ledger()
+        self.way = way  #: what takes apart whatever it reads
+        self.reader = Reader()
         self.state = State.AWAY
         self.socket: socket.socket | None = None
-        self.tail = b""
+        self.head = b""  #: what has come of the answer to its request
         self.cursor: str | None = None
         self.closing: dict[str, Any] | None = None
         self.returning = False  #: it comes back with its cursor
@@ -70,7 +73,7 @@ class Client:
             dialled.bind((f"127.0.0.{1 + self.number % job.sources}", 0))
         self.socket = dialled
         self.state = State.CONNECTING
-        self.tail = b""
+        self.head = b""
         self.closing = None
         return dialled, dialled.connect_ex((target.host, target.port))
 
@@ -104,16 +107,16 @@ class Client:
         Raises:
             ConnectionError: If the answer is another than was asked for.
         """
-        self.tail += data
-        end = self.tail.find(_HEAD_END)
+        self.head += data
+        end = self.head.find(_HEAD_END)
         if end < 0:
             return None
-        head, rest = self.tail[:end], self.tail[end + len(_HEAD_END) :]
+        head, rest = self.head[:end], self.head[end + len(_HEAD_END) :]
         status = head.partition(b"\r\n")[0]
         if status.split(b" ")[1:2] != [b"101"]:
             said = b" ".join((status, rest[:_LONGEST_REASON])).decode("utf-8", "replace")
             raise ConnectionError(" ".join(said.split()))
-        self.tail = b""
+        self.head = b""
         self.state = State.GREETING
         return rest
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+    from bridge.bench.payload import Stamped
 
 
 class Verdict(NamedTuple):
@@ -57,3 +59,20 @@ class Ledger:
         missing = len(self._holes or ())
         missing += sum(max(0, end - self.due.get(lane, 0)) for lane, end in owed.items())
         return Verdict(missing, self._duplicates, self._late)
+
+
+def runs(events: Iterable[Stamped]) -> list[tuple[int, int, int]]:
+    """Return the events as runs of consecutive numbers: the lane, the first, how many.
+
+    The runs of a lane are in their order; those of several lanes are in any.
+    """
+    told: list[tuple[int, int, int]] = []
+    first: dict[int, int] = {}
+    due: dict[int, int] = {}
+    for lane, number, _ in events:
+        if due.get(lane) != number:
+            if lane in due:
+                told.append((lane, first[lane], due[lane] - first[lane]))
+            first[lane] = number
+        due[lane] = number + 1
+    return told + [(lane, number, due[lane] - number) for lane, number in first.items()]

@@ -18,6 +18,7 @@ _FIELDS: Final = b"%s%06d:%010d:%019d:"
 LANE: Final = slice(0, 6)
 SEQUENCE: Final = slice(7, 17)
 STAMP: Final = slice(18, 37)
+FIELDS_WIDTH: Final = 37  #: bytes, behind the mark
 
 
 class Stamped(NamedTuple):

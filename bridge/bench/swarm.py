@@ -1,7 +1,7 @@
 """Many clients on one epoll: connected, read, and counted.
 
 Rule: the load weighs less than what is loaded. No task, no future and no transport for a
-client: a read is a system call, a search and an addition.
+client: a read is a system call, a comparison and an addition.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from collections import Counter
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
 
-from bridge.bench.chunk import Known
 from bridge.bench.client import Client, State
 from bridge.bench.frames import CLOSE, PING, PONG, TEXT, masked
 from bridge.bench.histogram import Histogram
 from bridge.bench.ledger import Verdict
 from bridge.bench.payload import mark
+from bridge.bench.tape import Tape
 from bridge.bench.walk import Walk
 
 if TYPE_CHECKING:
@@ -46,12 +46,16 @@ class Swarm:
         self.closes: Counter[int] = Counter()
         self.received = 0
         self.refused: str | None = None  #: why nobody, or not everybody, can come in
-        self.clients = {number: Client(number) for number in job.numbers}
         self._by_fd: dict[int, Client] = {}
         self._reading: dict[int, Client] = {}  # those of them that were upgraded and read
-        self._own = job.own
-        self._known = Known(mark(job.run))
-        self._walk = Walk(mark(job.run), self.histogram, shared=not job.own)
+        # Members of a room are sent the same, but by each bridge in another order.
+        self._tapes = [] if job.own else [Tape(mark(job.run), self.histogram) for _ in job.targets]
+        walk = Walk(mark(job.run), self.histogram)
+        self.clients: dict[int, Client] = {}
+        for number in job.numbers:
+            way = self._tapes[number % len(self._tapes)] if self._tapes else walk
+            client = self.clients[number] = Client(number, way)
+            way.join(client.reader)
         self._buffer = memoryview(bytearray(_BYTES))
         self._due: list[tuple[float, int]] = []
         self._coming = 0
@@ -85,7 +89,7 @@ class Swarm:
 
     def mark(self) -> None:
         """Forget the latencies so far."""
-        self._known.settle(self.histogram)
+        self._settle()
         self.histogram.clear()
 
     def status(self) -> dict[str, Any]:
@@ -104,13 +108,17 @@ class Swarm:
 
     def judge(self, owed: dict[int, int]) -> dict[str, Any]:
         """Tell what was wrong, and the latencies. Who was cut is not owed what came after."""
-        self._known.settle(self.histogram)
+        self._settle()
         verdict = Verdict()
         for client in self.clients.values():
             due = {client.number: owed.get(client.number, 0)} if self.job.own else owed
             away = client.stalled or client.state == State.GONE
-            verdict = verdict.plus(client.ledger.verdict({} if away else due))
+            verdict = verdict.plus(client.reader.ledger.verdict({} if away else due))
         return {"verdict": verdict._asdict(), "histogram": self.histogram.as_json()}
+
+    def _settle(self) -> None:
+        for tape in self._tapes:
+            tape.settle()
 
     # -- one round -----------------------------------------------------------------------------
 
@@ -168,7 +176,7 @@ class Swarm:
         if not (data := self._received(client)) or client.socket is None:
             return
         try:
-            rest = client.upgraded(data)
+            rest = client.upgraded(bytes(data))
         except ConnectionError as problem:
             self.refused = f"the bridge refuses clients: {problem}"
             self._drop(client)
@@ -179,37 +187,23 @@ class Swarm:
 
     def _read(self, client: Client) -> None:
         if data := self._received(client):
-            if client.tail:
-                data = client.tail + data
-                client.tail = b""
             self._take(client, data)
 
-    def _received(self, client: Client) -> bytes:
+    def _received(self, client: Client) -> memoryview:
         """Return what has come; nothing where it is gone, or something else has woken us."""
         try:
             size = client.socket.recv_into(self._buffer)  # type: ignore[union-attr]
         except BlockingIOError:
-            return b""
+            return self._buffer[:0]
         except OSError:
             size = 0
         if not size:
             self._gone(client)
-        return bytes(self._buffer[:size])
+        return self._buffer[:size]
 
-    def _take(self, client: Client, data: bytes) -> None:
-        now = monotonic_ns()
-        chunk = None if self._own else self._known.get(data, self.histogram)
-        if chunk is not None:
-            chunk.seen(now, self.histogram)
-            for lane, first, count in chunk.runs:
-                client.ledger.take(lane, first, count)
-            self.received += chunk.count
-            _, others, rest = chunk.parts
-        else:
-            events, others, rest = self._walk.through(data, now, client.ledger)
-            self.received += events
-        if rest < len(data):
-            client.tail = data[rest:]
+    def _take(self, client: Client, data: bytes | memoryview) -> None:
+        events, others = client.way.read(client.reader, data, monotonic_ns())
+        self.received += events
         for first, payload in others:
             self._other(client, first, payload)
 
@@ -266,7 +260,7 @@ class Swarm:
             self._by_fd.pop(client.socket.fileno(), None)
             self._reading.pop(client.socket.fileno(), None)
             client.close()  # and so it leaves the epoll
-        client.tail = b""
+        client.way.leave(client.reader)
 
     def _send(self, client: Client, data: bytes) -> None:
         if client.socket is None:

@@ -1,7 +1,7 @@
-"""The way through bytes that are not known yet: the hottest loop of the load generator.
+"""The way through bytes that nobody else is sent: each event parsed, judged and counted.
 
-Rule: one pass, nothing called that can be written here, and each event judged all the same. What
-it writes down is what `Chunk` would; a test holds them together.
+Rule: one pass, nothing called that can be written here. What it writes down is what a plain reading
+of the frames would; a test holds them together.
 """
 
 from __future__ import annotations
@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bridge.bench.frames import TEXT, frames
 from bridge.bench.histogram import STEP_BITS
+from bridge.bench.payload import FIELDS_WIDTH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bridge.bench.histogram import Histogram
-    from bridge.bench.ledger import Ledger
+    from bridge.bench.reader import Reader
 
 _LENGTH_16: Final = 126
-_WIDTH: Final = 37
 _WHOLE: Final = STEP_BITS + 1
-_REMEMBERED: Final = 20_000
 
 
 class _Layout(NamedTuple):
@@ -32,22 +31,21 @@ class _Layout(NamedTuple):
 
 
 class Walk:
-    """Walks for the clients of one process; `shared` where they are sent the same events."""
+    """Walks for the clients of one process."""
 
-    def __init__(self, mark: bytes, histogram: Histogram, *, shared: bool) -> None:
+    def __init__(self, mark: bytes, histogram: Histogram) -> None:
         self._mark = mark
         self._histogram = histogram
-        self._shared = shared
-        self._memory: dict[bytes, tuple[int, int, int]] = {}
         self._layouts: dict[bytes, _Layout] = {}  # by the head, which has the length
 
-    def through(  # noqa: C901, PLR0912 - in one piece, see above
-        self, data: bytes, now: int, ledger: Ledger
-    ) -> tuple[int, list[tuple[int, bytes]], int]:
-        """Give a client what is in `data`: return how many events, other frames, where it ends."""
+    def read(
+        self, reader: Reader, data: bytes | memoryview, now: int
+    ) -> tuple[int, list[tuple[int, bytes]]]:
+        """Let `reader` have `data`; return how many events were in it, and the other frames."""
+        data = reader.tail + data
         mark, size = self._mark, len(data)
+        ledger, layouts = reader.ledger, self._layouts
         counts, due = self._histogram.counts, ledger.due
-        memory, layouts = self._memory, self._layouts
         others: list[tuple[int, bytes]] = []
         events = at = most = 0
         while at + 2 <= size:
@@ -68,16 +66,11 @@ class Walk:
                     at = end
                     continue
                 place += len(mark)
-                fields = data[place : place + _WIDTH]
+                fields = data[place : place + FIELDS_WIDTH]
                 if data[at + 1] == _LENGTH_16:
                     self._learn(data[at : at + 4], place - at, end - at)
             at = end
-            known = memory.get(fields)
-            if known is None:
-                known = (int(fields[0:6]), int(fields[7:17]), int(fields[18:37]))
-                if self._shared:
-                    memory[fields] = known
-            lane, number, made = known
+            lane, number, made = int(fields[0:6]), int(fields[7:17]), int(fields[18:37])
             if due.get(lane, 0) == number:
                 due[lane] = number + 1
             else:
@@ -91,12 +84,18 @@ class Walk:
             counts[late if shift <= 0 else (shift << STEP_BITS) + (late >> shift)] += 1
             events += 1
         self._histogram.most = max(self._histogram.most, most)
-        if len(memory) > _REMEMBERED:
-            memory.clear()
-        return events, others, at
+        reader.tail = data[at:]
+        return events, others
+
+    def join(self, reader: Reader) -> None:
+        """Let one more read; there is nothing to be remembered of it."""
+
+    def leave(self, reader: Reader) -> None:
+        """Forget the frame that `reader` was cut off in: its connection has ended."""
+        reader.tail = b""
 
     def _learn(self, head: bytes, fields: int, size: int) -> None:
         """Remember where the mark and the fields stand in frames that begin with `head`."""
         before = fields - len(self._mark)
-        look = Struct(f"{before}x{len(self._mark)}s{_WIDTH}s").unpack_from
+        look = Struct(f"{before}x{len(self._mark)}s{FIELDS_WIDTH}s").unpack_from
         self._layouts[head] = _Layout(look, size)

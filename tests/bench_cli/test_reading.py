@@ -6,12 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.bench.chunk import Chunk, Known, apart, runs
 from bridge.bench.frames import TEXT, framed, frames, masked
 from bridge.bench.histogram import Histogram
-from bridge.bench.ledger import Ledger, Verdict
+from bridge.bench.ledger import Ledger, Verdict, runs
 from bridge.bench.payload import Envelope, Stamped, found
+from bridge.bench.reader import Reader
+from bridge.bench.tape import Tape
 from bridge.bench.walk import Walk
+from tests.bench_cli.plainly import apart, write_down
 from tests.bench_cli.traffic import A_PING, HEARTBEAT, MARK, event, events
 
 SIZES = st.sampled_from([0, 1, 125, 126, 127, 300, 65_535, 65_536, 70_000])
@@ -47,63 +49,41 @@ PIECES = st.lists(
 
 
 @settings(deadline=None)
-@given(PIECES, st.lists(st.integers(1, 2_000), max_size=30), st.booleans())
-def test_however_it_is_cut_the_walk_finds_what_a_chunk_has(pieces, cuts, shared):
+@given(PIECES, st.lists(st.integers(1, 2_000), max_size=30), st.sampled_from([Walk, Tape]))
+def test_however_it_is_cut_everything_is_found(pieces, cuts, way):
     data = b"".join(pieces)
-    chunk, once, ledger = Chunk(data, MARK), Histogram(), Ledger()
-    chunk.seen(5_000, once)
-    chunk.settle(once)
-    for run in chunk.runs:
-        ledger.take(*run)
-    histogram, walked = Histogram(), Ledger()
-    walk = Walk(MARK, histogram, shared=shared)
-    count, others, tail, at = 0, [], b"", 0
+    parts, once, ledger = apart(data, MARK), Histogram(), Ledger()
+    write_down(parts.events, ledger)
+    for one in parts.events:
+        once.add(5_000 - one.made)
+    histogram, reader = Histogram(), Reader()
+    reading = way(MARK, histogram)
+    reading.join(reader)
+    count, others, at = 0, [], 0
     for size in [*cuts, len(data) + 1]:
-        more = tail + data[at : at + size]
+        events, told = reading.read(reader, memoryview(data)[at : at + size], 5_000)
         at += size
-        events, told, rest = walk.through(more, 5_000, walked)
         count += events
         others += told
-        tail = more[rest:]
-    assert (count, others, tail) == (chunk.count, chunk.parts.others, b"")
+    if isinstance(reading, Tape):
+        reading.settle()
+    assert (count, others, reader.tail) == (len(parts.events), parts.others, b"")
     owed = dict.fromkeys(range(4), 31)
-    assert walked.verdict(owed) == ledger.verdict(owed)
-    assert histogram.counts == once.counts
+    assert reader.ledger.verdict(owed) == ledger.verdict(owed)
+    assert (histogram.counts, histogram.most) == (once.counts, once.most)
 
 
 def test_runs_are_of_one_lane_and_without_holes():
     told = [Stamped(*it, 0) for it in ((0, 4), (1, 9), (0, 5), (1, 10), (0, 7))]
-    assert runs(told) == [(0, 4, 2), (1, 9, 2), (0, 7, 1)]
+    assert runs(told) == [(0, 4, 2), (0, 7, 1), (1, 9, 2)]
 
 
-def test_an_event_of_another_run_is_no_event_of_ours():
-    told = apart(event(0, 0, run="ffffffff"), MARK)
-    assert (told.events, len(told.others)) == ([], 1)
-
-
-@given(st.lists(st.integers(0, 10**9), min_size=1, max_size=30), st.integers(0, 10**7))
-def test_latencies_that_are_counted_together_are_those_counted_singly(waits, made):
-    waits.sort()
-    chunk = Chunk(event(0, 0, made) + event(0, 1, made // 2), MARK)
-    together, singly = Histogram(), Histogram()
-    for wait in waits:
-        chunk.seen(made + wait, together)
-        singly.add(wait)
-        singly.add(made + wait - made // 2)
-    chunk.settle(together)
-    assert together.counts == singly.counts
-
-
-def test_what_comes_twice_is_known_and_what_comes_once_is_not():
-    known, histogram = Known(MARK), Histogram()
-    first, other = events([(0, 0), (0, 1)]), events([(0, 2), (0, 3)])
-    assert known.get(first, histogram) is None
-    chunk = known.get(first, histogram)
-    assert chunk is not None
-    assert known.get(first, histogram) is chunk
-    assert known.get(other, histogram) is None
-    assert known.get(other, histogram) is not chunk  # of the same length
-    assert known.get(first, histogram) is None
+@pytest.mark.parametrize("way", [Walk, Tape])
+def test_an_event_of_another_run_is_no_event_of_ours(way):
+    reading, reader = way(MARK, Histogram()), Reader()
+    reading.join(reader)
+    count, others = reading.read(reader, event(0, 0, run="ffffffff"), 1)
+    assert (count, len(others)) == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -115,12 +95,11 @@ def test_what_comes_twice_is_known_and_what_comes_once_is_not():
         ([0, 2, 1, 3], Verdict(disorder=1)),
     ],
 )
-@pytest.mark.parametrize("known", [False, True])
-def test_a_planted_fault_is_seen_on_both_ways(numbers, verdict, known):
-    data, ledger = events((0, number) for number in numbers), Ledger()
-    if known:
-        for run in Chunk(data, MARK).runs:
-            ledger.take(*run)
-    else:
-        Walk(MARK, Histogram(), shared=True).through(data, 1, ledger)
-    assert ledger.verdict({0: 4}) == verdict
+@pytest.mark.parametrize("way", [Walk, Tape])
+def test_a_planted_fault_is_seen_on_both_ways(numbers, verdict, way):
+    reading, reader = way(MARK, Histogram()), Reader()
+    reading.join(reader)
+    reading.read(reader, events((0, number) for number in numbers), 1)
+    if isinstance(reading, Tape):
+        reading.settle()
+    assert reader.ledger.verdict({0: 4}) == verdict
