@@ -49,7 +49,10 @@ def _let_in(listening: socket.socket, count: int) -> list[socket.socket]:
         client, _ = listening.accept()
         asked = b""
         while b"\r\n\r\n" not in asked:
-            asked += client.recv(4096)
+            received = client.recv(4096)
+            if not received:
+                raise ConnectionError("a client has gone in the middle of its handshake")
+            asked += received
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         client.sendall(_ACCEPTED + text_frame(_WELCOME))
         lane = int(asked.partition(b"account=")[2].split(b" ")[0].split(b"&")[0])
