@@ -11,6 +11,9 @@ import gc
 
 _M_MMAP_THRESHOLD = -3  # mallopt(3)
 _THRESHOLD_BYTES = 64 * 1024
+# New objects before the youngest, collections of these before the older, and of those before all
+# are looked through. A batch of records is more than Python's 700 and is gone again soon.
+_THRESHOLDS = (50_000, 20, 100)
 
 
 def settle() -> None:
@@ -22,5 +25,6 @@ def settle() -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*_THRESHOLDS)
     with contextlib.suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _THRESHOLD_BYTES)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from bridge.core.name import is_topic
@@ -71,7 +72,11 @@ def pack_place(topic: str, place: Place) -> bytes:
 
 def join_places(packed: Iterable[bytes]) -> str:
     """Return the cursor made of these packed places: URL-safe text without a comma."""
-    body = bytes((VERSION,)) + b"".join(packed)
+    return _cursor_text(bytes((VERSION,)) + b"".join(packed))
+
+
+@lru_cache(maxsize=64)  # all who follow the same topics have the same, until something is read
+def _cursor_text(body: bytes) -> str:
     checksum = binascii.crc32(body).to_bytes(_CHECKSUM_BYTES, "big")
     return urlsafe_b64encode(body + checksum).rstrip(b"=").decode()
 

@@ -9,15 +9,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import MessageSizeTooLargeError
+from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
 
 from bridge.kafka.cluster import CUT_OFF
 from bridge.kafka.producer import put_away, seen
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from aiokafka.producer.message_accumulator import BatchBuilder
+
     from bridge.kafka.cluster import Access
 
 _log = logging.getLogger(__name__)
@@ -26,6 +30,7 @@ _RETRY_SECONDS: Final = 0.5
 _ROUND: Final = 2_000
 _LAST_SECONDS: Final = 3.0
 _REQUEST_MS: Final = 10_000
+_PARCEL_BYTES: Final = 32 * 1024
 #: Notices that are kept while Kafka is away.
 MOST_NOTICES: Final = 200_000
 
@@ -38,12 +43,24 @@ class Entry(NamedTuple):
     value: bytes | None
 
 
+#: Where an entry waits: its topic, and its key or its number.
+At: TypeAlias = tuple[str, object]
+
+
+class Parcel(NamedTuple):
+    """Entries of one topic that are written together."""
+
+    topic: str
+    batch: BatchBuilder
+    entries: list[tuple[At, Entry]]
+
+
 class Scribe:
     """Writes facts and notices in the order in which they were said, as far as they still hold."""
 
     def __init__(self, access: Access) -> None:
         self._access = access
-        self._waiting: dict[tuple[str, object], Entry] = {}
+        self._waiting: dict[At, Entry] = {}
         self._number = 0
         self._notices = 0
         self._wake = asyncio.Event()
@@ -92,6 +109,7 @@ class Scribe:
                 bootstrap_servers=self._access.bootstrap_servers,
                 enable_idempotence=True,
                 request_timeout_ms=_REQUEST_MS,
+                max_batch_size=_PARCEL_BYTES,
                 **self._access.options,
             )
             try:
@@ -106,32 +124,56 @@ class Scribe:
                 await put_away(producer, _LAST_SECONDS)
 
     async def _write_with(self, producer: AIOKafkaProducer) -> None:
-        """Write whatever comes; a record that fails is written again before any later one."""
+        """Write whatever comes; a record that fails is written again before any later one.
+
+        What is on its way is waited for, for the producer tries again and writes it once. It is
+        given up where others wait behind it, for by then it may not hold any more.
+        """
         while self._waiting or not self._ending:
             self._wake.clear()
-            batch = list(islice(self._waiting.items(), _ROUND))
-            if not batch:
+            some = list(islice(self._waiting.items(), _ROUND))
+            if not some:
                 await self._wake.wait()
-            sent = [await self._send(producer, entry) for _, entry in batch]
-            for (at, entry), future in zip(batch, sent, strict=True):
-                try:
-                    await future
-                except MessageSizeTooLargeError as error:
-                    self.lost += 1
-                    _log.error("%s: too large to be said: %s", entry.topic, error)
-                if self._waiting.get(at) is entry:
-                    del self._waiting[at]
-                    self._notices -= isinstance(at[1], int)
+            for parcel in _parcels(producer, some):
+                await self._write(producer, parcel)
             if self._failing:
                 self._failing = False
                 _log.warning("Kafka takes what this instance says of itself again")
 
-    async def _send(self, producer: AIOKafkaProducer, entry: Entry) -> asyncio.Future[Any]:
+    async def _write(self, producer: AIOKafkaProducer, parcel: Parcel) -> None:
         try:
-            future: asyncio.Future[Any] = await producer.send(
-                entry.topic, entry.value, key=entry.key, partition=0
-            )
-        except MessageSizeTooLargeError as error:  # as the broker would say it
-            future = asyncio.get_running_loop().create_future()
-            future.set_exception(error)
-        return seen(future)
+            future = await producer.send_batch(parcel.batch, parcel.topic, partition=0)
+            while not (await asyncio.wait([seen(future)], timeout=_REQUEST_MS / 1000))[0]:
+                if len(self._waiting) > len(parcel.entries):
+                    raise KafkaTimeoutError("what is to be said waits for too long")
+            future.result()
+        except MessageSizeTooLargeError as error:
+            if len(parcel.entries) > 1:  # the topic takes less at a time than we gather
+                for each in parcel.entries:
+                    for alone in _parcels(producer, [each]):
+                        await self._write(producer, alone)
+                return
+            self.lost += 1
+            _log.error("%s: too large to be said: %s", parcel.topic, error)
+        for at, entry in parcel.entries:
+            if self._waiting.get(at) is entry:
+                del self._waiting[at]
+                self._notices -= isinstance(at[1], int)
+
+
+def _parcels(producer: AIOKafkaProducer, some: Iterable[tuple[At, Entry]]) -> list[Parcel]:
+    """Return these entries as they are sent: many at a time, in order for each topic.
+
+    A future for each record, as aiokafka's `send` has it, was the larger part of a client's cost.
+    """
+    done: list[Parcel] = []
+    open_: dict[str, Parcel] = {}
+    for at, entry in some:
+        record = {"key": entry.key, "value": entry.value, "timestamp": None}
+        parcel = open_.get(entry.topic)
+        if parcel is None or parcel.batch.append(**record) is None:
+            parcel = open_[entry.topic] = Parcel(entry.topic, producer.create_batch(), [])
+            parcel.batch.append(**record)  # the first is taken, however large
+            done.append(parcel)
+        parcel.entries.append((at, entry))
+    return done

@@ -6,6 +6,7 @@ address that it was called from, so the right-most one that is no proxy's own is
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -65,6 +66,7 @@ def site(address: str) -> str:
     return address
 
 
+@lru_cache(maxsize=1024)  # proxies call again and again
 def _parsed(text: str) -> Address | None:
     try:
         address = ip_address(text)

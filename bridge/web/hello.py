@@ -5,6 +5,7 @@ Rule: both ways ask for the same things under the same rules; what is wrong name
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -15,13 +16,13 @@ from bridge.core.types import Types
 from bridge.core.wire import Hello
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from websockets.datastructures import Headers
+    from collections.abc import Collection, Sequence
 
     from bridge.core.position import Cursor
 
 _LISTS = frozenset({"topics", "rooms", "types"})
+_MOST = 50  # parameters
+_PLAIN = re.compile("[^%+\x80-\U0010ffff]*").fullmatch
 _TEXTS = frozenset({"cursor", "since", "token", "account"})
 
 
@@ -43,19 +44,25 @@ class Wish(NamedTuple):
     since: int | None = None
 
 
-def wants_hello(query: str) -> bool:
-    """Whether a URL's query says that a hello will follow.
+class Asked(NamedTuple):
+    """What a URL asks for; nothing yet, where a hello will follow."""
+
+    hello: Hello | None
+    wish: Wish | None
+
+
+def asked(query: str) -> Hello | None:
+    """Return the parameters of a URL as a hello; None where it says that a hello will follow.
 
     Raises:
-        BadRequest: If it says that and more.
+        BadRequest: If it says that and more, or a parameter is unknown, empty or given twice.
     """
     pairs = _pairs(query)
-    names = [name for name, _ in pairs]
-    if "hello" not in names:
-        return False
-    if pairs != [("hello", "1")]:
-        raise BadRequest("hello=1 stands alone: everything else is in the hello")
-    return True
+    if any(name == "hello" for name, _ in pairs):
+        if pairs != [("hello", "1")]:
+            raise BadRequest("hello=1 stands alone: everything else is in the hello")
+        return None
+    return _split(pairs, ())[0]
 
 
 def from_query(query: str) -> Hello:
@@ -73,10 +80,16 @@ def split_query(query: str, beside: Collection[str]) -> tuple[Hello, dict[str, s
     Raises:
         BadRequest: If one is unknown, empty or given twice.
     """
+    return _split(_pairs(query), beside)
+
+
+def _split(
+    pairs: Sequence[tuple[str, str]], beside: Collection[str]
+) -> tuple[Hello, dict[str, str]]:
     lists: dict[str, list[str]] = {}
     texts: dict[str, str] = {}
     others: dict[str, str] = {}
-    for name, value in _pairs(query):
+    for name, value in pairs:
         if name in lists or name in texts or name in others:
             raise BadRequest(f"{name} is given twice")
         if not value:
@@ -94,16 +107,13 @@ def split_query(query: str, beside: Collection[str]) -> tuple[Hello, dict[str, s
 
 
 def _pairs(query: str) -> list[tuple[str, str]]:
+    if _PLAIN(query) and query.count("&") < _MOST:  # nothing is to be decoded
+        parts = [part.partition("=") for part in query.split("&") if part]
+        return [(name, value) for name, _, value in parts]
     try:
-        return parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=50)
+        return parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=_MOST)
     except ValueError as error:
         raise BadRequest(f"the query can not be read: {error}") from None
-
-
-def header(headers: Headers, name: str) -> str | None:
-    """Return the first value of a header, None where there is none."""
-    values = headers.get_all(name)
-    return values[0] if values else None
 
 
 def wish(hello: Hello, *, max_topics: int, max_rooms: int) -> Wish:

@@ -7,41 +7,31 @@ the session's outbox, which has a ceiling, and a client that does not read is no
 
 from __future__ import annotations
 
-import logging
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
-from websockets.server import ServerProtocol
-
-from bridge.web import framing
+from bridge.web import framing, handshake
 from bridge.web.framing import Inbound, Message, Violation
+from bridge.web.handshake import Refusal
 from bridge.web.pipe import HIGH_WATER_BYTES, Keeper, Phase, Pipe
-from bridge.web.problems import problem
 
 if TYPE_CHECKING:
     import asyncio
 
-    from websockets.http11 import Request, Response
-
     from bridge.core.close import Close
     from bridge.core.dialogue import Dialogue
+    from bridge.web.handshake import Opening
+    from bridge.web.hello import Asked
 
-_log = logging.getLogger(__name__)
-_quiet = logging.getLogger(f"{__name__}.handshake")
-_quiet.setLevel(logging.CRITICAL)  # a rude client's handshake is its own affair
-
-SUBPROTOCOL = "push-bridge.v1"
 _NO_CODE = 1005  # what a close frame without a code stands for (RFC 6455, 7.4.1)
-# For what `websockets` does not take for a request at all.
-_BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
 class Owner(Keeper, Protocol):
     """What a socket asks of those who talk with all of them."""
 
-    def refusal(self, request: Request) -> tuple[int, str] | None:
-        """Why a handshake is answered with an error: a status and a sentence."""
+    def judge(self, opening: Opening) -> Asked | Refusal:
+        """Say what a client asks for, or why its handshake is answered with an error."""
 
-    def greet(self, socket: Socket, request: Request) -> None:
+    def greet(self, socket: Socket, opening: Opening, asked: Asked) -> None:
         """Take in a socket that was upgraded."""
 
     def hear(self, socket: Socket, text: bytes | None) -> None:
@@ -57,11 +47,12 @@ class Socket(Pipe):
     kind = "websocket"
     wrap = staticmethod(framing.text)
 
-    __slots__ = ("_inbound", "_owner", "_waiting", "bearer", "dialogue")
+    __slots__ = ("_accepted", "_inbound", "_owner", "_waiting", "bearer", "dialogue")
 
     def __init__(self, owner: Owner) -> None:
         super().__init__(owner)
         self._owner = owner
+        self._accepted = b""  # the answer to the handshake, until it is written
         self._inbound: Inbound | None = None
         self._waiting: list[Message] | tuple[()] = ()  # read, and not listened to yet
         self.dialogue: Dialogue | None = None
@@ -107,25 +98,31 @@ class Socket(Pipe):
 
     # -- the handshake ---------------------------------------------------------------------------
 
+    def shake_hands(self, opening: Opening, accepted: bytes) -> None:
+        """Open by a request that `accepted` answers, unless its sender is not let in."""
+        self.heard = self._keeper.now()
+        asked = self._owner.judge(opening)
+        if isinstance(asked, Refusal):
+            self._turn_down(handshake.refused(asked))
+            return
+        self._accepted = accepted  # goes out with the first frame, if there is one at once
+        self._owner.greet(self, opening, asked)
+        if self._accepted:
+            self._write(b"")
+
     def _shake_hands(self, data: bytes) -> None:
-        machine = ServerProtocol(
-            subprotocols=[SUBPROTOCOL],  # type: ignore[list-item]
-            select_subprotocol=_select,
-            logger=_quiet,
-        )
-        machine.receive_data(data)
-        for request in machine.events_received():
-            refusal = self._owner.refusal(cast("Request", request))
-            if refusal is None:
-                response = machine.accept(cast("Request", request))
-            else:
-                response = _rejected(machine, *refusal)
-            machine.send_response(response)
-            if response.status_code == 101:  # noqa: PLR2004
-                self.transport.write(b"".join(machine.data_to_send()))
-                self._owner.greet(self, cast("Request", request))
-                return
-        self.transport.write(b"".join(machine.data_to_send()) or _BAD_REQUEST)
+        opening, answer = handshake.judged(data, self._refusal)
+        if opening is None:
+            self._turn_down(answer)
+        else:
+            self.shake_hands(opening, answer)
+
+    def _refusal(self, opening: Opening) -> Refusal | None:
+        asked = self._owner.judge(opening)
+        return asked if isinstance(asked, Refusal) else None
+
+    def _turn_down(self, answer: bytes) -> None:
+        self.transport.write(answer)
         self.transport.close()
 
     # -- reading ---------------------------------------------------------------------------------
@@ -170,6 +167,11 @@ class Socket(Pipe):
 
     # -- writing ---------------------------------------------------------------------------------
 
+    def _write(self, data: bytes) -> None:
+        if self._accepted:
+            data, self._accepted = self._accepted + data, b""
+        super()._write(data)
+
     def say_goodbye(self, why: Close) -> None:
         """Send the close frame; the client has some seconds to answer it."""
         self.transport.write(framing.closing(why.code, why.reason))
@@ -185,17 +187,3 @@ class Socket(Pipe):
         """Ask for a pong, so that a client that only listens is heard of."""
         if not self.paused:
             self.transport.write(framing.PING_FRAME)
-
-
-def _rejected(machine: ServerProtocol, status: int, detail: str) -> Response:
-    """Return the answer instead of an upgrade, in the form that all of HTTP's errors have."""
-    told = problem(status, detail)
-    response = machine.reject(status, bytes(told.body).decode())
-    del response.headers["Content-Type"]
-    response.headers["Content-Type"] = told.headers["Content-Type"]
-    return response
-
-
-def _select(_machine: ServerProtocol, offered: Any) -> Any:  # noqa: ANN401 - websockets' NewType
-    """Choose our subprotocol where it is offered, and none where none of ours is."""
-    return SUBPROTOCOL if SUBPROTOCOL in offered else None

@@ -15,7 +15,8 @@ from bridge.core import close as closes
 from bridge.core import wire
 from bridge.core.dialogue import Dialogue
 from bridge.web.gate import Refused, bearer
-from bridge.web.hello import BadRequest, from_query, header, wants_hello
+from bridge.web.handshake import Refusal
+from bridge.web.hello import Asked, BadRequest, asked
 from bridge.web.pipe import Phase
 from bridge.web.renewal import Renewals
 from bridge.web.socket import Socket
@@ -23,11 +24,10 @@ from bridge.web.socket import Socket
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine
 
-    from websockets.http11 import Request
-
     from bridge.core.session import Session
     from bridge.web import framing
     from bridge.web.entrance import Entrance
+    from bridge.web.handshake import Opening
     from bridge.web.hello import Wish
     from bridge.web.pipe import Pipe
     from bridge.web.sockets import Sockets
@@ -54,41 +54,37 @@ class WebSockets:
 
     # -- coming ----------------------------------------------------------------------------------
 
-    def refusal(self, request: Request) -> tuple[int, str] | None:
-        """Why a handshake gets an HTTP error instead of an upgrade: a status and a sentence."""
-        path, _, query = request.path.partition("?")
+    def judge(self, opening: Opening) -> Asked | Refusal:
+        """Say what a client asks for, or why its handshake gets an HTTP error."""
+        path, _, query = opening.target.partition("?")
         if path != PATH:
-            return 404, f"WebSockets are served at {PATH}"
-        host, origin = header(request.headers, "Host"), header(request.headers, "Origin")
-        if not self._entrance.doors.admits(host or "", origin):
+            return Refusal(404, f"WebSockets are served at {PATH}")
+        if not self._entrance.doors.admits(opening.header("host") or "", opening.header("origin")):
             self._entrance.refused["origin"] += 1
-            return 403, "this host or origin is not allowed here (BRIDGE_ALLOWED_ORIGINS)"
+            return Refusal(403, "this host or origin is not allowed here (BRIDGE_ALLOWED_ORIGINS)")
         try:
-            if not wants_hello(query):
-                self._entrance.wish(from_query(query))
+            hello = asked(query)
+            return Asked(hello, None if hello is None else self._entrance.wish(hello))
         except BadRequest as error:
             self._entrance.refused["bad_request"] += 1
-            return 400, str(error)
-        return None
+            return Refusal(400, str(error))
 
-    def greet(self, socket: Socket, request: Request) -> None:
+    def greet(self, socket: Socket, opening: Opening, asked: Asked) -> None:
         """Take in a socket that was upgraded: admit it, or wait for its hello."""
         self._sockets.add(socket)
-        query = request.path.partition("?")[2]
-        forwarded = request.headers.get_all("X-Forwarded-For")
+        forwarded = opening.headers.get("x-forwarded-for", ())
         socket.address = self._entrance.proxies.client(socket.address, forwarded)
-        socket.bearer = bearer(header(request.headers, "Authorization"))
+        socket.bearer = bearer(opening.header("authorization"))
         try:
             self._entrance.knock(self.now())
         except Refused as refused:
             self._refuse(socket, refused)
             return
-        if wants_hello(query):
+        if asked.hello is None or asked.wish is None:
             socket.phase = Phase.HELLO
             socket.deadline = self.now() + self.limits.hello_seconds
         else:
-            hello = from_query(query)
-            self._admit(socket, hello, self._entrance.wish(hello))
+            self._admit(socket, asked.hello, asked.wish)
 
     def _admit(self, socket: Socket, hello: wire.Hello, wish: Wish) -> None:
         hello.token, socket.bearer = socket.bearer or hello.token, None

@@ -10,7 +10,7 @@ import pytest
 from bridge.core import wire
 from bridge.settings import Kafka
 from bridge.web import streams, websockets
-from bridge.web.socket import SUBPROTOCOL
+from bridge.web.handshake import SUBPROTOCOL
 from tests.contract.asyncapi import DOCUMENT, official, reached, read, references, resolve, whole
 from tests.contract.examples import examples
 from tests.harness.frames import SCHEMAS, compiled

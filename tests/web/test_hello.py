@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bridge.core.name import is_name, is_topic
 from bridge.core.position import IDENTITY_BYTES, Place, write_cursor
 from bridge.core.wire import BadFrame, Hello, read_hello
-from bridge.web.hello import BadRequest, Wish, from_query, wants_hello, wish
+from bridge.web.hello import BadRequest, Wish, asked, from_query, wish
 
 CURSOR = write_cursor({"orders": Place(bytes(IDENTITY_BYTES), {0: 10, 1: 20})})
 NAMES = ["topics", "rooms", "types", "cursor", "since", "token", "account", "hello", "other"]
@@ -68,7 +68,7 @@ def test_any_query_gives_a_wish_or_a_bad_request(query):
 @given(queries)
 def test_any_query_says_whether_a_hello_will_follow_or_is_a_bad_request(query):
     try:
-        follows = wants_hello(query)
+        follows = asked(query) is None
     except BadRequest as bad:
         str(bad).encode()
     else:
@@ -210,7 +210,7 @@ def test_since_together_with_a_cursor_is_a_bad_request():
 )
 def test_hello_stands_alone(query):
     with pytest.raises(BadRequest):
-        wants_hello(query)
+        asked(query)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,140 @@
+"""The handshake of a WebSocket (RFC 6455, section 4.2).
+
+Rule: an ordinary one, as browsers and libraries begin it, is answered at a glance; any other is
+left to `websockets`, so that nothing is let in that the library would not let in.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+
+from websockets.server import ServerProtocol
+from websockets.utils import accept_key
+
+from bridge.web.problems import problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from websockets.http11 import Request
+
+SUBPROTOCOL: Final = "push-bridge.v1"
+_log = logging.getLogger(__name__)
+_log.setLevel(logging.CRITICAL)  # a rude client's handshake is its own affair
+_CONNECTIONS: Final = frozenset({b"upgrade", b"keep-alive, upgrade"})
+_BODIES: Final = frozenset({b"content-length", b"transfer-encoding"})
+# What 16 bytes are in base64, written as they should be.
+_KEY: Final = re.compile(rb"[A-Za-z0-9+/]{21}[AQgw]==").fullmatch
+_MOST_HEADERS: Final = 100
+_LONGEST_LINE: Final = 8_000
+_ACCEPTED: Final = (
+    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Accept: {accept}\r\n{more}\r\n"
+)
+_CHOSEN: Final = f"Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n"
+_REFUSED: Final = (
+    "HTTP/1.1 {status} {title}\r\nConnection: close\r\nContent-Type: {type}\r\n"
+    "Content-Length: {size}\r\n\r\n"
+)
+# For what `websockets` does not take for a request at all.
+_BAD_REQUEST: Final = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+class Opening(NamedTuple):
+    """A request to open a WebSocket: its target, and its headers by their names in lower case."""
+
+    target: str
+    headers: Mapping[str, Sequence[str]]
+
+    def header(self, name: str) -> str | None:
+        """Return the first value of a header, None where there is none."""
+        values = self.headers.get(name)
+        return values[0] if values else None
+
+
+class Refusal(NamedTuple):
+    """An HTTP status instead of an upgrade, and a sentence that says what to change."""
+
+    status: int
+    detail: str
+
+
+def ordinary(
+    method: str, version: str, target: bytes, headers: Sequence[tuple[bytes, bytes]]
+) -> tuple[Opening, bytes] | None:
+    """Return a request, and the answer that accepts it; None where it is not ordinary.
+
+    The names of `headers` are in lower case.
+    """
+    found = dict(headers)
+    key = found.get(b"sec-websocket-key", b"")
+    protocol = found.get(b"sec-websocket-protocol")
+    if not (
+        (method, version) == ("GET", "1.1")
+        and len(found) == len(headers) <= _MOST_HEADERS
+        and found.get(b"upgrade", b"").lower() == b"websocket"
+        and found.get(b"connection", b"").lower() in _CONNECTIONS
+        and found.get(b"sec-websocket-version") == b"13"
+        and _KEY(key)
+        and (protocol is None or protocol == SUBPROTOCOL.encode())
+        and found.keys().isdisjoint(_BODIES)
+        and _is_plain(target)
+        and all(map(_is_plain, found.values()))
+    ):
+        return None
+    opening = Opening(target.decode(), {n.decode(): [v.decode()] for n, v in headers})
+    more = "" if protocol is None else _CHOSEN
+    return opening, _ACCEPTED.format(accept=accept_key(key.decode()), more=more).encode()
+
+
+def _is_plain(text: bytes) -> bool:
+    return len(text) < _LONGEST_LINE and text.isascii() and text.decode().isprintable()
+
+
+def judged(
+    data: bytes, refusal: Callable[[Opening], Refusal | None]
+) -> tuple[Opening | None, bytes]:
+    """Let `websockets` judge a request; return it, if it is to be let in, and the answer.
+
+    `refusal` says why a request that could be read is not let in, whatever the library says of it.
+    """
+    machine = ServerProtocol(
+        subprotocols=[SUBPROTOCOL],  # type: ignore[list-item]
+        select_subprotocol=_select,
+        logger=_log,
+    )
+    machine.receive_data(data)
+    for event in machine.events_received():
+        request = cast("Request", event)
+        values: dict[str, list[str]] = {}
+        for name, value in request.headers.raw_items():
+            values.setdefault(name.lower(), []).append(value)
+        opening = Opening(request.path, values)
+        if why := refusal(opening):
+            return None, refused(why)
+        response = machine.accept(request)
+        machine.send_response(response)
+        if response.status_code == 101:  # noqa: PLR2004
+            return opening, b"".join(machine.data_to_send())
+    return None, b"".join(machine.data_to_send()) or _BAD_REQUEST
+
+
+def refused(why: Refusal) -> bytes:
+    """Return the answer instead of an upgrade, in the form that all of HTTP's errors have."""
+    told = problem(why.status, why.detail)
+    body = bytes(told.body)
+    head = _REFUSED.format(
+        status=why.status,
+        title=HTTPStatus(why.status).phrase,
+        type=told.headers["Content-Type"],
+        size=len(body),
+    )
+    return head.encode() + body
+
+
+def _select(_machine: ServerProtocol, offered: Any) -> Any:  # noqa: ANN401 - websockets' NewType
+    """Choose our subprotocol where it is offered, and none where none of ours is."""
+    return SUBPROTOCOL if SUBPROTOCOL in offered else None
