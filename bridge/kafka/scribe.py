@@ -62,6 +62,7 @@ class Scribe:
         self._access = access
         self._waiting: dict[At, Entry] = {}
         self._number = 0
+        self._parcel_bytes = _PARCEL_BYTES
         self._notices = 0
         self._wake = asyncio.Event()
         self._failing = False
@@ -109,7 +110,7 @@ class Scribe:
                 bootstrap_servers=self._access.bootstrap_servers,
                 enable_idempotence=True,
                 request_timeout_ms=_REQUEST_MS,
-                max_batch_size=_PARCEL_BYTES,
+                max_batch_size=self._parcel_bytes,
                 **self._access.options,
             )
             try:
@@ -148,11 +149,9 @@ class Scribe:
                     raise KafkaTimeoutError("what is to be said waits for too long")
             future.result()
         except MessageSizeTooLargeError as error:
-            if len(parcel.entries) > 1:  # the topic takes less at a time than we gather
-                for each in parcel.entries:
-                    for alone in _parcels(producer, [each]):
-                        await self._write(producer, alone)
-                return
+            if len(parcel.entries) > 1:
+                self._parcel_bytes //= 2  # the topic takes less at a time than we gather
+                raise
             self.lost += 1
             _log.error("%s: too large to be said: %s", parcel.topic, error)
         for at, entry in parcel.entries:

@@ -204,6 +204,22 @@ async def test_what_was_written_makes_room(
     assert scribe.lost == 0
 
 
+async def test_a_topic_that_takes_little_at_a_time_gets_little_at_a_time(
+    kafka: KafkaCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "_RETRY_SECONDS", 0.05)
+    topic = fresh_name("scribe")
+    await create_topic(kafka.bootstrap, topic, configs={"max.message.bytes": "2000"})
+    scribe = Scribe(plain(kafka.bootstrap))
+    expected = [b"%d %s" % (number, b"." * 100) for number in range(100)]
+    async with running(scribe):
+        for value in expected:
+            scribe.notice(topic, b"k", value)
+        await until(lambda: not len(scribe))
+    assert [it.value for it in await records(kafka.bootstrap, topic)] == expected
+    assert scribe.lost == 0
+
+
 async def test_what_kafka_does_not_take_stops_nothing(
     kafka: KafkaCluster, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -213,7 +229,7 @@ async def test_what_kafka_does_not_take_stops_nothing(
     async with running(scribe):
         scribe.fact(topic, b"first", b"1")
         scribe.fact(topic, b"large", b"x" * (3 << 20))
-        scribe.notice(topic, b"k", b"x" * 1_048_500)  # aiokafka takes it, the broker does not
+        scribe.notice(topic, b"k", b"x" * 1_048_600)
         scribe.fact(topic, b"last", b"2")
         await until(lambda: not len(scribe))
     found = await records(kafka.bootstrap, topic)
