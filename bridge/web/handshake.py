@@ -28,6 +28,11 @@ _CONNECTIONS: Final = frozenset({b"upgrade", b"keep-alive, upgrade"})
 _BODIES: Final = frozenset({b"content-length", b"transfer-encoding"})
 # What 16 bytes are in base64, written as they should be.
 _KEY: Final = re.compile(rb"[A-Za-z0-9+/]{21}[AQgw]==").fullmatch
+_HEAD: Final = re.compile(
+    rb"GET (/[!-~]*) HTTP/1\.1\r\n((?:[A-Za-z0-9-]+:[ -~]*\r\n)+)\r\n"
+).fullmatch
+_HEADERS: Final = re.compile(rb"([A-Za-z0-9-]+):([ -~]*)\r\n").findall
+_LONGEST_HEAD: Final = 16_000
 _MOST_HEADERS: Final = 100
 _LONGEST_LINE: Final = 8_000
 _ACCEPTED: Final = (
@@ -60,6 +65,18 @@ class Refusal(NamedTuple):
 
     status: int
     detail: str
+
+
+def glance(data: bytes) -> tuple[Opening, bytes] | None:
+    """Do `ordinary` with the first bytes of a connection, if they are a whole request for it."""
+    if len(data) > _LONGEST_HEAD:
+        return None
+    found = _HEAD(data)
+    if found is None:
+        return None
+    lines = _HEADERS(found[2])
+    headers = [(name.lower(), value.strip(b" ")) for name, value in lines]
+    return ordinary("GET", "1.1", found[1], headers)
 
 
 def ordinary(

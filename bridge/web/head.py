@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from bridge.web import handshake
-
 if TYPE_CHECKING:
     import asyncio
 
@@ -90,19 +88,6 @@ class Http(HttpToolsProtocol):
         if self.cycle is not None and self.cycle.scope is self.scope:
             take_over: Any = TakeOver(self, self.cycle)
             self.scope["extensions"] = {TAKE_OVER: take_over}
-
-    def handle_websocket_upgrade(self) -> None:
-        """Hand the connection to a socket; an ordinary request needs not be read again."""
-        version, method = self.scope["http_version"], self.scope["method"]
-        ordinary = handshake.ordinary(method, version, self.url, self.headers)
-        if ordinary is None:
-            super().handle_websocket_upgrade()
-            return
-        self.connections.discard(self)
-        socket: Any = self.ws_protocol_class()  # type: ignore[misc]  # ours
-        socket.connection_made(self.transport)
-        socket.shake_hands(*ordinary)
-        self.transport.set_protocol(socket)
 
     def hand_over(self) -> Taken:
         """Let go of the connection; requests that came behind are never answered."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from bridge.web.head import Http
+from bridge.web.reception import Reception
 
 if TYPE_CHECKING:
     import socket
@@ -42,7 +42,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http=Http,
+                http=Reception,
                 ws=sockets if sockets is not None else "none",  # type: ignore[arg-type]  # any callable serves
                 lifespan="off",
                 log_config=None,

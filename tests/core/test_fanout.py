@@ -214,6 +214,20 @@ def test_a_run_ends_where_it_is_large_however_large_one_event_may_be() -> None:
     assert [len(run.events) for run in tiny] == [1] * 6
 
 
+def test_of_a_run_everybody_gets_the_types_that_it_asked_for() -> None:
+    wishes = [["a"], ["b"], ["a", "b"], ["c"], None]
+    crowd = [session(f"c{number}", types=wishes[number % 5]) for number in range(40)]
+    here = Bank(*crowd)
+    here.deliver(*(event(n, type=type, all=True) for n, type in enumerate("aabab")))
+    offered = dict(here.offered)
+    assert len(offered) == len(here.offered)
+    for number, each in enumerate(crowd):
+        wish = wishes[number % 5]
+        expected = [n for n, type in enumerate("aabab") if wish is None or type in wish]
+        frames = offered.get(each.id, b"")
+        assert [n for n in range(5) if b'"at":"orders:0:%d"' % n in frames] == expected
+
+
 audiences = st.fixed_dictionaries(
     {},
     optional={

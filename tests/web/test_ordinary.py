@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.web import hello
-from bridge.web.handshake import SUBPROTOCOL, Opening, Refusal, judged, ordinary, refused
+from bridge.web.handshake import SUBPROTOCOL, Opening, Refusal, glance, judged, ordinary, refused
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455, 1.3
 ACCEPT = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
@@ -120,6 +120,52 @@ def test_whatever_is_ordinary_the_library_lets_in_with_the_same_answer(
         assert expected is not None
         assert {n: [*v] for n, v in expected.headers.items()} == opening.headers
         assert answer_of(answer) == answer_of(told)
+
+
+def written(headers: Head, target: bytes = b"/ws?topics=orders") -> bytes:
+    lines = [b"GET " + target + b" HTTP/1.1", *(b": ".join(each) for each in headers), b"", b""]
+    return b"\r\n".join(lines)
+
+
+@given(st.lists(st.tuples(names, values), max_size=3))
+def test_a_glance_at_the_bytes_finds_what_a_parser_would(more: Head) -> None:
+    headers = [*{**USUAL, **dict(more)}.items()]
+    expected = ordinary("GET", "1.1", b"/ws?topics=orders", headers)
+    assert glance(written(headers)) == expected
+    shouted = [(name.title(), b" " + value + b"  ") for name, value in headers]
+    assert glance(written(shouted)) == expected
+
+
+USUALLY = written([*USUAL.items()])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        USUALLY[:-1],
+        USUALLY[:40],
+        USUALLY + b"\x81",
+        USUALLY + USUALLY,
+        USUALLY.replace(b"GET", b"get"),
+        USUALLY.replace(b"GET", b"POST"),
+        USUALLY.replace(b"1.1", b"1.0"),
+        USUALLY.replace(b"/ws", b"ws"),
+        USUALLY.replace(b"/ws", b"/w s"),
+        USUALLY.replace(b"/ws", b"http://a/ws"),
+        USUALLY.replace(b"\r\n", b"\n"),
+        USUALLY.replace(b"host: ", b"host : "),
+        USUALLY.replace(b"host: ", b" host: "),
+        USUALLY.replace(b"host: ", b"host\xe9: "),
+        USUALLY.replace(b"bridge.example", b"a\r\n b"),
+        USUALLY.replace(b"bridge.example", b"a\x00b"),
+        USUALLY.replace(b"bridge.example", b"x" * 20_000),
+        b"",
+        b"\r\n" + USUALLY,
+    ],
+)
+def test_what_is_not_a_whole_ordinary_request_is_uvicorns_to_read(data: bytes) -> None:
+    assert glance(USUALLY)
+    assert glance(data) is None
 
 
 def test_a_refusal_is_told_whatever_the_library_says_of_the_request() -> None:

@@ -38,16 +38,16 @@ async def test_uvicorn_knows_nothing_of_it_any_more(rig):
     await listener.expect("event")
 
 
-async def test_nothing_of_http_is_kept_for_it(rig):
+async def test_nothing_of_http_is_kept_for_it(rig, monkeypatch):
     made: weakref.WeakSet[Http] = weakref.WeakSet()
-    make = rig.server.config.http_protocol_class
+    make = web_head.Http
 
     def remembered(*args, **kwargs):
         http = make(*args, **kwargs)
         made.add(http)
         return http
 
-    rig.server.config.http_protocol_class = remembered
+    monkeypatch.setattr(web_head, "Http", remembered)
     listener = await listen(rig, ALICE)
     await until(lambda: not rig.server.server_state.tasks)
     assert not made, "by reference counts alone"
