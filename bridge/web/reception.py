@@ -30,14 +30,14 @@ class Reception(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the first bytes."""
         self._transport = cast("asyncio.Transport", transport)
-        self._state.connections.add(self)  # type: ignore[arg-type]  # uvicorn calls its `shutdown`
+        self._state.connections.add(cast("Any", self))  # uvicorn calls `shutdown` of each
         loop = asyncio.get_running_loop()
         self._awaited = loop.call_later(head.HEAD_SECONDS, self._transport.abort)
 
     def data_received(self, data: bytes) -> None:
         """Hand the connection to whom it is for, with these bytes."""
         self._settle()
-        sockets = self._config.ws_protocol_class
+        sockets: Any = self._config.ws_protocol_class  # ours; None where only HTTP is served
         opening = None if sockets is None else handshake.glance(data)
         if opening is None:
             http = head.Http(self._config, self._state, {})
@@ -45,7 +45,7 @@ class Reception(asyncio.Protocol):
             http.connection_made(self._transport)
             http.data_received(data)
         else:
-            socket: Any = sockets()
+            socket = sockets()
             self._transport.set_protocol(socket)
             socket.connection_made(self._transport)
             socket.shake_hands(*opening)
@@ -59,7 +59,7 @@ class Reception(asyncio.Protocol):
         self._transport.close()
 
     def _settle(self) -> None:
-        self._state.connections.discard(self)  # type: ignore[arg-type]
+        self._state.connections.discard(cast("Any", self))
         if self._awaited is not None:
             self._awaited.cancel()
             self._awaited = None
