@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
-from bridge.bench.histogram import STEP_BITS
+from bridge.bench.histogram import index
 
 if TYPE_CHECKING:
     from bridge.bench.histogram import Histogram
 
 SLOT_NS: Final = 250_000
-_WHOLE: Final = STEP_BITS + 1
 
 
 class Stretches:
@@ -48,13 +47,8 @@ class Stretches:
             if clients:
                 for made in self.made[before:at]:
                     late = now - made
-                    if late > most:
-                        most = late
-                    elif late < 0:
-                        late = 0
-                    shift = late.bit_length() - _WHOLE
-                    bucket = late if shift <= 0 else (shift << STEP_BITS) + (late >> shift)
-                    counts[bucket] += clients
+                    most = max(most, late)
+                    counts[index(max(0, late))] += clients
             clients += step
             before = at
         self._histogram.most = most

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import msgspec
 
 from bridge.core import moment, trace
-from bridge.core.event import Body, Dead, Event
+from bridge.core.event import JSON, Body, Dead, Event
 from bridge.core.name import is_name
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ class Record(Protocol):
     def headers(self) -> Sequence[tuple[str, bytes | None]]: ...  # noqa: D102
 
 
-_JSON: Final = Body.JSON  # looked up once: of an enum's member each look-up calls Python (3.11)
 _NOT_GIVEN: Final = msgspec.Raw(b"")
 
 
@@ -132,7 +131,7 @@ def _native(record: Record, value: bytes) -> Event | None:
     return Event(
         record.offset,
         record.timestamp,
-        _JSON,
+        JSON,
         bytes(native.data),
         connections or (),
         accounts or (),

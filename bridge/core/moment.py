@@ -20,7 +20,6 @@ _LAST_MS: Final = 253402300799999
 _MILLISECONDS: Final = [f".{ms:03d}Z" for ms in range(1000)]
 
 
-@lru_cache(maxsize=1024)  # many records have the same
 def from_ms(ms: int) -> str:
     """Write milliseconds since 1970, as Kafka stamps them; the nearest that a year can hold."""
     if not 0 <= ms <= _LAST_MS:

@@ -14,7 +14,7 @@ from msgspec import UNSET, UnsetType
 
 from bridge.core import moment
 from bridge.core.envelope import is_json
-from bridge.core.event import Body
+from bridge.core.event import JSON, UNCHECKED, Body
 
 if TYPE_CHECKING:
     from bridge.core.event import Event
@@ -212,9 +212,6 @@ def to_room(room: str) -> str:
 TO_CONNECTION: Final = "connection"
 TO_ACCOUNT: Final = "account"
 TO_ALL: Final = "all"
-# Looked up once: of an enum's member each look-up calls Python (3.11).
-_JSON: Final = Body.JSON
-_UNCHECKED: Final = Body.UNCHECKED
 
 
 class EventFrame(msgspec.Struct, tag_field="op", tag="event", gc=False):
@@ -256,7 +253,7 @@ def event_frame(topic: str, partition: int, event: Event) -> EventFrame:
         frame.meta = msgspec.Raw(event.meta)
     if event.traceparent is not None:
         frame.traceparent = event.traceparent
-    if event.body is _JSON or _becomes_json(event):
+    if event.body is JSON or _becomes_json(event):
         frame.data = msgspec.Raw(event.data)
     elif event.body is Body.BASE64:
         frame.data_base64 = event.data.decode()
@@ -270,10 +267,10 @@ def _becomes_json(event: Event) -> bool:
 
     That is once for each event that somebody here gets: most are for nobody here.
     """
-    if event.body is not _UNCHECKED:
+    if event.body is not UNCHECKED:
         return False
     if is_json(event.data):
-        event.body = _JSON
+        event.body = JSON
         return True
     event.body, event.data = Body.BASE64, b64encode(event.data)
     return False

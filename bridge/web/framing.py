@@ -56,15 +56,12 @@ def frame(opcode: int, payload: bytes) -> bytes:
     if size <= _SHORT:
         return bytes((_FIN | opcode, size)) + payload
     if size <= _MAX_16:
-        return bytes((_FIN | opcode, _LENGTH_16)) + size.to_bytes(2, "big") + payload
+        return _HEAD_16(_FIN | opcode, _LENGTH_16, size) + payload
     return bytes((_FIN | opcode, _LENGTH_16 + 1)) + size.to_bytes(8, "big") + payload
 
 
 def text(payload: bytes) -> bytes:
     """Return the frame of a text message."""
-    size = len(payload)
-    if _SHORT < size <= _MAX_16:  # nearly all events
-        return _HEAD_16(_FIN | TEXT, _LENGTH_16, size) + payload
     return frame(TEXT, payload)
 
 

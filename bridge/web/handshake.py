@@ -68,47 +68,31 @@ class Refusal(NamedTuple):
 
 
 def glance(data: bytes) -> tuple[Opening, bytes] | None:
-    """Do `ordinary` with the first bytes of a connection, if they are a whole request for it."""
-    if len(data) > _LONGEST_HEAD:
-        return None
-    found = _HEAD(data)
-    if found is None:
-        return None
-    lines = _HEADERS(found[2])
-    headers = [(name.lower(), value.strip(b" ")) for name, value in lines]
-    return ordinary("GET", "1.1", found[1], headers)
+    """Return the request that the first bytes of a connection are, and the answer that accepts it.
 
-
-def ordinary(
-    method: str, version: str, target: bytes, headers: Sequence[tuple[bytes, bytes]]
-) -> tuple[Opening, bytes] | None:
-    """Return a request, and the answer that accepts it; None where it is not ordinary.
-
-    The names of `headers` are in lower case.
+    None where they are not a whole request, or not an ordinary one.
     """
-    found = dict(headers)
-    key = found.get(b"sec-websocket-key", b"")
-    protocol = found.get(b"sec-websocket-protocol")
+    whole = _HEAD(data) if len(data) <= _LONGEST_HEAD else None
+    if whole is None:
+        return None
+    target, lines = whole[1], _HEADERS(whole[2])
+    headers = {name.lower(): value.strip(b" ") for name, value in lines}
+    key = headers.get(b"sec-websocket-key", b"")
+    protocol = headers.get(b"sec-websocket-protocol")
     if not (
-        (method, version) == ("GET", "1.1")
-        and len(found) == len(headers) <= _MOST_HEADERS
-        and found.get(b"upgrade", b"").lower() == b"websocket"
-        and found.get(b"connection", b"").lower() in _CONNECTIONS
-        and found.get(b"sec-websocket-version") == b"13"
+        len(headers) == len(lines) <= _MOST_HEADERS
+        and headers.get(b"upgrade", b"").lower() == b"websocket"
+        and headers.get(b"connection", b"").lower() in _CONNECTIONS
+        and headers.get(b"sec-websocket-version") == b"13"
         and _KEY(key)
         and (protocol is None or protocol == SUBPROTOCOL.encode())
-        and found.keys().isdisjoint(_BODIES)
-        and _is_plain(target)
-        and all(map(_is_plain, found.values()))
+        and headers.keys().isdisjoint(_BODIES)
+        and max(map(len, (target, *headers.values()))) < _LONGEST_LINE
     ):
         return None
-    opening = Opening(target.decode(), {n.decode(): [v.decode()] for n, v in headers})
+    opening = Opening(target.decode(), {n.decode(): [v.decode()] for n, v in headers.items()})
     more = "" if protocol is None else _CHOSEN
     return opening, _ACCEPTED.format(accept=accept_key(key.decode()), more=more).encode()
-
-
-def _is_plain(text: bytes) -> bool:
-    return len(text) < _LONGEST_LINE and text.isascii() and text.decode().isprintable()
 
 
 def judged(
