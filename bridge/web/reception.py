@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 class Reception(asyncio.Protocol):
     """A connection of which nothing has come yet."""
 
-    __slots__ = ("_awaited", "_config", "_state", "_transport")
+    __slots__ = ("_awaited", "_config", "_state", "transport")
 
     def __init__(self, config: Config, server_state: ServerState, **_: Any) -> None:  # noqa: ANN401 - uvicorn's own
         self._config = config
         self._state = server_state
-        self._transport: asyncio.Transport = cast("asyncio.Transport", None)
+        self.transport: asyncio.Transport = cast("asyncio.Transport", None)
         self._awaited: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the first bytes."""
-        self._transport = cast("asyncio.Transport", transport)
+        self.transport = cast("asyncio.Transport", transport)
         self._state.connections.add(cast("Any", self))  # uvicorn calls `shutdown` of each
         loop = asyncio.get_running_loop()
-        self._awaited = loop.call_later(head.HEAD_SECONDS, self._transport.abort)
+        self._awaited = loop.call_later(head.HEAD_SECONDS, self.transport.abort)
 
     def data_received(self, data: bytes) -> None:
         """Hand the connection to whom it is for, with these bytes."""
@@ -41,13 +41,13 @@ class Reception(asyncio.Protocol):
         opening = None if sockets is None else handshake.glance(data)
         if opening is None:
             http = head.Http(self._config, self._state, {})
-            self._transport.set_protocol(http)
-            http.connection_made(self._transport)
+            self.transport.set_protocol(http)
+            http.connection_made(self.transport)
             http.data_received(data)
         else:
             socket = sockets()
-            self._transport.set_protocol(socket)
-            socket.connection_made(self._transport)
+            self.transport.set_protocol(socket)
+            socket.connection_made(self.transport)
             socket.shake_hands(*opening)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's own
@@ -56,7 +56,7 @@ class Reception(asyncio.Protocol):
 
     def shutdown(self) -> None:
         """Let go of it: the server ends."""
-        self._transport.close()
+        self.transport.close()
 
     def _settle(self) -> None:
         self._state.connections.discard(cast("Any", self))

@@ -211,10 +211,12 @@ async def opened(
         await until(lambda: rig.server.started or rig.serving.done())
         yield rig
     finally:
-        await rig.hang_up()
-        rig.serving.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await rig.serving
+        try:
+            await rig.hang_up()
+        finally:
+            rig.serving.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await rig.serving
 
 
 async def until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
