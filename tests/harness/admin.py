@@ -12,7 +12,7 @@ import uuid
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 from aiokafka.errors import for_code
 
@@ -106,6 +106,27 @@ async def produce(
         return [(done.partition, done.offset) for done in await asyncio.gather(*sent)]
     finally:
         await producer.stop()  # one that could not start, too
+
+
+async def transactions_ended(bootstrap: str, topic: str, partition: int = 0) -> None:
+    """Return once no transaction is open; the answer to a commit comes before its marker."""
+    place = TopicPartition(topic, partition)
+    consumers = [
+        AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level=level)
+        for level in ("read_committed", "read_uncommitted")
+    ]
+    try:
+        for consumer in consumers:
+            await consumer.start()
+
+        async def ended() -> bool:
+            committed, written = [await each.end_offsets([place]) for each in consumers]
+            return bool(committed == written)
+
+        await _until(ended, f"a transaction in {topic} does not end")
+    finally:
+        for consumer in consumers:
+            await consumer.stop()
 
 
 @asynccontextmanager

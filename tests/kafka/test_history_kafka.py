@@ -21,6 +21,7 @@ from tests.harness.admin import (
     delete_topic,
     fresh_name,
     produce,
+    transactions_ended,
 )
 from tests.kafka.library import Held, data, gaps, library, places
 from tests.kafka.returning import envelope, envelopes
@@ -89,6 +90,7 @@ async def test_what_was_aborted_is_no_part_of_it(kafka: KafkaCluster, topic_name
             await ends()
     finally:
         await producer.stop()
+    await transactions_ended(kafka.bootstrap, topic_name)
     async with library(Held(plain(kafka.bootstrap)), topic_name) as it:
         turned = await it.pages(limit=4)
         end = offsets(read_cursor(turned[-1].cursor))
@@ -114,6 +116,7 @@ async def test_the_past_ends_before_a_transaction_that_is_open(
             page = await it.page()
             assert (data([page]), page.more) == (["0"], False)
             await producer.commit_transaction()
+            await transactions_ended(kafka.bootstrap, topic_name)
             assert data(await it.pages(page.cursor)) == ["1", "2"]
     finally:
         await producer.stop()

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from tests.harness.admin import Record, create_topic, fresh_name, produce
+from tests.harness.admin import (
+    Record,
+    create_topic,
+    fresh_name,
+    produce,
+    transactions_ended,
+)
 from tests.kafka.returning import envelope, envelopes, running
 from tests.kafka.tape import BlinkingCluster, plain
 
@@ -44,6 +50,7 @@ async def test_transactions_leave_holes_and_no_gaps(kafka: KafkaCluster, topic_n
             if n == 1:
                 await produce(kafka.bootstrap, topic_name, [Record(envelope(), partition=0)])
             await ends()
+    await transactions_ended(kafka.bootstrap, topic_name)
     due = [0, 1, 2, 7, 9, 10, 11]
     async with running(BlinkingCluster(plain(kafka.bootstrap)), topic_name) as it:
         assert it.hub.logs[topic_name].next == {0: 17}
