@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.web.sockets import SLICE_SECONDS, SLICES
+from bridge.web.pipe import Pipe
+from bridge.web.sockets import SLICE_SECONDS, SLICES, Sockets
 from tests.web.raw import framed
 from tests.web.rig import until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tests.web.conftest import OpenRig
     from tests.web.raw import Raw
 
@@ -39,6 +44,32 @@ async def test_everybody_is_looked_after_several_times_in_a_heartbeat(
     rig = await open_rig(heartbeat=heartbeat)
     assert rig.sockets._pace * SLICES <= heartbeat / 4
     assert rig.sockets._pace <= SLICE_SECONDS
+
+
+class Watched(Sockets):
+    """Notes whom it looks after, and does nothing else."""
+
+    looked_after: list[Pipe]
+
+    def look_after(self, pipes: Iterable[Pipe], now: float) -> None:
+        assert now
+        self.looked_after += pipes
+
+
+async def test_a_clock_that_is_held_up_makes_up_for_it_so_that_heartbeats_are_late_only_once(rig):
+    sockets = Watched(rig.entrance)
+    looked_after: list[Pipe] = []
+    sockets.looked_after = looked_after
+    everybody = [Pipe(sockets) for _ in range(3 * SLICES)]
+    for pipe in everybody:
+        sockets.add(pipe)
+    clock = itertools.count(0, 5)  # every turn of the event loop takes five seconds
+    sockets.now = lambda: next(clock)
+    turns = asyncio.create_task(sockets.run())
+    await until(lambda: looked_after)
+    turns.cancel()
+    assert set(looked_after) == set(everybody)
+    assert len(looked_after) % len(everybody) == 0
 
 
 async def test_a_heartbeat_says_for_how_long_kafka_has_been_away(open_rig: OpenRig):
