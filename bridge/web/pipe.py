@@ -57,6 +57,7 @@ class Pipe(asyncio.Protocol):
     kind: ClassVar[str]
 
     __slots__ = (
+        "_ahead",
         "_keeper",
         "_sent",
         "_taken",
@@ -72,6 +73,7 @@ class Pipe(asyncio.Protocol):
 
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
+        self._ahead = b""  # goes out with whatever is written next
         self._taken = 0  # bytes handed to the transport, and of them what the kernel had taken
         self._sent = 0
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)
@@ -101,7 +103,7 @@ class Pipe(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Go on."""
         self.paused = False
-        self._pump()
+        Pipe.flush(self)
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -113,10 +115,6 @@ class Pipe(asyncio.Protocol):
         self.progressed = now
 
     def flush(self) -> None:
-        """Write what was queued."""
-        self._pump()
-
-    def _pump(self) -> None:
         """Write what is queued, as far as the transport takes it; and then the close, if any."""
         session = self.session
         if session is None or self.phase not in _WRITABLE:
@@ -128,6 +126,8 @@ class Pipe(asyncio.Protocol):
             self.say_goodbye(session.close)
 
     def _write(self, data: bytes) -> None:
+        if self._ahead:
+            data, self._ahead = self._ahead + data, b""
         self._taken += len(data)
         self.transport.write(data)
 

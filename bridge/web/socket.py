@@ -7,6 +7,7 @@ the session's outbox, which has a ceiling, and a client that does not read is no
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, cast
 
 from bridge.web import framing, handshake
@@ -21,12 +22,15 @@ if TYPE_CHECKING:
     from bridge.core.dialogue import Dialogue
     from bridge.web.handshake import Opening
     from bridge.web.hello import Asked
+    from bridge.web.turnstile import Turnstile
 
 _NO_CODE = 1005  # what a close frame without a code stands for (RFC 6455, 7.4.1)
 
 
 class Owner(Keeper, Protocol):
     """What a socket asks of those who talk with all of them."""
+
+    door: Turnstile
 
     def judge(self, opening: Opening) -> Asked | Refusal:
         """Say what a client asks for, or why its handshake is answered with an error."""
@@ -47,12 +51,11 @@ class Socket(Pipe):
     kind = "websocket"
     wrap = staticmethod(framing.text)
 
-    __slots__ = ("_accepted", "_inbound", "_owner", "_waiting", "bearer", "dialogue")
+    __slots__ = ("_inbound", "_owner", "_waiting", "bearer", "dialogue")
 
     def __init__(self, owner: Owner) -> None:
         super().__init__(owner)
         self._owner = owner
-        self._accepted = b""  # the answer to the handshake, until it is written
         self._inbound: Inbound | None = None
         self._waiting: list[Message] | tuple[()] = ()  # read, and not listened to yet
         self.dialogue: Dialogue | None = None
@@ -79,7 +82,7 @@ class Socket(Pipe):
         if self.phase is not Phase.GONE:
             self.heard = self._keeper.now()
             self.transport.resume_reading()
-            self._pump()
+            self.flush()
             self.listen()
 
     def data_received(self, data: bytes) -> None:
@@ -100,14 +103,21 @@ class Socket(Pipe):
 
     def shake_hands(self, opening: Opening, accepted: bytes) -> None:
         """Open by a request that `accepted` answers, unless its sender is not let in."""
+        if not self._owner.door.come(partial(self._come_in, opening, accepted)):
+            self.transport.pause_reading()
+
+    def _come_in(self, opening: Opening, accepted: bytes) -> None:
+        if self.phase is Phase.GONE:
+            return  # while it waited at the door
+        self.transport.resume_reading()
         self.heard = self._keeper.now()
         asked = self._owner.judge(opening)
         if isinstance(asked, Refusal):
             self._turn_down(handshake.refused(asked))
             return
-        self._accepted = accepted  # goes out with the first frame, if there is one at once
+        self._ahead = accepted  # goes out with the first frame, if there is one at once
         self._owner.greet(self, opening, asked)
-        if self._accepted:
+        if self._ahead:
             self._write(b"")
 
     def _shake_hands(self, data: bytes) -> None:
@@ -166,11 +176,6 @@ class Socket(Pipe):
         self.transport.close()
 
     # -- writing ---------------------------------------------------------------------------------
-
-    def _write(self, data: bytes) -> None:
-        if self._accepted:
-            data, self._accepted = self._accepted + data, b""
-        super()._write(data)
 
     def say_goodbye(self, why: Close) -> None:
         """Send the close frame; the client has some seconds to answer it."""

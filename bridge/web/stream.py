@@ -75,7 +75,7 @@ class Stream(Pipe):
         session = self.session
         if session is not None and session.welcomed and session.outbox.pending:
             session.outbox.force(eventstream.mark(self._owner.cursor(session)))
-        self._pump()
+        super().flush()
 
     def tend(self, now: float) -> None:
         """Let something be seen on a stream on which nothing happens."""

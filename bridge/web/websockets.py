@@ -20,6 +20,7 @@ from bridge.web.hello import Asked, BadRequest, asked
 from bridge.web.pipe import Phase
 from bridge.web.renewal import Renewals
 from bridge.web.socket import Socket
+from bridge.web.turnstile import Turnstile
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine
@@ -45,6 +46,7 @@ class WebSockets:
         self.limits = entrance.limits
         self.closes = entrance.closes
         self.now = sockets.now
+        self.door = Turnstile()
         self._asking: set[asyncio.Task[None]] = set()
         self._renewals = Renewals(entrance, sockets.flush)
 
