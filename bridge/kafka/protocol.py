@@ -7,6 +7,7 @@ librdkafka's mock, are asked by name, in the versions that aiokafka has.
 
 from __future__ import annotations
 
+import struct
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,29 @@ class Uuid(AbstractType[uuid.UUID]):
     def decode(cls, data: BytesIO) -> uuid.UUID:
         """Read it."""
         return uuid.UUID(bytes=data.read(16))
+
+
+class Headed(Schema):
+    """Fields that begin with some of fixed width, which are read and written all at once.
+
+    One at a time they took most of what a request for records costs here: there is one of these
+    for each partition, several hundred times a second.
+    """
+
+    def __init__(self, head: str, *fields: Any) -> None:
+        """`head` is in the words of `struct`."""
+        super().__init__(*fields)
+        self._head = struct.Struct(head)
+        self._heads = len(self._head.unpack(bytes(self._head.size)))
+
+    def encode(self, item: Sequence[Any]) -> bytes:
+        """Write it."""
+        text: bytes = super().encode(item[self._heads :])
+        return self._head.pack(*item[: self._heads]) + text
+
+    def decode(self, data: BytesIO) -> tuple[Any, ...]:
+        """Read it."""
+        return (*self._head.unpack(data.read(self._head.size)), *super().decode(data))
 
 
 class MetadataResponse_v12(Response):  # noqa: N801 - as aiokafka names them
@@ -148,22 +172,21 @@ class FetchResponse_v13(Response):  # noqa: N801 - as aiokafka names them
                 (
                     "partitions",
                     CompactArray(
-                        ("partition", Int32),
-                        ("error_code", Int16),
-                        ("high_watermark", Int64),
-                        ("last_stable_offset", Int64),
-                        ("log_start_offset", Int64),
-                        (
-                            "aborted_transactions",
-                            CompactArray(
-                                ("producer_id", Int64),
-                                ("first_offset", Int64),
-                                ("tags", TaggedFields),
+                        Headed(
+                            # partition, error code, high watermark, last stable and first offset
+                            ">ihqqq",
+                            (
+                                "aborted_transactions",
+                                CompactArray(
+                                    ("producer_id", Int64),
+                                    ("first_offset", Int64),
+                                    ("tags", TaggedFields),
+                                ),
                             ),
-                        ),
-                        ("preferred_read_replica", Int32),
-                        ("records", CompactBytes),
-                        ("tags", TaggedFields),
+                            ("preferred_read_replica", Int32),
+                            ("records", CompactBytes),
+                            ("tags", TaggedFields),
+                        )
                     ),
                 ),
                 ("tags", TaggedFields),
@@ -194,15 +217,9 @@ class FetchRequest_v13(RequestStruct):  # noqa: N801 - as aiokafka names them
                 ("topic_id", Uuid),
                 (
                     "partitions",
-                    CompactArray(
-                        ("partition", Int32),
-                        ("current_leader_epoch", Int32),
-                        ("fetch_offset", Int64),
-                        ("last_fetched_epoch", Int32),
-                        ("log_start_offset", Int64),
-                        ("partition_max_bytes", Int32),
-                        ("tags", TaggedFields),
-                    ),
+                    # partition, current leader's epoch, offset, last fetched epoch, start of the
+                    # log, most bytes, and no tagged fields
+                    CompactArray(Headed(">iiqiqix")),
                 ),
                 ("tags", TaggedFields),
             ),
@@ -240,10 +257,7 @@ class FetchById(Request[FetchRequest_v13]):
         topics: list[Any] = [
             (
                 topic,
-                [
-                    (p, -1, offset, -1, -1, self._partition_bytes, {})
-                    for p, offset in places.items()
-                ],
+                [(p, -1, offset, -1, -1, self._partition_bytes) for p, offset in places.items()],
                 {},
             )
             for topic, places in self._offsets.items()
