@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from bridge.core import wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from bridge.core.event import Event
     from bridge.core.interest import Interest
@@ -105,13 +105,15 @@ def deliver(
                 wanted = tuple([_wants(session, topic, partition, event) for event in events])
                 count, data = sum(wanted), made.get((wrap, wanted))
                 if data is None:
-                    data = made[wrap, wanted] = _join(compress(frames, wanted), to, wrap)
+                    data = made[wrap, wanted] = _join([*compress(frames, wanted)], to, wrap)
             if count and not offer(session, data, count):
                 overflowed.append(session)
     return overflowed
 
 
-def _join(frames: Iterable[wire.EventFrame], to: str, wrap: Callable[[bytes], bytes]) -> bytes:
+def _join(frames: Sequence[wire.EventFrame], to: str, wrap: Callable[[bytes], bytes]) -> bytes:
+    if len(frames) == 1:  # what is for an account is most often alone
+        return wrap(frames[0].text(to))
     return b"".join([wrap(frame.text(to)) for frame in frames])
 
 
@@ -124,24 +126,18 @@ def _wants(session: Session, topic: str, partition: int, event: Event) -> bool:
 
 def _matches(interest: Interest, event: Event) -> list[tuple[str, Collection[Session]]]:
     found: list[tuple[str, Collection[Session]]] = []
-    if event.connections:
-        found += [
-            (wire.TO_CONNECTION, (session,))
-            for name in event.connections
-            if (session := interest.connections.get(name))
-        ]
-    if event.accounts:
-        found += [
-            (wire.TO_ACCOUNT, sessions)
-            for name in event.accounts
-            if (sessions := interest.accounts.get(name))
-        ]
-    if event.rooms:
-        found += [
-            (wire.to_room(name), sessions)
-            for name in event.rooms
-            if (sessions := interest.rooms.get(name))
-        ]
+    # A comprehension would be a call of its own (3.11), and most events are for nobody here.
+    # ruff: disable[PERF401]
+    for name in event.connections:
+        if session := interest.connections.get(name):
+            found.append((wire.TO_CONNECTION, (session,)))
+    for name in event.accounts:
+        if sessions := interest.accounts.get(name):
+            found.append((wire.TO_ACCOUNT, sessions))
+    for name in event.rooms:
+        if sessions := interest.rooms.get(name):
+            found.append((wire.to_room(name), sessions))
+    # ruff: enable[PERF401]
     if event.all and interest.everybody:
         found.append((wire.TO_ALL, interest.everybody))
     return found
