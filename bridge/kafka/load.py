@@ -22,11 +22,13 @@ class Load:
         self._sink = sink
         self._batches: list[Batch] = []
         self._records = 0
+        self.taken = 0  #: records, from the start on
 
     def add(self, batch: Batch) -> None:
         """Take in a batch."""
         self._batches.append(batch)
         self._records += len(batch.records)
+        self.taken += len(batch.records)
 
     @property
     def full(self) -> bool:
