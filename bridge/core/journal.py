@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: Without any tail no replay could ever hand over to live: this much there always is.
 LEAST_BYTES: Final = 1 << 20
 #: A segment is closed at this size, or at a share of the budget where that is less.
-SEGMENT_BYTES: Final = 1 << 20
+SEGMENT_BYTES: Final = 4 << 20
 _SHARE: Final = 16
 
 
