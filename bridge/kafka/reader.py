@@ -28,11 +28,20 @@ _log = logging.getLogger(__name__)
 FETCH_BYTES: Final = 8 * 1024 * 1024
 #: So long at least from one request to the next: what comes in between comes together.
 LINGER_SECONDS: Final = 0.004
-#: After fewer records than this, it is as long as they took to be written, but no longer than
+#: After fewer records than this, rest for as long as the sink took for them, but no longer than
 #: this: ten frames joined cost a socket hardly more than one.
 FEW_RECORDS: Final = 10
 MOST_SECONDS: Final = 0.005
 _PAUSE: Final = 0.2
+
+
+def linger(request: float, taking: float, records: int) -> float:
+    """Return the seconds to wait before the next request, if they are more than none.
+
+    The last one took `request` seconds, of which `taking` were the sink's, for its `records`.
+    """
+    least = LINGER_SECONDS - request
+    return max(least, min(taking, MOST_SECONDS)) if records < FEW_RECORDS else least
 
 
 class Reader:
@@ -94,10 +103,8 @@ class Reader:
             self._reached()
             came = now()
             records = await self._take(answers)
-            rest = asked + LINGER_SECONDS - now()
-            if records < FEW_RECORDS:
-                rest = max(rest, min(now() - came, MOST_SECONDS))
-            if rest > 0:
+            done = now()
+            if (rest := linger(done - asked, done - came, records)) > 0:
                 await asyncio.sleep(rest)
 
     def _rotated(self, wanted: dict[Partition, int]) -> dict[Partition, int]:

@@ -6,11 +6,12 @@ parts take turns, so that a machine that becomes slower does so for all of them.
 
 from __future__ import annotations
 
+import asyncio
 import statistics
 import sys
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from bridge.core import wire
 from bridge.core.grant import everything
@@ -20,6 +21,8 @@ from bridge.core.session import Hand, Session
 from bridge.kafka.records import Aborted, unpack
 from bridge.memory import settle
 from bridge.web import framing
+from bridge.web.pipe import Phase
+from bridge.web.socket import Socket
 from tests.bench.journal import BUDGET, CHUNK, TOPIC, NoJournal, batches, instance
 
 if TYPE_CHECKING:
@@ -134,6 +137,33 @@ def publishing_to_room(count: int) -> Work:
     return work
 
 
+class Nowhere(asyncio.Transport):
+    """A transport that takes everything."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Forget it."""
+
+
+def flushing(count: int) -> Work:
+    """One frame each into outboxes, and from there to transports."""
+    sessions = []
+    for number in range(count):
+        socket = Socket(cast("Any", None))
+        socket.transport, socket.phase = Nowhere(), Phase.OPEN
+        socket.session = Session(f"{number:032x}", everything(None), framing.text, socket)
+        sessions.append(socket.session)
+    frame = bytes(300)
+
+    def work() -> int:
+        for session in sessions:
+            session.outbox.force(frame)
+        for session in sessions:
+            session.pipe.flush()
+        return count
+
+    return work
+
+
 def framing_one() -> Work:
     """An event to the bytes that a socket carries."""
     events = [for_room(event) for event in routed()[0].events]
@@ -157,6 +187,7 @@ PARTS: dict[str, Callable[[], Work]] = {
         f"publish and join, room of {count:,}, per delivery": partial(publishing_to_room, count)
         for count in ROOMS
     },
+    "queue and flush, per connection of 5,000": partial(flushing, 5_000),
 }
 
 
