@@ -25,6 +25,9 @@ _unpack_all: Final = msgspec.msgpack.Decoder(list[Event]).decode
 #: An entry of the index is the upper bits of an address' hash, and an event's number below them.
 _NUMBER_BITS: Final = 24
 _NUMBER: Final = (1 << _NUMBER_BITS) - 1
+#: So many entries stand beside the index until they are merged with it: while a segment grows,
+#: and is asked for all the same, to sort all of it for each batch would be quadratic.
+_FRESH: Final = 2_000
 #: What the objects around the bytes take, about.
 _OVERHEAD_BYTES: Final = 600
 _REFERENCE_BYTES: Final = 8
@@ -55,8 +58,8 @@ class Segment:
     """
 
     __slots__ = (
-        *("_ends", "_index", "_loose", "_offsets", "_packed", "bytes", "next", "serial"),
-        "timestamp",
+        *("_ends", "_fresh", "_index", "_loose", "_offsets", "_packed", "bytes", "next"),
+        *("serial", "timestamp"),
     )
 
     def __init__(self) -> None:
@@ -65,10 +68,11 @@ class Segment:
         self.timestamp: int | None = None  #: of the first record
         self.bytes = _OVERHEAD_BYTES  #: of memory that this takes
         self._loose: list[bytes] = []  # packed lists of events, as they came
-        self._packed = b""  # events that have been asked for: one after the other,
+        self._packed = bytearray()  # events that have been asked for: one after the other,
         self._ends = array("I")  # where each of them ends,
         self._offsets = array("q")
-        self._index = array("q")  # and who they are for, sorted
+        self._index = array("q")  # and who they are for, sorted,
+        self._fresh = array("q")  # as are the latest by themselves
 
     def keep(self, events: Sequence[Event]) -> None:
         """Add some events that follow."""
@@ -103,11 +107,15 @@ class Segment:
             self._ends.append(end)
             entries += [key | number for key in _keys(event)]
         self._offsets.extend(event.offset for event in events)
-        self._packed = b"".join((self._packed, *packed))
-        # Two sorted stretches and some entries behind them: what Python's sort is quickest at.
-        self._index = array("q", sorted([*self._index, *entries]))
-        held = (self._packed, self._ends, self._offsets, self._index, *self._loose)
-        self.bytes = _OVERHEAD_BYTES + sum(each.__sizeof__() for each in held)
+        self._packed += b"".join(packed)
+        # Sorted stretches and some entries behind them: what Python's sort is quickest at.
+        self._fresh = array("q", sorted([*self._fresh, *entries]))
+        if len(self._fresh) > _FRESH:
+            self._index = array("q", sorted([*self._index, *self._fresh]))
+            self._fresh = array("q")
+        held = (self._ends, self._offsets, self._index, self._fresh, *self._loose)
+        # What a bytearray has to spare was never touched, so no memory is behind it.
+        self.bytes = _OVERHEAD_BYTES + len(self._packed) + sum(each.__sizeof__() for each in held)
         self.bytes += _REFERENCE_BYTES * len(self._loose)
         return len(events)
 
@@ -118,18 +126,18 @@ class Segment:
         """
         first = bisect_left(self._offsets, place)
         found: set[int] = set()
-        index = self._index
-        for key in keys:
-            at = bisect_left(index, key | first)
-            while at < len(index) and index[at] & ~_NUMBER == key:
-                found.add(index[at] & _NUMBER)
-                at += 1
+        for index in (self._index, self._fresh) if self._fresh else (self._index,):
+            for key in keys:
+                at = bisect_left(index, key | first)
+                while at < len(index) and index[at] & ~_NUMBER == key:
+                    found.add(index[at] & _NUMBER)
+                    at += 1
         return sorted(found)
 
     def event(self, number: int) -> Event:
         """Return the event of this number, made anew."""
         start = self._ends[number - 1] if number else 0
-        return _unpack(self._packed[start : self._ends[number]])
+        return _unpack(memoryview(self._packed)[start : self._ends[number]])
 
 
 def _keys(event: Event) -> set[int]:

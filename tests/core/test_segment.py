@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tracemalloc
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.core import segment as module
 from bridge.core.event import Event
 from bridge.core.segment import ALL, Segment, of_account, of_connection, of_room
 from tests.core.given import event
@@ -46,26 +48,35 @@ def found(of: Segment, keys: Sequence[int], place: int = 0) -> list[int]:
     return [of.event(number).offset for number in of.find(keys, place)]
 
 
-@given(batches, addresses, st.booleans(), st.integers(0, 40), st.lists(st.integers(1, 9)))
+@given(
+    batches,
+    addresses,
+    st.booleans(),
+    st.integers(0, 40),
+    st.lists(st.integers(1, 9)),
+    st.integers(0, 20),
+)
 def test_what_is_found_is_what_a_look_at_each_would_find(
     made: list[list[tuple[int, dict[str, Any]]]],
     wanted: list[tuple[str, list[str]]],
     broadcasts: bool,
     place: int,
     portions: list[int],
+    fresh: int,
 ) -> None:
     it, events, offset = Segment(), [], -1
-    for batch in made:
-        packed = []
-        for step, audience in batch:
-            offset += step
-            packed.append(event(offset, b"%d" % offset, **audience))
-        it.keep(packed)
-        events += packed
-        if portions:
-            it.pack(portions.pop())
-    while it.loose:
-        it.pack(1)
+    with mock.patch.object(module, "_FRESH", fresh):
+        for batch in made:
+            packed = []
+            for step, audience in batch:
+                offset += step
+                packed.append(event(offset, b"%d" % offset, **audience))
+            it.keep(packed)
+            events += packed
+            if portions:
+                it.pack(portions.pop())
+        while it.loose:
+            it.pack(1)
     keys = [KEYS[kind](name) for kind, some in wanted for name in some] + [ALL] * broadcasts
     expected = [
         each
