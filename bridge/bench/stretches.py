@@ -11,14 +11,13 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
-from bridge.bench.histogram import index
+from bridge.bench.histogram import STEP_BITS, index
 
 if TYPE_CHECKING:
     from bridge.bench.histogram import Histogram
 
 SLOT_NS: Final = 250_000
 LONGEST_NS: Final = 4_000_000
-_SHARE: Final = 128  # of how late it is: as exact as the histogram
 
 
 class Stretches:
@@ -37,8 +36,8 @@ class Stretches:
         """One more client reads the events from `first` until before `beyond`."""
         if now >= self._until:
             self.settle()
-            late = now - self.made[beyond - 1]
-            self._until = now + min(max(SLOT_NS, late // _SHARE), LONGEST_NS)
+            late = now - self.made[beyond - 1]  # and as exact as the histogram
+            self._until = now + min(max(SLOT_NS, late >> STEP_BITS), LONGEST_NS)
         self._last = now
         steps = self._steps
         steps[first] += 1

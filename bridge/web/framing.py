@@ -62,9 +62,6 @@ def frame(opcode: int, payload: bytes) -> bytes:
 
 def text(payload: bytes) -> bytes:
     """Return the frame of a text message."""
-    size = len(payload)
-    if _SHORT < size <= _MAX_16:  # what events mostly are
-        return _HEAD_16(_FIN | TEXT, _LENGTH_16, size) + payload
     return frame(TEXT, payload)
 
 

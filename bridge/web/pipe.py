@@ -103,7 +103,7 @@ class Pipe(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Go on."""
         self.paused = False
-        Pipe.flush(self)
+        Pipe.flush(self)  # nothing new was queued: whatever belongs behind it is there
 
     # -- writing ---------------------------------------------------------------------------------
 

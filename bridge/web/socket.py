@@ -107,9 +107,7 @@ class Socket(Pipe):
             self.transport.pause_reading()
 
     def _come_in(self, opening: Opening, accepted: bytes) -> None:
-        if self.phase is Phase.GONE:
-            return  # while it waited at the door
-        self.transport.resume_reading()
+        self.transport.resume_reading()  # one that has gone meanwhile is noticed from here on
         self.heard = self._keeper.now()
         asked = self._owner.judge(opening)
         if isinstance(asked, Refusal):

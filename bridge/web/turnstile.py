@@ -22,14 +22,12 @@ class Turnstile:
 
     def __init__(self) -> None:
         self._call_soon = asyncio.get_running_loop().call_soon
-        self._left = PER_TURN  # who may still come in in this turn
-        self._turns = False
+        self._left = PER_TURN  # who may still come in in this turn; all, where none is awaited
         self._waiting: deque[Callable[[], object]] = deque()
 
     def come(self, enter: Callable[[], object]) -> bool:
         """Call `enter` now or in its turn; tell whether it was now."""
-        if not self._turns:
-            self._turns = True
+        if self._left == PER_TURN:
             self._call_soon(self._turn)
         if not self._left:
             self._waiting.append(enter)
@@ -39,12 +37,9 @@ class Turnstile:
         return True
 
     def _turn(self) -> None:
-        self._turns = self._left < PER_TURN
-        self._left = PER_TURN
-        if not self._turns:
-            return
-        self._call_soon(self._turn)
-        while self._left and self._waiting:
-            self._left -= 1
+        self._left = PER_TURN - min(PER_TURN, len(self._waiting))
+        if self._waiting:
+            self._call_soon(self._turn)
+        for _ in range(PER_TURN - self._left):
             # By itself, so that what fails there fails alone.
             self._call_soon(self._waiting.popleft())

@@ -62,12 +62,16 @@ class Raw:
         with contextlib.suppress(ConnectionError):  # the bridge had cut it off
             await self._writer.wait_closed()
 
-    async def upgrade(self, target: str = "/ws", **headers: str | None) -> Answer:
-        """Ask for a WebSocket; a header of None is left out."""
+    def handshake(self, target: str = "/ws", **headers: str | None) -> str:
+        """The request for a WebSocket; a header of None is left out."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         wanted = {"Host": f"{self.host}:{self.port}", **UPGRADE, **named}
         lines = [f"{name}: {value}" for name, value in wanted.items() if value is not None]
-        return await self.request("\r\n".join([f"GET {target} HTTP/1.1", *lines, "", ""]))
+        return "\r\n".join([f"GET {target} HTTP/1.1", *lines, "", ""])
+
+    async def upgrade(self, target: str = "/ws", **headers: str | None) -> Answer:
+        """Ask for a WebSocket, as `handshake` says."""
+        return await self.request(self.handshake(target, **headers))
 
     async def request(self, text: str, *, bodiless: bool = False) -> Answer:
         """Send a request as it stands; return the answer, as far as its length is told."""

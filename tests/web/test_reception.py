@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bridge.web.reception import Reception
 from tests.web.raw import Raw
-from tests.web.rig import Rig, until
+from tests.web.rig import HOST, Rig, until
 
 if TYPE_CHECKING:
     from tests.web.conftest import OpenRig
@@ -30,7 +30,7 @@ async def test_who_says_nothing_is_let_go_of_where_the_bridge_ends(open_rig: Ope
 
 async def test_who_says_nothing_is_cut_with_all_others(open_rig: OpenRig):
     rig = await open_rig()
-    async with Raw("127.0.0.1", rig.port) as mute:
+    async with Raw(HOST, rig.port) as mute:
         await received(rig)
         await rig.hang_up()
         async with asyncio.timeout(20):

@@ -3,33 +3,51 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from bridge.web.turnstile import PER_TURN, Turnstile
-from tests.web.raw import Raw
 from tests.web.rig import until
 
 if TYPE_CHECKING:
+    from collections.abc import Sized
+
+    import pytest
+
     from tests.web.conftest import OpenRig
 
 CROWD = 3 * PER_TURN + 1
 
 
-async def turn() -> None:
-    """Let the event loop come around once."""
-    await asyncio.sleep(0)
+def laps(came: Sized) -> list[int]:
+    """Note, in each turn of the event loop, how many have come, until all of a crowd have."""
+    call_soon = asyncio.get_running_loop().call_soon
+    seen = [len(came)]
+
+    def lap() -> None:
+        seen.append(len(came))
+        if seen[-1] < CROWD:
+            call_soon(lap)
+
+    call_soon(lap)
+    return seen
 
 
 async def test_who_comes_alone_does_not_wait():
+    call_soon = asyncio.get_running_loop().call_soon
     door = Turnstile()
     came: list[int] = []
-    for number in range(CROWD):
-        assert door.come(partial(came.append, number))
-        assert came[-1] == number
-        await turn()
-        await turn()
+    at_once: list[bool] = []
+
+    def arrive(number: int) -> None:
+        at_once.append(door.come(partial(came.append, number)) and came[-1] == number)
+        if number + 1 < CROWD:
+            call_soon(arrive, number + 1)  # in the next turn
+
+    arrive(0)
+    await until(lambda: len(at_once) == CROWD)
+    assert at_once == [True] * CROWD
 
 
 async def test_of_a_crowd_so_many_come_in_while_the_loop_turns_once():
@@ -37,12 +55,10 @@ async def test_of_a_crowd_so_many_come_in_while_the_loop_turns_once():
     came: list[int] = []
     for number in range(CROWD):
         assert door.come(partial(came.append, number)) is (number < PER_TURN)
-    most, before = 0, len(came)
-    while len(came) < CROWD:
-        await turn()
-        most, before = max(most, len(came) - before), len(came)
+    seen = laps(came)
+    await until(lambda: seen[-1] == CROWD)
     assert came == [*range(CROWD)]
-    assert most <= PER_TURN
+    assert max(after - before for before, after in pairwise(seen)) <= PER_TURN
 
 
 async def test_who_comes_in_the_same_turn_as_a_crowd_comes_in_behind_it():
@@ -51,8 +67,7 @@ async def test_who_comes_in_the_same_turn_as_a_crowd_comes_in_behind_it():
     for number in range(CROWD):
         door.come(partial(came.append, f"crowd {number}"))
     assert not door.come(partial(came.append, "last"))
-    while len(came) <= CROWD:
-        await turn()
+    await until(lambda: len(came) > CROWD)
     assert came[-1] == "last"
 
 
@@ -70,37 +85,31 @@ async def test_one_that_fails_leaves_the_others_alone():
         door.come(partial(came.append, number))
     door.come(fail)
     door.come(partial(came.append, -1))
-    while came[-1] != -1:
-        await turn()
+    await until(lambda: came[-1] == -1)
     assert failures == ["at the door"]
 
 
 async def test_a_crowd_that_opens_sockets_at_once_comes_in_whole(open_rig: OpenRig):
     rig = await open_rig()
-    async with AsyncExitStack() as stack:
-        crowd = [await stack.enter_async_context(Raw("127.0.0.1", rig.port)) for _ in range(CROWD)]
-        answers = await asyncio.gather(*(raw.upgrade("/ws") for raw in crowd))
-        assert {answer.status for answer in answers} == {101}
-        for raw in crowd:
-            assert (await raw.json())["op"] == "welcome"
-        assert len(rig.sockets) == CROWD
+    crowd = [await rig.dial() for _ in range(CROWD)]
+    answers = await asyncio.gather(*(raw.upgrade() for raw in crowd))
+    assert {answer.status for answer in answers} == {101}
+    for raw in crowd:
+        assert (await raw.json())["op"] == "welcome"
+    assert len(rig.sockets) == CROWD
 
 
-async def test_who_goes_while_waiting_at_the_door_is_forgotten(open_rig: OpenRig):
+async def test_who_goes_while_waiting_at_the_door_is_forgotten(
+    open_rig: OpenRig, caplog: pytest.LogCaptureFixture
+):
     rig = await open_rig()
-    for _ in range(3):
-        async with AsyncExitStack() as stack:
-            for _ in range(CROWD):
-                raw = await stack.enter_async_context(Raw("127.0.0.1", rig.port))
-                raw.send(ASKS)
-                raw.abort()
-    async with Raw("127.0.0.1", rig.port) as last:
-        assert (await last.upgrade("/ws")).status == 101
+    crowd = [await rig.dial() for _ in range(CROWD)]
+    for raw in crowd:  # all of them in one turn of the event loop
+        raw.send(raw.handshake().encode())
+        raw.abort()
+    last = await rig.dial()
+    assert (await last.upgrade()).status == 101
+    last.abort()
     await until(lambda: len(rig.sockets) == 0)
     assert rig.entrance.count == 0
-
-
-ASKS = (
-    b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-)
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
