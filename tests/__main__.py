@@ -2,6 +2,7 @@
 
 Every check runs, even after one has failed. What a machine lacks (Java, Maven, Node, nginx,
 Prometheus, Chromium) is skipped with a sentence that says so, and counted; arguments go to pytest.
+`python -m tests mutants [TEXT...]` tries the planted bugs instead.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import re
 import subprocess
 import sys
 import time
+
+from tests.mutants import runner
 
 PYTHON = sys.executable
 CHECKS = {
@@ -47,4 +50,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(runner.main(sys.argv[2:]) if sys.argv[1:2] == ["mutants"] else main())

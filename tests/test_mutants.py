@@ -2,47 +2,48 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING
+import ast
+from pathlib import Path
 
 import pytest
 
-from tests.mutants import PATCHES, ROOT, apply, copy
+from tests.mutants import ROOT, TABLES, Mutant, Stale, load, mutated
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return copy(ROOT, tmp_path_factory.mktemp("mutants") / "tree")
+MUTANTS = load()
 
 
-@pytest.mark.parametrize("patch", PATCHES, ids=lambda patch: patch.stem)
-def test_a_planted_bug_still_applies(patch: Path, tree: Path) -> None:
-    assert apply(patch, tree, "--check") == ""
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.id)
+def test_a_planted_bug_still_applies(mutant: Mutant) -> None:
+    source = (ROOT / mutant.module).read_text()
+    changed = mutated(mutant, source)
+    assert changed != source
+    if mutant.module.endswith(".py"):
+        ast.parse(changed)
 
 
-@pytest.mark.parametrize("patch", PATCHES, ids=lambda patch: patch.stem)
-def test_a_planted_bug_is_in_the_module_that_it_is_named_for(patch: Path) -> None:
-    touched = re.findall(r"^\+\+\+ b/(.*)$", patch.read_text(), re.MULTILINE)
-    module = patch.stem.partition("-")[0]
-    if module == "client":
-        assert [path.rpartition("/")[0] for path in touched] == ["bridge/client"]
-    else:
-        assert touched in [[f"bridge/{folder}{module}.py"] for folder in ("core/", "kafka/", "")]
+@pytest.mark.parametrize("path", sorted(TABLES.rglob("*.toml")), ids=lambda path: path.stem)
+def test_the_tests_of_a_table_are_there(path: Path) -> None:
+    tests = load(path.parent)[0].tests
+    files = [test for test in tests if test.startswith("tests/")]
+    assert files
+    assert [file for file in files if not (ROOT / file).exists()] == []
 
 
-def test_a_patch_that_does_not_apply_is_seen(tree: Path, tmp_path: Path) -> None:
-    stale = tmp_path / "stale.patch"
-    stale.write_text(PATCHES[0].read_text().replace("\n-", "\n-what was there once "))
-    assert "does not apply" in apply(stale, tree, "--check")
+def test_no_two_bugs_have_one_name() -> None:
+    assert len({mutant.id for mutant in MUTANTS}) == len(MUTANTS)
 
 
-def test_bugs_are_planted_all_over_the_core() -> None:
-    modules = {patch.stem.partition("-")[0] for patch in PATCHES}
-    assert modules >= {"hub", "fanout", "interest", "outbox", "position"}
-    assert modules >= {"envelope", "session", "dialogue", "wire"}
-    assert modules >= {"segment", "journal", "recall", "bounds", "progress", "catchup"}
-    assert modules >= {"herald", "letters", "office", "steward"}
-    assert len(PATCHES) >= 16
+@pytest.mark.parametrize("source", ["", "a\nb\na\n", "aa\n", "ba\n"])
+def test_a_stale_bug_is_seen(source: str) -> None:
+    with pytest.raises(Stale):
+        mutated(Mutant("bridge/x.py", "x", "a\n", "b\n", ()), source)
+
+
+def test_whole_lines_are_replaced_once() -> None:
+    assert mutated(Mutant("bridge/x.py", "x", "a\n", "b\n", ()), "a\nba\n") == "b\nba\n"
+
+
+def test_bugs_are_planted_all_over() -> None:
+    folders = {Path(mutant.module).parent.as_posix() for mutant in MUTANTS}
+    assert folders >= {"bridge/core", "bridge/kafka", "bridge/client", "bridge/client/javascript"}
+    assert len(MUTANTS) >= 224

@@ -17,50 +17,24 @@ from tests.client_js.workshop import (
     COMPILER,
     EXAMPLES,
     HERE,
-    ROOT,
     compiled,
     installed,
     packed,
     run,
     unit_tests,
 )
-from tests.mutants import apply, copy
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 SOURCE = CLIENT / "push-bridge.js"
 LIMIT = 4096
-IMPATIENT_MS = 10_000  # a bug may keep the process for ever
-PATCHES = sorted((HERE / "mutants").glob("*.patch"))
 
 
 @pytest.mark.node
 def test_its_pieces_do_what_their_unit_tests_say() -> None:
     done = unit_tests()
     assert done.returncode == 0, done.stdout[-8000:]
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the client and its unit tests, which it passes."""
-    tree = tmp_path_factory.mktemp("sound")
-    for folder in (CLIENT, HERE):
-        copy(folder, tree / folder.relative_to(ROOT))
-    assert unit_tests(tree, IMPATIENT_MS).returncode == 0
-    return tree
-
-
-@pytest.mark.node
-@pytest.mark.parametrize("patch", PATCHES, ids=lambda patch: patch.stem)
-def test_a_planted_bug_is_found_by_the_unit_tests(patch: Path, sound: Path, tmp_path: Path) -> None:
-    tree = copy(sound, tmp_path / "tree")
-    assert apply(patch, tree) == ""
-    assert unit_tests(tree, IMPATIENT_MS).returncode == 1
-
-
-def test_bugs_are_planted() -> None:
-    assert len(PATCHES) >= 5
 
 
 @pytest.mark.node

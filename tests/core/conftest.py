@@ -9,7 +9,7 @@ from hypothesis import Phase, settings
 
 settings.register_profile("core", deadline=None, derandomize=True)
 settings.register_profile("explore", deadline=None, max_examples=3000)
-# To `python -m tests.mutants` a failure is enough; making it small takes most of the time.
+# To `python -m tests mutants` a failure is enough; making it small takes most of the time.
 settings.register_profile(
     "mutants", settings.get_profile("core"), phases=[Phase.explicit, Phase.generate]
 )
