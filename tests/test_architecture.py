@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from tests.architecture import (
-    CORE,
+    LAYERS,
     MAX_LINES,
     RULES,
     every_module_has_a_docstring,
-    every_module_has_a_floor,
+    every_module_has_a_layer,
     imports_go_down,
     modules,
-    no_file_is_long,
+    no_file_is_too_long,
     no_name_is_vague,
     nothing_imports_in_a_circle,
+    packages_of_one_layer_never_meet,
+    part,
     settings_are_read_at_the_top,
     some_stand_alone,
-    the_banks_never_meet,
     the_core_asks_no_clock,
     the_core_never_waits,
     the_core_opens_no_door,
@@ -38,9 +39,9 @@ def test_this_project_keeps(rule: Callable[[Path], list[str]]) -> None:
     assert rule(ROOT) == []
 
 
-def test_every_floor_of_the_core_is_of_a_module_that_is_there() -> None:
-    there = {name.removeprefix("bridge.core.") for name in modules(ROOT)}
-    assert set().union(*CORE) <= there
+def test_every_package_of_the_layers_is_there() -> None:
+    there = {part(name) for name in modules(ROOT)}
+    assert set().union(*LAYERS) <= there
 
 
 # -- each rule, broken on purpose --------------------------------------------------------------
@@ -48,84 +49,109 @@ def test_every_floor_of_the_core_is_of_a_module_that_is_there() -> None:
 SOUND: Final = {
     "bridge/__init__.py": "",
     "bridge/__main__.py": "from bridge.cli import main",
-    "bridge/app.py": "from bridge import settings\nfrom bridge.kafka import feed",
+    "bridge/app/instance.py": "import bridge.config.settings\nimport bridge.kafka.consumer",
     "bridge/cli/__init__.py": "from . import serve",
-    "bridge/cli/serve.py": "import bridge.settings\nfrom ..app import x\nimport bridge.client.it",
+    "bridge/cli/serve.py": "import bridge.client.it\nfrom ..app import x",
     "bridge/client/it.py": "import asyncio\nfrom bridge.client import retry",
     "bridge/client/retry.py": "",
+    "bridge/config/settings.py": "import os",
+    "bridge/coordination/leader.py": "import logging\nfrom bridge.kafka import consumer",
     "bridge/core/__init__.py": "",
-    "bridge/core/hub.py": "from typing import Any\nfrom .position import x\nfrom . import wire",
-    "bridge/core/name.py": "import re\nfrom datetime import UTC, datetime",
-    "bridge/core/position.py": "import bridge.core.name\nfrom bridge.core import close",
-    "bridge/core/session.py": "from bridge.core.outbox import Outbox",
-    "bridge/core/wire.py": "import msgspec",
-    "bridge/kafka/feed.py": "import time\nfrom .ends import x\nfrom bridge.core.hub import x",
-    "bridge/kafka/ends.py": "async def x(): print(await time.now())",
-    "bridge/settings.py": "import os",
-    "bridge/telemetry.py": "import logging",
-    "bridge/web/gate.py": "from bridge.core import hub\nfrom bridge import __version__",
+    "bridge/core/journal.py": "from .protocol.cursor import x",
+    "bridge/core/ports.py": "from bridge.core.coordination import commands",
+    "bridge/core/coordination/commands.py": "from bridge.core.sessions import hub",
+    "bridge/core/protocol/cursor.py": "import bridge.core.protocol.names",
+    "bridge/core/protocol/frames.py": "import msgspec\nfrom . import names",
+    "bridge/core/protocol/names.py": "import re\nfrom datetime import UTC, datetime",
+    "bridge/core/replay/catchup.py": "from bridge.core.journal import x",
+    "bridge/core/sessions/hub.py": "from typing import Any\nfrom ..protocol.cursor import x",
+    "bridge/core/sessions/session.py": "from bridge.core.protocol.frames import x",
+    "bridge/kafka/consumer.py": "import time\nfrom .offsets import x\nimport bridge.core.ports",
+    "bridge/kafka/offsets.py": "async def x(): print(await time.now())",
+    "bridge/web/auth/jwt.py": "import bridge.core.sessions.hub\nfrom bridge import __version__",
     "bridge/web/console/page.js": "let x",
     "tests/test_it.py": "",
 }
+CATCHUP: Final = "bridge/core/replay/catchup.py"
+LEADER: Final = "bridge/coordination/leader.py"
 TYPE_ONLY: Final = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    "
+SESSION: Final = "bridge/core/sessions/session.py"
+FRAMES: Final = "bridge/core/protocol/frames.py"
+OFFSETS: Final = "bridge/kafka/offsets.py"
+JWT: Final = "bridge/web/auth/jwt.py"
 
 BROKEN: Final[list[tuple[Callable[[Path], list[str]], str, str]]] = [
-    (every_module_has_a_floor, "bridge/core/novelty.py", ""),
-    (every_module_has_a_floor, "bridge/novelty.py", ""),
-    (every_module_has_a_floor, "bridge/novelty/__init__.py", ""),
-    (imports_go_down, "bridge/core/session.py", "import bridge.core.hub"),
-    (imports_go_down, "bridge/core/session.py", "from bridge.core.router import x"),
-    (imports_go_down, "bridge/core/session.py", "from . import hub"),
-    (imports_go_down, "bridge/core/session.py", TYPE_ONLY + "from bridge.core.hub import Hub"),
-    (imports_go_down, "bridge/core/session.py", "def x():\n    from ..kafka import feed"),
-    (imports_go_down, "bridge/core/session.py", "from bridge import web"),
-    (imports_go_down, "bridge/core/session.py", "import bridge.novelty"),
-    (imports_go_down, "bridge/core/__init__.py", "from bridge.core.close import Close"),
-    (imports_go_down, "bridge/__init__.py", "from bridge.core.close import Close"),
-    (imports_go_down, "bridge/telemetry.py", "from bridge.app import x"),
-    (imports_go_down, "bridge/web/gate.py", "from bridge import telemetry"),
-    (imports_go_down, "bridge/app.py", "import bridge.cli.listen"),
-    (nothing_imports_in_a_circle, "bridge/kafka/ends.py", "from bridge.kafka import feed"),
-    (nothing_imports_in_a_circle, "bridge/kafka/ends.py", TYPE_ONLY + "from .feed import x"),
-    (nothing_imports_in_a_circle, "bridge/kafka/ends.py", "import bridge.kafka.ends"),
-    (the_banks_never_meet, "bridge/kafka/ends.py", "import bridge.web.gate"),
-    (the_banks_never_meet, "bridge/web/gate.py", TYPE_ONLY + "from bridge.kafka.feed import x"),
-    (the_banks_never_meet, "bridge/web/gate.py", "from bridge import client"),
-    (some_stand_alone, "bridge/client/retry.py", "from bridge.core.position import x"),
+    (every_module_has_a_layer, "bridge/core/novelty.py", ""),
+    (every_module_has_a_layer, "bridge/novelty.py", ""),
+    (every_module_has_a_layer, "bridge/novelty/__init__.py", ""),
+    (imports_go_down, SESSION, "from bridge.core.replay.catchup import x"),
+    (imports_go_down, SESSION, "from ..replay import catchup"),
+    (imports_go_down, SESSION, TYPE_ONLY + "from bridge.core.ports import x"),
+    (imports_go_down, SESSION, "def x():\n    from ...kafka import consumer"),
+    (imports_go_down, SESSION, "from bridge import web"),
+    (imports_go_down, SESSION, "import bridge.novelty"),
+    (imports_go_down, FRAMES, "from bridge.core import journal"),
+    (imports_go_down, "bridge/core/journal.py", "import bridge.core.sessions.hub"),
+    (
+        packages_of_one_layer_never_meet,
+        CATCHUP,
+        "import bridge.core.coordination.commands",
+    ),
+    (imports_go_down, "bridge/core/__init__.py", "from bridge.core.protocol.names import x"),
+    (imports_go_down, "bridge/__init__.py", "from bridge.core.protocol.names import x"),
+    (imports_go_down, LEADER, "from bridge.app.instance import x"),
+    (
+        packages_of_one_layer_never_meet,
+        LEADER,
+        "import bridge.config.topics",
+    ),
+    (imports_go_down, JWT, "from bridge import coordination"),
+    (imports_go_down, "bridge/app/instance.py", "import bridge.cli.listen"),
+    (nothing_imports_in_a_circle, OFFSETS, "from bridge.kafka import consumer"),
+    (nothing_imports_in_a_circle, OFFSETS, TYPE_ONLY + "from .consumer import x"),
+    (nothing_imports_in_a_circle, OFFSETS, "import bridge.kafka.offsets"),
+    (packages_of_one_layer_never_meet, OFFSETS, "import bridge.web.auth.jwt"),
+    (packages_of_one_layer_never_meet, JWT, TYPE_ONLY + "from bridge.kafka.consumer import x"),
+    (packages_of_one_layer_never_meet, JWT, "from bridge import client"),
+    (some_stand_alone, "bridge/client/retry.py", "from bridge.core.protocol.cursor import x"),
     (some_stand_alone, "bridge/client/retry.py", "import bridge"),
-    (some_stand_alone, "bridge/bench/crew.py", "from bridge.core.close import x"),
-    (settings_are_read_at_the_top, "bridge/__main__.py", "from bridge.settings import x"),
-    (settings_are_read_at_the_top, "bridge/__main__.py", TYPE_ONLY + "from bridge import settings"),
+    (some_stand_alone, "bridge/bench/plan.py", "from bridge.core.protocol.names import x"),
+    (settings_are_read_at_the_top, "bridge/__main__.py", "from bridge.config.settings import x"),
+    (
+        settings_are_read_at_the_top,
+        "bridge/__main__.py",
+        TYPE_ONLY + "from bridge.config import settings",
+    ),
     *(
-        (the_core_uses_values_only, "bridge/core/wire.py", f"import {name}")
+        (the_core_uses_values_only, FRAMES, f"import {name}")
         for name in (
             *("asyncio", "logging", "os", "os.path", "random", "secrets", "socket", "ssl"),
             *("subprocess", "threading", "time", "urllib.request", "uuid", "pydantic"),
         )
     ),
-    (the_core_uses_values_only, "bridge/core/wire.py", "def x():\n    from time import sleep"),
-    (the_core_never_waits, "bridge/core/wire.py", "async def x(): ..."),
-    (the_core_never_waits, "bridge/core/wire.py", "class X:\n    async def x(self): ..."),
-    (the_core_never_waits, "bridge/core/wire.py", "y = [x async for x in y]"),
-    (the_core_asks_no_clock, "bridge/core/wire.py", "x = datetime.now(UTC)"),
-    (the_core_asks_no_clock, "bridge/core/wire.py", "x = datetime.datetime.utcnow()"),
-    (the_core_asks_no_clock, "bridge/core/wire.py", "x = date.today"),
-    (the_core_opens_no_door, "bridge/core/wire.py", "x = open('/etc/hosts')"),
-    (the_core_opens_no_door, "bridge/core/wire.py", "__import__('time').sleep(1)"),
-    (every_module_has_a_docstring, "bridge/kafka/ends.py", "-"),
+    (the_core_uses_values_only, FRAMES, "def x():\n    from time import sleep"),
+    (the_core_never_waits, FRAMES, "async def x(): ..."),
+    (the_core_never_waits, FRAMES, "class X:\n    async def x(self): ..."),
+    (the_core_never_waits, FRAMES, "y = [x async for x in y]"),
+    (the_core_asks_no_clock, FRAMES, "x = datetime.now(UTC)"),
+    (the_core_asks_no_clock, FRAMES, "x = datetime.datetime.utcnow()"),
+    (the_core_asks_no_clock, FRAMES, "x = date.today"),
+    (the_core_opens_no_door, FRAMES, "x = open('/etc/hosts')"),
+    (the_core_opens_no_door, FRAMES, "__import__('time').sleep(1)"),
+    (every_module_has_a_docstring, OFFSETS, "-"),
     (every_module_has_a_docstring, "bridge/core/__init__.py", "-"),
-    (no_file_is_long, "bridge/kafka/ends.py", "\n" * MAX_LINES),
-    (no_file_is_long, "bridge/web/console/page.js", "\n" * (MAX_LINES + 1)),
-    (no_file_is_long, "tests/test_it.py", "\n" * MAX_LINES),
+    (no_file_is_too_long, OFFSETS, "\n" * MAX_LINES),
+    (no_file_is_too_long, "bridge/web/console/page.js", "\n" * (MAX_LINES + 1)),
+    (no_file_is_too_long, "tests/test_it.py", "\n" * MAX_LINES),
     *(
         (no_name_is_vague, path, "")
         for path in (
-            *(
-                "bridge/kafka/topic_manager.py",
-                "bridge/web/errorhandler.py",
-                "bridge/cli/Helpers.py",
-            ),
-            *("bridge/web/util/__init__.py", "bridge/web/console/utils.js", "tests/test_helper.py"),
+            "bridge/kafka/topic_manager.py",
+            "bridge/web/errorhandler.py",
+            "bridge/cli/Helpers.py",
+            "bridge/web/util/__init__.py",
+            "bridge/web/console/utils.js",
+            "tests/test_helper.py",
         )
     ),
 ]

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from bridge.bench.trouble import Trouble
+from bridge.bench.load.trouble import Trouble
 
 _SPARE_FILES: Final = 100
 

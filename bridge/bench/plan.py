@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bridge.bench.job import Target
+    from bridge.bench.load.job import Target
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 from confluent_kafka import KafkaException
 from confluent_kafka import Producer as Librdkafka
 
-from bridge.bench.trouble import Trouble
+from bridge.bench.load.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bridge.bench.sources import Source
+    from bridge.bench.workloads import Source
 
 _FOR_NOBODY: Final = b'{"data":null}'
 _TO_ANSWER: Final = 5.0

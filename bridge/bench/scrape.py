@@ -10,7 +10,7 @@ from http.client import HTTPException
 from typing import TYPE_CHECKING, Final
 from urllib import request
 
-from bridge.bench.trouble import Trouble
+from bridge.bench.load.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

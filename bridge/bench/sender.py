@@ -15,8 +15,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final
 
-from bridge.bench.frames import text_frame
-from bridge.bench.payload import Envelope
+from bridge.bench.load.frames import text_frame
+from bridge.bench.load.payload import Envelope
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,20 +10,20 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from bridge.bench.crew import Crew
+from bridge.bench.load.payload import fresh_run
+from bridge.bench.load.trouble import Trouble
+from bridge.bench.load.worker_pool import Crew
 from bridge.bench.machine import allow_files
-from bridge.bench.payload import fresh_run
 from bridge.bench.producer import Producer
 from bridge.bench.scrape import CPU, scrape, version
-from bridge.bench.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from bridge.bench.crew import Standing
-    from bridge.bench.job import Job
+    from bridge.bench.load.job import Job
+    from bridge.bench.load.worker_pool import Standing
     from bridge.bench.plan import Plan
-    from bridge.bench.sources import Source
+    from bridge.bench.workloads import Source
 
 _POLL: Final = 0.05
 _TELL: Final = 1.0

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from bridge.cli.screen import (
+from bridge.cli.output import (
     ConfigOption,
     JsonOption,
     address,
@@ -17,11 +17,11 @@ from bridge.cli.screen import (
     refuse,
     settings_or_exit,
 )
-from bridge.core.name import is_name
+from bridge.core.protocol.names import is_name
 
 if TYPE_CHECKING:
-    from bridge.bench.job import Target
-    from bridge.settings import Kafka, Settings
+    from bridge.bench.load.job import Target
+    from bridge.config.settings import Kafka, Settings
 
 Scenario = Literal["fanout", "accounts", "filter", "idle", "storm", "slow", "ceiling"]
 _MORE_THAN_NONE = 1e-3
@@ -57,10 +57,10 @@ def bench(
     settings = settings_or_exit(config)
     if not is_name(f"{account}nobody-1"):
         refuse(f"--account: not what a name can begin with: {account!a}", code=2)
-    from bridge.bench.measuring import SCENARIOS, measure
+    from bridge.bench.load.trouble import Trouble
     from bridge.bench.plan import Plan
     from bridge.bench.report import broken, lines
-    from bridge.bench.trouble import Trouble
+    from bridge.bench.runner import SCENARIOS, measure
 
     usual = SCENARIOS[scenario]
     urls = url or [address(settings.host, settings.port)]
@@ -110,7 +110,7 @@ def _http(url: str) -> str:
 
 
 def _target(url: str) -> Target:
-    from bridge.bench.job import Target
+    from bridge.bench.load.job import Target
 
     try:
         parts = urlsplit(_http(url))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from bridge.cli.screen import (
+from bridge.cli.output import (
     ConfigOption,
     JsonOption,
     err,
@@ -17,8 +17,8 @@ from bridge.cli.screen import (
 from bridge.cli.serve import check_auth
 
 if TYPE_CHECKING:
-    from bridge.kafka.cluster import Access
-    from bridge.settings import Settings
+    from bridge.config.settings import Settings
+    from bridge.kafka.client.client import Access
 
 
 def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
@@ -27,13 +27,13 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     if not settings.topics:
         refuse('BRIDGE_TOPICS: name the topics to serve, as ["orders", "news"]', code=2)
     check_auth(settings)
-    from bridge.app import access
+    from bridge.app.instance import access
 
     run(_check(settings, access(settings.kafka), as_json))
 
 
 async def _check(settings: Settings, reach: Access, as_json: bool) -> None:
-    from bridge.kafka.cluster import EARLIEST, LATEST, OUT_OF_REACH, Cluster, Partition
+    from bridge.kafka.client.client import EARLIEST, LATEST, OUT_OF_REACH, Cluster, Partition
 
     cluster = Cluster(reach)
     try:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import SecretStr
 
-from bridge.cli.screen import (
+from bridge.cli.output import (
     ConfigOption,
     address,
     err,
@@ -25,8 +25,8 @@ from bridge.cli.screen import (
 if TYPE_CHECKING:
     import socket
 
-    from bridge.kafka.cluster import Access
-    from bridge.settings import Settings
+    from bridge.config.settings import Settings
+    from bridge.kafka.client.client import Access
 
 _HELLO = '{"hello": "world"}'
 _DEMO_SECONDS = 1.0
@@ -49,9 +49,9 @@ def dev(config: ConfigOption = None, demo: DemoOption = False) -> None:
     if not settings.topics:
         refuse('BRIDGE_TOPICS: name a topic, as ["demo"], or leave it out', code=2)
     log_to_stderr("warning" if settings.log_level == "info" else settings.log_level)
-    from bridge.app import access
-    from bridge.cli.running import listener
-    from bridge.kafka.embedded import EmbeddedBroker
+    from bridge.app.instance import access
+    from bridge.cli.runner import listener
+    from bridge.kafka.client.embedded import EmbeddedBroker
 
     listening = listener(settings.host, settings.port)
     try:
@@ -68,8 +68,8 @@ async def _main(
     settings: Settings, reach: Access, listening: socket.socket, token: str, *, demo: bool
 ) -> None:
     """Run everything. `token` lets the page send, and goes to no other machine by itself."""
-    from bridge.cli.running import admin_listener, run_instance
-    from bridge.kafka.embedded import EmbeddedCluster
+    from bridge.cli.runner import admin_listener, run_instance
+    from bridge.kafka.client.embedded import EmbeddedCluster
 
     tasks: list[asyncio.Task[None]] = []
 
@@ -127,7 +127,7 @@ def _introduce(
 
 async def _produce(reach: Access, topic: str) -> None:
     """Write sample events, one a second, until cancelled."""
-    from bridge.kafka.cluster import OUT_OF_REACH
+    from bridge.kafka.client.client import OUT_OF_REACH
     from bridge.kafka.producer import Producer
 
     audiences: list[dict[str, Any]] = [{"accounts": ["alice"]}, {"rooms": ["lobby"]}, {"all": True}]

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from bridge.cli.asking import Bridge, TokenOption, UrlOption, checked, one_of
-from bridge.cli.screen import ConfigOption, JsonOption, settings_or_exit, stands
+from bridge.cli.admin_client import Bridge, TokenOption, UrlOption, checked, one_of
+from bridge.cli.output import ConfigOption, JsonOption, settings_or_exit, stands
 
 
 def join(

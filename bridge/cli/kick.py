@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from bridge.cli.asking import Bridge, TokenOption, UrlOption, one_of
-from bridge.cli.screen import ConfigOption, JsonOption, refuse, settings_or_exit, stands
+from bridge.cli.admin_client import Bridge, TokenOption, UrlOption, one_of
+from bridge.cli.output import ConfigOption, JsonOption, refuse, settings_or_exit, stands
 
 
 def kick(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bridge.cli.screen import (
+from bridge.cli.output import (
     ConfigOption,
     JsonOption,
     address,

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from bridge.cli.screen import ConfigOption, JsonOption, out, refuse, run, settings_or_exit
-from bridge.core.envelope import is_json
-from bridge.core.name import is_name
+from bridge.cli.output import ConfigOption, JsonOption, out, refuse, run, settings_or_exit
+from bridge.core.protocol.envelope import is_json
+from bridge.core.protocol.names import is_name
 
 if TYPE_CHECKING:
-    from bridge.kafka.cluster import Access
+    from bridge.kafka.client.client import Access
 
 
 def publish(
@@ -48,7 +48,7 @@ def publish(
     envelope: dict[str, Any] = {"id": uuid.uuid4().hex, "data": msgspec.Raw(raw)}
     given = {"type": type, "tag": tag, "accounts": account, "rooms": room, "all": all}
     envelope |= {name: value for name, value in given.items() if value}
-    from bridge.app import access
+    from bridge.app.instance import access
 
     connection = settings.kafka
     if kafka is not None:
@@ -65,8 +65,8 @@ def publish(
 async def _write(
     reach: Access, topic: str, record: bytes, key: str | None, id: str, public: str, as_json: bool
 ) -> None:
-    from bridge.core.outlet import NoTopic, TooLarge
-    from bridge.kafka.cluster import OUT_OF_REACH
+    from bridge.core.ports import NoTopic, TooLarge
+    from bridge.kafka.client.client import OUT_OF_REACH
     from bridge.kafka.producer import Producer
 
     producer = Producer(reach)

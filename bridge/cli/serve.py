@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bridge.cli.screen import (
+from bridge.cli.output import (
     ConfigOption,
     address,
     err,
@@ -15,7 +15,7 @@ from bridge.cli.screen import (
 )
 
 if TYPE_CHECKING:
-    from bridge.settings import Settings
+    from bridge.config.settings import Settings
 
 
 def serve(config: ConfigOption = None) -> None:
@@ -25,8 +25,8 @@ def serve(config: ConfigOption = None) -> None:
         refuse('BRIDGE_TOPICS: name the topics to serve, as ["orders", "news"]', code=2)
     check_auth(settings)
     log_to_stderr(settings.log_level)
-    from bridge.app import access
-    from bridge.cli.running import admin_listener, listener, run_instance
+    from bridge.app.instance import access
+    from bridge.cli.runner import admin_listener, listener, run_instance
 
     listening = listener(settings.host, settings.port)
     admin = admin_listener(settings)

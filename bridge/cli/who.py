@@ -10,8 +10,8 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from bridge.cli.asking import Bridge, TokenOption, UrlOption, checked
-from bridge.cli.screen import ConfigOption, JsonOption, err, out, settings_or_exit, visible
+from bridge.cli.admin_client import Bridge, TokenOption, UrlOption, checked
+from bridge.cli.output import ConfigOption, JsonOption, err, out, settings_or_exit, visible
 
 _COLUMNS: Final = {
     "id": "connection",

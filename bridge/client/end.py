@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from websockets.exceptions import ConnectionClosed
     from websockets.http11 import Response
 
-    from bridge.client.reading import Frame
+    from bridge.client.frames import Frame
 
 UNAUTHENTICATED: Final = 4500
 BROKE: Final = "the connection broke"

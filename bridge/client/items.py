@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from bridge.client.reading import written
+from bridge.client.frames import written
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bridge.client.items import Connected, Event, Gap, Item, Live, Rooms
-from bridge.client.resume import split
+from bridge.client.position import split
 
 if TYPE_CHECKING:
-    from bridge.client.reading import Frame
+    from bridge.client.frames import Frame
 
 
 def item_of(frame: Frame, text: str) -> Item | None:

@@ -14,7 +14,7 @@ from bridge.core.segment import Segment
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from bridge.core.event import Event
+    from bridge.core.protocol.event import Event
 
 #: Without any tail no replay could ever hand over to live: this much there always is.
 LEAST_BYTES: Final = 1 << 20

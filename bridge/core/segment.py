@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from bridge.core.event import Event
+from bridge.core.protocol.event import Event
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -10,10 +10,10 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING
 
-from bridge.kafka.cluster import OUT_OF_REACH
+from bridge.kafka.client.client import OUT_OF_REACH
 
 if TYPE_CHECKING:
-    from bridge.kafka.cluster import Cluster
+    from bridge.kafka.client.client import Cluster
     from bridge.kafka.partitions import Partitions
 
 _log = logging.getLogger(__name__)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bridge.kafka.records import CHUNK_RECORDS
+from bridge.kafka.client.record_batches import CHUNK_RECORDS
 
 if TYPE_CHECKING:
-    from bridge.core.router import Batch
+    from bridge.core.protocol.router import Batch
     from bridge.kafka.sink import Sink
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bridge.kafka.cluster import EARLIEST, LATEST, Partition
+from bridge.kafka.client.client import EARLIEST, LATEST, Partition
 
 if TYPE_CHECKING:
     import uuid
     from collections.abc import Collection, Iterable, Mapping
 
-    from bridge.kafka.cluster import Description
+    from bridge.kafka.client.client import Description
 
 
 class Reading:

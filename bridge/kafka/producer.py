@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
 
-from bridge.core.outlet import NoTopic, TooLarge
-from bridge.core.position import Position
-from bridge.kafka.cluster import CUT_OFF, Cluster
+from bridge.core.ports import NoTopic, TooLarge
+from bridge.core.protocol.cursor import Position
+from bridge.kafka.client.client import CUT_OFF, Cluster
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bridge.kafka.cluster import Access
+    from bridge.kafka.client.client import Access
 
 _MOMENT: Final = 0.1
 

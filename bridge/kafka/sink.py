@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
 
-    from bridge.core.router import Batch
+    from bridge.core.protocol.router import Batch
 
 
 class Sink(Protocol):

@@ -10,12 +10,12 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from bridge.kafka.cluster import EARLIEST, LATEST, OUT_OF_REACH, Code
+from bridge.kafka.client.client import EARLIEST, LATEST, OUT_OF_REACH, Code
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from bridge.kafka.cluster import Cluster, Fetched, Partition
+    from bridge.kafka.client.client import Cluster, Fetched, Partition
     from bridge.kafka.partitions import Reading
     from bridge.kafka.sink import Sink
 

@@ -11,15 +11,15 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
-from bridge.core.outlet import NotAcknowledged, NoTopic, TooLarge
-from bridge.kafka.cluster import CUT_OFF
+from bridge.core.ports import NotAcknowledged, NoTopic, TooLarge
+from bridge.kafka.client.client import CUT_OFF
 from bridge.kafka.producer import Producer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from bridge.core.position import Position
-    from bridge.kafka.cluster import Access
+    from bridge.core.protocol.cursor import Position
+    from bridge.kafka.client.client import Access
 
 _log = logging.getLogger(__name__)
 

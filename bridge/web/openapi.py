@@ -13,10 +13,11 @@ import msgspec
 from fastapi import FastAPI
 
 from bridge import __version__
-from bridge.web import answers, commands
-from bridge.web.history import History
-from bridge.web.problems import Problem
-from bridge.web.publication import AUDIENCE, EXAMPLE, Publication, Published
+from bridge.web.api import commands
+from bridge.web.api import schemas as api_schemas
+from bridge.web.api.publication import AUDIENCE, EXAMPLE, Publication, Published
+from bridge.web.endpoints.history import History
+from bridge.web.http.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,7 +38,7 @@ def openapi(routers: Iterable[APIRouter]) -> dict[str, Any]:
     for router in routers:
         app.include_router(router)
     document = app.openapi()
-    examples = {type(each).__name__: each for each in (*answers.EXAMPLES, *commands.EXAMPLES)}
+    examples = {type(each).__name__: each for each in (*api_schemas.EXAMPLES, *commands.EXAMPLES)}
     types = (History, Problem, Publication, Published, *map(type, examples.values()))
     _, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     for schema in schemas.values():

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Collection, Iterable, Mapping
 
-    from bridge.core.position import Cursor
-    from bridge.core.session import Session
+    from bridge.core.protocol.cursor import Cursor
+    from bridge.core.sessions.session import Session
 
 
 class Upstream(Protocol):

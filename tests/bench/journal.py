@@ -18,17 +18,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from bridge.core.hub import Hub
+from bridge.cli.memory import settle
 from bridge.core.journal import Journal
-from bridge.core.router import Batch, Router
+from bridge.core.protocol.router import Batch, Router
 from bridge.core.segment import ALL, of_account, of_room
-from bridge.kafka.records import Aborted, unpack
-from bridge.memory import settle
+from bridge.core.sessions.hub import Hub
+from bridge.kafka.client.record_batches import Aborted, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bridge.core.event import Event
+    from bridge.core.protocol.event import Event
 
 TOPIC = "orders"
 PARTITIONS = 8

@@ -13,24 +13,24 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from bridge.core import wire
-from bridge.core.grant import everything
+from bridge.cli.memory import settle
 from bridge.core.journal import Journal
-from bridge.core.router import Batch, Router
-from bridge.core.session import Hand, Session
-from bridge.kafka.records import Aborted, unpack
-from bridge.memory import settle
-from bridge.web import framing
-from bridge.web.pipe import Phase
-from bridge.web.socket import Socket
+from bridge.core.protocol import frames
+from bridge.core.protocol.router import Batch, Router
+from bridge.core.sessions.permissions import everything
+from bridge.core.sessions.session import Hand, Session
+from bridge.kafka.client.record_batches import Aborted, unpack
+from bridge.web.connections.connection import Phase
+from bridge.web.connections.socket import Socket
+from bridge.web.transport import ws_framing
 from tests.bench.journal import BUDGET, CHUNK, TOPIC, NoJournal, batches, instance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bridge.core.event import Event
-    from bridge.core.hub import Hub
-    from bridge.core.router import Routed
+    from bridge.core.protocol.event import Event
+    from bridge.core.protocol.router import Routed
+    from bridge.core.sessions.hub import Hub
 
     #: Does a part's work once; returns how many units that were.
     Work = Callable[[], int]
@@ -105,7 +105,7 @@ def members(hub: Hub, room: str, count: int) -> list[Session]:
     """Let so many clients be in `room`."""
     sessions = []
     for number in range(count):
-        session = Session(f"{number:032x}", everything(None), framing.text, None)
+        session = Session(f"{number:032x}", everything(None), ws_framing.text, None)
         hub.follow(session, [TOPIC], [])
         hub.give(session, room, Hand.OWN)
         hub.attach(session)
@@ -150,7 +150,7 @@ def flushing(count: int) -> Work:
     for number in range(count):
         socket = Socket(cast("Any", None))
         socket.transport, socket.phase = Nowhere(), Phase.OPEN
-        socket.session = Session(f"{number:032x}", everything(None), framing.text, socket)
+        socket.session = Session(f"{number:032x}", everything(None), ws_framing.text, socket)
         sessions.append(socket.session)
     frame = bytes(300)
 
@@ -167,11 +167,11 @@ def flushing(count: int) -> Work:
 def framing_one() -> Work:
     """An event to the bytes that a socket carries."""
     events = [for_room(event) for event in routed()[0].events]
-    to = wire.to_room("bench")
+    to = frames.to_room("bench")
 
     def work() -> int:
         for event in events:
-            framing.text(wire.event_frame(TOPIC, 0, event).text(to))
+            ws_framing.text(frames.event_frame(TOPIC, 0, event).text(to))
         return len(events)
 
     return work

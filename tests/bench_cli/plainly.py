@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from bridge.bench.frames import TEXT, frames
-from bridge.bench.payload import Stamped, found
+from bridge.bench.load.frames import TEXT, frames
+from bridge.bench.load.payload import Stamped, found
 
 if TYPE_CHECKING:
-    from bridge.bench.ledger import Ledger
+    from bridge.bench.load.delivery_check import Ledger
 
 
 class Parts(NamedTuple):

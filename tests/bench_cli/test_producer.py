@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from bridge.bench.load.trouble import Trouble
 from bridge.bench.producer import Producer
-from bridge.bench.sources import ForAccounts
-from bridge.bench.trouble import Trouble
-from bridge.kafka.embedded import EmbeddedBroker
+from bridge.bench.workloads import ForAccounts
+from bridge.kafka.client.embedded import EmbeddedBroker
 
 
 def test_everything_is_written_and_a_topic_that_is_absent_is_named():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bridge.bench.frames import PING, framed, text_frame
-from bridge.bench.payload import Envelope, mark
+from bridge.bench.load.frames import PING, framed, text_frame
+from bridge.bench.load.payload import Envelope, mark
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import uvicorn
 
-from bridge.web.doors import Doors
-from bridge.web.page import page
-from bridge.web.site import site
+from bridge.web.app import site
+from bridge.web.auth.origins import Doors
+from bridge.web.endpoints.static import page
 from tests.cli.command import until
 from tests.web.registry import Registry
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.core.command import Disconnect, Join, Leave, Revoke, Title
-from bridge.core.outlet import NotAcknowledged
+from bridge.core.coordination.commands import Disconnect, Join, Leave, Revoke, Title
+from bridge.core.ports import NotAcknowledged
 from tests.cli.backstage import TOKEN, Backstage, answering, listening
 from tests.cli.command import run, sentence
 from tests.cli.test_every_command import on_a_terminal

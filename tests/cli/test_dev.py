@@ -13,7 +13,7 @@ import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from bridge.cli.screen import address
+from bridge.cli.output import address
 from tests.cli.command import Command, get, run, sentence
 from tests.cli.conftest import TOPICS, frame, running_dev
 from tests.harness.ports import HOST

@@ -38,7 +38,7 @@ def test_it_is_imported_where_nothing_else_is_installed() -> None:
 
 
 def test_whatever_else_it_imported_would_be_seen() -> None:
-    for other in ("fastapi", "msgspec", "bridge.core.position", "bridge.settings"):
+    for other in ("fastapi", "msgspec", "bridge.core.protocol.cursor", "bridge.config.settings"):
         assert f"{other.split('.')[0]}" in alone(f"import {other}").stderr
 
 

@@ -11,9 +11,9 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from bridge.app import gate
+from bridge.app.instance import gate
 from bridge.client import Client, Connected
-from bridge.settings import Auth
+from bridge.config.settings import Auth
 from tests.client.bridge_stub import WELCOME, Guest, bridge
 
 if TYPE_CHECKING:

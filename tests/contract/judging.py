@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 import msgspec
 from msgspec import UNSET
 
-from bridge.core import command, envelope, ledger, trace, wire
-from bridge.web import answers
-from bridge.web.history import History
-from bridge.web.problems import Problem
-from bridge.web.publication import Published
+from bridge.core.coordination import commands, state_records
+from bridge.core.protocol import envelope, frames, trace
+from bridge.web.api import schemas
+from bridge.web.api.publication import Published
+from bridge.web.endpoints.history import History
+from bridge.web.http.problems import Problem
 from tests.contract.examples import examples
 from tests.core import frame_shape
 from tests.harness.frames import compiled
@@ -77,18 +78,18 @@ def _with_op(names: Iterable[str], required: Iterable[str]) -> Fields:
 
 #: By their schemas, what the bridge answers over HTTP.
 ANSWERS: Final[dict[str, type[msgspec.Struct]]] = {
-    "command": answers.Ordered,
-    "connection": answers.Connection,
-    "connections": answers.Connections,
-    "account": answers.Account,
-    "room": answers.Room,
-    "room-counts": answers.RoomCounts,
-    "rooms": answers.Rooms,
-    "instance": answers.Instance,
-    "instances": answers.Instances,
-    "partition": answers.Partition,
-    "topic": answers.Topic,
-    "topics": answers.Topics,
+    "command": schemas.Ordered,
+    "connection": schemas.Connection,
+    "connections": schemas.Connections,
+    "account": schemas.Account,
+    "room": schemas.Room,
+    "room-counts": schemas.RoomCounts,
+    "rooms": schemas.Rooms,
+    "instance": schemas.Instance,
+    "instances": schemas.Instances,
+    "partition": schemas.Partition,
+    "topic": schemas.Topic,
+    "topics": schemas.Topics,
     "history": History,
     "published": Published,
     "problem": Problem,
@@ -98,26 +99,26 @@ _EVENT: Final = [*frame_shape.HEAD, *frame_shape.BODIES, *frame_shape.OPTIONAL]
 IN_CODE: Final[dict[tuple[str, str], Fields]] = {
     ("envelope", ""): Fields(frozenset(envelope._Native.__struct_fields__), frozenset()),
     ("headers", ""): Fields(frozenset({*envelope._HEADERS, trace.HEADER}), frozenset()),
-    ("frames/server/welcome", ""): written(wire.Welcome),
+    ("frames/server/welcome", ""): written(frames.Welcome),
     ("frames/server/event", ""): Fields(frozenset(_EVENT), frozenset(frame_shape.HEAD)),
-    ("frames/server/gap", ""): written(wire.Gap),
-    ("frames/server/live", ""): written(wire.Live),
-    ("frames/server/heartbeat", ""): written(wire.Heartbeat),
-    ("frames/server/rooms", ""): written(wire.Rooms),
-    ("frames/server/reply", "done"): written(wire.Done),
-    ("frames/server/reply", "refusal"): written(wire.Refusal),
-    ("frames/server/closing", ""): written(wire.Closing),
-    ("frames/client/hello", ""): read(wire.Hello),
-    ("frames/client/subscribe", ""): read(wire.Subscribe),
-    ("frames/client/unsubscribe", ""): read(wire.Unsubscribe),
-    ("frames/client/heartbeat", ""): read(wire.Beat),
-    ("frames/client/token", ""): read(wire.Token),
-    ("control", "membership"): obeyed(command.Join),
-    ("control", "disconnect"): obeyed(command.Disconnect),
-    ("control", "revoke"): obeyed(command.Revoke),
-    ("control", "title"): obeyed(command.Title),
-    ("control", "drain"): obeyed(command.Drain),
-    **{("state", fact.__struct_config__.tag): kept(fact) for fact in get_args(ledger.Fact)},
+    ("frames/server/gap", ""): written(frames.Gap),
+    ("frames/server/live", ""): written(frames.Live),
+    ("frames/server/heartbeat", ""): written(frames.Heartbeat),
+    ("frames/server/rooms", ""): written(frames.Rooms),
+    ("frames/server/reply", "done"): written(frames.Done),
+    ("frames/server/reply", "refusal"): written(frames.Refusal),
+    ("frames/server/closing", ""): written(frames.Closing),
+    ("frames/client/hello", ""): read(frames.Hello),
+    ("frames/client/subscribe", ""): read(frames.Subscribe),
+    ("frames/client/unsubscribe", ""): read(frames.Unsubscribe),
+    ("frames/client/heartbeat", ""): read(frames.Beat),
+    ("frames/client/token", ""): read(frames.Token),
+    ("control", "membership"): obeyed(commands.Join),
+    ("control", "disconnect"): obeyed(commands.Disconnect),
+    ("control", "revoke"): obeyed(commands.Revoke),
+    ("control", "title"): obeyed(commands.Title),
+    ("control", "drain"): obeyed(commands.Drain),
+    **{("state", fact.__struct_config__.tag): kept(fact) for fact in get_args(state_records.Fact)},
     **{(f"http/{name}", ""): told(answer) for name, answer in ANSWERS.items()},
 }
 

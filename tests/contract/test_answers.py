@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from jsonschema_rs import Draft202012Validator
 
-from bridge.web import answers
+from bridge.web.api import schemas
 from bridge.web.openapi import openapi
 from tests.contract.examples import Example, each, examples
 from tests.contract.judging import ANSWERS
@@ -30,7 +30,7 @@ def kind_of(example: Example) -> type[msgspec.Struct]:
 
 def test_every_answer_has_a_schema() -> None:
     assert {f"http/{name}" for name in ANSWERS} == {n for n in SCHEMAS if n.startswith("http/")}
-    assert {type(example) for example in answers.EXAMPLES} <= set(ANSWERS.values())
+    assert {type(example) for example in schemas.EXAMPLES} <= set(ANSWERS.values())
 
 
 @each("valid", "http")
@@ -49,7 +49,7 @@ def test_openapi_admits_a_valid_answer(example: Example) -> None:
     in_openapi(kind_of(example)).validate(example.value)
 
 
-@pytest.mark.parametrize("answer", answers.EXAMPLES, ids=lambda it: type(it).__name__)
+@pytest.mark.parametrize("answer", schemas.EXAMPLES, ids=lambda it: type(it).__name__)
 def test_the_examples_of_openapi_are_valid_answers(answer: msgspec.Struct) -> None:
     (name,) = [name for name, kind in ANSWERS.items() if kind is type(answer)]
     written: Any = msgspec.to_builtins(answer)

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 import pytest
 
-from bridge.core import wire
-from bridge.settings import Kafka
-from bridge.web import streams, websockets
-from bridge.web.handshake import SUBPROTOCOL
+from bridge.config.settings import Kafka
+from bridge.core.protocol import frames
+from bridge.web.connections import sse, websocket
+from bridge.web.transport.ws_handshake import SUBPROTOCOL
 from tests.contract.asyncapi import DOCUMENT, official, reached, read, references, resolve, whole
 from tests.contract.examples import examples
 from tests.harness.frames import SCHEMAS, compiled
@@ -138,7 +138,7 @@ def test_every_frame_goes_its_own_way(action: str) -> None:
 
 
 def test_the_parameters_are_those_of_a_hello() -> None:
-    hello = set(wire.Hello.__struct_fields__)
+    hello = set(frames.Hello.__struct_fields__)
     document = read(DOCUMENT)
     socket = document["channels"]["socket"]["bindings"]["ws"]["query"]
     stream = document["operations"]["stream"]["bindings"]["http"]["query"]
@@ -149,8 +149,8 @@ def test_the_parameters_are_those_of_a_hello() -> None:
 def test_addresses_and_names_are_those_of_the_code() -> None:
     document = read(DOCUMENT)
     socket = document["channels"]["socket"]
-    assert socket["address"] == websockets.PATH
-    assert document["channels"]["stream"]["address"] == streams.PATH
+    assert socket["address"] == websocket.PATH
+    assert document["channels"]["stream"]["address"] == sse.PATH
     protocol = socket["bindings"]["ws"]["headers"]["properties"]["Sec-WebSocket-Protocol"]
     assert protocol == {"const": SUBPROTOCOL}
     assert document["components"]["parameters"]["prefix"]["default"] == Kafka().prefix

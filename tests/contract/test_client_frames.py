@@ -7,9 +7,9 @@ from typing import Any, Final
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
-from bridge.core import wire
-from bridge.core.dialogue import Bounds, Dialogue
-from bridge.web.hello import BadRequest, wish
+from bridge.core.protocol import frames as protocol_frames
+from bridge.core.sessions.requests import Bounds, Dialogue
+from bridge.web.connections.connect_request import BadRequest, wish
 from tests.contract.examples import Example, each, read_json
 from tests.core.given import attached, frames, hub
 from tests.core.strategies import client_frames, hellos
@@ -53,7 +53,7 @@ def admitted(text: bytes) -> str | None:
 
 @each("valid", *CHANGES)
 def test_a_valid_frame_is_taken(example: Example) -> None:
-    frame = wire.read(example.text)
+    frame = protocol_frames.read(example.text)
     assert {name: getattr(frame, name) for name in fields(example)} == fields(example)
 
 
@@ -75,14 +75,14 @@ def test_an_invalid_frame_is_a_bad_frame(example: Example) -> None:
 
 @each("valid", "frames/client/hello")
 def test_a_valid_hello_is_taken(example: Example) -> None:
-    hello = wire.read_hello(example.text)
+    hello = protocol_frames.read_hello(example.text)
     assert {name: getattr(hello, name) for name in fields(example)} == fields(example)
 
 
 @each("invalid", "frames/client/hello")
 def test_an_invalid_hello_is_refused(example: Example) -> None:
-    with pytest.raises((wire.BadFrame, BadRequest)):
-        wish(wire.read_hello(example.text), max_topics=9, max_rooms=9)
+    with pytest.raises((protocol_frames.BadFrame, BadRequest)):
+        wish(protocol_frames.read_hello(example.text), max_topics=9, max_rooms=9)
 
 
 @SAME
@@ -90,11 +90,11 @@ def test_an_invalid_hello_is_refused(example: Example) -> None:
 def test_whatever_the_schemas_admit_is_taken(text: bytes) -> None:
     op = admitted(text)
     assume(op is not None and op != "hello")
-    assert isinstance(wire.read(text), wire.ClientFrame)
+    assert isinstance(protocol_frames.read(text), protocol_frames.ClientFrame)
 
 
 @settings(SAME, max_examples=25)
 @given(hellos)
 def test_whatever_hello_the_schemas_admit_is_taken(text: bytes) -> None:
     assume(admitted(text) == "hello")
-    assert isinstance(wire.read_hello(text), wire.Hello)
+    assert isinstance(protocol_frames.read_hello(text), protocol_frames.Hello)

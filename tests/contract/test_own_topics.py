@@ -8,8 +8,8 @@ from typing import Any, Final
 import pytest
 from hypothesis import given, settings
 
-from bridge.core import command, ledger, lifecycle
-from bridge.core.event import Dead
+from bridge.core.coordination import commands, lifecycle, state_records
+from bridge.core.protocol.event import Dead
 from tests.contract.examples import Example, each, examples
 from tests.core.facts import facts, presents
 from tests.core.given import TIMESTAMP_TEXT, record
@@ -24,8 +24,8 @@ SAME: Final = settings(deadline=None, derandomize=True)
 
 @each("valid", "control")
 def test_a_valid_command_is_obeyed_as_it_was_written(example: Example) -> None:
-    told = command.read(record(example.text), LIMIT)
-    written = json.loads(command.write(told))
+    told = commands.read(record(example.text), LIMIT)
+    written = json.loads(commands.write(told))
     expected = {name: example.value[name] for name in written.keys() & example.value.keys()}
     assert written == {"do": example.value["do"], **expected} | (
         {"before": written["before"]} if example.value["do"] == "revoke" else {}
@@ -35,20 +35,20 @@ def test_a_valid_command_is_obeyed_as_it_was_written(example: Example) -> None:
 
 def test_a_revocation_is_of_what_was_issued_before_it_unless_it_says_otherwise() -> None:
     befores = {
-        example.name.rpartition("/")[2]: command.read(record(example.text), LIMIT)
+        example.name.rpartition("/")[2]: commands.read(record(example.text), LIMIT)
         for example in examples("control", "valid")
         if example.value["do"] == "revoke"
     }
     assert befores == {
-        "revoke": command.Revoke("alice", TIMESTAMP_TEXT),
-        "revoke-before": command.Revoke("alice", "2026-11-21T09:00:00Z"),
+        "revoke": commands.Revoke("alice", TIMESTAMP_TEXT),
+        "revoke-before": commands.Revoke("alice", "2026-11-21T09:00:00Z"),
     }
 
 
 @each("invalid", "control")
 def test_an_invalid_command_is_dead(example: Example) -> None:
     with pytest.raises(Dead):
-        command.read(record(example.text), LIMIT)
+        commands.read(record(example.text), LIMIT)
 
 
 # -- state -----------------------------------------------------------------------------------------
@@ -70,18 +70,18 @@ def key_of(fact: dict[str, Any]) -> bytes:
 
 @each("valid", "state")
 def test_a_valid_fact_is_read_and_written_alike(example: Example) -> None:
-    fact = ledger.read(record(example.text)._replace(key=key_of(example.value)))
-    assert not isinstance(fact, ledger.Gone)
-    written = json.loads(ledger.write(fact))
+    fact = state_records.read(record(example.text)._replace(key=key_of(example.value)))
+    assert not isinstance(fact, state_records.Gone)
+    written = json.loads(state_records.write(fact))
     assert written == {name: example.value[name] for name in written}
 
 
 @SAME
 @given(facts)
-def test_whatever_the_bridge_keeps_the_schema_admits(fact: ledger.Fact) -> None:
-    written = json.loads(ledger.write(fact))
+def test_whatever_the_bridge_keeps_the_schema_admits(fact: state_records.Fact) -> None:
+    written = json.loads(state_records.write(fact))
     compiled("state").validate(written)
-    assert key_of(written) == ledger.key(fact)
+    assert key_of(written) == state_records.key(fact)
 
 
 # -- lifecycle -------------------------------------------------------------------------------------
@@ -89,7 +89,9 @@ def test_whatever_the_bridge_keeps_the_schema_admits(fact: ledger.Fact) -> None:
 
 @SAME
 @given(presents)
-def test_whatever_backends_are_told_of_a_client_the_schema_admits(it: ledger.Present) -> None:
+def test_whatever_backends_are_told_of_a_client_the_schema_admits(
+    it: state_records.Present,
+) -> None:
     for notice in (
         lifecycle.connected(it),
         lifecycle.disconnected(it, lifecycle.LOST),

@@ -7,8 +7,8 @@ from typing import Any, Final
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
-from bridge.core import envelope, wire
-from bridge.core.event import Dead
+from bridge.core.protocol import envelope, frames
+from bridge.core.protocol.event import Dead
 from tests.contract.examples import Example, each, examples, read_json
 from tests.core.given import Record, record
 from tests.core.strategies import records
@@ -16,7 +16,12 @@ from tests.harness.frames import compiled, read_frame
 
 LIMIT: Final = 1_000_000
 AUDIENCE: Final = ("accounts", "rooms", "connections", "all")
-ADDRESSES: Final = (wire.TO_CONNECTION, wire.TO_ACCOUNT, wire.TO_ALL, wire.to_room("order:42"))
+ADDRESSES: Final = (
+    frames.TO_CONNECTION,
+    frames.TO_ACCOUNT,
+    frames.TO_ALL,
+    frames.to_room("order:42"),
+)
 SAME: Final = settings(
     deadline=None, derandomize=True, suppress_health_check=[HealthCheck.filter_too_much]
 )
@@ -41,7 +46,7 @@ def frames_of(it: Record) -> list[dict[str, Any]]:
     event = envelope.read(it, LIMIT)
     if event is None:
         return []
-    made = wire.event_frame("orders", 3, event)
+    made = frames.event_frame("orders", 3, event)
     return [read_frame(made.text(address)) for address in ADDRESSES]
 
 

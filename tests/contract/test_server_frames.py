@@ -8,16 +8,18 @@ from typing import Any, Final, get_args
 import msgspec
 import pytest
 
-from bridge.core import close, wire
-from bridge.core.position import read_cursor
+from bridge.core.protocol import close_codes, frames
+from bridge.core.protocol.cursor import read_cursor
 from tests.contract.examples import Example, each, examples
 from tests.core import frame_shape
 from tests.core.given import hub
 from tests.harness.frames import SCHEMAS, check_client_frame, check_frame, read_frame
 
-KINDS: Final = {kind.__struct_config__.tag: kind for kind in get_args(wire.ServerFrame)}
+KINDS: Final = {kind.__struct_config__.tag: kind for kind in get_args(frames.ServerFrame)}
 OPS: Final = sorted(name.removeprefix("frames/server/") for name in SCHEMAS if "server/" in name)
-CLOSES: Final = {name: each for name, each in vars(close).items() if isinstance(each, close.Close)}
+CLOSES: Final = {
+    name: each for name, each in vars(close_codes).items() if isinstance(each, close_codes.Close)
+}
 EVENT: Final = {
     each.name.rpartition("/")[2]: each.value for each in examples("frames/server/event", "valid")
 }["with-everything"]
@@ -26,19 +28,19 @@ EVENT: Final = {
 def kind_of(frame: dict[str, Any]) -> Any:
     """Return what the bridge writes such a frame from."""
     if frame["op"] == "reply":
-        return wire.Done if frame["ok"] else wire.Refusal
+        return frames.Done if frame["ok"] else frames.Refusal
     return KINDS[frame["op"]]
 
 
 @each("valid", *(f"frames/server/{op}" for op in OPS if op != "event"))
 def test_a_valid_frame_is_what_the_bridge_writes(example: Example) -> None:
     frame = msgspec.json.decode(example.text, type=kind_of(example.value))
-    assert read_frame(wire.write(frame)) == example.value
+    assert read_frame(frames.write(frame)) == example.value
 
 
 def test_every_kind_of_frame_that_the_bridge_writes_has_an_example() -> None:
     written = {kind_of(example.value) for op in KINDS for example in of(op)}
-    assert written == set(get_args(wire.ServerFrame))
+    assert written == set(get_args(frames.ServerFrame))
     assert {*KINDS, "event"} == set(OPS)
 
 
@@ -61,13 +63,13 @@ def test_the_cursor_of_an_example_can_be_read(example: Example) -> None:
 
 @pytest.mark.parametrize("name", CLOSES)
 def test_every_close_there_is_can_be_told(name: str) -> None:
-    frame = read_frame(wire.write(hub().farewell(CLOSES[name])))
+    frame = read_frame(frames.write(hub().farewell(CLOSES[name])))
     assert frame["code"] == CLOSES[name].code
 
 
 def test_every_code_of_the_catalogue_is_in_the_schema() -> None:
     codes = SCHEMAS["frames/server/closing"]["properties"]["code"]["enum"]
-    assert {code for code in codes if code >= 4000} == {each.code for each in close.CATALOGUE}
+    assert {code for code in codes if code >= 4000} == {each.code for each in close_codes.CATALOGUE}
 
 
 # -- the judge itself ------------------------------------------------------------------------------

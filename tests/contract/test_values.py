@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from bridge.core import moment, trace
-from bridge.core.name import is_name, is_topic
-from bridge.core.position import read_cursor, read_position
-from bridge.core.types import Types
+from bridge.core.protocol import timestamps, trace
+from bridge.core.protocol.cursor import read_cursor, read_position
+from bridge.core.protocol.names import is_name, is_topic
+from bridge.core.protocol.types import Types
 from tests.contract.examples import VERDICTS, examples
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def is_position(text: str) -> bool:
 
 def is_utc(text: str) -> bool:
     """Whether `text` is a time, and written as the bridge would write it."""
-    return taken_by(moment.to_utc)(text) and moment.to_utc(text) == text
+    return taken_by(timestamps.to_utc)(text) and timestamps.to_utc(text) == text
 
 
 def is_traceparent(text: str) -> bool:
@@ -50,7 +50,7 @@ DOORS: Final[dict[str, Callable[[str], bool]]] = {
     "position": is_position,
     "resume": taken_by(read_cursor),
     "utc-time": is_utc,
-    "any-time": taken_by(moment.to_utc),
+    "any-time": taken_by(timestamps.to_utc),
     "traceparent": is_traceparent,
     "type-filter": taken_by(lambda text: Types([text])),
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge.core.position import read_position
+from bridge.core.protocol.cursor import read_position
 
 
 class Reliance:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from bridge.core import ledger
-from bridge.core.census import Census
-from bridge.core.ledger import Alive, Fact, Gone, Occupied, Present
+from bridge.core.coordination import state_records
+from bridge.core.coordination.presence import Census
+from bridge.core.coordination.state_records import Alive, Fact, Gone, Occupied, Present
 from tests.core.facts import SINCE
 
 if TYPE_CHECKING:
-    from bridge.core.roster import Place
+    from bridge.core.coordination.roster import Place
 
 TICK = 0.1
 BEAT_SECONDS = 2.0
@@ -155,6 +155,6 @@ def compacted(topics: Topics) -> list[Entry]:
         if isinstance(entry.fact, Gone):
             last.pop(",".join([entry.fact.kind, *entry.fact.names]).encode(), None)
         else:
-            last.pop(ledger.key(entry.fact), None)
-            last[ledger.key(entry.fact)] = entry
+            last.pop(state_records.key(entry.fact), None)
+            last[state_records.key(entry.fact)] = entry
     return [*last.values()]

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from bridge.core import moment
-from bridge.core.ledger import Alive, Fact, Folded, Gone, Member, Occupied, Present, Revoked, Title
-from bridge.core.name import is_name
+from bridge.core.coordination.state_records import (
+    Alive,
+    Fact,
+    Folded,
+    Gone,
+    Member,
+    Occupied,
+    Present,
+    Revoked,
+    Title,
+)
+from bridge.core.protocol import timestamps
+from bridge.core.protocol.names import is_name
 from tests.core.strategies import topics
 
 BOOT = "4fcb6b1c2fa24ee9b9f0ad6bb3a2c0fd"
@@ -17,7 +27,7 @@ names = st.text(
     min_size=1,
     max_size=200,
 ).filter(is_name)
-times = st.integers(0, 2**45).map(moment.from_ms)
+times = st.integers(0, 2**45).map(timestamps.from_ms)
 presents = st.builds(
     Present,
     id=names,

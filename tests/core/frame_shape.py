@@ -10,7 +10,7 @@ import base64
 import json
 from typing import Any
 
-from bridge.core.position import read_position
+from bridge.core.protocol.cursor import read_position
 
 HEAD = ["op", "topic", "at", "to", "id", "type", "time"]
 OPTIONAL = ["tag", "meta", "traceparent"]

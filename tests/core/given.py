@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bridge.core.bounds import Bounds, Limits
-from bridge.core.catchup import CatchUp
-from bridge.core.event import Body, Event
-from bridge.core.grant import Grant
-from bridge.core.hub import Hub
-from bridge.core.position import Cursor, Place, read_cursor, write_cursor
-from bridge.core.replay import Need
-from bridge.core.router import Routed
-from bridge.core.scan import Scan
-from bridge.core.session import Hand, Session
-from bridge.core.types import Types
+from bridge.core.protocol.cursor import Cursor, Place, read_cursor, write_cursor
+from bridge.core.protocol.event import Body, Event
+from bridge.core.protocol.router import Routed
+from bridge.core.protocol.types import Types
+from bridge.core.replay.catchup import CatchUp
+from bridge.core.replay.retention import Bounds, Limits
+from bridge.core.replay.scan import Scan
+from bridge.core.sessions.hub import Hub
+from bridge.core.sessions.permissions import Grant
+from bridge.core.sessions.replay import Need
+from bridge.core.sessions.session import Hand, Session
 from tests.harness.frames import read_frame
 
 if TYPE_CHECKING:

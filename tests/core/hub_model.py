@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bridge.core.position import read_cursor
+from bridge.core.protocol.cursor import read_cursor
 from tests.harness.frames import read_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from bridge.core.position import Place
+    from bridge.core.protocol.cursor import Place
 
 #: How many frames an outbox holds before it takes no more events.
 ROOM = 5

@@ -9,21 +9,21 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bridge.core.bounds import Bounds, Limits
-from bridge.core.history import Asked, Opening, begin
-from bridge.core.hub import Hub
-from bridge.core.position import read_cursor
-from bridge.core.router import Routed
+from bridge.core.protocol.cursor import read_cursor
+from bridge.core.protocol.router import Routed
+from bridge.core.replay.page_start import Asked, Opening, begin
+from bridge.core.replay.retention import Bounds, Limits
+from bridge.core.sessions.hub import Hub
 from tests.core.given import LIFE, session
 from tests.harness.pages import Turned, read_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from bridge.core.event import Event
-    from bridge.core.page import Page, Strand
-    from bridge.core.position import Cursor
-    from bridge.core.session import Session
+    from bridge.core.protocol.cursor import Cursor
+    from bridge.core.protocol.event import Event
+    from bridge.core.replay.history import Page, Strand
+    from bridge.core.sessions.session import Session
 
 Key = tuple[str, int]
 

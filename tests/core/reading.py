@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.core.envelope import read
-from bridge.core.event import Dead, Event
+from bridge.core.protocol.envelope import read
+from bridge.core.protocol.event import Dead, Event
 
 if TYPE_CHECKING:
     from tests.core.given import Record

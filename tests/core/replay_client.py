@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bridge.core.position import Cursor, Place, read_cursor, read_position
+from bridge.core.protocol.cursor import Cursor, Place, read_cursor, read_position
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from bridge.core.session import Session
+    from bridge.core.sessions.session import Session
     from tests.core.replay_instance import Instance
     from tests.core.replay_world import Fact, World
 

@@ -11,11 +11,12 @@ from unittest import mock
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from bridge.core import close, recall
-from bridge.core.grant import Grant
-from bridge.core.position import Cursor, Place, read_cursor, write_cursor
-from bridge.core.session import Hand, Session, State
-from bridge.core.types import Types
+from bridge.core.protocol import close_codes
+from bridge.core.protocol.cursor import Cursor, Place, read_cursor, write_cursor
+from bridge.core.protocol.types import Types
+from bridge.core.replay import recall
+from bridge.core.sessions.permissions import Grant
+from bridge.core.sessions.session import Hand, Session, State
 from tests.core.replay_client import Asked, Client
 from tests.core.replay_instance import Instance
 from tests.core.replay_world import Fact, World
@@ -159,7 +160,7 @@ class Crowd(RuleBasedStateMachine):
         for index in indices:
             if client := self.pick(index, lambda _: True):
                 if softly:
-                    client.at.hub.hang_up(client.session, close.DRAINING)
+                    client.at.hub.hang_up(client.session, close_codes.DRAINING)
                     self.look()
                 self.clients.remove(client)
                 self.left.append(client)

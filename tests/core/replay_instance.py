@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 from unittest import mock
 
 from bridge.core import journal as journal_module
-from bridge.core.bounds import Limits
-from bridge.core.catchup import CatchUp
-from bridge.core.hub import Hub
 from bridge.core.journal import Journal
-from bridge.core.position import Place
-from bridge.core.router import Routed
+from bridge.core.protocol.cursor import Place
+from bridge.core.protocol.router import Routed
+from bridge.core.replay.catchup import CatchUp
+from bridge.core.replay.retention import Limits
+from bridge.core.sessions.hub import Hub
 from tests.core.given import scan_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bridge.core.scan import Scan
-    from bridge.core.session import Session
+    from bridge.core.replay.scan import Scan
+    from bridge.core.sessions.session import Session
     from tests.core.replay_world import Partition, World
 
 #: Of Kafka's bytes, each event is so many.

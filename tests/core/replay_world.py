@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from bridge.core.bounds import NOWHERE, Bounds
-from bridge.core.event import Body, Event
+from bridge.core.protocol.event import Body, Event
+from bridge.core.replay.retention import NOWHERE, Bounds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

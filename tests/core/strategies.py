@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from hypothesis import strategies as st
 
-from bridge.core.position import IDENTITY_BYTES, Place
+from bridge.core.protocol.cursor import IDENTITY_BYTES, Place
 from tests.core.given import Record
 
 if TYPE_CHECKING:

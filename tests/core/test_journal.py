@@ -13,7 +13,7 @@ from bridge.core.segment import ALL
 from tests.core.given import event
 
 if TYPE_CHECKING:
-    from bridge.core.event import Event
+    from bridge.core.protocol.event import Event
 
 EVERYTHING = 2**40
 

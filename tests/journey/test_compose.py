@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 import pytest
 import yaml
 
-from bridge.settings import SettingError, load
+from bridge.config.settings import SettingError, load
 from tests.journey.compose_spec import official
 from tests.journey.stack import BRIDGES, FOLDER, ROOT, services, settings
 from tests.journey.test_image import instructions

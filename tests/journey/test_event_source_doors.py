@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.core import close
-from bridge.web.doors import Doors
+from bridge.core.protocol import close_codes
+from bridge.web.auth.origins import Doors
 from tests.journey.browser import Browser, browsing
 from tests.journey.event_source import CLOSED, OPEN, listening
 from tests.web.rig import opened, until
@@ -32,7 +32,7 @@ async def test_who_is_disconnected_for_good_does_not_come_back(browser: Browser)
         page = await listening(browser, rig.http, "/events?account=alice")
         await page.until("welcome", 1)
         (session,) = rig.hub.interest.accounts["alice"]
-        rig.hub.hang_up(session, close.DISCONNECTED)
+        rig.hub.hang_up(session, close_codes.DISCONNECTED)
         rig.sockets.flush()
         await page.becomes(f"source.readyState === {CLOSED}")
         (closing,) = await page.frames("closing")

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from bridge.app import Instance, access
-from bridge.kafka.cluster import Lane
-from bridge.kafka.embedded import EmbeddedBroker, EmbeddedCluster
-from bridge.settings import Settings
+from bridge.app.instance import Instance, access
+from bridge.config.settings import Settings
+from bridge.kafka.client.client import Lane
+from bridge.kafka.client.embedded import EmbeddedBroker, EmbeddedCluster
 from tests.harness.admin import Record, fresh_name, produce
 from tests.harness.pages import Turned, read_page
 from tests.harness.ports import HOST
@@ -27,7 +27,7 @@ from tests.web.posting import check_problem
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from bridge.kafka.cluster import Access
+    from bridge.kafka.client.client import Access
 
 
 class Cluster(Held, EmbeddedCluster):

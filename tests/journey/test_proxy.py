@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from bridge.settings import Settings
+from bridge.config.settings import Settings
 from tests.harness.ports import HOST, free_ports
 from tests.journey.stack import BRIDGES, FOLDER, PATIENCE, Nginx
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
-from bridge.app import gate
-from bridge.settings import Auth
+from bridge.app.instance import gate
+from bridge.config.settings import Auth
 from tests.journey.stack import PATIENCE, ROOT
 
 if TYPE_CHECKING:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bridge.kafka.cluster import Fetched, Lane
+from bridge.kafka.client.client import Fetched, Lane
 from tests.kafka.memory import MemoryCluster
 from tests.kafka.pacing import Paced, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from bridge.kafka.cluster import Partition
+    from bridge.kafka.client.client import Partition
 
 
 class AnsweringKafka(Paced, MemoryCluster):

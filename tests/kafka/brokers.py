@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge.kafka.cluster import Partition
+from bridge.kafka.client.client import Partition
 from tests.harness import admin
 from tests.harness.admin import Record
 from tests.kafka.memory import MemoryCluster

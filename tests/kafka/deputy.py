@@ -11,13 +11,13 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from bridge.core import ledger
-from bridge.core.census import Census
-from bridge.kafka.cluster import OUT_OF_REACH, Cluster, Lane, Partition
-from bridge.kafka.feed import Feed
-from bridge.kafka.letters import Letter, Letters
-from bridge.kafka.own import Own, create
-from bridge.kafka.steward import Steward
+from bridge.coordination.dead_letters import Letter, Letters
+from bridge.coordination.leader_tasks import Steward
+from bridge.coordination.topics import Own, create
+from bridge.core.coordination import state_records
+from bridge.core.coordination.presence import Census
+from bridge.kafka.client.client import OUT_OF_REACH, Cluster, Lane, Partition
+from bridge.kafka.consumer import Feed
 from tests.harness.admin import Record, fresh_name, produce
 from tests.kafka.pacing import until
 from tests.kafka.reading import records
@@ -26,9 +26,9 @@ from tests.kafka.tape import plain
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from bridge.core.ledger import Fact
-    from bridge.core.router import Batch
-    from bridge.kafka.cluster import Access
+    from bridge.core.coordination.state_records import Fact
+    from bridge.core.protocol.router import Batch
+    from bridge.kafka.client.client import Access
 
 
 class HeldCluster(Cluster):
@@ -92,8 +92,8 @@ class Deputy:
     async def deliver(self, batches: Sequence[Batch]) -> None:
         for batch in batches:
             for record in batch.records if batch.topic == self.own.state else ():
-                fact = ledger.read(record)
-                if isinstance(fact, ledger.Folded):
+                fact = state_records.read(record)
+                if isinstance(fact, state_records.Folded):
                     self.steward.folded(fact.offset)
                 self.census.load(fact, time.monotonic())
 
@@ -139,7 +139,9 @@ def dead(topic: str, offset: int, value: bytes | None = b"?", key: bytes | None 
 
 async def say(bootstrap: str, own: Own, *facts: Fact) -> None:
     """Write facts, as instances do."""
-    told = [Record(ledger.write(fact), ledger.key(fact), partition=0) for fact in facts]
+    told = [
+        Record(state_records.write(fact), state_records.key(fact), partition=0) for fact in facts
+    ]
     await produce(bootstrap, own.state, told)
 
 

@@ -10,17 +10,17 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from bridge.core.bounds import Limits
-from bridge.core.grant import Grant
-from bridge.core.history import Asked
-from bridge.core.position import read_cursor, read_position, write_cursor
-from bridge.core.session import Session
-from bridge.core.types import Types
-from bridge.kafka.cluster import Cluster, Lane
-from bridge.kafka.history import History
-from bridge.kafka.horizon import Horizon
-from bridge.kafka.replayer import Rules
-from bridge.kafka.search import Shelf
+from bridge.core.protocol.cursor import read_cursor, read_position, write_cursor
+from bridge.core.protocol.types import Types
+from bridge.core.replay.page_start import Asked
+from bridge.core.replay.retention import Limits
+from bridge.core.sessions.permissions import Grant
+from bridge.core.sessions.session import Session
+from bridge.kafka.client.client import Cluster, Lane
+from bridge.kafka.offsets import Horizon
+from bridge.kafka.replay.archive import History
+from bridge.kafka.replay.history import Shelf
+from bridge.kafka.replay.scheduler import Rules
 from tests.core.past import written
 from tests.kafka.pacing import PATIENCE, until
 from tests.kafka.returning import running
@@ -28,7 +28,7 @@ from tests.kafka.returning import running
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
-    from bridge.kafka.cluster import Partition
+    from bridge.kafka.client.client import Partition
     from tests.harness.pages import Turned
     from tests.kafka.returning import Instance
 

@@ -7,7 +7,7 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING
 
-from bridge.kafka.duties import Duties
+from bridge.coordination.leader import Duties
 from tests.kafka.tape import plain
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from aiokafka import TopicPartition
 
-    from bridge.kafka.own import Own
+    from bridge.coordination.topics import Own
 
 
 class Shift:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from aiokafka.errors import UnknownTopicOrPartitionError
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from bridge.kafka.cluster import EARLIEST, LATEST, Cluster, Code, Description, Fetched, Lane
-from bridge.kafka.cluster import Partition as Place
+from bridge.kafka.client.client import EARLIEST, LATEST, Cluster, Code, Description, Fetched, Lane
+from bridge.kafka.client.client import Partition as Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

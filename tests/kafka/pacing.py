@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from bridge.kafka.cluster import Cluster, Lane
+from bridge.kafka.client.client import Cluster, Lane
 
 if TYPE_CHECKING:
     import uuid
     from collections.abc import Callable, Mapping
 
-    from bridge.core.session import Session
-    from bridge.kafka.cluster import Fetched, Partition
-    from bridge.kafka.replayer import Replayer
+    from bridge.core.sessions.session import Session
+    from bridge.kafka.client.client import Fetched, Partition
+    from bridge.kafka.replay.scheduler import Replayer
 
 PATIENCE = 60.0
 

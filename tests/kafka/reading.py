@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from bridge.kafka.cluster import LATEST, Cluster, Partition
+from bridge.kafka.client.client import LATEST, Cluster, Partition
 from tests.kafka.tape import plain
 
 if TYPE_CHECKING:

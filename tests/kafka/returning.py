@@ -12,31 +12,31 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from bridge.core import close
-from bridge.core.bounds import Limits
-from bridge.core.catchup import CatchUp
-from bridge.core.grant import Grant
-from bridge.core.hub import Hub
 from bridge.core.journal import Journal
-from bridge.core.position import Cursor, Place, read_cursor, write_cursor
-from bridge.core.router import Router
-from bridge.core.session import Session
-from bridge.kafka.cluster import OUT_OF_REACH
-from bridge.kafka.feed import Feed
-from bridge.kafka.horizon import Horizon
-from bridge.kafka.replayer import Replayer, Rules
-from bridge.kafka.sleepers import Sleepers
-from bridge.kafka.source import Source
-from bridge.web.sockets import FLUSH_SLICE
+from bridge.core.protocol import close_codes
+from bridge.core.protocol.cursor import Cursor, Place, read_cursor, write_cursor
+from bridge.core.protocol.router import Router
+from bridge.core.replay.catchup import CatchUp
+from bridge.core.replay.retention import Limits
+from bridge.core.sessions.hub import Hub
+from bridge.core.sessions.permissions import Grant
+from bridge.core.sessions.session import Session
+from bridge.kafka.client.client import OUT_OF_REACH
+from bridge.kafka.consumer import Feed
+from bridge.kafka.offsets import Horizon
+from bridge.kafka.on_demand import Sleepers
+from bridge.kafka.replay.scheduler import Replayer, Rules
+from bridge.kafka.replay.source import Source
+from bridge.web.connections.pool import FLUSH_SLICE
 from tests.harness.admin import fresh_name
-from tests.kafka.client import Client
 from tests.kafka.pacing import PATIENCE
+from tests.kafka.replay_client import Client
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
-    from bridge.core.router import Batch
-    from bridge.kafka.cluster import Cluster
+    from bridge.core.protocol.router import Batch
+    from bridge.kafka.client.client import Cluster
 
 
 def envelope(n: int = 0, *, to: str | None = None, size: int = 0) -> bytes:
@@ -151,7 +151,7 @@ class Instance:
             session.pipe.flush()
 
     def _overloaded(self, session: Session) -> None:
-        self.hub.hang_up(session, close.OVERLOADED)
+        self.hub.hang_up(session, close_codes.OVERLOADED)
         self._flush()
 
     # -- clients ---------------------------------------------------------------------------------

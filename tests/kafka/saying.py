@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bridge.core import ledger, moment
-from bridge.core.ledger import Alive, Gone, Present
-from bridge.kafka.herald import Herald
-from bridge.kafka.own import Own
+from bridge.coordination.presence import Herald
+from bridge.coordination.topics import Own
+from bridge.core.coordination import state_records
+from bridge.core.coordination.state_records import Alive, Gone, Present
+from bridge.core.protocol import timestamps
 from tests.core.given import hub, record
 
 if TYPE_CHECKING:
-    from bridge.core.ledger import Fact
+    from bridge.core.coordination.state_records import Fact
 
 OWN = Own("push-bridge")
 NOON = 1_795_262_400.0
@@ -61,7 +62,7 @@ class Speaker:
 
     def alive(self, seconds: float = 0.0, boot: str | None = None, since: float = NOON) -> Alive:
         """What it said of itself so many seconds ago."""
-        began, told = (moment.from_ms(int(at * 1000)) for at in (since, self.now - seconds))
+        began, told = (timestamps.from_ms(int(at * 1000)) for at in (since, self.now - seconds))
         return Alive(self.hub.instance, boot or self.herald.boot, began, told)
 
     def echo(self, seconds: float = 0.0) -> None:
@@ -91,7 +92,7 @@ def brief(said: Said) -> str:
 
 def fact(said: Said) -> Fact | Gone:
     """What `said`, of the state topic, says to whoever reads it."""
-    return ledger.read(record(said.value)._replace(key=said.key))
+    return state_records.read(record(said.value)._replace(key=said.key))
 
 
 def presents(said: list[Said]) -> list[Present]:

@@ -9,7 +9,7 @@ from tests.kafka.pacing import Paced
 from tests.kafka.returning import envelope
 
 if TYPE_CHECKING:
-    from tests.kafka.client import Client
+    from tests.kafka.replay_client import Client
 
 
 class SparseKafka(Paced, MemoryCluster):

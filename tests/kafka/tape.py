@@ -7,15 +7,15 @@ import contextlib
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from bridge.kafka.cluster import OUT_OF_REACH, Access, Cluster
-from bridge.kafka.feed import Feed
+from bridge.kafka.client.client import OUT_OF_REACH, Access, Cluster
+from bridge.kafka.consumer import Feed
 from tests.harness.admin import fresh_name
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
-    from bridge.core.router import Batch
-    from bridge.kafka.cluster import Description
+    from bridge.core.protocol.router import Batch
+    from bridge.kafka.client.client import Description
 
 PATIENCE = 90.0
 

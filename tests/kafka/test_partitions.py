@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 
-from bridge.kafka.cluster import EARLIEST, LATEST, Description, Partition
+from bridge.kafka.client.client import EARLIEST, LATEST, Description, Partition
 from bridge.kafka.partitions import Partitions
 
 ONE, OTHER = uuid.UUID(int=1), uuid.UUID(int=2)

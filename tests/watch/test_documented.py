@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.web import metrics as module
-from bridge.web.socket import Socket
-from bridge.web.stream import Stream
+from bridge.web.connections.socket import Socket
+from bridge.web.connections.stream import Stream
+from bridge.web.endpoints import metrics as module
 from tests.journey.stack import ROOT
 from tests.watch import asked
 from tests.watch.whole import described

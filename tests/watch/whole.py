@@ -10,33 +10,33 @@ from typing import TYPE_CHECKING
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from bridge.core import bounds
-from bridge.core.catchup import CatchUp
-from bridge.core.census import Census
-from bridge.core.dialogue import Bounds
-from bridge.core.hub import Hub
-from bridge.core.router import Router
-from bridge.figures import Parts
-from bridge.kafka.cluster import Access
-from bridge.kafka.duties import Duties
-from bridge.kafka.feed import Feed
-from bridge.kafka.horizon import Horizon
-from bridge.kafka.letters import Letters
-from bridge.kafka.own import Own
-from bridge.kafka.replayer import Replayer, Rules
-from bridge.kafka.scribe import Scribe
-from bridge.kafka.sleepers import Sleepers
-from bridge.kafka.source import Source
-from bridge.kafka.steward import Steward
+from bridge.app.pipeline import Reading, Span
+from bridge.app.status import Parts
+from bridge.coordination.dead_letters import Letters
+from bridge.coordination.leader import Duties
+from bridge.coordination.leader_tasks import Steward
+from bridge.coordination.state_writer import Scribe
+from bridge.coordination.telemetry import Casualties
+from bridge.coordination.topics import Own
+from bridge.core.coordination.presence import Census
+from bridge.core.protocol.router import Router
+from bridge.core.replay import retention
+from bridge.core.replay.catchup import CatchUp
+from bridge.core.sessions.hub import Hub
+from bridge.core.sessions.requests import Bounds
+from bridge.kafka.client.client import Access
+from bridge.kafka.consumer import Feed
+from bridge.kafka.offsets import Horizon
+from bridge.kafka.on_demand import Sleepers
+from bridge.kafka.replay.scheduler import Replayer, Rules
+from bridge.kafka.replay.source import Source
 from bridge.kafka.writer import Writer
-from bridge.span import Reading, Span
-from bridge.telemetry import Casualties
-from bridge.web.doors import Doors
-from bridge.web.entrance import Entrance, Limits
-from bridge.web.gate import OpenGate
-from bridge.web.metrics import Metrics, metrics
-from bridge.web.site import site
-from bridge.web.sockets import Sockets
+from bridge.web.app import site
+from bridge.web.auth.authenticator import OpenGate
+from bridge.web.auth.origins import Doors
+from bridge.web.connections.admission import Entrance, Limits
+from bridge.web.connections.pool import Sockets
+from bridge.web.endpoints.metrics import Metrics, metrics
 from tests.kafka.memory import MemoryCluster
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Whole:
             OpenGate(),
             Doors(),
             Limits(Bounds(200, 50, 300)),
-            catch_up=CatchUp(self.hub, bounds.Limits(1000, 1 << 20), 1 << 20),
+            catch_up=CatchUp(self.hub, retention.Limits(1000, 1 << 20), 1 << 20),
         )
         self.sockets = Sockets(self.entrance)
         self.router = Router(1 << 20)

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from bridge.core import bounds
-from bridge.core.catchup import CatchUp
-from bridge.core.dialogue import Bounds
-from bridge.core.hub import Hub
-from bridge.core.page import Page
-from bridge.web.api import AdminTokens
-from bridge.web.doors import Doors
-from bridge.web.entrance import Entrance, Limits
-from bridge.web.gate import OpenGate
-from bridge.web.history import history
-from bridge.web.site import site
-from bridge.web.sockets import Sockets
+from bridge.core.replay import retention
+from bridge.core.replay.catchup import CatchUp
+from bridge.core.replay.history import Page
+from bridge.core.sessions.hub import Hub
+from bridge.core.sessions.requests import Bounds
+from bridge.web.api.publish import AdminTokens
+from bridge.web.app import site
+from bridge.web.auth.authenticator import OpenGate
+from bridge.web.auth.origins import Doors
+from bridge.web.connections.admission import Entrance, Limits
+from bridge.web.connections.pool import Sockets
+from bridge.web.endpoints.history import history
 from tests.core.given import LIFE, event
 from tests.web.posting import TOKEN
 from tests.web.upstream import NoKafka
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
-    from bridge.core.history import Asked
-    from bridge.web.gate import Gate
+    from bridge.core.replay.page_start import Asked
+    from bridge.web.auth.authenticator import Gate
 
 URL = "http://bridge.example"
 
@@ -121,7 +121,7 @@ async def desk(
         gate if gate is not None else OpenGate(),
         doors if doors is not None else Doors(),
         Limits(Bounds(rooms=3, topics=3, changes_per_minute=9), **limits),
-        catch_up=CatchUp(hub, bounds.Limits(1000, 1 << 20), 1 << 20),
+        catch_up=CatchUp(hub, retention.Limits(1000, 1 << 20), 1 << 20),
     )
     entrance.upstream = Kafka()
     archive = Archive(hub)

@@ -6,7 +6,7 @@ import json
 import subprocess
 from typing import Any
 
-from tests.web.test_console import FOLDER
+from tests.web.endpoints.test_console import FOLDER
 
 
 def ask(module: str, names: str, expression: str) -> Any:

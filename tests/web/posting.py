@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
 
-from bridge.core.outlet import NoTopic
-from bridge.core.position import Position
-from bridge.web.api import api
-from bridge.web.doors import Doors
-from bridge.web.pace import Pace
-from bridge.web.site import site
+from bridge.core.ports import NoTopic
+from bridge.core.protocol.cursor import Position
+from bridge.web.api.publish import api
+from bridge.web.app import site
+from bridge.web.auth.origins import Doors
+from bridge.web.http.rate_limit import Pace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bridge.web.gate import Refused
-from bridge.web.tokens import TokenGate
+from bridge.web.auth.authenticator import Refused
+from bridge.web.auth.jwt import TokenGate
 from tests.web.signing import OTHER_SECRET, claims, forged, signed
 
 if TYPE_CHECKING:

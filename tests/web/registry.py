@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from bridge.core.directory import Directory
-from bridge.core.ledger import Alive, Present
-from bridge.core.members import Members
-from bridge.core.position import Position
-from bridge.core.roster import Roster
-from bridge.web.answers import Partition, Topic
-from bridge.web.commands import commands
-from bridge.web.doors import Doors
-from bridge.web.listings import listings
-from bridge.web.pace import Pace
-from bridge.web.site import site
+from bridge.core.coordination.directory import Directory
+from bridge.core.coordination.membership import Members
+from bridge.core.coordination.roster import Roster
+from bridge.core.coordination.state_records import Alive, Present
+from bridge.core.protocol.cursor import Position
+from bridge.web.api.commands import commands
+from bridge.web.api.listings import listings
+from bridge.web.api.schemas import Partition, Topic
+from bridge.web.app import site
+from bridge.web.auth.origins import Doors
+from bridge.web.http.rate_limit import Pace
 from tests.core.given import attached, hub
 from tests.harness.frames import compiled
 from tests.web.posting import BEARER, TOKEN
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from fastapi import APIRouter
 
-    from bridge.core.command import Command
+    from bridge.core.coordination.commands import Command
 
 #: The lists that there are, each with the field by which it is ordered.
 LISTS = {"connections": "id", "rooms": "room", "instances": "instance", "topics": "topic"}

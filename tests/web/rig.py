@@ -12,23 +12,23 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bridge.core import bounds as core_bounds
-from bridge.core import close
-from bridge.core.catchup import CatchUp
-from bridge.core.dialogue import Bounds
-from bridge.core.hub import Hub
 from bridge.core.journal import Journal
-from bridge.core.router import Batch, Router
-from bridge.web.doors import Doors
-from bridge.web.entrance import Entrance, Limits
-from bridge.web.events import events
-from bridge.web.gate import OpenGate
-from bridge.web.probes import probes
-from bridge.web.server import Server
-from bridge.web.site import site
-from bridge.web.sockets import Sockets
-from bridge.web.streams import Streams
-from bridge.web.websockets import WebSockets
+from bridge.core.protocol import close_codes
+from bridge.core.protocol.router import Batch, Router
+from bridge.core.replay import retention as core_bounds
+from bridge.core.replay.catchup import CatchUp
+from bridge.core.sessions.hub import Hub
+from bridge.core.sessions.requests import Bounds
+from bridge.web.app import site
+from bridge.web.auth.authenticator import OpenGate
+from bridge.web.auth.origins import Doors
+from bridge.web.connections.admission import Entrance, Limits
+from bridge.web.connections.events import events
+from bridge.web.connections.pool import Sockets
+from bridge.web.connections.sse import Streams
+from bridge.web.connections.websocket import WebSockets
+from bridge.web.endpoints.health import probes
+from bridge.web.transport.server import Server
 from tests.web.client import Client
 from tests.web.raw import Raw
 from tests.web.upstream import Upstream
@@ -36,9 +36,9 @@ from tests.web.upstream import Upstream
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-    from bridge.core.session import Session
-    from bridge.web.address import Proxies
-    from bridge.web.gate import Gate
+    from bridge.core.sessions.session import Session
+    from bridge.web.auth.authenticator import Gate
+    from bridge.web.auth.client_address import Proxies
 
 HOST = "127.0.0.1"
 LIFE = b"8 bytes."
@@ -160,7 +160,7 @@ class Rig:
         await self.sockets.drain(self.drain_seconds)
 
     def _overloaded(self, session: Session) -> None:
-        self.hub.hang_up(session, close.OVERLOADED)
+        self.hub.hang_up(session, close_codes.OVERLOADED)
         self.sockets.flush()
 
 

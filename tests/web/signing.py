@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-from bridge.web.jwks import Jwks
-from bridge.web.tokens import Secret, TokenGate
+from bridge.web.auth.jwks import Jwks
+from bridge.web.auth.jwt import Secret, TokenGate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,19 +9,19 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
-from bridge.core.bounds import Bounds
-from bridge.core.position import Place
-from bridge.kafka.replayer import Replayer, Rules
+from bridge.core.protocol.cursor import Place
+from bridge.core.replay.retention import Bounds
+from bridge.kafka.replay.scheduler import Replayer, Rules
 from bridge.web.upstream import Figure
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable
 
-    from bridge.core.catchup import CatchUp
-    from bridge.core.hub import Hub
-    from bridge.core.position import Cursor
-    from bridge.core.session import Session
-    from bridge.kafka.source import Source
+    from bridge.core.protocol.cursor import Cursor
+    from bridge.core.replay.catchup import CatchUp
+    from bridge.core.sessions.hub import Hub
+    from bridge.core.sessions.session import Session
+    from bridge.kafka.replay.source import Source
 
 
 class Brokers:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bridge.bench.scenarios.jobs import accounts_of_their_own
-from bridge.bench.sources import ForAccounts
+from bridge.bench.workloads import ForAccounts
 
 if TYPE_CHECKING:
     from bridge.bench.stage import Stage

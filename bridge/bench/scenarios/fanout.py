@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bridge.bench.scenarios.jobs import job
-from bridge.bench.sources import ForRoom
+from bridge.bench.workloads import ForRoom
 
 if TYPE_CHECKING:
     from bridge.bench.stage import Stage

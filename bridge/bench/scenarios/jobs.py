@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bridge.bench.job import Job
-from bridge.bench.trouble import Trouble
+from bridge.bench.load.job import Job
+from bridge.bench.load.trouble import Trouble
 
 if TYPE_CHECKING:
     from bridge.bench.stage import Stage

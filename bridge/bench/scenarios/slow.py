@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bridge.bench.load.trouble import Trouble
 from bridge.bench.scenarios.jobs import job
 from bridge.bench.scrape import MEMORY, SLOW
-from bridge.bench.sources import ForRoom
-from bridge.bench.trouble import Trouble
+from bridge.bench.workloads import ForRoom
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bridge.bench.scenarios.jobs import accounts_of_their_own
 from bridge.bench.scrape import CPU, MEMORY, REPLAYED
-from bridge.bench.sources import ForAccounts
 from bridge.bench.stage import per
+from bridge.bench.workloads import ForAccounts
 
 if TYPE_CHECKING:
     from bridge.bench.stage import Stage

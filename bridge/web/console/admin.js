@@ -3,8 +3,8 @@
 // Rules: what is typed is in one field of this tab and nowhere else. `dev` hands its token to the
 // page and makes another one at each start, so after a 401 the page asks for it again.
 
-import { byId } from "./element.js";
-import { ask, first } from "./told.js";
+import { byId } from "./dom.js";
+import { ask, first } from "./config.js";
 
 let handed = null; // undefined: the bridge has not said
 let renewing;

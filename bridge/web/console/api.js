@@ -2,10 +2,10 @@
 //
 // Rule: an answer comes within ten seconds, whole, or there was none.
 
-import { told as dated } from "./ago.js";
+import { told as dated } from "./format.js";
 import { request } from "./admin.js";
 import { path } from "./path.js";
-import { Trouble } from "./trouble.js";
+import { Trouble } from "./errors.js";
 
 const PATIENCE = 10_000;
 

@@ -2,15 +2,15 @@
 //
 // Rule: it keeps no credential beyond this tab's life, and asks this bridge only.
 
-import { begin, chosen, moved } from "./choice.js";
+import { begin, chosen, moved } from "./subscriptions.js";
 import { Connection } from "./connection.js";
-import { byId, names } from "./element.js";
+import { byId, names } from "./dom.js";
 import { addEvent, addGap, addNote, clear } from "./events.js";
 import { addFrame, clearFrames } from "./frames.js";
-import { prepare, suggest } from "./sending.js";
-import { sentence, show, why } from "./state.js";
-import { first } from "./told.js";
-import { view } from "./views.js";
+import { prepare, suggest } from "./publish.js";
+import { sentence, show, why } from "./status.js";
+import { first } from "./config.js";
+import { view } from "./tabs.js";
 
 let told = { by_account: true };
 let connection;

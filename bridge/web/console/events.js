@@ -2,8 +2,8 @@
 //
 // Rules: the list is bounded, and drawn once a frame however many come. A gap is never silent.
 
-import { byId, cap, clock, make } from "./element.js";
-import { dataOf } from "./exact.js";
+import { byId, cap, clock, make } from "./dom.js";
+import { dataOf } from "./lossless-json.js";
 
 const MOST = 300;
 const REASONS = {

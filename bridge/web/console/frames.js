@@ -2,8 +2,8 @@
 //
 // Rule: a frame is shown as the text that it was; only a credential is not.
 
-import { byId, cap, clock, make } from "./element.js";
-import { shown } from "./exact.js";
+import { byId, cap, clock, make } from "./dom.js";
+import { shown } from "./lossless-json.js";
 
 const MOST = 200;
 

@@ -4,7 +4,7 @@
 // position, and then whether it was seen to be done. No command is given twice by itself.
 
 import { call } from "./api.js";
-import { byId, cap, make } from "./element.js";
+import { byId, cap, make } from "./dom.js";
 import { refresh } from "./poll.js";
 
 const [PATIENCE_MS, STEP_MS, KEPT] = [10_000, 300, 4];

@@ -1,11 +1,11 @@
 // Who is connected, to any instance: by pages, and only those that are asked for.
 
-import { ago, bytes } from "./ago.js";
+import { ago, bytes } from "./format.js";
 import { call } from "./api.js";
-import { byId } from "./element.js";
+import { byId } from "./dom.js";
 import { askKick } from "./ops-kick.js";
 import { askMove } from "./ops-move.js";
-import { Pager } from "./pager.js";
+import { Pager } from "./pagination.js";
 import { Poll } from "./poll.js";
 import { Table, button, text } from "./table.js";
 

@@ -2,7 +2,7 @@
 //
 // Rule: it is closed once what was asked for was accepted; what was refused is said in it.
 
-import { byId } from "./element.js";
+import { byId } from "./dom.js";
 
 /** Lets the dialog ask; `act` does what its form says, and may fail. */
 export function dialog(id, act) {

@@ -1,10 +1,10 @@
 // The topics that this instance reads, and how far it is behind Kafka.
 
-import { count } from "./ago.js";
+import { count } from "./format.js";
 import { call } from "./api.js";
-import { byId } from "./element.js";
+import { byId } from "./dom.js";
 import { filter } from "./ops-connections.js";
-import { Pager } from "./pager.js";
+import { Pager } from "./pagination.js";
 import { Poll } from "./poll.js";
 import { Table, button, text } from "./table.js";
 

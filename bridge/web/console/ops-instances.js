@@ -1,11 +1,11 @@
 // The bridges that run, and which of them this page is of.
 
-import { ago, count } from "./ago.js";
+import { ago, count } from "./format.js";
 import { call } from "./api.js";
-import { byId } from "./element.js";
+import { byId } from "./dom.js";
 import { filter } from "./ops-connections.js";
 import { figures } from "./ops-figures.js";
-import { Pager } from "./pager.js";
+import { Pager } from "./pagination.js";
 import { Poll } from "./poll.js";
 import { Table, button, text } from "./table.js";
 

@@ -1,6 +1,6 @@
 // Asks whether to disconnect: one connection, or all of its account.
 
-import { byId } from "./element.js";
+import { byId } from "./dom.js";
 import { kick, kickAll } from "./ops-commands.js";
 import { dialog } from "./ops-dialog.js";
 

@@ -2,10 +2,10 @@
 //
 // Rule: to move is to join and then to leave, so nothing that is for both rooms is missed between.
 
-import { byId } from "./element.js";
+import { byId } from "./dom.js";
 import { join, leave, roomsOf } from "./ops-commands.js";
 import { dialog } from "./ops-dialog.js";
-import { Trouble } from "./trouble.js";
+import { Trouble } from "./errors.js";
 
 let asked;
 

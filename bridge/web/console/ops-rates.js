@@ -1,7 +1,7 @@
 // How much goes on at this instance, as numbers and as lines of two minutes.
 
-import { rounded } from "./ago.js";
-import { byId, make } from "./element.js";
+import { rounded } from "./format.js";
+import { byId, make } from "./dom.js";
 import { figures } from "./ops-figures.js";
 import { Poll } from "./poll.js";
 import { Series } from "./rates.js";

@@ -1,8 +1,8 @@
 // One room: what it is called, and who is in it for good.
 
-import { count } from "./ago.js";
+import { count } from "./format.js";
 import { call } from "./api.js";
-import { byId } from "./element.js";
+import { byId } from "./dom.js";
 import { join, leave, name } from "./ops-commands.js";
 import { Poll } from "./poll.js";
 import { Table, button, text } from "./table.js";

@@ -3,12 +3,12 @@
 // Rule: the bridge has no search, so the page looks through its list, as far as that is bearable,
 // and says where it has stopped.
 
-import { count } from "./ago.js";
+import { count } from "./format.js";
 import { call } from "./api.js";
-import { byId } from "./element.js";
+import { byId } from "./dom.js";
 import { filter } from "./ops-connections.js";
 import { openRoom } from "./ops-room.js";
-import { Pager } from "./pager.js";
+import { Pager } from "./pagination.js";
 import { Poll } from "./poll.js";
 import { Table, button, text } from "./table.js";
 

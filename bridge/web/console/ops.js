@@ -4,15 +4,15 @@
 // bridge does not answer, dimmed.
 
 import { known, type } from "./admin.js";
-import { byId } from "./element.js";
+import { byId } from "./dom.js";
 import "./ops-rates.js";
 import "./ops-instances.js";
 import "./ops-feeds.js";
 import "./ops-rooms.js";
 import "./ops-connections.js";
 import { go, onEnd } from "./poll.js";
-import { Trouble } from "./trouble.js";
-import { onView, view } from "./views.js";
+import { Trouble } from "./errors.js";
+import { onView, view } from "./tabs.js";
 
 const RETRY_MS = 2_000;
 const AWAY = new Trouble(0, "The bridge does not answer").message;

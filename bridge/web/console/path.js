@@ -3,7 +3,7 @@
 // Rule: a name is one part of a path, whatever it has. `.` and `..` are none that a browser can
 // ask for: it would ask for something else.
 
-import { Trouble } from "./trouble.js";
+import { Trouble } from "./errors.js";
 
 /** The path of a call, of whose parts some are names. */
 export function path(...parts) {

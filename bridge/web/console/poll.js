@@ -3,7 +3,7 @@
 // Rules: never twice at a time; not while the page or the view is hidden; an answer to what is not
 // asked for any more is not shown; a failure leaves what is shown as it is.
 
-import { byId } from "./element.js";
+import { byId } from "./dom.js";
 
 const SECONDS = 2;
 

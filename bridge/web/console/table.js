@@ -3,7 +3,7 @@
 // Rules: only text that has changed is written, so a selection stays; rows are never moved, so the
 // focus stays; where a row with the focus goes, a neighbour gets it. Items come in one order always.
 
-import { byId, make } from "./element.js";
+import { byId, make } from "./dom.js";
 
 const put = (node, text) => {
   if (node.textContent !== text) node.textContent = text;

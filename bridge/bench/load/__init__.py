@@ -1,0 +1,1 @@
+"""Load from many clients: pool, stream reading, delivery checks, worker processes."""

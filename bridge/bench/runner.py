@@ -1,0 +1,48 @@
+"""Runs what a plan asks for.
+
+Rule: on Linux only, because it reads `/proc` and waits by epoll; elsewhere it says so.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from bridge.bench.load.trouble import Trouble
+from bridge.bench.report import result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bridge.bench.plan import Plan
+
+#: What each scenario takes where nothing is said: connections, events per second, seconds.
+SCENARIOS: Final = {
+    "fanout": (1_000, 50.0, 10.0),
+    "accounts": (1_000, 1_000.0, 10.0),
+    "filter": (1_000, 10_000.0, 10.0),
+    "idle": (5_000, 1.0, 10.0),
+    "storm": (1_000, 1_000.0, 0.0),
+    "slow": (200, 100.0, 30.0),
+    "ceiling": (1_000, 1.0, 3.0),
+}
+
+
+def measure(plan: Plan, tell: Callable[[str], None]) -> dict[str, Any]:
+    """Return the result.
+
+    Raises:
+        Trouble: If it can not be measured.
+    """
+    if sys.platform != "linux":
+        raise Trouble("bench runs on Linux only")
+    from bridge.bench import self_test  # noqa: PLC0415 - what needs Linux comes after the question
+    from bridge.bench.stage import Stage  # noqa: PLC0415 - likewise
+
+    if plan.scenario == "ceiling":
+        return result(plan, "not measured", self_test.measure(plan, tell))
+    scenario = import_module(f"bridge.bench.scenarios.{plan.scenario}")
+    with Stage(plan, tell) as stage:
+        figures = scenario.measure(stage)
+        return result(plan, stage.version, figures)

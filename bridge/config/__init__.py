@@ -1,0 +1,1 @@
+"""Settings, topic definitions, and their validation."""

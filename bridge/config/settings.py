@@ -1,0 +1,275 @@
+"""Every knob: from `BRIDGE_*` variables, `.env` or a YAML file; the environment wins.
+
+Rule: an unknown or wrong setting stops the start with one line that names it. Read in `app` and
+`cli` only; everybody else is given plain values.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from io import StringIO
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from dotenv import dotenv_values
+from dotenv.parser import parse_stream
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from bridge.config import validators
+from bridge.config.topics import Topics
+from bridge.core.protocol.names import is_name, is_topic
+
+PREFIX = "BRIDGE_"
+_SECRETS = ("secret", "password", "token")
+
+
+class SettingError(Exception):
+    """A setting that is unknown or wrong. The message is one line that names it."""
+
+
+class Group(BaseModel):
+    """Settings that share a prefix."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Kafka(Group):
+    """How to reach Kafka; the SASL and TLS ones are aiokafka's own."""
+
+    bootstrap_servers: str = "localhost:9092"
+    prefix: str = "push-bridge"
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "GSSAPI", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    sasl_plain_username: str | None = None
+    sasl_plain_password: SecretStr | None = None
+    sasl_kerberos_service_name: str = "kafka"
+    sasl_kerberos_domain_name: str | None = None
+    ssl_cafile: Path | None = Field(None, validation_alias=AliasChoices("ssl_cafile", "cafile"))
+    ssl_certfile: Path | None = Field(
+        None, validation_alias=AliasChoices("ssl_certfile", "certfile")
+    )
+    ssl_keyfile: Path | None = Field(None, validation_alias=AliasChoices("ssl_keyfile", "keyfile"))
+    ssl_password: SecretStr | None = Field(
+        None, validation_alias=AliasChoices("ssl_password", "password")
+    )
+    fetch_max_wait_ms: int = Field(500, ge=1, le=30_000)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not is_topic(self.prefix):
+            raise ValueError("prefix: Kafka allows letters, digits, '.', '_' and '-' in names")
+        for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
+            if (path := getattr(self, name)) is not None and not path.is_file():
+                raise ValueError(f"{name}: there is no file {path}")
+        plain = self.sasl_mechanism != "GSSAPI" and self.security_protocol.startswith("SASL")
+        if plain and (self.sasl_plain_username is None or self.sasl_plain_password is None):
+            raise ValueError("sasl_plain_username: SASL needs it, and sasl_plain_password")
+        return self
+
+
+class Auth(Group):
+    """Who may connect. `none` must be said."""
+
+    mode: Literal["jwt", "none"] = "jwt"
+    secret: SecretStr | None = None
+    jwks_url: str | None = None
+    algorithms: list[str] | None = None
+    audience: str | None = None
+    issuer: str | None = None
+    _fits = model_validator(mode="after")(validators.auth)
+
+
+class Limits(Group):
+    """How much this instance takes."""
+
+    connections: int = Field(18_000, ge=0)
+    connections_per_account: int = Field(50, ge=1)
+    connections_per_address: int = Field(0, ge=0)
+    handshakes_per_second: int = Field(500, ge=1)
+    rooms: int = Field(200, ge=0)
+    topics: int = Field(50, ge=1)
+    changes_per_minute: int = Field(300, ge=0)
+    frame_bytes: int = Field(65_536, ge=125)
+    event_bytes: int = Field(1_048_576, ge=1)
+    outbox_bytes: int = Field(1_048_576, ge=1)
+    outbox_seconds: float = Field(15, gt=0)
+    publishes_per_second: int = Field(1_000, ge=0)
+    dead_letters_per_second: int = Field(100, ge=0)
+
+
+class Replay(Group):
+    """How far back a client may go, and at what cost."""
+
+    journal_bytes: int = Field(268_435_456, ge=0)
+    warm_seconds: float = Field(60, ge=0)
+    max_records: int = Field(1_000_000, ge=0)
+    max_bytes: int = Field(1_073_741_824, ge=0)
+    max_age_seconds: float = Field(86_400, ge=0)
+    passes: int = Field(2, ge=1)
+    wait_seconds: float = Field(30, gt=0)
+
+
+class _Variables(EnvSettingsSource):
+    """The environment, and below it the `.env` file of the working folder."""
+
+    def _load_env_vars(self) -> dict[str, str | None]:
+        return {name.lower(): value for name, value in _variables().items()}
+
+
+def _variables() -> dict[str, str | None]:
+    try:  # some keep a virtual environment at `.env`
+        text = Path(".env").read_text(encoding="utf-8") if Path(".env").is_file() else ""
+    except (OSError, UnicodeDecodeError):
+        raise SettingError(".env: the file can not be read") from None
+    if wrong := [line.original.line for line in parse_stream(StringIO(text)) if line.error]:
+        raise SettingError(f".env: line {wrong[0]} can not be read")
+    return {**dotenv_values(stream=StringIO(text)), **os.environ}
+
+
+class Settings(BaseSettings):
+    """All of them."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    host: str = "127.0.0.1"
+    port: int = Field(8080, ge=0, le=65_535)
+    instance: str = ""
+    topics: Topics = []
+    kafka: Kafka = Kafka()
+    auth: Auth = Auth()
+    allowed_origins: Annotated[list[str], AfterValidator(validators.origins)] = []
+    admin_tokens: Annotated[list[SecretStr], AfterValidator(validators.admin_tokens)] = []
+    admin_port: int | None = Field(None, ge=0, le=65_535)
+    heartbeat_seconds: float = Field(25, gt=0, allow_inf_nan=False)
+    stale_seconds: float = Field(0, ge=0, allow_inf_nan=False)
+    trusted_proxies: Annotated[list[str], AfterValidator(validators.networks)] = []
+    limits: Limits = Limits()
+    replay: Replay = Replay()
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @classmethod
+    def settings_customise_sources(  # type: ignore[override]
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        **_: object,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment win over the file, which comes as the arguments."""
+        return _Variables(settings_cls), init_settings
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        names = [topic.name for topic in self.topics]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"topics: {name!r} is listed twice")
+            if name.startswith(f"{self.kafka.prefix}."):
+                raise ValueError(f"topics: {name!r} is one of the bridge's own")
+        if self.instance and not (is_name(self.instance) and is_topic(self.instance)):
+            raise ValueError("instance: Kafka allows letters, digits, '.', '_' and '-' in groups")
+        return self
+
+    @property
+    def instance_name(self) -> str:
+        """What this instance is called, and its consumer group after it."""
+        return self.instance or f"{socket.gethostname()}-{self.port}"
+
+
+def load(config: Path | None = None, **defaults: Any) -> Settings:  # noqa: ANN401
+    """Return the settings; `defaults` stand below the file's.
+
+    Raises:
+        SettingError: If one is unknown or wrong, or the file can not be read.
+    """
+    _refuse_unknown_variables()
+    file = _read(config) if config is not None else {}
+    try:
+        catalogue = TypeAdapter(Topics).validate_python(file.get("topics", []))
+    except ValidationError as error:
+        raise SettingError(_sentence(error, config, "topics")) from None
+    try:
+        settings = Settings(**{**defaults, **file})
+    except ValidationError as error:
+        raise SettingError(_sentence(error, config)) from None
+    except SettingsError as error:
+        name = str(error).split('"')[1] if '"' in str(error) else ""
+        raise SettingError(f"{PREFIX}{name.upper()}: not valid JSON") from None
+    # The variable picks, by name, among the file's topics; what it adds is plain.
+    described = {topic.name: topic for topic in catalogue}
+    topics = [described.get(topic.name, topic) for topic in settings.topics]
+    return settings.model_copy(update={"topics": topics})
+
+
+def _read(config: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(config.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingError(f"{config}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        # What the parser says quotes the file, which may hold a secret.
+        mark = getattr(error, "problem_mark", None)
+        place = "" if mark is None else f" at line {mark.line + 1}, column {mark.column + 1}"
+        raise SettingError(f"{config}: not YAML{place}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise SettingError(f"{config}: the file is not a mapping of settings")
+    return content
+
+
+def _refuse_unknown_variables() -> None:
+    known = set(_names(Settings))
+    for name in _variables():
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            raise SettingError(f"{name}: there is no such setting (docs/operations.md lists them)")
+
+
+def _names(model: type[BaseModel], prefix: str = PREFIX) -> list[str]:
+    names: list[str] = []
+    for name, field in model.model_fields.items():
+        alias = field.validation_alias
+        choices = alias.choices if isinstance(alias, AliasChoices) else [name]
+        names += [prefix + str(choice).upper() for choice in choices]
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            names += _names(field.annotation, f"{prefix}{name.upper()}__")
+    return names
+
+
+def _sentence(error: ValidationError, config: Path | None, *within: str) -> str:
+    """The first thing that is wrong, in one line that begins with the name of what to change."""
+    first = error.errors(include_url=False)[0]
+    path = [*within, *(str(part) for part in first["loc"])]
+    message = str(first["msg"]).removeprefix("Value error, ")
+    setting, _, sentence = message.partition(": ")
+    if first["type"] == "value_error" and setting.isidentifier():
+        path, message = [*path, setting], sentence  # as a check of several settings names one
+    top, variable = PREFIX + path[0].upper(), PREFIX + "__".join(path).upper()
+    from_file = bool(within) or not any(name.upper().startswith(top) for name in _variables())
+    name = f"{config}: {'.'.join(path)}" if config is not None and from_file else variable
+    if first["type"] == "extra_forbidden":
+        return f"{name}: there is no such setting"
+    secret = first["type"] == "model_type" or any(word in variable.lower() for word in _SECRETS)
+    short = isinstance(first["input"], str | int | float | bool)
+    shown = f" (got {first['input']!r})" if short and not secret else ""
+    return " ".join(f"{name}: {message}{shown}".split())

@@ -1,0 +1,1 @@
+"""Instances working together through the bridge's own four topics; leader election."""

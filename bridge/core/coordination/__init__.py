@@ -1,0 +1,1 @@
+"""Rules for what instances agree on: commands, memberships, presence."""

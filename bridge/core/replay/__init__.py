@@ -1,0 +1,1 @@
+"""What a client missed: catching up, and pages of its history."""

@@ -1,0 +1,1 @@
+"""Connected clients and which events they receive."""

@@ -1,0 +1,1 @@
+"""The Kafka client: requests, record batches, and the embedded broker of `dev`."""

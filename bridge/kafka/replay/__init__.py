@@ -1,0 +1,1 @@
+"""Re-reading past records for replays and history pages."""

@@ -1,0 +1,1 @@
+"""Who a client is, and where it may come from."""

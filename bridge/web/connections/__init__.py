@@ -1,0 +1,1 @@
+"""Client connections: admission, WebSocket and SSE connections, and the pool of all."""

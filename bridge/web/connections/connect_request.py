@@ -1,0 +1,167 @@
+"""What a client asks for when it connects, by URL or by its first frame, checked as to its form.
+
+Rule: both ways ask for the same things under the same rules; what is wrong names the parameter.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import parse_qsl
+
+from bridge.core.protocol import timestamps
+from bridge.core.protocol.cursor import Malformed, read_cursor
+from bridge.core.protocol.frames import Hello
+from bridge.core.protocol.names import is_name, is_topic
+from bridge.core.protocol.types import Types
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from bridge.core.protocol.cursor import Cursor
+
+_LISTS = frozenset({"topics", "rooms", "types"})
+_MOST = 50  # parameters
+_PLAIN = re.compile("[^%+\x80-\U0010ffff]*").fullmatch
+_TEXTS = frozenset({"cursor", "since", "token", "account"})
+
+
+class BadRequest(ValueError):
+    """A request that has not the right form. The message is for the client."""
+
+
+class Wish(NamedTuple):
+    """What a client wants, well-formed. `topics` of None means all that it may read unnamed.
+
+    `resumed` is the cursor as the client wrote it; `since` is in milliseconds since 1970.
+    """
+
+    topics: frozenset[str] | None
+    rooms: tuple[str, ...]
+    types: Types | None
+    resumed: str
+    cursor: Cursor | None
+    since: int | None = None
+
+
+class Asked(NamedTuple):
+    """What a URL asks for; nothing yet, where a hello will follow."""
+
+    hello: Hello | None
+    wish: Wish | None
+
+
+def asked(query: str) -> Hello | None:
+    """Return the parameters of a URL as a hello; None where it says that a hello will follow.
+
+    Raises:
+        BadRequest: If it says that and more, or a parameter is unknown, empty or given twice.
+    """
+    pairs = _pairs(query)
+    if any(name == "hello" for name, _ in pairs):
+        if pairs != [("hello", "1")]:
+            raise BadRequest("hello=1 stands alone: everything else is in the hello")
+        return None
+    return _split(pairs, ())[0]
+
+
+def from_query(query: str) -> Hello:
+    """Return the parameters of a URL as a hello.
+
+    Raises:
+        BadRequest: If one is unknown, empty or given twice.
+    """
+    return split_query(query, ())[0]
+
+
+def split_query(query: str, beside: Collection[str]) -> tuple[Hello, dict[str, str]]:
+    """Return the parameters of a URL as a hello, and by themselves those that are in `beside`.
+
+    Raises:
+        BadRequest: If one is unknown, empty or given twice.
+    """
+    return _split(_pairs(query), beside)
+
+
+def _split(
+    pairs: Sequence[tuple[str, str]], beside: Collection[str]
+) -> tuple[Hello, dict[str, str]]:
+    lists: dict[str, list[str]] = {}
+    texts: dict[str, str] = {}
+    others: dict[str, str] = {}
+    for name, value in pairs:
+        if name in lists or name in texts or name in others:
+            raise BadRequest(f"{name} is given twice")
+        if not value:
+            raise BadRequest(f"{name} is empty")
+        if name in _LISTS:
+            lists[name] = value.split(",")
+        elif name in _TEXTS:
+            texts[name] = value
+        elif name in beside:
+            others[name] = value
+        else:
+            raise BadRequest(f"no such parameter: {name[:100]!r}")
+    # The names are those of the two sets above.
+    return Hello(**lists, **texts), others  # type: ignore[arg-type]
+
+
+def _pairs(query: str) -> list[tuple[str, str]]:
+    if _PLAIN(query) and query.count("&") < _MOST:  # nothing is to be decoded
+        parts = [part.partition("=") for part in query.split("&") if part]
+        return [(name, value) for name, _, value in parts]
+    try:
+        return parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=_MOST)
+    except ValueError as error:
+        raise BadRequest(f"the query can not be read: {error}") from None
+
+
+def wish(hello: Hello, *, max_topics: int, max_rooms: int) -> Wish:
+    """Check the form of what `hello` asks for.
+
+    Raises:
+        BadRequest: If a name, type, cursor or time is malformed, or there are too many.
+    """
+    topics = None if hello.topics is None else frozenset(hello.topics)
+    rooms = tuple(dict.fromkeys(hello.rooms or ()))
+    for topic in topics or ():
+        if not is_topic(topic):
+            raise BadRequest(f"topics: no topic can be called {topic[:200]!r}")
+    for room in rooms:
+        if not is_name(room):
+            raise BadRequest(f"rooms: no room can be called {room[:200]!r}")
+    if hello.account is not None and not is_name(hello.account):
+        raise BadRequest(f"account: no account can be called {hello.account[:200]!r}")
+    if len(topics or ()) > max_topics:
+        raise BadRequest(f"topics: more than {max_topics} (BRIDGE_LIMITS__TOPICS)")
+    if len(rooms) > max_rooms:
+        raise BadRequest(f"rooms: more than {max_rooms} (BRIDGE_LIMITS__ROOMS)")
+    types, since = _types(hello), _since(hello)
+    return Wish(topics, rooms, types, hello.cursor or "", _cursor(hello), since)
+
+
+def _types(hello: Hello) -> Types | None:
+    try:
+        return None if hello.types is None else Types(hello.types)
+    except ValueError as error:
+        raise BadRequest(f"types: {error}") from None
+
+
+def _cursor(hello: Hello) -> Cursor | None:
+    if hello.cursor is None:
+        return None
+    try:
+        return read_cursor(hello.cursor)
+    except Malformed as error:
+        raise BadRequest(f"cursor: {error}") from None
+
+
+def _since(hello: Hello) -> int | None:
+    if hello.since is None:
+        return None
+    if hello.cursor is not None:
+        raise BadRequest("since: not together with a cursor, which says where to go on")
+    try:
+        return timestamps.to_ms(hello.since)
+    except ValueError as error:
+        raise BadRequest(f"since: {error}") from None

@@ -1,0 +1,1 @@
+"""Other endpoints: history, health, metrics, static files."""

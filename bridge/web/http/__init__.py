@@ -1,0 +1,1 @@
+"""Shared by all HTTP endpoints: errors, CORS, rate limits."""

@@ -1,0 +1,1 @@
+"""Bytes on connections: HTTP, the WebSocket handshake and framing, the SSE format."""

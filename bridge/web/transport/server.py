@@ -1,0 +1,87 @@
+"""uvicorn, with our order of leaving.
+
+Rule: everybody is told to go elsewhere, those too who still come meanwhile; then the listener
+closes, and HTTP ends. uvicorn by itself would close WebSockets with 1012 before anything of ours
+runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+
+from bridge.web.transport.http_protocol import Reception
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Awaitable, Callable, Iterator
+    from types import FrameType
+
+    from starlette.types import ASGIApp
+
+_log = logging.getLogger(__name__)
+
+BACKLOG = 4096
+_TICK_SECONDS = 0.1
+
+
+class Server(uvicorn.Server):
+    """Serves an app and its WebSockets on one listener until a signal; then drains."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        sockets: Callable[..., Any] | None,
+        drain: Callable[[], Awaitable[None]],
+    ) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=Reception,
+                ws=sockets if sockets is not None else "none",  # type: ignore[arg-type]  # any callable serves
+                lifespan="off",
+                log_config=None,
+                access_log=False,  # it would show the tokens in URLs
+                server_header=False,
+                proxy_headers=False,  # whom to believe is BRIDGE_TRUSTED_PROXIES' to say
+                backlog=BACKLOG,
+                timeout_graceful_shutdown=5,
+            )
+        )
+        self._drain = drain
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take SIGINT and SIGTERM as a wish to drain, the second of them as one to hurry.
+
+        uvicorn would raise them again at its end, before anything behind it could be closed.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to leave; a second signal is a wish to hurry, whichever it is."""
+        self.force_exit = self.should_exit
+        super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Drain, then end as uvicorn does: it stops listening first."""
+        draining = asyncio.ensure_future(self._drain())
+        while not draining.done() and not self.force_exit:
+            await asyncio.wait([draining], timeout=_TICK_SECONDS)
+        if draining.cancel():
+            _log.warning("a second signal: cutting off whoever has not gone yet")
+        with contextlib.suppress(asyncio.CancelledError):
+            await draining
+        await super().shutdown(sockets)

@@ -1,0 +1,56 @@
+"""The histogram's percentiles are those of the sorted values, within what it promises."""
+
+from __future__ import annotations
+
+import json
+from math import ceil
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.bench.load.latency import Histogram, beyond, index
+
+VALUES = st.integers(0, 2**50)
+
+
+def of(values: list[int]) -> Histogram:
+    histogram = Histogram()
+    for value in values:
+        histogram.add(value)
+    return histogram
+
+
+@given(VALUES)
+def test_a_value_is_in_its_bucket_which_is_narrow(value):
+    at = index(value)
+    lowest = beyond(at - 1) if at else 0
+    assert lowest <= value < beyond(at)
+    assert (beyond(at) - 1 - lowest) * 128 <= max(lowest, 1)
+
+
+@given(st.lists(VALUES, min_size=1), st.sampled_from([50.0, 90.0, 99.0, 99.9, 100.0]))
+def test_a_percentile_is_never_too_small_and_hardly_too_large(values, percent):
+    true = sorted(values)[max(1, ceil(len(values) * percent / 100)) - 1]
+    told = of(values).percentile(percent)
+    assert true <= told <= true * (1 + 1 / 128)
+
+
+@given(st.lists(VALUES), st.lists(VALUES))
+def test_what_is_merged_is_what_one_would_have_counted(some, more):
+    merged = of(some)
+    merged.merge(json.loads(json.dumps(of(more).as_json())))
+    assert (merged.counts, merged.most) == (of(some + more).counts, max([0, *some, *more]))
+
+
+def test_an_empty_one_tells_zeros():
+    assert set(Histogram().milliseconds().values()) == {0.0}
+
+
+def test_below_zero_is_zero():
+    assert of([-5]).percentile(100) == 0
+
+
+def test_what_is_cleared_is_empty():
+    histogram = of([1, 2, 3])
+    histogram.clear()
+    assert (histogram.total, histogram.most) == (0, 0)

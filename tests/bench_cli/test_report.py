@@ -1,0 +1,106 @@
+"""What is read from `/metrics`, which records are made, and what a result says."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bridge.bench import report, scrape
+from bridge.bench.load.job import Job, Target, job_of
+from bridge.bench.load.trouble import Trouble
+from bridge.bench.machine import allow_files, named
+from bridge.bench.plan import Plan
+from bridge.bench.workloads import ForAccounts, ForRoom
+
+METRICS = """# HELP process_cpu_seconds_total It.
+process_cpu_seconds_total 1.5
+push_bridge_closes_total{code="4002"} 3.0
+push_bridge_build_info{name="a b",version="0.1.0"} 1.0
+odd line
+"""
+PLAN = Plan("fanout", (Target("127.0.0.1", 80),), (), {}, rate=100.0)
+GOOD = {"lost": 0, "duplicates": 0, "disorder": 0, "client_use": 0.2, "produced_per_second": 100}
+
+
+def test_samples_are_read_with_their_labels():
+    samples = scrape.parsed(METRICS)
+    assert (samples[scrape.CPU], samples[scrape.SLOW]) == (1.5, 3.0)
+    assert scrape.version(samples) == "0.1.0"
+
+
+def test_what_does_not_answer_is_named():
+    with pytest.raises(Trouble, match=r"http://127\.0\.0\.1:1/metrics does not answer"):
+        scrape.scrape(("http://127.0.0.1:1/metrics",))
+
+
+def test_a_job_survives_the_pipe():
+    job = Job("r", (Target("h", 1), Target("g", 2, "/x")), 9, first=1, step=2, own=True)
+    assert job_of(job.as_json()) == job
+    assert [*job.numbers] == [1, 3, 5, 7]
+
+
+def test_a_room_is_numbered_by_partition_and_owed_to_every_member():
+    source = ForRoom("r", "room", 3, 205, 10)
+    records = [source.record(place, 0) for place in range(7)]
+    assert [each.partition for each in records] == [0, 1, 2, 0, 1, 2, 0]
+    assert (dict(source.sent), source.due()) == ({0: 3, 1: 2, 2: 2}, 70)
+    assert json.loads(records[0].value)["rooms"] == ["room"]
+
+
+@pytest.mark.parametrize("accounts", [1, 10, 7_919])
+def test_every_account_has_its_turn(accounts):
+    source = ForAccounts("r", "a", accounts, 3, 205)
+    for place in range(2 * accounts):
+        source.record(place, 0)
+    assert set(source.sent.values()) == {2}
+    assert len(source.sent) == accounts
+
+
+def test_of_a_hundred_records_one_is_for_somebody():
+    source = ForAccounts("r", "a", 5, 3, 205, among=100)
+    keys = [source.record(place, 0).key or b"" for place in range(1_000)]
+    assert source.due() == 10
+    assert sum(b"nobody" not in key for key in keys) == 10
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({}, None),
+        ({"lost": 1}, "promise"),
+        ({"client_use": 0.99}, "--processes"),
+        ({"produced_per_second": 50}, "--rate"),
+        ({"behind_at_the_end": 1_000, "deliveries_per_second": 999.0}, "1,000 deliveries"),
+        ({"behind_at_the_end": 1_000, "deliveries_per_second": 1_001.0}, None),
+        ({"gaps": 1}, "gaps"),
+        ({"cut": 2}, "cut"),
+        ({"cut": 2, "slow_cut": 2}, None),
+        ({"told_to_come_later": 4}, "HANDSHAKES"),
+    ],
+)
+def test_a_result_says_what_it_does_not_prove(changed, words):
+    remarks = list(report.remarks(PLAN, {**GOOD, **changed}))
+    assert len(remarks) == (words is not None)
+    assert words is None or words in remarks[0]
+
+
+@pytest.mark.parametrize("name", ["lost", "duplicates", "disorder"])
+def test_a_broken_promise_is_one_wherever_it_stands(name):
+    assert report.broken({**GOOD, name: 1})
+    assert report.broken({"alike": {**GOOD, name: 1}})
+    assert not report.broken({**GOOD, "alike": GOOD})
+
+
+def test_a_result_is_json_and_lines_and_names_the_machine():
+    told = report.result(PLAN, "0.1.0", {**GOOD, "latency_ms": {"p50": 1.0}, "nothing": None})
+    assert json.loads(json.dumps(told)) == told
+    assert set(named()) == set(told["machine"])
+    lines = list(report.lines(told))
+    assert str(told["machine"]["cpu"]) in lines[0]
+    assert any("p50 1.0" in line for line in lines)
+
+
+def test_too_few_files_are_said_with_what_to_raise():
+    with pytest.raises(Trouble, match="ulimit -Hn"):
+        allow_files(2**40)

@@ -1,0 +1,245 @@
+"""A wrong setting: one line that names what to change, and never shows what may be a secret."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from pydantic import SecretStr
+
+from bridge.config.settings import SettingError, load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+SECRET = "hunter2"
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No settings but the test's own: an empty folder, and no `BRIDGE_*` variable."""
+    for name in os.environ:
+        if name.upper().startswith("BRIDGE_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str], Path]:
+    def write_yaml(text: str) -> Path:
+        path = tmp_path / "bridge.yaml"
+        path.write_text(text)
+        return path
+
+    return write_yaml
+
+
+def refusal(config: Path | None = None) -> str:
+    with pytest.raises(SettingError) as caught:
+        load(config)
+    sentence = str(caught.value)
+    assert len(sentence.splitlines()) == 1
+    return sentence
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "BRIDGE_PROT",
+        "BRIDGE_",
+        "BRIDGE_LIMITS__ROMMS",
+        "BRIDGE_TOPICS__0__NAME",
+        "BRIDGE_KAFKA__SASL_OAUTH_TOKEN_PROVIDER",
+        "BRIDGE_PORT__NUMBER",
+    ],
+)
+def test_an_unknown_variable_is_one_line_that_names_it(monkeypatch, name):
+    monkeypatch.setenv(name, "1")
+    assert refusal().startswith(f"{name}: ")
+
+
+WRONG = {
+    "BRIDGE_PORT": ["x", "", "-1", "65536", "80.5"],
+    "BRIDGE_ADMIN_PORT": ["x", "-1"],
+    "BRIDGE_HEARTBEAT_SECONDS": ["0", "-1", "soon", "inf", "nan"],
+    "BRIDGE_TOPICS": ["orders", '"orders"', "7", "[", '["a","a"]', '["push-bridge.x"]'],
+    "BRIDGE_TOPICS__0": ['["a b"]', '["a:b"]', '[""]', '["."]', "[7]"],
+    "BRIDGE_TOPICS__0__NAME": ['[{"kafka":"a"}]'],
+    "BRIDGE_INSTANCE": ["a b", "a,b", "é"],
+    "BRIDGE_AUTH__MODE": ["off", ""],
+    "BRIDGE_AUTH__ALGORITHMS": ["HS256", '"HS256"', "[1]"],
+    "BRIDGE_ALLOWED_ORIGINS": ["https://a", '"https://a"'],
+    "BRIDGE_LIMITS": ["7", "[", '"x"'],
+    "BRIDGE_LIMITS__ROOMS": ["-1", "many", "1.5", "[]"],
+    "BRIDGE_LIMITS__FRAME_BYTES": ["0", "124"],
+    "BRIDGE_REPLAY__PASSES": ["0"],
+    "BRIDGE_KAFKA__SECURITY_PROTOCOL": ["plaintext", "TLS"],
+    "BRIDGE_KAFKA__PREFIX": ["a b", "", "."],
+    "BRIDGE_KAFKA__SSL_CAFILE": ["no-such-file", "/"],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [(n, text) for n, texts in WRONG.items() for text in texts]
+)
+def test_a_wrong_value_is_one_line_that_names_it(monkeypatch, name, text):
+    variable = name.partition("__0")[0]
+    monkeypatch.setenv(variable, text)
+    assert refusal().startswith(name)
+
+
+def test_what_sasl_needs_is_named_where_it_is_missing(monkeypatch):
+    monkeypatch.setenv("BRIDGE_KAFKA__SECURITY_PROTOCOL", "SASL_SSL")
+    assert refusal().startswith("BRIDGE_KAFKA__SASL_PLAIN_USERNAME: ")
+    monkeypatch.setenv("BRIDGE_KAFKA__SASL_PLAIN_USERNAME", "u")
+    monkeypatch.setenv("BRIDGE_KAFKA__SASL_PLAIN_PASSWORD", "p")
+    assert load().kafka.sasl_plain_password == SecretStr("p")
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("prot: 1", "prot"),
+        ("limits: {romms: 1}", "limits.romms"),
+        ("limits: {rooms: many}", "limits.rooms"),
+        ("limits: 7", "limits"),
+        ("kafka: null", "kafka"),
+        ("kafka: {prefix: a b}", "kafka.prefix"),
+        ("kafka: {1: 2}", "kafka.1"),
+        ("topics: 7", "topics"),
+        ("topics: [a, a]", "topics"),
+        ("topics: [{nme: a}]", "topics.0.name"),
+        ("topics: [{name: a, kafka: 'b c'}]", "topics.0"),
+        ("topics: [a, {name: b, privat: true}]", "topics.1.privat"),
+        ("instance: 2026-01-01", "instance"),
+    ],
+)
+def test_what_is_wrong_in_the_file_is_one_line_that_names_file_and_setting(write, text, named):
+    config = write(text)
+    assert refusal(config).startswith(f"{config}: {named}: ")
+
+
+def test_what_is_wrong_in_the_environment_is_named_as_a_variable_though_there_is_a_file(
+    monkeypatch, write
+):
+    monkeypatch.setenv("BRIDGE_PORT", "x")
+    assert refusal(write("port: 80")).startswith("BRIDGE_PORT: ")
+
+
+@pytest.mark.parametrize(
+    "text", ["port: [1", "a: b: c", "\tport: 1", "port: !!python/name:os.system", "1: 2", "- a"]
+)
+def test_a_file_that_is_no_mapping_in_yaml_is_one_line_that_names_it(write, text):
+    config = write(text)
+    assert refusal(config).startswith(f"{config}: ")
+
+
+def test_a_file_that_can_not_be_read_is_one_line_that_names_it(tmp_path):
+    assert refusal(tmp_path / "absent.yaml").startswith(f"{tmp_path / 'absent.yaml'}: ")
+    assert refusal(tmp_path).startswith(f"{tmp_path}: ")
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"\xff\xfe\x00")
+    assert refusal(binary).startswith(f"{binary}: ")
+
+
+def test_an_empty_file_sets_nothing(write):
+    assert load(write("# nothing\n")) == load()
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (b"BRIDGE_PROT=1", "BRIDGE_PROT: "),
+        (b"BRIDGE_PORT=x", "BRIDGE_PORT: "),
+        (b"A=1\nBRIDGE_PORT: 8080", ".env: line 2 "),
+        (b"A=\xff", ".env: "),
+    ],
+)
+def test_what_is_wrong_in_env_is_one_line_that_names_it(tmp_path, capfd, text, named):
+    (tmp_path / ".env").write_bytes(text)
+    assert refusal().startswith(named)
+    assert capfd.readouterr().err == "", "dotenv has nothing to add"
+
+
+@pytest.mark.parametrize("text", ["topics: 7", "topics: [{nme: a}]", "topics: [{name: a b}]"])
+def test_the_files_topics_are_checked_though_a_variable_picks(monkeypatch, write, text):
+    monkeypatch.setenv("BRIDGE_TOPICS", '["a"]')
+    config = write(text)
+    assert refusal(config).startswith(f"{config}: topics")
+
+
+# -- secrets ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("BRIDGE_ADMIN_TOKENS", SECRET),
+        ("BRIDGE_ADMIN_TOKENS", f'"{SECRET}"'),
+        ("BRIDGE_ADMIN_TOKENS", f'{{"{SECRET}": 1}}'),
+        ("BRIDGE_ADMIN_TOKENS", f'[["{SECRET}"]]'),
+        ("BRIDGE_AUTH", f'"{SECRET}"'),
+        ("BRIDGE_AUTH", SECRET),
+        ("BRIDGE_AUTH", f'{{"sekret": "{SECRET}"}}'),
+        ("BRIDGE_AUTH__SECRETS", SECRET),
+        ("BRIDGE_KAFKA__SASL_PASSWORD", SECRET),
+        ("BRIDGE_SEKRET", SECRET),
+    ],
+)
+def test_a_secret_is_not_shown_by_a_wrong_variable(monkeypatch, name, text):
+    monkeypatch.setenv(name, text)
+    with pytest.raises(SettingError, match=f"^{name}") as caught:
+        load()
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"auth: {SECRET}",
+        f"auth: {{secret: [{SECRET}]}}",
+        f"auth: {{sekret: {SECRET}}}",
+        f'auth:\n  secret: "{SECRET}',
+        f"auth:\n  secret: {SECRET}: x",
+        f"auth:\n  secret: *{SECRET}",
+        f"auth:\n  secret: !{SECRET} x",
+        f"admin_tokens: {SECRET}",
+        f"admin_tokens: [[{SECRET}]]",
+        f"kafka: {{password: [{SECRET}]}}",
+        f"kafka: {{sasl_plain_password: {{a: {SECRET}}}}}",
+        f"- {SECRET}",
+    ],
+)
+def test_a_secret_is_not_shown_by_a_wrong_file(tmp_path, text):
+    config = tmp_path / "bridge.yaml"
+    config.write_text(text)
+    with pytest.raises(SettingError, match=f"^{config}: ") as caught:
+        load(config)
+    assert SECRET not in str(caught.value)
+
+
+def test_a_secret_is_not_shown_by_a_wrong_env(tmp_path):
+    (tmp_path / ".env").write_text(f"BRIDGE_AUTH__SECRET: {SECRET}\n")
+    with pytest.raises(SettingError, match=r"^\.env: ") as caught:
+        load()
+    assert SECRET not in str(caught.value)
+
+
+def test_a_secret_is_not_shown_by_the_settings_themselves(monkeypatch):
+    monkeypatch.setenv("BRIDGE_AUTH__SECRET", SECRET)
+    monkeypatch.setenv("BRIDGE_ADMIN_TOKENS", f'["{SECRET}"]')
+    monkeypatch.setenv("BRIDGE_KAFKA__SASL_PLAIN_PASSWORD", SECRET)
+    monkeypatch.setenv("BRIDGE_KAFKA__PASSWORD", SECRET)
+    settings = load()
+    assert settings.auth.secret is not None
+    assert settings.auth.secret.get_secret_value() == SECRET
+    assert SECRET not in repr(settings)
+    assert SECRET not in settings.model_dump_json()
+
+
+def test_what_is_no_secret_is_shown(monkeypatch):
+    monkeypatch.setenv("BRIDGE_PORT", "eighty")
+    with pytest.raises(SettingError, match="'eighty'"):
+        load()

@@ -1,0 +1,179 @@
+"""What the operator sets about who may come in: wrong settings are one line that names them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge.app.instance import gate
+from bridge.config.settings import Auth, SettingError, Settings, load
+from bridge.web.auth.authenticator import OpenGate, Refused
+from tests.web.signing import SECRET, jwk, jwk_set, rsa_key, signed
+
+HERE = str(Path(__file__))
+
+
+@pytest.fixture(autouse=True)
+def no_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)  # where there is no `.env`
+    for name in os.environ:
+        if name.upper().startswith("BRIDGE_"):
+            monkeypatch.delenv(name)
+
+
+def loaded(monkeypatch: pytest.MonkeyPatch, given: dict[str, Any]) -> Settings:
+    for name, value in given.items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        monkeypatch.setenv(f"BRIDGE_{name}", text)
+    return load()
+
+
+PUBLIC = "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----"
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"AUTH__SECRET": ""}, "AUTH__SECRET"),
+    ({"AUTH__SECRET": PUBLIC}, "AUTH__SECRET"),
+    ({"AUTH__SECRET": "ssh-rsa AAAA"}, "AUTH__SECRET"),
+    ({"AUTH__SECRET": '{"kty": "RSA", "n": "AQAB"}'}, "AUTH__SECRET"),
+    ({"AUTH__SECRET": SECRET, "AUTH__ALGORITHMS": ["RS256"]}, "AUTH__ALGORITHMS"),
+    ({"AUTH__SECRET": SECRET, "AUTH__ALGORITHMS": ["HS256", "none"]}, "AUTH__ALGORITHMS"),
+    ({"AUTH__SECRET": SECRET, "AUTH__ALGORITHMS": []}, "AUTH__ALGORITHMS"),
+    ({"AUTH__ALGORITHMS": ["HS1"]}, "AUTH__ALGORITHMS"),
+    ({"AUTH__JWKS_URL": "https://a/", "AUTH__ALGORITHMS": ["HS256"]}, "AUTH__ALGORITHMS"),
+    ({"AUTH__JWKS_URL": "https://a/", "AUTH__ALGORITHMS": ["RS256", "HS512"]}, "AUTH__ALGORITHMS"),
+    ({"AUTH__JWKS_URL": "https://a/", "AUTH__SECRET": SECRET}, "AUTH__JWKS_URL"),
+    ({"AUTH__JWKS_URL": "ftp://a/"}, "AUTH__JWKS_URL"),
+    ({"AUTH__JWKS_URL": "https://"}, "AUTH__JWKS_URL"),
+    ({"AUTH__JWKS_URL": ""}, "AUTH__JWKS_URL"),
+    ({"AUTH__JWKS_URL": "no/such/file.json"}, "AUTH__JWKS_URL"),
+    ({"AUTH__JWKS_URL": "file:///no/such/file.json"}, "AUTH__JWKS_URL"),
+    ({"AUTH__AUDIENCE": ""}, "AUTH__AUDIENCE"),
+    ({"AUTH__ISSUER": ""}, "AUTH__ISSUER"),
+    ({"ALLOWED_ORIGINS": ["shop.example"]}, "ALLOWED_ORIGINS"),
+    ({"ALLOWED_ORIGINS": ["https://shop.example/"]}, "ALLOWED_ORIGINS"),
+    ({"ALLOWED_ORIGINS": ["https://*.example"]}, "ALLOWED_ORIGINS"),
+    ({"ALLOWED_ORIGINS": [""]}, "ALLOWED_ORIGINS"),
+    ({"TRUSTED_PROXIES": ["nginx"]}, "TRUSTED_PROXIES"),
+    ({"TRUSTED_PROXIES": ["10.0.0.0/40"]}, "TRUSTED_PROXIES"),
+    ({"ADMIN_TOKENS": [""]}, "ADMIN_TOKENS"),
+    ({"ADMIN_TOKENS": ["fine", "two words"]}, "ADMIN_TOKENS"),
+    ({"ADMIN_TOKENS": ["t\u00f6ken"]}, "ADMIN_TOKENS"),
+    ({"ADMIN_PORT": 70_000}, "ADMIN_PORT"),
+]
+
+
+@pytest.mark.parametrize(("given", "named"), WRONG, ids=str)
+def test_a_wrong_setting_is_one_line_that_names_it_and_shows_no_secret(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(SettingError) as refused:
+        loaded(monkeypatch, given)
+    sentence = str(refused.value)
+    assert sentence.startswith(f"BRIDGE_{named}: ")
+    assert "\n" not in sentence
+    for secret in (given.get("AUTH__SECRET"), *given.get("ADMIN_TOKENS", ())):
+        assert not secret or secret not in sentence
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"AUTH__SECRET": "short"},
+        {"AUTH__SECRET": SECRET, "AUTH__ALGORITHMS": ["HS256", "HS512"]},
+        {"AUTH__JWKS_URL": "https://id.example/jwks.json"},
+        {"AUTH__JWKS_URL": "http://127.0.0.1:8000", "AUTH__ALGORITHMS": ["EdDSA", "PS512"]},
+        {"AUTH__JWKS_URL": HERE},
+        {"AUTH__JWKS_URL": f"file://{HERE}"},
+        {"ALLOWED_ORIGINS": ["https://Shop.example", "http://localhost:3000", "*", "null"]},
+        {"TRUSTED_PROXIES": ["10.0.0.0/8", "::1", "192.0.2.1", "10.1.2.3/16"]},
+        {"ADMIN_TOKENS": ["a", "b+/=~"]},
+        {"ADMIN_PORT": 0},
+    ],
+    ids=str,
+)
+def test_a_right_setting_is_taken(monkeypatch: pytest.MonkeyPatch, given: dict[str, Any]) -> None:
+    loaded(monkeypatch, given)
+
+
+def test_origins_are_compared_as_browsers_write_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = loaded(monkeypatch, {"ALLOWED_ORIGINS": ["HTTPS://Shop.Example"]})
+    assert settings.allowed_origins == ["https://shop.example"]
+
+
+def test_a_secret_is_not_shown_by_the_settings() -> None:
+    assert SECRET not in repr(Auth.model_validate({"secret": SECRET}))
+
+
+# -- the gate that comes of it ---------------------------------------------------------------------
+
+
+def made(**auth: Any) -> Auth:
+    return Auth.model_validate(auth)
+
+
+def test_authentication_off_is_said_again_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    opened, keys = gate(made(mode="none"), loopback_only=False)
+    assert isinstance(opened, OpenGate)
+    assert keys is None
+    (said,) = caplog.records
+    assert said.levelno == logging.WARNING
+    assert "authentication is off (BRIDGE_AUTH__MODE=none)" in said.getMessage()
+
+
+def test_where_nobody_else_can_come_it_needs_no_saying(caplog: pytest.LogCaptureFixture) -> None:
+    gate(made(mode="none"), loopback_only=True)
+    assert caplog.records == []
+
+
+def test_a_short_secret_is_warned_of_once_and_used(caplog: pytest.LogCaptureFixture) -> None:
+    short = "s" * 31
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("always")
+        token = signed(short)
+        guarded, _ = gate(made(secret=short), loopback_only=False)
+        assert guarded.identify(token, None).account == "alice"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        guarded, _ = gate(made(secret=short), loopback_only=False)
+        assert guarded.identify(token, None).account == "alice"  # PyJWT says nothing more
+    said = [each.getMessage() for each in caplog.records]
+    assert len(said) == 2
+    assert all("BRIDGE_AUTH__SECRET has 31 bytes" in each for each in said)
+    assert all(short not in each for each in said)
+
+
+def test_a_secret_that_is_long_enough_needs_no_saying(caplog: pytest.LogCaptureFixture) -> None:
+    gate(made(secret="\u00e9" * 16), loopback_only=False)
+    assert caplog.records == []
+
+
+def test_everything_that_is_set_is_asked_for() -> None:
+    auth = made(secret=SECRET, algorithms=["HS512"], audience="push", issuer="me")
+    guarded, _ = gate(auth, loopback_only=False)
+    good = {"aud": "push", "iss": "me"}
+    assert guarded.identify(signed(algorithm="HS512", **good), None).account == "alice"
+    for wrong in (
+        signed(algorithm="HS256", **good),
+        signed(algorithm="HS512", aud="push"),
+        signed(algorithm="HS512", iss="me"),
+        signed("x" * 64, algorithm="HS512", **good),
+    ):
+        with pytest.raises(Refused, match="unauthenticated"):
+            guarded.identify(wrong, None)
+
+
+async def test_a_file_of_keys_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "jwks.json"
+    path.write_bytes(jwk_set(jwk(rsa_key(), "one")))
+    guarded, keys = gate(made(jwks_url=str(path)), loopback_only=False)
+    assert keys is not None
+    token = signed(rsa_key(), "RS256", "one")
+    missing = guarded.missing(token)
+    assert missing is not None
+    await missing
+    assert guarded.identify(token, None).account == "alice"

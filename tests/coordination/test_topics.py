@@ -1,0 +1,142 @@
+"""The bridge's own topics on a real Kafka: made where they are missing, left where they are."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from bridge.coordination import topics as owning
+from bridge.coordination.topics import Own, create
+from bridge.kafka.client.client import Cluster
+from tests.harness.admin import create_topic, fresh_name
+from tests.kafka.pacing import until
+from tests.kafka.tape import plain
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.harness.kafka_cluster import KafkaCluster
+
+pytestmark = pytest.mark.kafka
+
+HOUR_MS = 3_600_000
+
+
+@pytest.fixture
+def own() -> Own:
+    return Own(fresh_name("prefix"))
+
+
+class Boaster(Cluster):
+    """One that believes in more brokers than there are, so that Kafka refuses to make topics."""
+
+    @property
+    def brokers(self) -> int:
+        return 3
+
+
+@contextlib.asynccontextmanager
+async def connected(kafka: KafkaCluster, kind: type[Cluster] = Cluster) -> AsyncIterator[Cluster]:
+    cluster = kind(plain(kafka.bootstrap))
+    try:
+        await cluster.connect()
+        yield cluster
+    finally:
+        await cluster.close()
+
+
+def names(own: Own) -> list[str]:
+    return [own.control, own.state, own.lifecycle, own.dead_letters]
+
+
+async def configs(kafka: KafkaCluster, topic: str) -> dict[str, str]:
+    client = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await client.start()
+    try:
+        (answer,) = await client.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+    finally:
+        await client.close()
+    return {name: value for *_, entries in answer.resources for name, value, *_ in entries}
+
+
+async def test_they_are_made_as_they_have_to_be_kept_by_two_at_a_time_too(
+    kafka: KafkaCluster, own: Own
+) -> None:
+    async with connected(kafka) as cluster, connected(kafka) as other:
+        access = plain(kafka.bootstrap)
+        await asyncio.gather(create(cluster, access, own), create(other, access, own))
+        found = await cluster.describe(names(own))
+        assert {name: [*it.leaders] for name, it in found.items()} == {
+            name: [0] for name in names(own)
+        }
+    kept = {name: await configs(kafka, name) for name in names(own)}
+    assert [kept[name]["cleanup.policy"] for name in names(own)] == [
+        *("delete", "compact", "delete", "delete")
+    ]
+    hours = {name: int(it["retention.ms"]) / HOUR_MS for name, it in kept.items()}
+    assert (hours[own.control], hours[own.lifecycle], hours[own.dead_letters]) == (1, 24, 7 * 24)
+    state = kept[own.state]
+    assert (state["segment.ms"], state["delete.retention.ms"]) == (
+        str(HOUR_MS),
+        str(24 * HOUR_MS),
+    )
+
+
+async def test_what_is_there_is_left_as_it_is(kafka: KafkaCluster, own: Own) -> None:
+    its = {"retention.ms": "123456", "cleanup.policy": "delete"}
+    for name in (own.control, own.state):
+        await create_topic(kafka.bootstrap, name, 2, configs=its)
+    async with connected(kafka) as cluster:
+        for _ in range(2):
+            await create(cluster, plain(kafka.bootstrap), own)
+        found = await cluster.describe(names(own))
+    assert [len(found[name].leaders) for name in names(own)] == [2, 2, 1, 1]
+    for name in (own.control, own.state):
+        assert its.items() <= (await configs(kafka, name)).items()
+
+
+async def test_where_they_can_not_be_made_that_is_told_and_it_waits_until_they_are_there(
+    kafka: KafkaCluster,
+    own: Own,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(owning, "_RETRY_SECONDS", 0.02)
+    caplog.set_level(logging.ERROR, owning.__name__)
+    async with connected(kafka, Boaster) as cluster:
+        asked = 0
+        describe = cluster.describe
+
+        async def counted(topics: list[str]) -> object:
+            nonlocal asked
+            asked += 1
+            return await describe(topics)
+
+        monkeypatch.setattr(cluster, "describe", counted)
+        creating = asyncio.create_task(create(cluster, plain(kafka.bootstrap), own))
+        await until(lambda: asked > 5)
+        (line,) = [it.getMessage() for it in caplog.records if it.name == owning.__name__]
+        assert [name in line for name in names(own)] == [True] * 4
+        assert not creating.done()
+        for name in names(own):
+            await create_topic(kafka.bootstrap, name)
+        async with asyncio.timeout(60):
+            await creating
+
+
+async def test_it_can_be_ended_while_it_waits(
+    kafka: KafkaCluster, own: Own, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with connected(kafka, Boaster) as cluster:
+        creating = asyncio.create_task(create(cluster, plain(kafka.bootstrap), own))
+        await until(lambda: caplog.records)
+        creating.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await creating
+        assert await cluster.describe(names(own)) == {}

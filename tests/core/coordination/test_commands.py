@@ -1,0 +1,190 @@
+"""What a backend may tell every instance to do, and what it may not."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.core.coordination import commands
+from bridge.core.coordination.commands import Command, Disconnect, Drain, Join, Leave, Revoke, Title
+from bridge.core.protocol.event import Dead
+from bridge.core.protocol.names import is_name
+from tests.core.facts import names, times
+from tests.core.given import TIMESTAMP_TEXT, record
+from tests.core.strategies import damaged, texts, written
+
+LIMIT = 2000
+
+
+def read(value: bytes | dict[str, Any] | None) -> Command:
+    return commands.read(record(value), LIMIT)
+
+
+def refusal(value: bytes | dict[str, Any] | None) -> Dead:
+    with pytest.raises(Dead) as dead:
+        read(value)
+    return dead.value
+
+
+# -- what is one -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"do": "join", "room": "r", "account": "ann"}, Join("r", account="ann")),
+        ({"do": "join", "room": "r", "connection": "c1"}, Join("r", connection="c1")),
+        ({"do": "leave", "room": "r", "account": "ann"}, Leave("r", account="ann")),
+        ({"do": "leave", "room": "r", "connection": "c1"}, Leave("r", connection="c1")),
+        ({"do": "disconnect", "account": "ann"}, Disconnect(account="ann")),
+        (
+            {"do": "disconnect", "connection": "c1", "reason": "so"},
+            Disconnect(connection="c1", reason="so"),
+        ),
+        ({"do": "title", "room": "r", "title": "Room"}, Title("r", "Room")),
+        ({"do": "title", "room": "r", "title": ""}, Title("r", "")),
+        ({"do": "title", "room": "r", "title": "x" * 200}, Title("r", "x" * 200)),
+        ({"do": "title", "room": "r", "title": "é" * 200}, Title("r", "é" * 200)),
+        ({"do": "drain", "instance": "i1"}, Drain("i1")),
+    ],
+)
+def test_a_command_is_read_as_it_is_said(said: dict[str, Any], told: Command) -> None:
+    assert read(said) == told
+
+
+@pytest.mark.parametrize(
+    ("before", "utc"),
+    [
+        ("2026-11-21T09:00:00Z", "2026-11-21T09:00:00Z"),
+        ("2026-11-21T10:00:00.50+01:00", "2026-11-21T09:00:00.50Z"),
+        (None, TIMESTAMP_TEXT),
+    ],
+)
+def test_the_time_of_a_revocation_is_in_utc_and_by_default_the_records(
+    before: str | None, utc: str
+) -> None:
+    assert read({"do": "revoke", "account": "ann", "before": before}) == Revoke("ann", utc)
+    assert read({"do": "revoke", "account": "ann"}) == Revoke("ann", TIMESTAMP_TEXT)
+
+
+def test_null_is_absent_and_what_is_not_known_is_passed_over() -> None:
+    said = {"do": "disconnect", "account": "ann", "connection": None, "reason": None, "by": [1]}
+    assert read(said) == Disconnect(account="ann")
+
+
+def test_the_fields_may_stand_in_any_order() -> None:
+    assert read(b'{"account": "ann", "room": "r", "do": "join"}') == Join("r", account="ann")
+
+
+# -- what is none ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(None, b"", b"nonsense", b"{", b"\xff", b"[]", b"7", b"null", b'"join"', b"[" * 1900),
+        *({}, {"do": None}, {"do": 1}, {"do": "Join"}, {"do": "kick", "account": "ann"}),
+        b'{"do": "drain", "instance": "i", "x": "\xff"}',
+        b'{"do": "drain", "instance": "i"} {}',
+        b'{"do": "disconnect", "account": "a", "reason": "\\ud800"}',
+        {"do": "join", "room": "r"},
+        {"do": "join", "account": "ann"},
+        {"do": "join", "room": None, "account": "ann"},
+        {"do": "join", "room": "r", "account": "ann", "connection": "c1"},
+        {"do": "leave", "room": "r", "account": ["ann"]},
+        {"do": "disconnect"},
+        {"do": "disconnect", "account": "ann", "connection": "c1"},
+        {"do": "disconnect", "account": "ann", "reason": 7},
+        {"do": "revoke"},
+        {"do": "revoke", "account": "ann", "before": 1795000000},
+        {"do": "title", "room": "r"},
+        {"do": "title", "room": "r", "title": None},
+        {"do": "title", "room": "r", "title": "x" * 201},
+        {"do": "drain"},
+    ],
+)
+def test_what_is_no_command_is_dead(value: Any) -> None:
+    assert refusal(value).reason == "bad_command"
+
+
+@pytest.mark.parametrize("name", ["", "a,b", "a*", "\n", "\x85", "x" * 201, "é" * 101])
+@pytest.mark.parametrize(
+    ("said", "field"),
+    [
+        ({"do": "join", "account": "ann"}, "room"),
+        ({"do": "join", "room": "r"}, "account"),
+        ({"do": "leave", "room": "r"}, "connection"),
+        ({"do": "disconnect"}, "account"),
+        ({"do": "disconnect"}, "connection"),
+        ({"do": "revoke"}, "account"),
+        ({"do": "title", "title": "t"}, "room"),
+        ({"do": "drain"}, "instance"),
+    ],
+)
+def test_a_name_that_is_none_is_dead_and_named(said: dict[str, Any], field: str, name: str) -> None:
+    dead = refusal({**said, field: name})
+    assert dead.reason == "bad_name"
+    assert str(dead).startswith(f"{field}: ")
+
+
+@pytest.mark.parametrize("before", ["yesterday", "", "2026-11-21", "2026-02-30T00:00:00Z"])
+def test_a_time_that_is_none_is_dead(before: str) -> None:
+    assert refusal({"do": "revoke", "account": "ann", "before": before}).reason == "bad_time"
+
+
+def test_what_is_too_large_is_dead_however_right_it_is() -> None:
+    value = b'{"do": "drain", "instance": "i1"}'
+    assert read(value + b" " * (LIMIT - len(value))) == Drain("i1")
+    assert refusal(value + b" " * (LIMIT - len(value) + 1)).reason == "too_large"
+
+
+# -- both ways -------------------------------------------------------------------------------------
+
+sentences = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
+by = st.sampled_from(["account", "connection"])
+right = st.one_of(
+    st.builds(
+        lambda kind, room, by, who: kind(room, **{by: who}),
+        st.sampled_from([Join, Leave]),
+        names,
+        by,
+        names,
+    ),
+    st.builds(
+        lambda by, who, why: Disconnect(**{by: who}, reason=why), by, names, st.none() | sentences
+    ),
+    st.builds(Revoke, names, times),
+    st.builds(Title, names, sentences),
+    st.builds(Drain, names),
+)
+
+
+@given(right)
+def test_what_is_written_is_read_as_it_was(told: Command) -> None:
+    assert commands.read(record(commands.write(told)), 10_000) == told
+    assert is_name(commands.key(told).decode())
+
+
+@given(damaged(right.map(commands.write)))
+def test_any_bytes_are_a_command_or_dead(value: bytes) -> None:
+    try:
+        told = commands.read(record(value), 10_000)
+    except Dead:
+        return
+    assert isinstance(told, get_args(Command))
+    assert commands.read(record(commands.write(told)), 10_000) == told
+
+
+@given(st.dictionaries(st.sampled_from(["do", "room", "account", "title", "x"]), texts.map(repr)))
+def test_nothing_but_dead_is_ever_raised(fields: dict[str, str]) -> None:
+    with pytest.raises(Dead):
+        read(written(fields))
+
+
+def test_commands_about_one_account_connection_room_or_instance_have_one_key() -> None:
+    assert commands.key(Join("r", account="ann")) == commands.key(Revoke("ann")) == b"ann"
+    assert commands.key(Join("r", connection="c1")) == commands.key(Disconnect("c1")) == b"c1"
+    assert (commands.key(Title("r", "t")), commands.key(Drain("i1"))) == (b"r", b"i1")

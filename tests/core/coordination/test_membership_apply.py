@@ -1,0 +1,206 @@
+"""What commands do to the clients that are connected here, from the moment they are read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bridge.core.coordination.backend import Backend
+from bridge.core.coordination.commands import Disconnect, Drain, Join, Leave, Revoke, Title
+from bridge.core.coordination.membership import Members
+from bridge.core.protocol.close_codes import DISCONNECTED, EXPIRED
+from bridge.core.sessions.permissions import Grant
+from bridge.core.sessions.session import Hand, Session
+from tests.core.given import (
+    attached,
+    catch_up,
+    event,
+    frames,
+    hub,
+    publish,
+    returned,
+    session,
+    standing,
+)
+
+if TYPE_CHECKING:
+    from bridge.core.sessions.hub import Hub
+
+NOON = "1970-01-01T12:00:00Z"
+NOON_SECONDS = 43_200.0
+
+
+class Desk:
+    """A hub, and what backends do to it."""
+
+    def __init__(self) -> None:
+        self.hub: Hub = hub()
+        self.members = Members()
+        self.backend = Backend(self.hub, self.members)
+
+    def here(self, id: str, account: str | None = "ann", **asked: Any) -> Session:
+        return attached(self.hub, id, account, **asked)
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def rooms_told(of: Session) -> list[tuple[list[str], list[str]]]:
+    told = frames(of)
+    assert all(frame["op"] == "rooms" for frame in told)
+    return [(frame["joined"], frame["left"]) for frame in told]
+
+
+# -- rooms -----------------------------------------------------------------------------------------
+
+
+def test_a_connection_is_put_into_a_room_alone(desk: Desk) -> None:
+    one, two = desk.here("c1"), desk.here("c2")
+    assert desk.backend.obey(Join("hall", connection="c1")) is None
+    assert (rooms_told(one), rooms_told(two)) == ([(["hall"], [])], [])
+    publish(desk.hub, event(10, rooms=["hall"]))
+    assert ([f["to"] for f in frames(one)], frames(two)) == (["room:hall"], [])
+    desk.backend.obey(Leave("hall", connection="c1"))
+    assert rooms_told(one) == [([], ["hall"])]
+    assert desk.members.accounts == {}
+
+
+def test_an_account_is_put_into_a_room_with_every_connection_of_it(desk: Desk) -> None:
+    one, two, bob = desk.here("c1"), desk.here("c2"), desk.here("c3", "bob")
+    assert desk.backend.obey(Join("hall", account="ann")) is not None
+    assert [rooms_told(each) for each in (one, two, bob)] == [
+        [(["hall"], [])],
+        [(["hall"], [])],
+        [],
+    ]
+    desk.backend.obey(Leave("hall", account="ann"))
+    assert [rooms_told(each) for each in (one, two, bob)] == [
+        [([], ["hall"])],
+        [([], ["hall"])],
+        [],
+    ]
+
+
+def test_one_that_is_being_caught_up_is_moved_too(desk: Desk) -> None:
+    it = returned(catch_up(desk.hub), standing(0, 0))
+    desk.backend.obey(Join("hall", account="ann"))
+    desk.backend.obey(Join("yard", connection="c1"))
+    assert set(it.rooms) == {"hall", "yard"}
+    desk.backend.obey(Disconnect(account="ann"))
+    assert it.close is not None
+
+
+def test_who_is_in_a_room_already_is_told_nothing(desk: Desk) -> None:
+    it = desk.here("c1", rooms=["hall"])
+    for told in (Join("hall", connection="c1"), Join("hall", account="ann")):
+        desk.backend.obey(told)
+        desk.backend.obey(told)
+    assert (rooms_told(it), it.rooms) == ([], {"hall": ~Hand(0)})
+
+
+def test_each_hand_takes_back_its_own_and_the_last_one_ends_it(desk: Desk) -> None:
+    it = desk.here("c1", rooms=["hall"])
+    desk.backend.obey(Join("hall", connection="c1"))
+    desk.backend.obey(Join("hall", account="ann"))
+    desk.hub.unfollow(it, [], ["hall"])
+    desk.backend.obey(Leave("hall", connection="c1"))
+    desk.backend.obey(Leave("hall", connection="c1"))
+    assert (rooms_told(it), it.rooms) == ([], {"hall": Hand.ACCOUNT})
+    desk.backend.obey(Leave("hall", account="ann"))
+    assert (rooms_told(it), it.rooms) == ([([], ["hall"])], {})
+
+
+def test_a_leave_of_what_was_never_given_takes_nothing(desk: Desk) -> None:
+    it = desk.here("c1", rooms=["hall"])
+    desk.backend.obey(Leave("hall", connection="c1"))
+    desk.backend.obey(Leave("hall", account="ann"))
+    desk.backend.obey(Leave("yard", connection="c1"))
+    assert (rooms_told(it), it.rooms) == ([], {"hall": Hand.OWN})
+
+
+def test_who_comes_later_is_in_the_rooms_of_its_account_from_the_start(desk: Desk) -> None:
+    for room in ("yard", "hall"):
+        desk.backend.obey(Join(room, account="ann"))
+    desk.backend.obey(Leave("yard", account="ann"))
+    desk.backend.obey(Join("attic", connection="c1"))  # it is not there yet
+    it = session("c1", rooms=["own"])
+    desk.backend.welcome(it)
+    desk.hub.attach(it)
+    (welcome,) = frames(it)
+    assert welcome["rooms"] == ["hall", "own"]
+    publish(desk.hub, event(10, rooms=["hall"]))
+    assert [frame["to"] for frame in frames(it)] == ["room:hall"]
+
+
+def test_who_has_no_account_is_in_no_ones_rooms(desk: Desk) -> None:
+    desk.backend.obey(Join("hall", account="ann"))
+    it = session("c1", None)
+    desk.backend.welcome(it)
+    assert it.rooms == {}
+
+
+# -- closing ---------------------------------------------------------------------------------------
+
+
+def test_a_connection_is_closed_alone_and_what_was_queued_is_discarded(desk: Desk) -> None:
+    one, two = desk.here("c1"), desk.here("c2")
+    publish(desk.hub, event(10, all=True))
+    desk.backend.obey(Disconnect(connection="c1"))
+    publish(desk.hub, event(11, all=True))
+    (closing,) = frames(one)
+    assert (closing["code"], closing["reconnect"], closing["cursor"]) == (4504, False, None)
+    assert closing["reason"] == DISCONNECTED.reason
+    assert [frame["at"] for frame in frames(two)] == ["orders:0:10", "orders:0:11"]
+
+
+def test_every_connection_of_an_account_is_closed(desk: Desk) -> None:
+    all = [desk.here("c1"), desk.here("c2"), desk.here("c3", "bob")]
+    desk.backend.obey(Disconnect(account="ann", reason="so it is"))
+    assert [each.welcomed for each in all] == [False, False, True]
+    assert frames(all[0])[0]["reason"] == f"{DISCONNECTED.reason}: so it is"
+
+
+def test_no_more_of_a_reason_is_told_than_may_be(desk: Desk) -> None:
+    it = desk.here("c1")
+    desk.backend.obey(Disconnect(connection="c1", reason="x" * 81))
+    assert frames(it)[0]["reason"] == f"{DISCONNECTED.reason}: {'x' * 80}"
+
+
+def test_a_revocation_closes_those_whose_tokens_are_from_before(desk: Desk) -> None:
+    issued = {"old": NOON_SECONDS - 1, "new": NOON_SECONDS, "timeless": None}
+    all = {
+        name: desk.here(name, grant=Grant("ann", issued=seconds))
+        for name, seconds in issued.items()
+    }
+    bob = desk.here("c9", grant=Grant("bob", issued=0.0))
+    publish(desk.hub, event(10, all=True))
+    assert desk.backend.obey(Revoke("ann", NOON)) is not None
+    assert {name: each.close for name, each in all.items()} == {
+        "old": EXPIRED,
+        "new": None,
+        "timeless": EXPIRED,
+    }
+    assert bob.welcomed
+    (closing,) = frames(all["old"])
+    assert (closing["code"], closing["reconnect"]) == (4005, True)
+
+
+@pytest.mark.parametrize(
+    "it",
+    [
+        Disconnect("nobody"),
+        Disconnect(account="nobody"),
+        Drain("i1"),
+        Join("hall", connection="nobody"),
+        Leave("hall", account="nobody"),
+        Title("hall", "Hall"),
+        Revoke("nobody", NOON),
+    ],
+)
+def test_what_is_about_others_changes_nobody_here(desk: Desk, it: Any) -> None:
+    one = desk.here("c1", rooms=["hall"])
+    desk.backend.obey(it)
+    assert (frames(one), one.welcomed, one.rooms) == ([], True, {"hall": Hand.OWN})

@@ -1,0 +1,246 @@
+"""Contract 3.3: positions and cursors, as clients keep and send them."""
+
+from __future__ import annotations
+
+import re
+from base64 import urlsafe_b64encode
+from binascii import crc32
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.core.protocol.cursor import (
+    Cursor,
+    Malformed,
+    Place,
+    Position,
+    join_places,
+    pack_place,
+    read_cursor,
+    read_position,
+    write_cursor,
+)
+from tests.core.given import LIFE, offsets
+from tests.core.strategies import cursors, damaged, topics
+
+CURSOR: Cursor = {
+    "news": Place(b"", {}),
+    "orders": Place(LIFE, {0: 0, 1: 300, 7: 2**63 - 1}),
+}
+TEXT = write_cursor(CURSOR)
+
+
+def body(*parts: bytes) -> str:
+    """Return a cursor whose checksum is right, whatever else is not."""
+    return join_places(parts)
+
+
+# -- the text of a cursor --------------------------------------------------------------------------
+
+
+def test_the_text_of_a_cursor_stays_what_older_instances_wrote() -> None:
+    assert TEXT == "AQRuZXdzAAAGb3JkZXJzCDggYnl0ZXMuAwAAAKwCBf__________fwq3PLM"
+    assert read_cursor(TEXT) == CURSOR
+
+
+@given(cursors)
+def test_a_cursor_is_read_back_as_it_was_written(cursor: Cursor) -> None:
+    assert read_cursor(write_cursor(cursor)) == cursor
+
+
+@given(cursors)
+def test_a_cursor_needs_no_escape_in_a_url_and_leaves_room_for_positions(cursor: Cursor) -> None:
+    assert re.fullmatch(r"[A-Za-z0-9_-]+", write_cursor(cursor))
+
+
+def test_equal_places_make_equal_text() -> None:
+    swapped = {topic: CURSOR[topic] for topic in reversed(CURSOR)}
+    assert write_cursor(swapped) == TEXT
+    assert pack_place("a", Place(b"", {1: 5, 0: 4})) == pack_place("a", Place(b"", {0: 4, 1: 5}))
+
+
+def test_a_topic_without_partitions_is_named_all_the_same() -> None:
+    assert read_cursor(write_cursor({"news": Place(b"", {})})) == {"news": Place(b"", {})}
+
+
+# -- positions after it ----------------------------------------------------------------------------
+
+
+def test_a_position_says_that_its_record_has_been_seen() -> None:
+    joined = read_cursor(f"{TEXT},orders:1:300,orders:3:0")
+    assert offsets(joined) == {"news": {}, "orders": {0: 0, 1: 301, 3: 1, 7: 2**63 - 1}}
+    assert joined["orders"].identity == LIFE
+
+
+def test_a_position_never_moves_a_cursor_back() -> None:
+    assert read_cursor(f"{TEXT},orders:1:298") == CURSOR
+    assert read_cursor(f"{TEXT},orders:1:299") == CURSOR
+
+
+def test_of_several_positions_in_one_partition_the_newest_counts() -> None:
+    joined = read_cursor(f"{TEXT},orders:1:400,orders:1:500,orders:1:450,news:0:7")
+    assert joined["orders"].offsets[1] == 501
+    assert joined["news"].offsets == {0: 8}
+
+
+@given(cursors, st.lists(st.tuples(topics, st.integers(0, 9), st.integers(0, 2**63 - 2))))
+def test_a_cursor_and_positions_cover_what_either_covers(
+    cursor: Cursor, seen: list[tuple[str, int, int]]
+) -> None:
+    known = [Position(*each) for each in seen if each[0] in cursor]
+    expected = {topic: dict(place.offsets) for topic, place in cursor.items()}
+    for topic, partition, offset in known:
+        here = expected[topic]
+        here[partition] = max(here.get(partition, 0), offset + 1)
+    assert offsets(read_cursor(",".join([write_cursor(cursor), *map(str, known)]))) == expected
+
+
+@pytest.mark.parametrize(
+    "positions",
+    [
+        *("", "orders", "orders:1", "orders:1:2:3", "orders:1:", "orders::2", "orders:-1:2"),
+        *("orders:1:-2", "orders:1:2.0", "orders:1: 2", "orders:٣:2", "orders:²:2", "a b:1:2"),
+        *("orders:2147483648:0", f"orders:0:{2**63 - 1}", "orders:0:" + "9" * 5000),
+        *("audit:0:1", "orders:1:2,", "orders:1:2,,orders:1:3"),
+    ],
+)
+def test_a_wrong_position_makes_the_whole_malformed(positions: str) -> None:
+    with pytest.raises(Malformed):
+        read_cursor(f"{TEXT},{positions}")
+
+
+@pytest.mark.parametrize("topic", ["", "a b", "é", "..", "x" * 201])
+def test_a_position_is_in_something_that_can_be_a_topic(topic: str) -> None:
+    with pytest.raises(Malformed):
+        read_position(f"{topic}:1:2")
+
+
+def test_the_largest_position_is_read() -> None:
+    largest = Position("orders", 2**31 - 1, 2**63 - 2)
+    assert read_position(str(largest)) == largest
+    assert read_cursor(f"{TEXT},{largest}")["orders"].offsets[2**31 - 1] == 2**63 - 1
+
+
+@given(st.builds(Position, topics, st.integers(0, 2**31 - 1), st.integers(0, 2**63 - 2)))
+def test_a_position_is_read_back_as_it_was_written(position: Position) -> None:
+    assert read_position(f"{position}") == position
+
+
+# -- checked like any other input ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "é",
+            "\ud800",
+            "A",
+            "AAAA",
+            "AAAAAA",
+            "AQ",
+            " ",
+            TEXT[:-1],
+            TEXT[:-4],
+            TEXT[1:],
+            TEXT + "A",
+        ),
+        *(TEXT + "=", TEXT + "==", TEXT + "\n", " " + TEXT, TEXT.replace("_", "/"), f'"{TEXT}"'),
+    ],
+)
+def test_what_is_not_letter_by_letter_a_cursor_is_refused(text: str) -> None:
+    with pytest.raises(Malformed, match="garbled or cut short"):
+        read_cursor(text)
+
+
+@pytest.mark.parametrize("text", ["", ",orders:1:2"])
+def test_an_empty_cursor_is_refused_as_such(text: str) -> None:
+    with pytest.raises(Malformed, match="empty"):
+        read_cursor(text)
+
+
+def test_positions_of_a_topic_that_the_cursor_does_not_name_are_refused_as_such() -> None:
+    with pytest.raises(Malformed, match="does not cover the topic of 'audit:0:1'"):
+        read_cursor(f"{TEXT},audit:0:1")
+
+
+@given(cursors.map(write_cursor), st.data())
+def test_a_cursor_that_was_cut_or_mistyped_is_refused(text: str, data: st.DataObject) -> None:
+    at = data.draw(st.integers(0, len(text) - 1))
+    other = data.draw(st.sampled_from("ABCDwxyz0189-_").filter(lambda c: c != text[at]))
+    for wrong in (text[:at], text[:at] + other + text[at + 1 :]):
+        with pytest.raises(Malformed):
+            read_cursor(wrong)
+
+
+def test_a_cursor_of_another_version_is_refused_as_such() -> None:
+    raw = b"\x02whatever it will be"
+    newer = urlsafe_b64encode(raw + crc32(raw).to_bytes(4, "big")).rstrip(b"=").decode()
+    with pytest.raises(Malformed, match="version"):
+        read_cursor(newer)
+
+
+PLACE = pack_place("orders", Place(LIFE, {0: 1}))
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        PLACE[:-1],
+        PLACE[:7],
+        PLACE + PLACE,
+        PLACE + b"\x06",
+        pack_place("a b", Place(b"", {})),
+        pack_place("", Place(b"", {})),
+        pack_place("..", Place(b"", {})),
+        b"\x02\xc3\xa9\x00\x00",
+        pack_place("orders", Place(b"short", {})),
+        pack_place("orders", Place(b"longer than 8", {})),
+        pack_place("orders", Place(b"", {0: 2**63})),
+        pack_place("orders", Place(b"", {2**31: 0})),
+        pack_place("orders", Place(b"", {2**31 - 1: 0, 2**31: 0})),
+        b"\x01a\x00\x01\x00" + b"\x80" * 9 + b"\x02",
+        b"\x01a\x00\x01\x00" + b"\x80" * 10 + b"\x00",
+        b"\x01a\x00\xff\xff\xff\xff\x07",
+        b"\x01a\x00\xff\xff\xff\xff\x08",
+    ],
+)
+def test_a_right_checksum_is_not_believed_either(packed: bytes) -> None:
+    with pytest.raises(Malformed):
+        read_cursor(body(packed))
+
+
+sent = damaged(cursors.map(write_cursor).map(str.encode)).map(lambda it: it.decode("latin-1"))
+
+
+@given(st.text(max_size=30) | sent)
+def test_any_text_is_a_cursor_or_malformed(text: str) -> None:
+    try:
+        cursor = read_cursor(text)
+    except Malformed:
+        return
+    assert read_cursor(write_cursor(cursor)) == cursor
+
+
+packed_places = st.builds(
+    pack_place, topics, cursors.map(lambda it: next(iter(it.values()), Place(b"", {})))
+)
+
+
+@given(st.lists(damaged(packed_places) | st.binary(max_size=20), max_size=3))
+def test_any_bytes_with_a_right_checksum_are_a_cursor_or_malformed(packed: list[bytes]) -> None:
+    try:
+        cursor = read_cursor(body(*packed))
+    except Malformed:
+        return
+    assert read_cursor(write_cursor(cursor)) == cursor
+
+
+@given(st.text(max_size=10) | st.from_regex(r"[a-z.]{0,3}:[0-9]{0,25}:[0-9]{0,25}", fullmatch=True))
+def test_any_text_is_a_position_or_malformed(text: str) -> None:
+    try:
+        position = read_position(text)
+    except Malformed:
+        return
+    assert read_position(str(position)) == position

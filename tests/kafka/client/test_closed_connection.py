@@ -1,0 +1,91 @@
+"""A connection that was closed a moment ago: the commands' own loop has other words for it.
+
+uvloop raises RuntimeError where asyncio's loop would raise nothing, or OSError. It happens once in
+hundreds of outages, so here the words are put into the mouth of aiokafka's client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from typing import TYPE_CHECKING
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from bridge.kafka.client.client import LATEST, OUT_OF_REACH, Cluster, Partition
+from bridge.kafka.producer import put_away, seen
+from tests.kafka.tape import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+PLACE = Partition("orders", 0)
+WORDS = (
+    "unable to perform operation on <TCPTransport closed=True reading=False 0x557af841f960>; "
+    "the handler is closed"
+)
+ASKING: dict[str, Callable[[Cluster], Awaitable[object]]] = {
+    "connect": lambda cluster: cluster.connect(),
+    "describe": lambda cluster: cluster.describe(["orders"]),
+    "offsets": lambda cluster: cluster.offsets({PLACE: LATEST}, {PLACE: 0}),
+    "fetch": lambda cluster: cluster.fetch(0, {PLACE: 0}, {}, max_bytes=1),
+    "compacts": lambda cluster: cluster.compacts("orders"),
+    "commit": lambda cluster: cluster.commit("a-group", {PLACE: 0}),
+    "committed": lambda cluster: cluster.committed("a-group"),
+}
+
+
+async def test_letting_go_of_a_connection_that_was_just_closed_is_no_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def closed() -> None:
+        raise RuntimeError(WORDS)
+
+    cluster = Cluster(plain("localhost:9"))
+    monkeypatch.setattr(cluster._client, "close", closed)
+    await cluster.close()
+
+
+async def test_a_producer_whose_connection_was_just_closed_is_put_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def closed() -> None:
+        raise RuntimeError(WORDS)
+
+    producer = AIOKafkaProducer(bootstrap_servers="localhost:9")
+    monkeypatch.setattr(producer, "flush", closed)
+    monkeypatch.setattr(producer.client, "close", closed)
+    await put_away(producer, 1.0)
+    assert producer._closed
+
+
+async def test_what_became_of_one_of_many_records_need_not_be_looked_at(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for watched in True, False:
+        future = asyncio.get_running_loop().create_future()
+        if watched:
+            seen(future)
+        future.set_exception(KafkaError(WORDS))
+        await asyncio.sleep(0)
+        del future
+        gc.collect()
+        assert ("never retrieved" in caplog.text) is not watched
+
+
+@pytest.mark.parametrize("asking", ASKING.values(), ids=ASKING)
+async def test_a_connection_that_was_just_closed_is_a_broker_out_of_reach(
+    monkeypatch: pytest.MonkeyPatch, asking: Callable[[Cluster], Awaitable[object]]
+) -> None:
+    async def closed(*_: object, **__: object) -> None:
+        raise RuntimeError(WORDS)
+
+    cluster = Cluster(plain("localhost:9"))
+    for name in ("send", "coordinator_lookup", "bootstrap"):
+        monkeypatch.setattr(cluster._client, name, closed)
+    monkeypatch.setattr(cluster._client, "get_random_node", lambda: 0)
+    with pytest.raises(OUT_OF_REACH) as raised:
+        await asking(cluster)
+    assert isinstance(raised.value, KafkaError)

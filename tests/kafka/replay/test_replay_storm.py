@@ -1,0 +1,216 @@
+"""Clients that come, go, read slowly and come back at random, on a broker that fails at random.
+
+Two things are looked at: between any two steps of the loop each session is looked after in one
+place; and in the end everybody has had all that was its own, once and in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from random import Random
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from bridge.core.protocol.cursor import read_position, write_cursor
+from bridge.kafka.client.client import Partition
+from bridge.kafka.replay import sharing
+from tests.kafka.memory import MemoryCluster
+from tests.kafka.pacing import PATIENCE, Paced, places
+from tests.kafka.returning import envelope, running
+
+if TYPE_CHECKING:
+    from tests.kafka.replay_client import Client
+    from tests.kafka.returning import Instance
+
+STEPS = 200
+TOPICS = {"t": 2, "u": 1}
+ACCOUNTS = ("ann", "bob", "eve", None)
+NOT_THE_LEADER = 6
+NEWER = -1
+
+
+class Life(NamedTuple):
+    """A partition from one creation of its topic to the next."""
+
+    place: Partition
+    number: int
+
+
+class Kafka(Paced, MemoryCluster):
+    """A fetch of a replay brings some 50 records; `written` has who each of all is for, by life."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.most_bytes = 1 << 14
+        self.lives = dict.fromkeys(TOPICS, 0)
+        self.written: dict[Life, list[str | None]] = defaultdict(list)
+        for topic, partitions in TOPICS.items():
+            self.create(topic, partitions)
+
+    def life(self, place: Partition) -> Life:
+        return Life(place, self.lives[place.topic])
+
+    def write(self, chance: Random, count: int) -> None:
+        topic = chance.choice(sorted(TOPICS))
+        place = Partition(topic, chance.randrange(TOPICS[topic]))
+        whom = [chance.choice(ACCOUNTS) for _ in range(count)]
+        values = [envelope(self.lives[topic], to=to, size=300) for to in whom]
+        self.put(topic, place.number, values)
+        self.written[self.life(place)] += whom
+
+    def recreate(self, topic: str) -> None:
+        self.delete(topic)
+        self.create(topic, TOPICS[topic])
+        self.lives[topic] += 1
+
+
+class Person:
+    """Somebody with one connection after the other."""
+
+    def __init__(self, it: Instance, chance: Random, kafka: Kafka) -> None:
+        self.account = chance.choice(["ann", "bob", "eve"])
+        self.topics = chance.choice([["t"], ["u"], ["t", "u"]])
+        # Where this instance has not heard yet of a new life, the client can not know of it.
+        self.start = {
+            kafka.life(place): chance.randrange(it.hub.logs[place.topic].next[place.number] + 1)
+            for place in kafka.logs
+            if it.hub.logs[place.topic].identity == kafka.ids[place.topic].bytes[:8]
+        }
+        offsets = [
+            {life.place.number: at for life, at in self.start.items() if life.place.topic == topic}
+            for topic in TOPICS
+        ]
+        self._it = it
+        self._before: list[Client] = []
+        self._frames = 0  # how many there were when it was last looked what came
+        self._cursor = write_cursor(it.at(*offsets))
+        held = chance.random() < 0.3
+        self.client = it.resume(self._cursor, self.account, self.topics, held=held)
+
+    def come_back(self) -> None:
+        """Connect again, with what came so far."""
+        self._cursor = self.client.cursor() or self._cursor  # it may have read nothing
+        self._before.append(self.client)
+        self._frames = 0
+        self.client = self._it.resume(self._cursor, self.account, self.topics)
+
+    def offsets(self) -> dict[Life, list[int]]:
+        """What came over all connections, in its order."""
+        came: dict[Life, list[int]] = {}
+        last = dict.fromkeys(TOPICS, 0)
+        for client in [*self._before, self.client]:
+            for frame in client.frames():
+                if frame["op"] == "gap":
+                    last[frame["topic"]] = NEWER
+                elif frame["op"] == "event":
+                    topic, number, offset = read_position(frame["at"])
+                    life = int(frame["data"].rstrip("."))
+                    assert last[topic] in {NEWER, life}, "a new life comes after a gap"
+                    last[topic] = life
+                    came.setdefault(Life(Partition(topic, number), life), []).append(offset)
+        return came
+
+    async def has_all(self, kafka: Kafka) -> bool:
+        """Read on; tell whether everything has come."""
+        self.client.read_on()
+        if self.client.said("closing"):
+            self.client.vanish()
+            self.come_back()
+        frames = len(self.client.frames())
+        if frames == self._frames:
+            await asyncio.sleep(0.01)
+            return False
+        self._frames = frames
+        came = self.offsets()
+        return all(
+            came.get(kafka.life(place), []) == self.due(kafka, kafka.life(place))
+            for place in kafka.logs
+            if place.topic in self.topics
+        )
+
+    def due(self, kafka: Kafka, life: Life) -> list[int]:
+        start = self.start.get(life, 0)
+        whom = enumerate(kafka.written[life])
+        return [n for n, to in whom if n >= start and to in {self.account, None}]
+
+
+async def look_after(it: Instance, people: list[Person]) -> None:
+    """Fail as soon as a session is nowhere, or in two places."""
+    while True:
+        for person in people:
+            session = person.client.session
+            if session.replay is not None:
+                found = places(it.replayer, session)
+                # Those of a pass that has just ended go back to their turns in slices.
+                assert len(found) == 1 or (not found and session.home is not None), found
+        await asyncio.sleep(0)
+
+
+def trouble(kafka: Kafka, chance: Random) -> None:
+    """Something of the broker fails, or all of it works again."""
+    kafka.errors.clear()
+    kafka.down = False
+    place = chance.choice(list(kafka.logs))
+    match chance.randrange(5):
+        case 0:
+            kafka.errors[place] = NOT_THE_LEADER
+        case 1:
+            kafka.down = True
+
+
+async def happen(
+    it: Instance, kafka: Kafka, people: list[Person], chance: Random, lives: float
+) -> None:
+    for _ in range(STEPS):
+        person = chance.choice(people) if people else None
+        match chance.randrange(8):
+            case 0 | 1 if len(people) < 25:
+                people.append(Person(it, chance, kafka))
+            case 2 | 3 if person is not None:
+                person.client.read_on()
+                person.client.held = chance.random() < 0.5
+            case 4 if person is not None:
+                person.client.vanish()
+                person.come_back()
+            case 5:
+                kafka.write(chance, chance.randrange(1, 200))
+            case 6 if chance.random() < 0.2:
+                trouble(kafka, chance)
+            case 7 if chance.random() < lives:
+                kafka.recreate("u")
+            case _:
+                await asyncio.sleep(chance.random() * 0.01)
+
+
+@pytest.mark.parametrize("lives", [0, 0.05], ids=["one life", "many lives"])
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("journal", [0, 1 << 26], ids=["no journal", "a large journal"])
+async def test_everybody_is_looked_after_and_has_all_once(
+    seed: int, journal: int, lives: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharing, "_FEW_RECORDS", 200)
+    chance, kafka = Random(seed), Kafka()
+    for _ in range(40):
+        kafka.write(chance, 100)
+    people: list[Person] = []
+    async with running(kafka, *TOPICS, journal=journal, ceiling=100_000) as it:
+        looking = asyncio.create_task(look_after(it, people))
+        await happen(it, kafka, people, chance, lives)
+        kafka.errors.clear()
+        kafka.down = False
+        async with asyncio.timeout(PATIENCE):
+            for person in people:
+                while not await person.has_all(kafka):
+                    assert {*person.client.gaps()} <= {("u", "recreated")}
+                    assert not looking.done(), looking.result()
+        looking.cancel()
+        assert it.source.records > 0
+        assert it.replayer._deadlines == {}
+        for person in people:
+            for life, came in person.offsets().items():
+                due = person.due(kafka, life)
+                assert came == due[: len(came)], "of a former life not all, but nothing is left out"
+            person.client.vanish()
+        assert not it.hub.replaying

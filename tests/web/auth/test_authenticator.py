@@ -1,0 +1,101 @@
+"""Who may come in by which door, and who they are then."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from bridge.core.protocol import close_codes
+from bridge.web.auth.authenticator import OpenGate, Refused
+from bridge.web.auth.origins import LOOPBACK_HOSTS, Doors
+
+
+@pytest.mark.parametrize(
+    ("host", "origin"),
+    [
+        ("bridge.example", "https://bridge.example"),
+        ("bridge.example", "http://bridge.example"),
+        ("bridge.example:8080", "http://bridge.example:8080"),
+        ("Bridge.Example", "https://bridge.example"),
+        ("[::1]:8080", "http://[::1]:8080"),
+        ("bridge.example", None),
+    ],
+)
+def test_by_default_the_same_origin_and_no_origin_are_let_in(host, origin):
+    assert Doors().admits(host, origin)
+
+
+@pytest.mark.parametrize(
+    ("host", "origin"),
+    [
+        ("bridge.example", "https://evil.example"),
+        ("bridge.example", "https://bridge.example.evil.example"),
+        ("bridge.example", "https://evil.example/bridge.example"),
+        ("bridge.example:8080", "http://bridge.example:8081"),
+        ("bridge.example:8080", "http://bridge.example"),
+        ("bridge.example", "null"),
+        ("bridge.example", ""),
+        ("", "null"),
+        ("", ""),
+        ("bridge.example", "http://["),
+    ],
+)
+def test_by_default_every_other_origin_is_kept_out(host, origin):
+    assert not Doors().admits(host, origin)
+
+
+def test_a_list_of_origins_says_which_pages_are_let_in():
+    doors = Doors(["https://shop.example", "https://office.example:8443"])
+    assert doors.admits("bridge.example", "https://shop.example")
+    assert doors.admits("bridge.example", "https://office.example:8443")
+    assert doors.admits("bridge.example", None)
+    assert not doors.admits("bridge.example", "http://shop.example")
+    assert not doors.admits("bridge.example", "https://office.example")
+
+
+def test_a_star_among_the_origins_lets_in_every_page():
+    assert Doors(["*"]).admits("bridge.example", "https://anywhere.example")
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8080", "127.0.0.1:8080", "[::1]:8080"])
+def test_a_loopback_host_is_let_in_in_dev(host):
+    assert Doors(hosts=LOOPBACK_HOSTS).admits(host, None)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil", "", "[", "@"],
+)
+def test_another_host_is_kept_out_in_dev_as_dns_rebinding_would_send_it(host):
+    assert not Doors(hosts=LOOPBACK_HOSTS).admits(host, None)
+    assert not Doors(hosts=LOOPBACK_HOSTS).admits(host, f"http://{host}")
+
+
+@example("[", "http://[")
+@given(st.text(max_size=20), st.none() | st.text(max_size=20) | st.just("http://a"))
+def test_any_host_and_origin_are_let_in_or_kept_out(host, origin):
+    for doors in (Doors(), Doors(["https://a"]), Doors(hosts=LOOPBACK_HOSTS)):
+        assert doors.admits(host, origin) in {True, False}
+
+
+def test_with_authentication_off_a_client_is_who_it_says_it_is():
+    grant = OpenGate().identify(None, "alice")
+    assert grant.account == "alice"
+    assert grant.expires is None
+    assert grant.may_join("any room")
+
+
+def test_with_authentication_off_the_account_may_be_absent():
+    assert OpenGate().identify(None, None).account is None
+
+
+def test_with_authentication_off_who_names_a_private_topic_gets_it():
+    assert OpenGate().identify(None, None).may_read("audit", private=True)
+
+
+def test_a_refusal_tells_its_own_reason_or_the_usual_one():
+    assert Refused(close_codes.OVERLOADED).close is close_codes.OVERLOADED
+    refused = Refused(close_codes.OVERLOADED, "overloaded: full")
+    assert refused.close == close_codes.OVERLOADED._replace(reason="overloaded: full")
+    assert str(refused) == "overloaded: full"

@@ -1,0 +1,147 @@
+"""Fetching a document: bounded in every way, from a real server and from a file."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bridge.web.auth import fetch as downloading
+from bridge.web.auth.fetch import MAX_BYTES, download, locate, shown
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+@contextlib.asynccontextmanager
+async def serving(*parts: bytes, hold: asyncio.Event | None = None) -> AsyncIterator[str]:
+    """A server that answers everything with `parts`; the last one once it may."""
+    requests: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            requests.append(await reader.readuntil(b"\r\n\r\n"))
+            for part in parts[:-1]:
+                writer.write(part)
+            await writer.drain()
+            if hold is not None:
+                await hold.wait()
+            writer.write(parts[-1])
+            await writer.drain()
+            writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/jwks?key=k"
+
+
+def ok(body: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+async def test_a_url_gives_what_is_there() -> None:
+    async with serving(ok(b"the keys")) as url:
+        assert await download(url) == b"the keys"
+
+
+async def test_the_event_loop_goes_on_meanwhile() -> None:
+    may_answer = asyncio.Event()
+    async with serving(ok(b"the keys")[:-1], b"s", hold=may_answer) as url:
+        asked = asyncio.create_task(download(url))
+        await asyncio.sleep(0)
+        assert not asked.done()
+        may_answer.set()
+        assert await asked == b"the keys"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: file:///keys.json\r\nContent-Length: 0\r\n\r\n",
+        b"nonsense\r\n\r\n",
+        b"HTTP/1.1 abc\r\n\r\n",
+        b"",
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        ok(b"x" * (MAX_BYTES + 1)),
+    ],
+    ids=lambda answer: str(answer[:40]),
+)
+async def test_every_other_answer_is_an_error(answer: bytes) -> None:
+    async with serving(answer) as url:
+        with pytest.raises(OSError, match=r"."):
+            await download(url)
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    async with serving(ok(b"keys of others")) as elsewhere:
+        answer = b"HTTP/1.1 302 Found\r\nLocation: %b\r\nContent-Length: 0\r\n\r\n"
+        async with serving(answer % elsewhere.encode()) as url:
+            with pytest.raises(OSError, match="302"):
+                await download(url)
+
+
+async def test_an_answer_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downloading, "SECONDS", 0.05)
+    never = asyncio.Event()
+    async with serving(b"HTTP/1.1 200 OK\r\n\r\n", b"", hold=never) as url:
+        with pytest.raises(OSError, match="timed out"):
+            await download(url)
+        never.set()
+
+
+async def test_an_answer_that_comes_drop_by_drop_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ticks = iter([0.0, 1.0, 2.0, 1e9])
+    monkeypatch.setattr(downloading, "monotonic", lambda: next(ticks))
+    body = b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (4 * downloading._PORTION)
+    async with serving(body) as url:
+        with pytest.raises(OSError, match="no end within"):
+            await download(url)
+
+
+async def test_where_nobody_listens_is_an_error() -> None:
+    with pytest.raises(OSError, match=r"."):
+        await download("http://127.0.0.1:1/")
+
+
+async def test_a_file_gives_what_is_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "the keys.json"
+    path.write_bytes(b"the keys")
+    assert await download(locate(str(path))) == b"the keys"
+    assert await download(locate(path.as_uri())) == b"the keys"
+    path.write_bytes(b"x" * (MAX_BYTES + 1))
+    with pytest.raises(OSError, match="more than"):
+        await download(path)
+    with pytest.raises(OSError, match="No such file"):
+        await download(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "ftp://a/b",
+        "http://",
+        "http:///b",
+        "http://a:99999/",
+        "http://[",
+        "http://a b/",
+        "https://user:password@a/",
+    ],
+)
+def test_what_can_be_no_place_is_refused(where: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        locate(where)
+
+
+def test_what_a_log_shows_of_a_place_has_no_credential(tmp_path: Path) -> None:
+    url = locate("https://id.example:8443/keys?key=secret#secret")
+    assert shown(url) == "https://id.example:8443/keys"
+    assert shown(tmp_path) == str(tmp_path)

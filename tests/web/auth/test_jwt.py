@@ -1,0 +1,141 @@
+"""Tokens: every mistake is refused with 4500."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jwt
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from bridge.web.auth.algorithms import PUBLIC, SHARED, pinned
+from bridge.web.auth.authenticator import Refused
+from tests.web.refusing import MISTAKES, ready, refusal, text
+from tests.web.signing import (
+    SECRET,
+    Publisher,
+    claims,
+    forged,
+    jwk,
+    pem,
+    rsa_key,
+    shared_gate,
+    signed,
+)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_every_mistake_is_refused_and_said(mistake: str) -> None:
+    token, said = MISTAKES[mistake]
+    assert said in refusal(shared_gate(), token)
+
+
+WRONG: dict[str, tuple[Any, ...]] = {
+    "sub": (5, "", "a,b", "a*", "a\n", "x" * 201, ["alice"], {}, True),
+    "exp": ("soon", "9999999999", [], True, float("nan"), float("inf")),
+    "iat": ("now", "1", [], True, float("nan")),
+    "nbf": ("now", "1", {}, True),
+    "topics": ("orders", 5, {"orders": 1}, [1], [["a"]], [None], True),
+    "rooms": ("r", 5, {"r": 1}, [1], [["a"]], [None], False),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in WRONG.items() for value in values]
+)
+def test_a_claim_of_the_wrong_type_is_refused(name: str, value: Any) -> None:
+    refusal(shared_gate(), signed(**{name: value}))
+
+
+@pytest.mark.parametrize("name", ["topics", "rooms", "sub", "exp", "nbf", "iat"])
+def test_a_claim_of_null_is_none(name: str) -> None:
+    token = jwt.encode({**claims(), name: None}, SECRET, algorithm="HS256")
+    refusal(shared_gate(), token)
+
+
+@pytest.mark.parametrize("payload", ["[]", '"text"', "5", "null", "{", "", '{"sub":' + "[" * 9999])
+def test_a_payload_that_is_no_object_is_refused(payload: str) -> None:
+    token = jwt.PyJWS().encode(payload.encode(), SECRET, algorithm="HS256")
+    assert "can not be read" in refusal(shared_gate(), token)
+
+
+@given(st.text(max_size=60) | st.binary(max_size=60).map(lambda raw: raw.decode("latin-1")))
+@example("..")
+@example("e30.e30.")
+@example("bnVsbA.bnVsbA.bnVsbA")
+@example("=.=.=")
+def test_whatever_is_no_token_is_refused(text: str) -> None:
+    refusal(shared_gate(), text)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["sub", "exp", "nbf", "iat", "aud", "iss", "jti", "topics", "rooms"]),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+            max_leaves=5,
+        ),
+    )
+)
+def test_whatever_is_signed_is_granted_or_refused(made: dict[str, Any]) -> None:
+    token = jwt.PyJWS().encode(text(made), SECRET, algorithm="HS256")
+    try:
+        grant = shared_gate().identify(token, None)
+    except Refused:
+        refusal(shared_gate(), token)
+    else:
+        assert grant.account == made["sub"]
+
+
+# -- confusion -------------------------------------------------------------------------------------
+
+
+async def test_a_public_key_is_never_taken_for_a_secret() -> None:
+    publisher = Publisher(jwk(rsa_key(), "one"))
+    for algorithms in (("RS256",), ("RS256", "ES256"), tuple(PUBLIC)):
+        gate = await ready(publisher, algorithms)
+        gate.identify(signed(rsa_key(), "RS256", "one"), None)
+        for alg in SHARED:
+            assert "allowed algorithm" in refusal(gate, confused(alg, "one"))
+            assert "allowed algorithm" in refusal(gate, confused(alg, None))
+
+
+def confused(alg: str, kid: str | None) -> str:
+    """A token that was signed with the public key's text as if that were a secret."""
+    header = {"alg": alg, "typ": "JWT", **({} if kid is None else {"kid": kid})}
+    hidden = jwt.algorithms.HMACAlgorithm(getattr(jwt.algorithms.HMACAlgorithm, f"SHA{alg[2:]}"))
+    body = forged(header, claims()).rstrip(".")
+    signature = hidden.sign(body.encode(), pem(rsa_key()))
+    return body + "." + forged({}, {}, signature).rpartition(".")[2]
+
+
+def test_the_operator_can_not_mix_secrets_and_public_keys() -> None:
+    with pytest.raises(ValueError, match="HS256 needs a secret"):
+        pinned(["RS256", "HS256"], by_secret=False, by_url=True)
+    with pytest.raises(ValueError, match="RS256 needs a public key"):
+        pinned(["HS256", "RS256"], by_secret=True, by_url=False)
+
+
+@pytest.mark.parametrize("by_url", [True, False])
+@pytest.mark.parametrize("name", ["none", "NONE", "None"])
+def test_an_algorithm_that_proves_nothing_is_refused(name: str, by_url: bool) -> None:
+    with pytest.raises(ValueError, match="not signed"):
+        pinned([name], by_secret=not by_url, by_url=by_url)
+
+
+@pytest.mark.parametrize("name", ["HS1", "", "hs256", "ES256K"])
+def test_an_algorithm_that_is_not_known_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="no such algorithm"):
+        pinned([name], by_secret=True, by_url=False)
+
+
+def test_no_algorithm_at_all_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        pinned([], by_secret=True, by_url=False)
+
+
+def test_what_is_allowed_where_nothing_was_said() -> None:
+    assert pinned(None, by_secret=True, by_url=False) == ("HS256",)
+    assert pinned(None, by_secret=False, by_url=True) == ("RS256", "ES256")

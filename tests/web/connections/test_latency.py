@@ -1,0 +1,56 @@
+"""Latency is observed once the sockets were given what a batch said to somebody here."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from bridge.app.pipeline import Span
+from bridge.coordination.telemetry import Casualties
+from bridge.core.protocol.router import Batch, Router
+from tests.web.rig import Record
+
+if TYPE_CHECKING:
+    from tests.web.rig import Rig
+
+NOW = 1_795_000_000.0
+
+
+def span(of: Rig) -> Span:
+    return Span(Router(1 << 20), of.entrance, of.sockets, Casualties().count, wall=lambda: NOW)
+
+
+def batch(*ages: float, partition: int = 0, first: int = 10, **envelope: Any) -> Batch:
+    """Records that are so many seconds old."""
+    value = json.dumps(envelope or {"all": True}).encode()
+    records = [
+        Record(first + n, int((NOW - age) * 1000), None, value, ()) for n, age in enumerate(ages)
+    ]
+    return Batch("orders", partition, records, first + len(records))
+
+
+def observed(of: Rig) -> tuple[int, float]:
+    """How many latencies there are, and all of them together."""
+    latency = of.hub.tally.latency
+    return latency.cumulated()[-1], round(latency.sum, 6)
+
+
+async def test_the_first_and_the_last_record_of_a_batch_are_observed(rig: Rig) -> None:
+    client = await rig.join()
+    await span(rig).deliver([batch(8.0, 99.0, 99.0, 2.0), batch(0.5, partition=1, first=20)])
+    assert observed(rig) == (3, 10.5)
+    for _ in range(5):
+        await client.expect("event")
+
+
+async def test_nothing_is_observed_of_what_nobody_here_was_sent(rig: Rig) -> None:
+    await span(rig).deliver([batch(1.0)])
+    await rig.join("account=alice")
+    await span(rig).deliver([batch(1.0, first=11, accounts=["bob"]), batch(1.0, first=12, data=1)])
+    assert observed(rig) == (0, 0.0)
+
+
+async def test_a_producer_whose_clock_is_ahead_is_no_time_ago(rig: Rig) -> None:
+    await rig.join()
+    await span(rig).deliver([batch(-3.0)])
+    assert observed(rig) == (1, 0.0)

@@ -1,0 +1,125 @@
+"""What the operators' view reckons and asks for, asked of its modules themselves."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.web.modules import ask
+
+pytestmark = pytest.mark.node
+
+NOW = "Date.parse('2026-11-21T12:00:00Z')"
+
+
+def series(*samples: dict[str, Any], counts: bool = True) -> list[Any]:
+    """The points of a series that has taken these samples, as [at, value, joined]."""
+    told = f"(() => {{ const s = new Series({{ counts: {json.dumps(counts)} }});"
+    told += f" {json.dumps(samples)}.forEach((each) => s.take(each));"
+    told += " return s.points.map((each) => [each.at, each.value, each.joined]); })()"
+    points: list[Any] = ask("rates.js", "Series", told)
+    return points
+
+
+def sample(at: float, value: float, *, boot: float = 1, who: str = "a") -> dict[str, Any]:
+    return {"at": at, "value": value, "boot": boot, "who": who}
+
+
+def test_a_rate_is_what_was_counted_between_two_looks() -> None:
+    assert series(sample(0, 5)) == []
+    assert series(sample(0, 5), sample(2, 9), sample(4, 9)) == [[2, 2, False], [4, 0, True]]
+    assert series(sample(0, 5), sample(2, 9), counts=False) == [[0, 5, False], [2, 9, True]]
+
+
+def test_a_counter_that_begins_anew_has_risen_by_what_it_says() -> None:
+    assert series(sample(0, 100), sample(2, 6)) == [[2, 3, False]]
+    assert series(sample(0, 5), sample(2, 106, boot=2)) == [[2, 53, False]]
+
+
+def test_nothing_is_told_between_two_instances_or_while_nobody_looked() -> None:
+    assert series(sample(0, 5), sample(2, 9), sample(4, 99, who="b")) == []
+    assert series(sample(0, 5), sample(2, 9), sample(60, 99), sample(62, 99)) == [
+        [2, 2, False],
+        [62, 0, False],
+    ]
+
+
+def test_points_are_of_the_last_two_minutes_and_stay_in_their_box() -> None:
+    points = series(*(sample(at, at) for at in range(0, 400, 2)))
+    assert (points[0][0], points[-1][0]) == (278, 398)
+    path = ask(
+        "rates.js",
+        "Series",
+        """(() => { const s = new Series({ counts: false });
+        for (const [at, value] of [[0, 4], [60, 8], [62, 0]])
+            s.take({ at, value, who: "a", boot: 1 });
+        return s.path(120, 28, 62); })()""",
+    )
+    assert path == "M58.0 14.0M118.0 0.0L120.0 28.0"
+
+
+def test_metrics_are_read_with_their_labels_and_what_is_not_there_is_undefined() -> None:
+    text = r"""# HELP x_total Of it.
+x_total{topic="a} 1",name="\"q\"\\\n"} 2.0
+x_total{topic="b"} 3e2
+up 1.0 1700000000
+broken line here
+"""
+    expression = f"(() => {{ const f = new Figures({json.dumps(text)});"
+    expression += (
+        ' return [f.sum("x_total"), f.sum("up"), f.sum("none") ?? null, f.label("x_total", "name"),'
+        ' f.label("x_total", "topic"), f.label("none", "name") ?? null]; })()'
+    )
+    assert ask("prometheus.js", "Figures", expression) == [302, 1, None, '"q"\\\n', "a} 1", None]
+
+
+@pytest.mark.parametrize(
+    ("time", "said"),
+    [
+        ("2026-11-21T12:00:03Z", "0 s"),
+        ("2026-11-21T11:59:01.500Z", "58 s"),
+        ("2026-11-21T11:58:00Z", "2 min"),
+        ("2026-11-21T10:00:00Z", "2 h"),
+        ("2026-11-21T09:55:00Z", "2 h 5 min"),
+        ("2026-11-18T11:00:00Z", "3 d"),
+        (None, ""),
+    ],
+)
+def test_an_age_is_said_in_few_characters(time: str | None, said: str) -> None:
+    assert ask("format.js", "ago", f"ago({json.dumps(time)}, {NOW})") == said
+
+
+def test_bytes_are_said_in_few_characters_and_unknown_is_nothing() -> None:
+    numbers = "[0, 999, 1000, 12345, 1234567, null].map(bytes)"
+    assert ask("format.js", "bytes", numbers) == ["0 B", "999 B", "1.0 kB", "12 kB", "1.2 MB", ""]
+
+
+def test_an_age_is_by_the_clock_of_the_bridge() -> None:
+    script = """(() => { const there = new Date(Date.now() + 3_600_000);
+        told(there.toUTCString()); const far = ago(there.toISOString());
+        told(null); told("nonsense"); const still = ago(there.toISOString());
+        told(new Date().toUTCString()); return [far, still, ago(new Date().toISOString())]; })()"""
+    assert ask("format.js", "ago, told", script) == ["0 s", "0 s", "0 s"]
+
+
+def test_a_name_is_one_part_of_a_path_whatever_it_has() -> None:
+    names = ["a/../b", "%2e", "order:42 %?#", "...", "ä"]
+    made = ask("path.js", "path", f'{json.dumps(names)}.map((each) => path("v1", "rooms", each))')
+    assert made == [
+        "v1/rooms/a%2F..%2Fb",
+        "v1/rooms/%252e",
+        "v1/rooms/order%3A42%20%25%3F%23",
+        "v1/rooms/...",
+        "v1/rooms/%C3%A4",
+    ]
+
+
+@pytest.mark.parametrize("name", [".", "..", "\ud800"])
+def test_a_name_that_a_browser_would_ask_something_else_for_is_refused(name: str) -> None:
+    script = f"""(() => {{ try {{ return path("v1", "rooms", {json.dumps(name)}, "x"); }}
+        catch (trouble) {{ return [trouble.status, trouble.message]; }} }})()"""
+    status, message = ask("path.js", "path", script)
+    assert status == 422
+    assert message

@@ -1,0 +1,92 @@
+"""What OpenAPI says of `GET /history`, and that nothing that may be asked is a 5xx."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+from bridge.core.protocol.frames import Hello
+from bridge.core.replay import retention
+from bridge.core.replay.catchup import CatchUp
+from bridge.core.sessions.hub import Hub
+from bridge.core.sessions.requests import Bounds
+from bridge.web.api.publish import AdminTokens
+from bridge.web.app import site
+from bridge.web.auth.authenticator import OpenGate
+from bridge.web.auth.origins import Doors
+from bridge.web.connections.admission import Entrance, Limits
+from bridge.web.endpoints.history import history
+from tests.harness.pages import read_page
+from tests.web.asking import Archive
+from tests.web.posting import BEARER, TOKEN
+from tests.web.upstream import NoKafka
+
+if TYPE_CHECKING:
+    from schemathesis import Case
+    from starlette.types import ASGIApp
+
+    from bridge.web.connections.pool import Sockets
+
+
+class Staying:
+    """An instance that does not leave, on whatever loop it is asked."""
+
+    async def wait(self) -> None:
+        await asyncio.get_running_loop().create_future()
+
+
+def app() -> Any:
+    hub = Hub("i1", {"orders": False}, heartbeat=25.0, ceiling=1 << 20, jitter=float)
+    catch_up = CatchUp(hub, retention.Limits(1000, 1 << 20), 1 << 20)
+    limits = Limits(Bounds(200, 50, 300), handshakes_per_second=10**6)
+    entrance = Entrance(hub, OpenGate(), Doors(), limits, catch_up=catch_up)
+    entrance.upstream = NoKafka()
+    sockets = cast("Sockets", SimpleNamespace(now=time.monotonic, leaving=Staying()))
+    return site(Doors(), [history(entrance, Archive(hub), AdminTokens([TOKEN]), sockets)])
+
+
+APP: Final[ASGIApp] = app()
+SCHEMA: Final = schemathesis.openapi.from_asgi("/openapi.json", APP)
+OPERATION: Final[dict[str, Any]] = SCHEMA.raw_schema["paths"]["/history"]["get"]
+
+
+def test_it_tells_each_of_its_parameters_and_answers() -> None:
+    assert {each["in"] for each in OPERATION["parameters"]} == {"query"}
+    named = {each["name"] for each in OPERATION["parameters"]}
+    assert named == {*Hello.__struct_fields__, "limit"}
+    assert all(each["description"] for each in OPERATION["parameters"])
+    assert OPERATION["responses"].keys() == {"200", "400", "401", "403", "503"}
+    assert "Retry-After" in OPERATION["responses"]["503"]["headers"]
+
+
+def test_a_credential_may_be_in_a_header_and_need_not_be() -> None:
+    assert OPERATION["security"] == [{"credential": []}, {}]
+    scheme = SCHEMA.raw_schema["components"]["securitySchemes"]["credential"]
+    assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_no_request_is_a_5xx_and_every_answer_is_as_described(
+    mode: GenerationMode, data: st.DataObject
+) -> None:
+    drawn = SCHEMA["/history"]["get"].as_strategy(generation_mode=mode)
+    case: Case[Any] = data.draw(drawn)
+    answer = case.call(headers=BEARER)
+    # A cursor has a checksum, and a time is a day of the calendar: no schema says that.
+    case.validate_response(answer, excluded_checks=[positive_data_acceptance])
+    if answer.status_code == 200:
+        read_page(answer.content)
+    else:
+        assert answer.headers["content-type"][0] == "application/problem+json"
+        assert answer.json()["status"] == answer.status_code < 500

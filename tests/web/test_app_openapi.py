@@ -1,0 +1,229 @@
+"""The OpenAPI document: it describes what is there, and nothing that it describes is a 5xx.
+
+Schemathesis makes the requests: those that the document allows, and those that it does not.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from jsonschema_rs import Draft202012Validator
+from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi.checks import negative_data_rejection
+
+from bridge.core.protocol.frames import Hello
+from bridge.core.replay import retention
+from bridge.core.replay.catchup import CatchUp
+from bridge.core.sessions.hub import Hub
+from bridge.core.sessions.requests import Bounds
+from bridge.web.api.publication import EXAMPLE
+from bridge.web.api.publish import AdminTokens, api
+from bridge.web.app import site
+from bridge.web.auth.authenticator import OpenGate
+from bridge.web.auth.origins import Doors
+from bridge.web.connections.admission import Entrance, Limits
+from bridge.web.connections.events import events
+from bridge.web.endpoints.health import probes
+from bridge.web.endpoints.history import history
+from bridge.web.endpoints.metrics import Metrics, metrics
+from bridge.web.http.rate_limit import Pace
+from bridge.web.openapi import openapi
+from tests.web.asking import Archive
+from tests.web.posting import BEARER, TOKEN, Outlet
+from tests.web.registry import Registry
+from tests.web.upstream import NoKafka
+
+if TYPE_CHECKING:
+    from schemathesis import Case
+
+    from bridge.web.connections.pool import Sockets
+    from bridge.web.connections.sse import Streams
+
+METHODS: Final = {"get", "put", "post", "delete", "patch"}
+
+
+def routers() -> list[Any]:
+    hub = Hub("i1", {"orders": False}, heartbeat=25.0, ceiling=1 << 20, jitter=float)
+    catch_up = CatchUp(hub, retention.Limits(1000, 1 << 20), 1 << 20)
+    limits = Limits(Bounds(200, 50, 300))
+    entrance = Entrance(hub, OpenGate(), Doors(), limits, catch_up=catch_up)
+    entrance.upstream = upstream = NoKafka()
+    backends = api(Outlet(), [TOKEN], event_bytes=2000, pace=Pace(1e9))
+    streams = events(cast("Streams", None))  # they need a connection; tests/web/test_streams*.py
+    # And a clock; tests/web/endpoints/test_history_openapi.py.
+    past = history(entrance, Archive(hub), AdminTokens([TOKEN]), cast("Sockets", None))
+    counted = metrics(Metrics(hub, entrance, upstream))
+    registry = Registry()
+    registry.here("0")  # what Schemathesis calls things
+    registry.elsewhere("00", "0", ["0"])
+    registry.runs("i2")
+    registry.reads("orders")
+    return [probes(entrance), streams, past, counted, backends, *registry.routers()]
+
+
+APP: Final = site(Doors(), routers())
+DOCUMENT: Final = APP.openapi()
+OPERATIONS: Final = {
+    f"{method.upper()} {path}": operation
+    for path, operations in DOCUMENT["paths"].items()
+    for method, operation in operations.items()
+    if method in METHODS
+}
+#: What can be asked without a connection.
+ASKED: Final = [name for name in OPERATIONS if name not in {"GET /events", "GET /history"}]
+#: What is asked about who is where, and ordered.
+BACKSTAGE: Final = [name for name in ASKED if " /v1/" in name and name != "POST /v1/events"]
+SCHEMA: Final = schemathesis.openapi.from_asgi("/openapi.json", APP)
+
+
+# -- what it says ----------------------------------------------------------------------------------
+
+
+def test_it_describes_every_route_that_there_is() -> None:
+    assert OPERATIONS.keys() == {
+        "GET /healthz",
+        "GET /readyz",
+        "GET /events",
+        "GET /history",
+        "GET /metrics",
+        "POST /v1/events",
+        "PUT /v1/rooms/{room}/connections/{connection}",
+        "DELETE /v1/rooms/{room}/connections/{connection}",
+        "PUT /v1/rooms/{room}/accounts/{account}",
+        "DELETE /v1/rooms/{room}/accounts/{account}",
+        "PUT /v1/rooms/{room}",
+        "DELETE /v1/connections/{connection}",
+        "DELETE /v1/accounts/{account}/connections",
+        "POST /v1/accounts/{account}/revoke",
+        "GET /v1/connections",
+        "GET /v1/connections/{connection}",
+        "GET /v1/accounts/{account}",
+        "GET /v1/rooms",
+        "GET /v1/rooms/{room}",
+        "GET /v1/instances",
+        "GET /v1/topics",
+    }
+
+
+def test_it_is_the_same_for_the_routes_alone() -> None:
+    assert openapi(routers()) == DOCUMENT
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_operation_says_what_it_does_and_every_answer_what_it_means(name: str) -> None:
+    operation = OPERATIONS[name]
+    assert operation["description"]
+    for status, answer in operation["responses"].items():
+        assert answer["description"] not in {"", "Successful Response"}, status
+        if status >= "400":
+            (media,) = answer["content"]
+            assert media == "application/problem+json"
+            assert answer["content"][media]["schema"] == {"$ref": "#/components/schemas/Problem"}
+
+
+@pytest.mark.parametrize("name", [name for name in OPERATIONS if " /v1/" in name])
+def test_every_call_of_the_api_needs_the_admin_token_and_says_so(name: str) -> None:
+    (needed,) = OPERATIONS[name]["security"]
+    assert needed == {"adminToken": []}
+    assert {"401", "404"} <= OPERATIONS[name]["responses"].keys()
+    scheme = DOCUMENT["components"]["securitySchemes"]["adminToken"]
+    assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+
+
+def test_publishing_tells_each_of_its_answers() -> None:
+    answers = OPERATIONS["POST /v1/events"]["responses"].keys()
+    assert answers == {"202", "400", "401", "404", "413", "422", "429", "503"}
+
+
+def test_publishing_tells_of_the_trace_that_it_takes_on() -> None:
+    (parameter,) = OPERATIONS["POST /v1/events"]["parameters"]
+    assert (parameter["in"], parameter["name"]) == ("header", "traceparent")
+    assert not parameter["required"]
+
+
+def test_an_event_stream_tells_each_of_its_parameters_and_answers() -> None:
+    operation = OPERATIONS["GET /events"]
+    named = {(each["in"], each["name"]) for each in operation["parameters"]}
+    headers = {("header", "Last-Event-ID"), ("header", "Authorization")}
+    assert named == headers | {("query", name) for name in Hello.__struct_fields__}
+    assert operation["responses"].keys() == {"200", "204", "400", "401", "403", "503"}
+    assert operation["responses"]["200"]["content"].keys() == {"text/event-stream"}
+
+
+def test_every_reference_leads_somewhere() -> None:
+    written = json.dumps(DOCUMENT)
+    named = {part.split('"')[0] for part in written.split('"$ref": "#/components/schemas/')[1:]}
+    assert named == DOCUMENT["components"]["schemas"].keys()
+
+
+def test_its_example_is_one() -> None:
+    publication = {**DOCUMENT["components"]["schemas"]["Publication"]}
+    assert Draft202012Validator(publication).is_valid(EXAMPLE)
+    assert not Draft202012Validator(publication).is_valid({**EXAMPLE, "accounts": "alice"})
+
+
+@pytest.mark.parametrize(
+    "nobody", [{}, {"accounts": []}, {"all": False}, {"rooms": None, "accounts": None}]
+)
+def test_the_schema_says_that_an_event_is_for_somebody(nobody: dict[str, Any]) -> None:
+    publication = Draft202012Validator(DOCUMENT["components"]["schemas"]["Publication"])
+    assert not publication.is_valid({"topic": "orders", **nobody})
+    assert publication.is_valid({"topic": "orders", **nobody, "connections": ["c"]})
+
+
+# -- what comes of it ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        # What takes no input can not be asked wrongly.
+        *((name, GenerationMode.POSITIVE) for name in ASKED if name not in BACKSTAGE),
+        ("POST /v1/events", GenerationMode.NEGATIVE),
+    ],
+)
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_no_request_is_a_5xx_and_every_answer_is_as_described(
+    name: str, mode: GenerationMode, data: st.DataObject
+) -> None:
+    ask(name, mode, data)
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+@pytest.mark.parametrize("name", BACKSTAGE)
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_no_call_of_backends_is_a_5xx_and_every_answer_is_as_described(
+    name: str, mode: GenerationMode, data: st.DataObject
+) -> None:
+    ask(name, mode, data)
+
+
+def ask(name: str, mode: GenerationMode, data: st.DataObject) -> None:
+    method, path = name.split(" ")
+    case: Case[Any] = data.draw(SCHEMA[path][method].as_strategy(generation_mode=mode))
+    if mode is GenerationMode.POSITIVE and case.query and case.query.get("page") is not None:
+        case.query["page"] = "MA"  # no schema can say which were given
+    answer = case.call(headers=BEARER)
+    # What is wrong may be no more than the credential, which is put right here.
+    unjudged: list[Any] = [negative_data_rejection] if name in BACKSTAGE else []
+    case.validate_response(answer, excluded_checks=unjudged)
+    if answer.status_code >= 400:
+        assert answer.headers["content-type"][0] == "application/problem+json"
+        assert answer.json()["status"] == answer.status_code
+
+
+@given(body=st.binary(max_size=200), path=st.sampled_from([name.split(" ")[1] for name in ASKED]))
+async def test_no_body_is_a_5xx(body: bytes, path: str) -> None:
+    transport = httpx.ASGITransport(APP)
+    async with httpx.AsyncClient(transport=transport, base_url="http://bridge.example") as http:
+        for method in sorted(METHODS):
+            answer = await http.request(method, path, content=body, headers=BEARER)
+            assert answer.status_code < 500
