@@ -19,7 +19,6 @@ LONG_LINES: Final = 500  # from here on `python -m tests` warns
 # Lowest first. A package imports its own modules, never in a cycle, and packages of lower layers.
 LAYERS: Final = (
     {"core.protocol"},
-    {"core.segment"},
     {"core.journal"},
     {"core.sessions"},
     {"core.replay", "core.coordination"},

@@ -15,19 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from aiokafka.helpers import create_ssl_context
 
-from bridge.app.feeds import feeds
-from bridge.app.pipeline import Reading, Span
-from bridge.app.status import Parts
-from bridge.app.switch import Switch
+from bridge.app.pipeline import Reading, Span, Switch
+from bridge.app.status import Parts, feeds
 from bridge.config import topics
-from bridge.coordination.burial import Burial
 from bridge.coordination.commands import Means
-from bridge.coordination.dead_letters import Letters
+from bridge.coordination.dead_letters import Burial, Casualties, Letters
 from bridge.coordination.service import Staff
-from bridge.coordination.telemetry import Casualties
 from bridge.coordination.topics import Own
 from bridge.core.journal import Journal
-from bridge.core.protocol.router import Router
+from bridge.core.protocol.envelope import Router
 from bridge.core.replay import retention
 from bridge.core.replay.catchup import CatchUp
 from bridge.core.sessions.hub import Hub
@@ -36,31 +32,26 @@ from bridge.kafka.client.client import OUT_OF_REACH, Access, Cluster
 from bridge.kafka.consumer import Feed
 from bridge.kafka.offsets import Horizon
 from bridge.kafka.on_demand import Sleepers
-from bridge.kafka.replay.archive import History
-from bridge.kafka.replay.history import Shelf
+from bridge.kafka.producer import Writer
+from bridge.kafka.replay.history import History, Shelf
+from bridge.kafka.replay.scan import Source
 from bridge.kafka.replay.scheduler import Replayer, Rules
-from bridge.kafka.replay.source import Source
-from bridge.kafka.writer import Writer
 from bridge.web.api.commands import commands
 from bridge.web.api.listings import listings
 from bridge.web.api.publish import AdminTokens, api
-from bridge.web.app import site
-from bridge.web.auth.admission import open_gate, token_gate
+from bridge.web.app import ByPort, openapi, site
 from bridge.web.auth.client_address import Proxies
+from bridge.web.auth.jwt import open_gate, token_gate
 from bridge.web.auth.origins import LOOPBACK_HOSTS, Doors
 from bridge.web.connections.admission import Entrance, Limits
-from bridge.web.connections.events import events
 from bridge.web.connections.pool import Sockets
-from bridge.web.connections.sse import Streams
+from bridge.web.connections.sse import Streams, events
 from bridge.web.connections.websocket import WebSockets
 from bridge.web.endpoints.health import probes
 from bridge.web.endpoints.history import history
-from bridge.web.endpoints.library import library
 from bridge.web.endpoints.metrics import Metrics, metrics
-from bridge.web.endpoints.static import page
+from bridge.web.endpoints.static import library, page
 from bridge.web.http.rate_limit import Pace
-from bridge.web.openapi import openapi
-from bridge.web.ports import ByPort
 from bridge.web.transport.server import Server
 
 if TYPE_CHECKING:

@@ -15,16 +15,53 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
     from bridge.app.status import Parts
-    from bridge.coordination.telemetry import Casualties
+    from bridge.coordination.commands import Office
+    from bridge.coordination.dead_letters import Casualties
     from bridge.core.protocol.cursor import Cursor
+    from bridge.core.protocol.envelope import Batch, Casualty, Router
     from bridge.core.protocol.event import Event
-    from bridge.core.protocol.router import Batch, Casualty, Router
     from bridge.core.sessions.session import Session
     from bridge.kafka.consumer import Feed
     from bridge.kafka.replay.scheduler import Replayer
     from bridge.web.connections.admission import Entrance
     from bridge.web.connections.pool import Sockets
     from bridge.web.upstream import Figure
+
+
+class Switch:
+    """Takes what the feed reads."""
+
+    #: Set once it exists, for it needs the feed, which needs this.
+    office: Office
+
+    def __init__(self, span: Span) -> None:
+        self._span = span
+
+    def begin(self, topic: str, identity: bytes, offsets: Mapping[int, int]) -> None:
+        """Say where reading starts."""
+        if topic in self.office.topics:
+            self.office.begin(topic, identity)
+        else:
+            self._span.begin(topic, identity, offsets)
+
+    def skip(self, topic: str, reason: str, offsets: Mapping[int, int]) -> None:
+        """Say what can not be read."""
+        if topic in self.office.topics:
+            self.office.skip(topic, reason)
+        else:
+            self._span.skip(topic, reason, offsets)
+
+    def sleep(self, topic: str, identity: bytes) -> None:
+        """Say that a topic is not read until somebody follows it again."""
+        self._span.sleep(topic, identity)
+
+    async def deliver(self, batches: Sequence[Batch]) -> None:
+        """Hand on what was read."""
+        own = self.office.topics
+        for batch in batches:
+            if batch.topic in own:
+                self.office.take(batch)
+        await self._span.deliver([batch for batch in batches if batch.topic not in own])
 
 
 #: Of a batch with more records than these, the latency of the first and the last is observed.

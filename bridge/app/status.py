@@ -5,8 +5,11 @@ Rule: parts count, and are asked here; what is not built on this instance is not
 
 from __future__ import annotations
 
+from collections import Counter
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from bridge.web.api.schemas import Partition, Topic
 from bridge.web.upstream import Figure
 
 if TYPE_CHECKING:
@@ -15,9 +18,29 @@ if TYPE_CHECKING:
     from bridge.coordination.leader import Duties
     from bridge.coordination.leader_tasks import Steward
     from bridge.coordination.state_writer import Scribe
+    from bridge.core.sessions.hub import Hub
     from bridge.kafka.consumer import Feed
+    from bridge.kafka.producer import Writer
     from bridge.kafka.replay.scheduler import Replayer
-    from bridge.kafka.writer import Writer
+    from bridge.web.api.schemas import State
+
+
+def feeds(feed: Feed, hub: Hub, names: Mapping[str, str]) -> Iterator[Topic]:
+    """Yield the topics `names`: the public names, mapped to Kafka's."""
+    subscribers = Counter(topic for each in hub.crowd.sessions.values() for topic in each.topics)
+    stale = feed.stale() is not None
+    for topic, kafka in names.items():
+        readings = sorted(feed.partitions.of(kafka).items(), key=itemgetter(0))
+        read = [Partition(n, r.offset, r.end, max(0, r.end - r.offset)) for n, r in readings]
+        behind = any(reading.offset < reading.until for _, reading in readings)
+        state: State = "starting" if behind else "reading"
+        if hub.logs[topic].asleep:
+            state = "asleep"
+        elif stale:
+            state = "stale"
+        elif not read:
+            state = "absent"
+        yield Topic(topic, kafka, state, subscribers[topic], read)
 
 
 class Parts(NamedTuple):

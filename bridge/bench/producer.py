@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from confluent_kafka import KafkaException
 from confluent_kafka import Producer as Librdkafka
 
-from bridge.bench.load.trouble import Trouble
+from bridge.bench.load.job import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,14 +6,116 @@ itself what it does not prove.
 
 from __future__ import annotations
 
+import os
+import platform
+import resource
+from collections import defaultdict
+from datetime import UTC, datetime
+from http.client import HTTPException
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib import request
 
-from bridge.bench.machine import named
+from bridge.bench.load.job import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from bridge.bench.plan import Plan
+
+_SPARE_FILES: Final = 100
+
+
+def named() -> dict[str, object]:
+    """Return the machine, as a result tells it."""
+    return {
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "usable_cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "kernel": platform.release(),
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _cpu() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def allow_files(count: int) -> None:
+    """Raise this process's limit of open files, and so its children's, to what is needed.
+
+    Raises:
+        Trouble: If the system does not allow so many.
+    """
+    needed = count + _SPARE_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        if hard != resource.RLIM_INFINITY and hard < needed:
+            raise Trouble(
+                f"{count} connections of one process need {needed} open files, and {hard} are"
+                f" allowed: raise the hard limit (`ulimit -Hn`, nofile in limits.conf,"
+                f" LimitNOFILE of systemd), or use more --processes"
+            )
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+CPU: Final = "process_cpu_seconds_total"
+MEMORY: Final = "process_resident_memory_bytes"
+SLOW: Final = 'push_bridge_closes_total{code="4002"}'
+READ: Final = "push_bridge_records_read_total"
+REPLAYED: Final = "push_bridge_replay_records_read_total"
+_SECONDS: Final = 20.0
+
+
+def parsed(text: str) -> dict[str, float]:
+    """Return the samples of Prometheus' text format, with their labels as they are written."""
+    found: dict[str, float] = defaultdict(float)
+    for line in text.splitlines():
+        name, _, value = line.rpartition(" ")
+        if name and not line.startswith("#"):
+            try:
+                found[name] += float(value)
+            except ValueError:
+                continue
+    return found
+
+
+def scrape(urls: tuple[str, ...]) -> dict[str, float]:
+    """Return the samples of all these bridges together.
+
+    Raises:
+        Trouble: If one does not answer, or is none.
+    """
+    total: dict[str, float] = defaultdict(float)
+    opener = request.build_opener(request.ProxyHandler({}))
+    for url in urls:
+        try:
+            with opener.open(url, timeout=_SECONDS) as answer:
+                samples = parsed(answer.read().decode("utf-8", "replace"))
+        except (OSError, HTTPException, ValueError) as problem:
+            raise Trouble(
+                f"{url} does not answer (--url; --metrics where BRIDGE_ADMIN_PORT is set):"
+                f" {problem}"
+            ) from None
+        if CPU not in samples:
+            raise Trouble(f"{url} does not tell {CPU}: is it a bridge on Linux? (--metrics)")
+        for name, value in samples.items():
+            total[name] += value
+    return total
+
+
+def version(samples: Mapping[str, float]) -> str:
+    """Return the bridge's version, as it tells it."""
+    for name in samples:
+        if name.startswith("push_bridge_build_info{"):
+            return name.partition('version="')[2].partition('"')[0]
+    return "unknown"
+
 
 _BUSY: Final = 0.85
 _BEHIND: Final = 0.95  # of the rate that was asked for

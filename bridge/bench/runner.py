@@ -9,7 +9,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from bridge.bench.load.trouble import Trouble
+from bridge.bench.load.job import Trouble
 from bridge.bench.report import result
 
 if TYPE_CHECKING:

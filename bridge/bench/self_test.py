@@ -7,23 +7,113 @@ is judged as in any scenario; a ceiling that was reached by looking away is none
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
-from bridge.bench.load.job import Job, Target
-from bridge.bench.load.payload import fresh_run
-from bridge.bench.load.trouble import Trouble
+from bridge.bench.load.job import Job, Target, Trouble
+from bridge.bench.load.payload import Envelope, fresh_run
+from bridge.bench.load.stream_reader import text_frame
 from bridge.bench.load.worker_pool import Crew
-from bridge.bench.machine import allow_files
+from bridge.bench.report import allow_files
 from bridge.bench.stage import per
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from bridge.bench.plan import Plan
+
+_ACCEPTED: Final = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+)
+_WELCOME: Final = b'{"op":"welcome","cursor":"c"}'
+_FRAME: Final = (
+    b'{"op":"event","topic":"bench","at":"bench:0:%010d","to":"account","id":"bench:0:%010d",'
+    b'"type":"event","time":"2026-11-21T09:00:00.000Z",%s'
+)
+
+
+class Frames:
+    """Makes the frames of a bridge for records of a size."""
+
+    def __init__(self, run: str, size: int) -> None:
+        self._envelope = Envelope(run, {"accounts": ["bench-000000"]}, size)
+
+    def frame(self, lane: int, number: int) -> bytes:
+        """Return the frame of the event that is made now."""
+        value = self._envelope.value(lane, number, time.monotonic_ns())
+        return text_frame(_FRAME % (number, number, value[value.index(b'"data"') :]))
+
+
+def _let_in(listening: socket.socket, count: int) -> list[socket.socket]:
+    clients = []
+    for _ in range(count):
+        client, _ = listening.accept()
+        asked = b""
+        while b"\r\n\r\n" not in asked:
+            received = client.recv(4096)
+            if not received:
+                raise ConnectionError("a client has gone in the middle of its handshake")
+            asked += received
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client.sendall(_ACCEPTED + text_frame(_WELCOME))
+        lane = int(asked.partition(b"account=")[2].split(b" ")[0].split(b"&")[0])
+        clients.append((lane, client))
+    return [client for _, client in sorted(clients, key=lambda it: it[0])]
+
+
+def alike(clients: list[socket.socket], frames: Frames, joined: int, end: float) -> dict[int, int]:
+    """Send everybody the same until `end`; return how many events the one lane has had."""
+    number = 0
+    while time.monotonic() < end:
+        data = b"".join([frames.frame(0, number + each) for each in range(joined)])
+        number += joined
+        for client in clients:
+            client.sendall(data)
+    return {0: number}
+
+
+def distinct(
+    clients: list[socket.socket], frames: Frames, joined: int, end: float
+) -> dict[int, int]:
+    """Send each its own until `end`; return how many events each lane has had."""
+    number = 0
+    while time.monotonic() < end:
+        for lane, client in enumerate(clients):
+            client.sendall(b"".join([frames.frame(lane, number + each) for each in range(joined)]))
+        number += joined
+    return dict.fromkeys(range(len(clients)), number)
+
+
+def main(run: str, count: str, joined: str, seconds: str, size: str, kind: str) -> None:
+    """Be the process."""
+    kinds: dict[str, Callable[[list[socket.socket], Frames, int, float], dict[int, int]]]
+    kinds = {"alike": alike, "distinct": distinct}
+    with socket.create_server(("127.0.0.1", 0), backlog=4096) as listening:
+        _say(listening.getsockname()[1])
+        clients = _let_in(listening, int(count))
+    frames = Frames(run, int(size))
+    while sys.stdin.readline():
+        used, begun = time.process_time(), time.monotonic()
+        sent = kinds[kind](clients, frames, int(joined), begun + float(seconds))
+        cpu = time.process_time() - used
+        _say({"sent": sent, "cpu": cpu, "seconds": time.monotonic() - begun})
+
+
+def _say(what: object) -> None:
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.exit(130)
+
 
 _POLL: Final = 0.02
 _PATIENCE: Final = 30.0
@@ -77,7 +167,7 @@ def _sender(
     """Start one; what is yielded is its port, and what lets it send and waits for its end."""
     said = (run, plan.connections, joined, plan.seconds, plan.size, kind)
     with subprocess.Popen(  # noqa: S603 - this very Python
-        [sys.executable, "-m", "bridge.bench.sender", *map(str, said)],
+        [sys.executable, "-m", "bridge.bench.self_test", *map(str, said)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as process:

@@ -10,12 +10,11 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from bridge.bench.load.job import Trouble
 from bridge.bench.load.payload import fresh_run
-from bridge.bench.load.trouble import Trouble
 from bridge.bench.load.worker_pool import Crew
-from bridge.bench.machine import allow_files
 from bridge.bench.producer import Producer
-from bridge.bench.scrape import CPU, scrape, version
+from bridge.bench.report import CPU, allow_files, scrape, version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -57,7 +57,7 @@ def bench(
     settings = settings_or_exit(config)
     if not is_name(f"{account}nobody-1"):
         refuse(f"--account: not what a name can begin with: {account!a}", code=2)
-    from bridge.bench.load.trouble import Trouble
+    from bridge.bench.load.job import Trouble
     from bridge.bench.plan import Plan
     from bridge.bench.report import broken, lines
     from bridge.bench.runner import SCENARIOS, measure

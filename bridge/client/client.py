@@ -12,17 +12,15 @@ import inspect
 from itertools import cycle
 from typing import TYPE_CHECKING, Any, Self
 
-from bridge.client.backoff import BASE_SECONDS, MOST_SECONDS, Backoff
 from bridge.client.buffer import Inbox
 from bridge.client.connection import Link
-from bridge.client.end import UNAUTHENTICATED, End
-from bridge.client.errors import Refused, Rejected
+from bridge.client.errors import UNAUTHENTICATED, End, Refused, Rejected
 from bridge.client.items import Connected, Disconnected, Event, Item, Subscription
 from bridge.client.options import Options, Token, names, websocket_url
 from bridge.client.position import Place
-from bridge.client.renewal import LEAST_SECONDS
 from bridge.client.states import Happening, State, after
 from bridge.client.subscriptions import Op, Wishes
+from bridge.client.timing import BASE_SECONDS, LEAST_SECONDS, MOST_SECONDS, Backoff
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence

@@ -16,14 +16,12 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.typing import Subprotocol
 
-from bridge.client.end import BROKE, End, closed, refused
+from bridge.client.errors import BROKE, End, closed, refused
 from bridge.client.frames import Frame, read
-from bridge.client.items import Connected, Item, Warned
-from bridge.client.making import item_of
+from bridge.client.items import Connected, Item, Warned, item_of
 from bridge.client.position import Place
-from bridge.client.renewal import Renewal
-from bridge.client.silence import Silence
 from bridge.client.states import Happening
+from bridge.client.timing import Renewal, Silence
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

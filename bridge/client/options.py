@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
-from bridge.client import backoff, renewal
+from bridge.client.timing import BASE_SECONDS, LEAST_SECONDS, MOST_SECONDS
 
 Token: TypeAlias = str | Callable[[], str | Awaitable[str]]
 
@@ -28,8 +28,8 @@ class Options:
     since: str | None = None
     queue: int = 1000
     welcome_seconds: float = 10.0
-    backoff: tuple[float, float] = (backoff.BASE_SECONDS, backoff.MOST_SECONDS)
-    renew_seconds: float = renewal.LEAST_SECONDS
+    backoff: tuple[float, float] = (BASE_SECONDS, MOST_SECONDS)
+    renew_seconds: float = LEAST_SECONDS
     dial: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -10,9 +10,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
-from bridge.web.auth.algorithms import check_secret, pinned
 from bridge.web.auth.client_address import Proxies
 from bridge.web.auth.fetch import locate
+from bridge.web.auth.jwks import check_secret, pinned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bridge.core.coordination import commands, state_records
 from bridge.core.coordination.commands import LASTING, Drain
+from bridge.core.ports import NotAcknowledged, NoTopic, TooLarge
+from bridge.core.protocol.envelope import Casualty
 from bridge.core.protocol.event import Dead
-from bridge.core.protocol.router import Casualty
+from bridge.kafka.producer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,10 +23,35 @@ if TYPE_CHECKING:
     from bridge.coordination.leader_tasks import Steward
     from bridge.coordination.presence import Herald
     from bridge.coordination.topics import Own
-    from bridge.core.coordination.backend import Backend
+    from bridge.core.coordination.commands import Command
+    from bridge.core.coordination.membership import Backend
     from bridge.core.coordination.presence import Census
-    from bridge.core.protocol.envelope import Record
-    from bridge.core.protocol.router import Batch
+    from bridge.core.protocol.cursor import Position
+    from bridge.core.protocol.envelope import Batch, Record
+    from bridge.kafka.client.client import Access
+
+
+class Orders:
+    """Writes to the topic `control`, by a writer of its own: no event ever goes there."""
+
+    def __init__(self, access: Access, control: str) -> None:
+        self.writer = Writer(access, {control: control})
+        self._control = control
+
+    async def send(self, order: Command) -> Position:
+        """Write a command; return where it stands, once Kafka has acknowledged it.
+
+        Raises:
+            NotAcknowledged: If Kafka has not answered within some seconds.
+
+        Cancellation: the command may or may not have been written.
+        """
+        key, value = commands.key(order), commands.write(order)
+        try:
+            return await self.writer.write(self._control, value, key=key)
+        except (NoTopic, TooLarge):
+            raise NotAcknowledged from None
+
 
 _log = logging.getLogger(__name__)
 

@@ -6,7 +6,9 @@ writes it, and the offsets that it commits tell all others that it has.
 
 from __future__ import annotations
 
-from collections import deque
+import logging
+import time
+from collections import Counter, deque
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -15,7 +17,37 @@ from bridge.kafka.client.client import Partition
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from bridge.core.protocol.router import Casualty
+    from bridge.core.protocol.envelope import Casualty
+
+_log = logging.getLogger(__name__)
+
+MINUTE = 60.0
+
+
+class Casualties:
+    """Records that could not be used: counted by reason, logged once per reason and minute."""
+
+    def __init__(self) -> None:
+        self.by_reason: Counter[str] = Counter()
+        self._logged: dict[str, float] = {}
+
+    def count(self, casualty: Casualty) -> None:
+        """Count one; payloads are never logged."""
+        topic, partition, record, dead = casualty
+        self.by_reason[dead.reason] += 1
+        now = time.monotonic()
+        if now - self._logged.get(dead.reason, float("-inf")) >= MINUTE:
+            self._logged[dead.reason] = now
+            _log.warning(
+                "%s: %s:%d:%d can not be used: %s (%d so far; said once a minute)",
+                dead.reason,
+                topic,
+                partition,
+                record.offset,
+                dead,
+                self.by_reason[dead.reason],
+            )
+
 
 #: What is kept at most, in bytes.
 MOST_BYTES: Final = 32 << 20
@@ -108,3 +140,21 @@ class Letters:
                     del self._waiting[place]
                     self.lost += 1
                 return
+
+
+class Burial:
+    """Takes the dead of `sources`: Kafka's topics, mapped to the public names."""
+
+    def __init__(
+        self, casualties: Casualties, letters: Letters, sources: Mapping[str, Sequence[str]]
+    ) -> None:
+        self.casualties = casualties
+        self.letters = letters
+        self._topics = {names[0]: topic for topic, names in sources.items()}
+        self._more = {name for names in sources.values() for name in names[1:]}
+
+    def bury(self, casualty: Casualty) -> None:
+        """Count it, and keep a letter about it."""
+        if casualty.topic not in self._more:
+            self.casualties.count(casualty)
+            self.letters.keep(letter(casualty, self._topics.get(casualty.topic, casualty.topic)))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import MessageSizeTooLargeError, ProducerFenced
 
-from bridge.core.coordination import lifecycle, state_records
+from bridge.core.coordination import state_records
 from bridge.kafka.client.client import CUT_OFF, LATEST, Partition
 from bridge.kafka.producer import put_away, seen
 
@@ -233,16 +233,16 @@ class Steward:
         """The records that tell `findings`."""
         told: list[tuple[str, bytes | None, bytes | None]] = []
         for present in findings.lost:
-            notice = lifecycle.disconnected(present, lifecycle.LOST, "its instance is gone")
+            notice = state_records.disconnected(present, state_records.LOST, "its instance is gone")
             told.append((self._own.lifecycle, *notice))
             told.append((self._own.state, state_records.key(present), None))
         told += [(self._own.state, f"instance,{name}".encode(), None) for name in findings.dead]
         for place in findings.occupied:
             fact = state_records.Occupied(*place)
-            told.append((self._own.lifecycle, *lifecycle.occupied(*place)))
+            told.append((self._own.lifecycle, *state_records.occupied(*place)))
             told.append((self._own.state, state_records.key(fact), state_records.write(fact)))
         for place in findings.vacated:
-            told.append((self._own.lifecycle, *lifecycle.vacated(*place)))
+            told.append((self._own.lifecycle, *state_records.vacated(*place)))
             told.append((self._own.state, state_records.key(state_records.Occupied(*place)), None))
         return told
 

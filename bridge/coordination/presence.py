@@ -14,7 +14,7 @@ import uuid
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from bridge.core.coordination import lifecycle, state_records
+from bridge.core.coordination import state_records
 from bridge.core.coordination.state_records import Alive, Gone
 from bridge.core.protocol import timestamps
 
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
     from bridge.coordination.state_writer import Scribe
     from bridge.coordination.topics import Own
-    from bridge.core.coordination.lifecycle import Notice
-    from bridge.core.coordination.state_records import Fact, Present
+    from bridge.core.coordination.state_records import Fact, Notice, Present
     from bridge.core.sessions.hub import Hub
     from bridge.core.sessions.session import Session
 
@@ -165,18 +164,18 @@ class Herald:
         self._said[session.id] = present
         self._scribe.fact(self._own.state, state_records.key(present), state_records.write(present))
         if before is None:
-            self._notice(lifecycle.connected(present))
+            self._notice(state_records.connected(present))
 
     def _take_leave(self, session: Session) -> None:
         said = self._said.pop(session.id, None)
         if said is None:  # it came and went since the last look
             said = state_records.present(session, self._hub.instance, self.boot)
-            self._notice(lifecycle.connected(said))
+            self._notice(state_records.connected(said))
         else:
             self._scribe.fact(self._own.state, state_records.key(said), None)
         why = session.close
         code, reason = (session.left, "") if why is None else (why.code, why.reason)
-        self._notice(lifecycle.disconnected(said, code, reason))
+        self._notice(state_records.disconnected(said, code, reason))
 
     def _notice(self, notice: Notice) -> None:
         self._scribe.notice(self._own.lifecycle, *notice)

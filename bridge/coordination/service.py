@@ -10,16 +10,14 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING
 
-from bridge.coordination.commands import Office
+from bridge.coordination.commands import Office, Orders
 from bridge.coordination.leader import Duties
 from bridge.coordination.leader_tasks import Steward
-from bridge.coordination.orders import Orders
 from bridge.coordination.presence import Herald
 from bridge.coordination.state_writer import Scribe
 from bridge.coordination.topics import create
-from bridge.core.coordination.backend import Backend
 from bridge.core.coordination.directory import Directory
-from bridge.core.coordination.membership import Members
+from bridge.core.coordination.membership import Backend, Members
 from bridge.core.coordination.presence import Census
 from bridge.kafka.client.client import LATEST, OUT_OF_REACH, Partition
 

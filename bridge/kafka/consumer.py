@@ -7,26 +7,61 @@ the ones behind it; and what can not be read is told, never passed over in silen
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from typing import TYPE_CHECKING
 
 from bridge.core.protocol.cursor import IDENTITY_BYTES
 from bridge.kafka.client.client import EARLIEST, LATEST, OUT_OF_REACH, Partition
-from bridge.kafka.commits import Commits
-from bridge.kafka.fetcher import Reader
+from bridge.kafka.fetcher import Reader, Trouble
 from bridge.kafka.on_demand import Sleepers
 from bridge.kafka.partitions import Partitions
-from bridge.kafka.trouble import Trouble
 
 if TYPE_CHECKING:
     import uuid
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from bridge.kafka.client.client import Cluster
-    from bridge.kafka.sink import Sink
+    from bridge.kafka.fetcher import Sink
 
 _log = logging.getLogger(__name__)
+
+COMMIT_SECONDS = 1.0
+_LAST_COMMIT_SECONDS = 3.0
+
+
+class Commits:
+    """Commits the positions of `partitions` into `group`."""
+
+    def __init__(self, cluster: Cluster, group: str, partitions: Partitions) -> None:
+        self._cluster = cluster
+        self._group = group
+        self._partitions = partitions
+
+    async def run(self) -> None:
+        """Commit every second, until cancelled."""
+        while True:
+            await asyncio.sleep(COMMIT_SECONDS)
+            await self._commit()
+
+    async def last(self) -> None:
+        """Commit once more, if Kafka takes it soon."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_COMMIT_SECONDS):
+                await self._commit()
+
+    async def _commit(self) -> None:
+        offsets = self._partitions.uncommitted()
+        if not offsets:
+            return
+        try:
+            await self._cluster.commit(self._group, offsets)
+        except OUT_OF_REACH as error:
+            _log.debug("not committed: %r", error)
+        else:
+            self._partitions.committed(offsets)
+
 
 WATCH_SECONDS = 2.0
 _PAUSE = 0.2

@@ -2,25 +2,69 @@
 
 from __future__ import annotations
 
+from inspect import cleandoc
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
 from bridge import __version__
-from bridge.web.api.names import WholeNames
-from bridge.web.http.problems import problem
-from bridge.web.openapi import openapi
+from bridge.web.api import commands
+from bridge.web.api import schemas as api_schemas
+from bridge.web.api.params import WholeNames
+from bridge.web.api.publish import AUDIENCE, EXAMPLE, Publication, Published
+from bridge.web.endpoints.history import History
+from bridge.web.http.problems import Problem, problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from fastapi import APIRouter, Response
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from bridge.web.auth.origins import Doors
+
+
+class ByPort:
+    """Serves `elsewhere` on the ports in it, and `usual` on all others."""
+
+    def __init__(self, usual: ASGIApp, elsewhere: Mapping[int, ASGIApp]) -> None:
+        self._usual = usual
+        self._elsewhere = elsewhere
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        _, port = scope.get("server") or ("", 0)
+        await self._elsewhere.get(port or 0, self._usual)(scope, receive, send)
+
+
+_ABOUT = """From Kafka to every browser, phone and terminal that should know.
+
+`/v1` needs one of the admin tokens, and is 404 where none is set. With `BRIDGE_ADMIN_PORT` set,
+`/v1` and `/metrics` are on that port only. Every error is `application/problem+json` (RFC 9457).
+WebSockets are at `/ws`; their frames are in the AsyncAPI document.
+"""
+
+
+def openapi(routers: Iterable[APIRouter]) -> dict[str, Any]:
+    """Return the document of these routes."""
+    app = FastAPI(title="Push bridge", version=__version__, description=_ABOUT)
+    for router in routers:
+        app.include_router(router)
+    document = app.openapi()
+    examples = {type(each).__name__: each for each in (*api_schemas.EXAMPLES, *commands.EXAMPLES)}
+    types = (History, Problem, Publication, Published, *map(type, examples.values()))
+    _, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    for schema in schemas.values():
+        schema["description"] = cleandoc(schema["description"])
+    for name, example in examples.items():
+        schemas[name]["examples"] = [msgspec.to_builtins(example)]
+    schemas["Publication"] |= {"anyOf": AUDIENCE, "examples": [EXAMPLE]}
+    document.setdefault("components", {}).setdefault("schemas", {}).update(schemas)
+    return document
 
 
 class _HostCheck:

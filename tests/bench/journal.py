@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from bridge.cli.memory import settle
-from bridge.core.journal import Journal
-from bridge.core.protocol.router import Batch, Router
-from bridge.core.segment import ALL, of_account, of_room
+from bridge.cli.runner import settle
+from bridge.core.journal import ALL, Journal, of_account, of_room
+from bridge.core.protocol.envelope import Batch, Router
 from bridge.core.sessions.hub import Hub
 from bridge.kafka.client.record_batches import Aborted, unpack
 

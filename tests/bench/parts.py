@@ -13,23 +13,23 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from bridge.cli.memory import settle
+from bridge.cli.runner import settle
 from bridge.core.journal import Journal
 from bridge.core.protocol import frames
-from bridge.core.protocol.router import Batch, Router
+from bridge.core.protocol.envelope import Batch, Router
 from bridge.core.sessions.permissions import everything
 from bridge.core.sessions.session import Hand, Session
 from bridge.kafka.client.record_batches import Aborted, unpack
 from bridge.web.connections.connection import Phase
-from bridge.web.connections.socket import Socket
+from bridge.web.connections.websocket import Socket
 from bridge.web.transport import ws_framing
 from tests.bench.journal import BUDGET, CHUNK, TOPIC, NoJournal, batches, instance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bridge.core.protocol.envelope import Routed
     from bridge.core.protocol.event import Event
-    from bridge.core.protocol.router import Routed
     from bridge.core.sessions.hub import Hub
 
     #: Does a part's work once; returns how many units that were.

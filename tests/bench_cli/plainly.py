@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from bridge.bench.load.frames import TEXT, frames
 from bridge.bench.load.payload import Stamped, found
+from bridge.bench.load.stream_reader import TEXT, frames
 
 if TYPE_CHECKING:
     from bridge.bench.load.delivery_check import Ledger

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.bench.load.client_pool import Swarm
-from bridge.bench.load.frames import CLOSE, PING, framed, text_frame
 from bridge.bench.load.job import Job, Target
-from bridge.bench.sender import _let_in
+from bridge.bench.load.stream_reader import CLOSE, PING, framed, text_frame
+from bridge.bench.self_test import _let_in
 from tests.bench_cli.traffic import RUN, event, events
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.bench.load.trouble import Trouble
+from bridge.bench.load.job import Trouble
 from bridge.bench.producer import Producer
 from bridge.bench.workloads import ForAccounts
 from bridge.kafka.client.embedded import EmbeddedBroker

@@ -6,11 +6,10 @@ import json
 
 import pytest
 
-from bridge.bench import report, scrape
-from bridge.bench.load.job import Job, Target, job_of
-from bridge.bench.load.trouble import Trouble
-from bridge.bench.machine import allow_files, named
+from bridge.bench import report
+from bridge.bench.load.job import Job, Target, Trouble, job_of
 from bridge.bench.plan import Plan
+from bridge.bench.report import allow_files, named
 from bridge.bench.workloads import ForAccounts, ForRoom
 
 METRICS = """# HELP process_cpu_seconds_total It.
@@ -24,14 +23,14 @@ GOOD = {"lost": 0, "duplicates": 0, "disorder": 0, "client_use": 0.2, "produced_
 
 
 def test_samples_are_read_with_their_labels():
-    samples = scrape.parsed(METRICS)
-    assert (samples[scrape.CPU], samples[scrape.SLOW]) == (1.5, 3.0)
-    assert scrape.version(samples) == "0.1.0"
+    samples = report.parsed(METRICS)
+    assert (samples[report.CPU], samples[report.SLOW]) == (1.5, 3.0)
+    assert report.version(samples) == "0.1.0"
 
 
 def test_what_does_not_answer_is_named():
     with pytest.raises(Trouble, match=r"http://127\.0\.0\.1:1/metrics does not answer"):
-        scrape.scrape(("http://127.0.0.1:1/metrics",))
+        report.scrape(("http://127.0.0.1:1/metrics",))
 
 
 def test_a_job_survives_the_pipe():

@@ -9,11 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.bench.load.delivery_check import Ledger, Verdict
-from bridge.bench.load.latency import Histogram, index
-from bridge.bench.load.reader import Reader
+from bridge.bench.load.delivery_check import Ledger, Reader, Verdict
+from bridge.bench.load.latency import LONGEST_NS, SLOT_NS, Histogram, Stretches, index
 from bridge.bench.load.stream_reader import Tape
-from bridge.bench.load.stretches import LONGEST_NS, SLOT_NS, Stretches
 from tests.bench_cli.plainly import apart, write_down
 from tests.bench_cli.traffic import A_PING, HEARTBEAT, MARK, event, events
 

@@ -6,13 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.bench.load.delivery_check import Ledger, Verdict, runs
-from bridge.bench.load.frames import TEXT, framed, frames, masked
+from bridge.bench.load.delivery_check import Ledger, Reader, Verdict, runs
 from bridge.bench.load.latency import Histogram
 from bridge.bench.load.payload import Envelope, Stamped, found
-from bridge.bench.load.reader import Reader
-from bridge.bench.load.stream_reader import Tape
-from bridge.bench.load.walk import Walk
+from bridge.bench.load.stream_reader import TEXT, Tape, Walk, framed, frames, masked
 from tests.bench_cli.plainly import apart, write_down
 from tests.bench_cli.traffic import A_PING, HEARTBEAT, MARK, event, events
 

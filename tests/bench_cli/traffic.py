@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bridge.bench.load.frames import PING, framed, text_frame
 from bridge.bench.load.payload import Envelope, mark
+from bridge.bench.load.stream_reader import PING, framed, text_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

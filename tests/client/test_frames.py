@@ -14,9 +14,9 @@ from websockets.exceptions import ConnectionClosedError
 from websockets.frames import Close
 from websockets.http11 import Response
 
-from bridge.client.end import BROKE, End, closed, refused, retry_after
+from bridge.client.errors import BROKE, End, closed, refused, retry_after
 from bridge.client.frames import read, written
-from bridge.client.making import item_of
+from bridge.client.items import item_of
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.client.renewal import Renewal, moment, told_end
-from bridge.client.silence import Silence
+from bridge.client.timing import Renewal, Silence, moment, told_end
 
 NINE = "2026-11-21T09:00:00Z"
 AT_NINE = 1795251600.0

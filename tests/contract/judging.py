@@ -12,9 +12,9 @@ import msgspec
 from msgspec import UNSET
 
 from bridge.core.coordination import commands, state_records
-from bridge.core.protocol import envelope, frames, trace
+from bridge.core.protocol import envelope, frames
 from bridge.web.api import schemas
-from bridge.web.api.publication import Published
+from bridge.web.api.publish import Published
 from bridge.web.endpoints.history import History
 from bridge.web.http.problems import Problem
 from tests.contract.examples import examples
@@ -98,7 +98,7 @@ _EVENT: Final = [*frame_shape.HEAD, *frame_shape.BODIES, *frame_shape.OPTIONAL]
 #: By schema and the place in it (a definition's name): what the bridge's code has there.
 IN_CODE: Final[dict[tuple[str, str], Fields]] = {
     ("envelope", ""): Fields(frozenset(envelope._Native.__struct_fields__), frozenset()),
-    ("headers", ""): Fields(frozenset({*envelope._HEADERS, trace.HEADER}), frozenset()),
+    ("headers", ""): Fields(frozenset({*envelope._HEADERS, envelope.HEADER}), frozenset()),
     ("frames/server/welcome", ""): written(frames.Welcome),
     ("frames/server/event", ""): Fields(frozenset(_EVENT), frozenset(frame_shape.HEAD)),
     ("frames/server/gap", ""): written(frames.Gap),

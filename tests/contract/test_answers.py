@@ -10,7 +10,7 @@ import pytest
 from jsonschema_rs import Draft202012Validator
 
 from bridge.web.api import schemas
-from bridge.web.openapi import openapi
+from bridge.web.app import openapi
 from tests.contract.examples import Example, each, examples
 from tests.contract.judging import ANSWERS
 from tests.harness.frames import SCHEMAS, compiled

@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 from hypothesis import given, settings
 
-from bridge.core.coordination import commands, lifecycle, state_records
+from bridge.core.coordination import commands, state_records
 from bridge.core.protocol.event import Dead
 from tests.contract.examples import Example, each, examples
 from tests.core.facts import facts, presents
@@ -93,14 +93,14 @@ def test_whatever_backends_are_told_of_a_client_the_schema_admits(
     it: state_records.Present,
 ) -> None:
     for notice in (
-        lifecycle.connected(it),
-        lifecycle.disconnected(it, lifecycle.LOST),
-        lifecycle.disconnected(it, 4504, "disconnected by the backend"),
+        state_records.connected(it),
+        state_records.disconnected(it, state_records.LOST),
+        state_records.disconnected(it, 4504, "disconnected by the backend"),
     ):
         compiled("lifecycle").validate(json.loads(notice.value))
 
 
-@pytest.mark.parametrize("tell", [lifecycle.occupied, lifecycle.vacated])
+@pytest.mark.parametrize("tell", [state_records.occupied, state_records.vacated])
 @pytest.mark.parametrize("place", [("room", "order:42"), ("topic", "orders")])
 def test_whatever_backends_are_told_of_a_place_the_schema_admits(tell: Any, place: Any) -> None:
     compiled("lifecycle").validate(json.loads(tell(*place).value))

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from bridge.core.protocol import timestamps, trace
+from bridge.core.protocol import envelope, timestamps
 from bridge.core.protocol.cursor import read_cursor, read_position
+from bridge.core.protocol.event import Types
 from bridge.core.protocol.names import is_name, is_topic
-from bridge.core.protocol.types import Types
 from tests.contract.examples import VERDICTS, examples
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def is_utc(text: str) -> bool:
 
 def is_traceparent(text: str) -> bool:
     """Whether `text` is a trace parent, and written as the bridge would write it."""
-    return trace.only([text.encode()]) == text
+    return envelope.only([text.encode()]) == text
 
 
 DOORS: Final[dict[str, Callable[[str], bool]]] = {

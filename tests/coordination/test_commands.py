@@ -12,11 +12,10 @@ from bridge.coordination import commands as offices
 from bridge.coordination.commands import Means, Office
 from bridge.coordination.topics import Own
 from bridge.core.coordination import state_records
-from bridge.core.coordination.backend import Backend
-from bridge.core.coordination.membership import Members
+from bridge.core.coordination.membership import Backend, Members
 from bridge.core.coordination.presence import Census
 from bridge.core.coordination.state_records import Folded, Gone, Member, Revoked
-from bridge.core.protocol.router import Batch, Casualty
+from bridge.core.protocol.envelope import Batch, Casualty
 from tests.core.facts import alive, present
 from tests.core.given import Record, attached, frames, hub
 

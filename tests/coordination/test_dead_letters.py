@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from bridge.coordination import dead_letters as keeping
 from bridge.coordination.dead_letters import Letter, Letters, letter
+from bridge.core.protocol.envelope import Casualty
 from bridge.core.protocol.event import Dead
-from bridge.core.protocol.router import Casualty
 from bridge.kafka.client.client import Partition
 from tests.core.given import Record
 

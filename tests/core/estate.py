@@ -14,7 +14,7 @@ from bridge.core.coordination.state_records import Alive, Fact, Gone, Occupied, 
 from tests.core.facts import SINCE
 
 if TYPE_CHECKING:
-    from bridge.core.coordination.roster import Place
+    from bridge.core.coordination.presence import Place
 
 TICK = 0.1
 BEAT_SECONDS = 2.0

@@ -6,16 +6,13 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bridge.core.protocol.cursor import Cursor, Place, read_cursor, write_cursor
-from bridge.core.protocol.event import Body, Event
-from bridge.core.protocol.router import Routed
-from bridge.core.protocol.types import Types
-from bridge.core.replay.catchup import CatchUp
+from bridge.core.protocol.envelope import Routed
+from bridge.core.protocol.event import Body, Event, Types
+from bridge.core.replay.catchup import CatchUp, Scan
 from bridge.core.replay.retention import Bounds, Limits
-from bridge.core.replay.scan import Scan
 from bridge.core.sessions.hub import Hub
 from bridge.core.sessions.permissions import Grant
-from bridge.core.sessions.replay import Need
-from bridge.core.sessions.session import Hand, Session
+from bridge.core.sessions.session import Hand, Need, Session
 from tests.harness.frames import read_frame
 
 if TYPE_CHECKING:

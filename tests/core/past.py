@@ -10,8 +10,8 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bridge.core.protocol.cursor import read_cursor
-from bridge.core.protocol.router import Routed
-from bridge.core.replay.page_start import Asked, Opening, begin
+from bridge.core.protocol.envelope import Routed
+from bridge.core.replay.history import Asked, Opening, begin
 from bridge.core.replay.retention import Bounds, Limits
 from bridge.core.sessions.hub import Hub
 from tests.core.given import LIFE, session

@@ -13,8 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from bridge.core.protocol import close_codes
 from bridge.core.protocol.cursor import Cursor, Place, read_cursor, write_cursor
-from bridge.core.protocol.types import Types
-from bridge.core.replay import recall
+from bridge.core.protocol.event import Types
+from bridge.core.replay import catchup
 from bridge.core.sessions.permissions import Grant
 from bridge.core.sessions.session import Hand, Session, State
 from tests.core.replay_client import Asked, Client
@@ -70,7 +70,7 @@ class Crowd(RuleBasedStateMachine):
         self.left: list[Client] = []
         self.frames: list[dict[str, Any]] = []
         self.came = 0
-        self.patch = mock.patch.multiple(recall, STEP_EVENTS=STEP, STEP_PACKED=4)
+        self.patch = mock.patch.multiple(catchup, STEP_EVENTS=STEP, STEP_PACKED=4)
         self.patch.start()
 
     # -- looking at what was sent ------------------------------------------------------------------

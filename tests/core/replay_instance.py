@@ -11,7 +11,7 @@ from unittest import mock
 from bridge.core import journal as journal_module
 from bridge.core.journal import Journal
 from bridge.core.protocol.cursor import Place
-from bridge.core.protocol.router import Routed
+from bridge.core.protocol.envelope import Routed
 from bridge.core.replay.catchup import CatchUp
 from bridge.core.replay.retention import Limits
 from bridge.core.sessions.hub import Hub
@@ -20,7 +20,7 @@ from tests.core.given import scan_for
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bridge.core.replay.scan import Scan
+    from bridge.core.replay.catchup import Scan
     from bridge.core.sessions.session import Session
     from tests.core.replay_world import Partition, World
 

@@ -8,8 +8,7 @@ from unittest import mock
 import pytest
 
 from bridge.core import journal as module
-from bridge.core.journal import Journal, Tail
-from bridge.core.segment import ALL
+from bridge.core.journal import ALL, Journal, Tail
 from tests.core.given import event
 
 if TYPE_CHECKING:

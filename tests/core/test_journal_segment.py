@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core import segment as module
+from bridge.core import journal as module
+from bridge.core.journal import ALL, Segment, of_account, of_connection, of_room
 from bridge.core.protocol.event import Event
-from bridge.core.segment import ALL, Segment, of_account, of_connection, of_room
 from tests.core.given import event
 from tests.core.reading import outcome
 from tests.core.strategies import records

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from bridge.core.coordination.state_records import Fact
-    from bridge.core.protocol.router import Batch
+    from bridge.core.protocol.envelope import Batch
     from bridge.kafka.client.client import Access
 
 

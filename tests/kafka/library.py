@@ -11,15 +11,14 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from bridge.core.protocol.cursor import read_cursor, read_position, write_cursor
-from bridge.core.protocol.types import Types
-from bridge.core.replay.page_start import Asked
+from bridge.core.protocol.event import Types
+from bridge.core.replay.history import Asked
 from bridge.core.replay.retention import Limits
 from bridge.core.sessions.permissions import Grant
 from bridge.core.sessions.session import Session
 from bridge.kafka.client.client import Cluster, Lane
 from bridge.kafka.offsets import Horizon
-from bridge.kafka.replay.archive import History
-from bridge.kafka.replay.history import Shelf
+from bridge.kafka.replay.history import History, Shelf
 from bridge.kafka.replay.scheduler import Rules
 from tests.core.past import written
 from tests.kafka.pacing import PATIENCE, until

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from bridge.core.journal import Journal
 from bridge.core.protocol import close_codes
 from bridge.core.protocol.cursor import Cursor, Place, read_cursor, write_cursor
-from bridge.core.protocol.router import Router
+from bridge.core.protocol.envelope import Router
 from bridge.core.replay.catchup import CatchUp
 from bridge.core.replay.retention import Limits
 from bridge.core.sessions.hub import Hub
@@ -25,8 +25,8 @@ from bridge.kafka.client.client import OUT_OF_REACH
 from bridge.kafka.consumer import Feed
 from bridge.kafka.offsets import Horizon
 from bridge.kafka.on_demand import Sleepers
+from bridge.kafka.replay.scan import Source
 from bridge.kafka.replay.scheduler import Replayer, Rules
-from bridge.kafka.replay.source import Source
 from bridge.web.connections.pool import FLUSH_SLICE
 from tests.harness.admin import fresh_name
 from tests.kafka.pacing import PATIENCE
@@ -35,7 +35,7 @@ from tests.kafka.replay_client import Client
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
-    from bridge.core.protocol.router import Batch
+    from bridge.core.protocol.envelope import Batch
     from bridge.kafka.client.client import Cluster
 
 

@@ -14,7 +14,7 @@ from tests.harness.admin import fresh_name
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
-    from bridge.core.protocol.router import Batch
+    from bridge.core.protocol.envelope import Batch
     from bridge.kafka.client.client import Description
 
 PATIENCE = 90.0

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.kafka import commits as committing
+from bridge.kafka import consumer as committing
 from bridge.kafka.client.client import Description, Partition
-from bridge.kafka.commits import Commits
+from bridge.kafka.consumer import Commits
 from bridge.kafka.partitions import Partitions
 from tests.kafka.memory import MemoryCluster
 

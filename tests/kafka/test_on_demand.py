@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from bridge.kafka.client.client import Fetched, Partition
+from bridge.kafka.fetcher import STRIKES, Trouble
 from bridge.kafka.on_demand import Sleepers
 from bridge.kafka.partitions import Reading
-from bridge.kafka.trouble import STRIKES, Trouble
 from tests.kafka.memory import MemoryCluster
 from tests.kafka.tape import Tape
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.app.feeds import feeds
+from bridge.app.status import feeds
 from bridge.core.protocol.cursor import read_cursor
 from bridge.core.replay.retention import Limits
 from bridge.kafka import consumer as feeding

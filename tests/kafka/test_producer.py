@@ -10,9 +10,9 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 
 from bridge.core.ports import NotAcknowledged, NoTopic, TooLarge
-from bridge.kafka import writer as writing
+from bridge.kafka import producer as writing
 from bridge.kafka.client.client import Access
-from bridge.kafka.writer import Writer
+from bridge.kafka.producer import Writer
 from tests.harness.admin import create_topic
 from tests.harness.kafka_cluster import KafkaCluster
 from tests.web.rig import until

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.web.connections.socket import Socket
-from bridge.web.connections.stream import Stream
+from bridge.web.connections.sse import Stream
+from bridge.web.connections.websocket import Socket
 from bridge.web.endpoints import metrics as module
 from tests.journey.stack import ROOT
 from tests.watch import asked

@@ -12,14 +12,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bridge.app.pipeline import Reading, Span
 from bridge.app.status import Parts
-from bridge.coordination.dead_letters import Letters
+from bridge.coordination.dead_letters import Casualties, Letters
 from bridge.coordination.leader import Duties
 from bridge.coordination.leader_tasks import Steward
 from bridge.coordination.state_writer import Scribe
-from bridge.coordination.telemetry import Casualties
 from bridge.coordination.topics import Own
 from bridge.core.coordination.presence import Census
-from bridge.core.protocol.router import Router
+from bridge.core.protocol.envelope import Router
 from bridge.core.replay import retention
 from bridge.core.replay.catchup import CatchUp
 from bridge.core.sessions.hub import Hub
@@ -28,9 +27,9 @@ from bridge.kafka.client.client import Access
 from bridge.kafka.consumer import Feed
 from bridge.kafka.offsets import Horizon
 from bridge.kafka.on_demand import Sleepers
+from bridge.kafka.producer import Writer
+from bridge.kafka.replay.scan import Source
 from bridge.kafka.replay.scheduler import Replayer, Rules
-from bridge.kafka.replay.source import Source
-from bridge.kafka.writer import Writer
 from bridge.web.app import site
 from bridge.web.auth.authenticator import OpenGate
 from bridge.web.auth.origins import Doors

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
-    from bridge.core.replay.page_start import Asked
+    from bridge.core.replay.history import Asked
     from bridge.web.auth.authenticator import Gate
 
 URL = "http://bridge.example"

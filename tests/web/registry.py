@@ -9,7 +9,7 @@ import httpx
 
 from bridge.core.coordination.directory import Directory
 from bridge.core.coordination.membership import Members
-from bridge.core.coordination.roster import Roster
+from bridge.core.coordination.presence import Roster
 from bridge.core.coordination.state_records import Alive, Present
 from bridge.core.protocol.cursor import Position
 from bridge.web.api.commands import commands

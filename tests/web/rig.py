@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bridge.core.journal import Journal
 from bridge.core.protocol import close_codes
-from bridge.core.protocol.router import Batch, Router
+from bridge.core.protocol.envelope import Batch, Router
 from bridge.core.replay import retention as core_bounds
 from bridge.core.replay.catchup import CatchUp
 from bridge.core.sessions.hub import Hub
@@ -23,9 +23,8 @@ from bridge.web.app import site
 from bridge.web.auth.authenticator import OpenGate
 from bridge.web.auth.origins import Doors
 from bridge.web.connections.admission import Entrance, Limits
-from bridge.web.connections.events import events
 from bridge.web.connections.pool import Sockets
-from bridge.web.connections.sse import Streams
+from bridge.web.connections.sse import Streams, events
 from bridge.web.connections.websocket import WebSockets
 from bridge.web.endpoints.health import probes
 from bridge.web.transport.server import Server

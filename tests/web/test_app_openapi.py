@@ -22,18 +22,16 @@ from bridge.core.replay import retention
 from bridge.core.replay.catchup import CatchUp
 from bridge.core.sessions.hub import Hub
 from bridge.core.sessions.requests import Bounds
-from bridge.web.api.publication import EXAMPLE
-from bridge.web.api.publish import AdminTokens, api
-from bridge.web.app import site
+from bridge.web.api.publish import EXAMPLE, AdminTokens, api
+from bridge.web.app import openapi, site
 from bridge.web.auth.authenticator import OpenGate
 from bridge.web.auth.origins import Doors
 from bridge.web.connections.admission import Entrance, Limits
-from bridge.web.connections.events import events
+from bridge.web.connections.sse import events
 from bridge.web.endpoints.health import probes
 from bridge.web.endpoints.history import history
 from bridge.web.endpoints.metrics import Metrics, metrics
 from bridge.web.http.rate_limit import Pace
-from bridge.web.openapi import openapi
 from tests.web.asking import Archive
 from tests.web.posting import BEARER, TOKEN, Outlet
 from tests.web.registry import Registry

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bridge.core.replay.catchup import CatchUp
     from bridge.core.sessions.hub import Hub
     from bridge.core.sessions.session import Session
-    from bridge.kafka.replay.source import Source
+    from bridge.kafka.replay.scan import Source
 
 
 class Brokers:

@@ -13,12 +13,11 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
-from bridge.bench.load.reader import Reader
+from bridge.bench.load.delivery_check import Reader
 
 if TYPE_CHECKING:
     from bridge.bench.load.job import Job, Target
-    from bridge.bench.load.stream_reader import Tape
-    from bridge.bench.load.walk import Walk
+    from bridge.bench.load.stream_reader import Tape, Walk
 
 _BIND_WITHOUT_PORT: Final = 24  # IP_BIND_ADDRESS_NO_PORT: ports are chosen for each destination
 _SMALL_BUFFER: Final = 16_384

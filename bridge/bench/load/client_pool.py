@@ -19,11 +19,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bridge.bench.load.client import Client, State
 from bridge.bench.load.delivery_check import Verdict
-from bridge.bench.load.frames import CLOSE, PING, PONG, TEXT, masked
 from bridge.bench.load.latency import Histogram
 from bridge.bench.load.payload import mark
-from bridge.bench.load.stream_reader import Tape
-from bridge.bench.load.walk import Walk
+from bridge.bench.load.stream_reader import CLOSE, PING, PONG, TEXT, Tape, Walk, masked
 
 if TYPE_CHECKING:
     from bridge.bench.load.job import Job

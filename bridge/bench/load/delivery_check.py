@@ -76,3 +76,16 @@ def runs(events: Iterable[Stamped]) -> list[tuple[int, int, int]]:
             first[lane] = number
         due[lane] = number + 1
     return told + [(lane, number, due[lane] - number) for lane, number in first.items()]
+
+
+class Reader:
+    """One who reads frames, whole or cut."""
+
+    __slots__ = ("at", "ledger", "seen", "since", "tail")
+
+    def __init__(self) -> None:
+        self.ledger = Ledger()
+        self.tail = b""  #: the begin of a frame, of which the tape has nothing
+        self.at = 0  #: up to this byte of the tape it has read
+        self.seen = 0  #: so many events of the tape end before there
+        self.since = 0  #: those from this one on are not in its ledger yet

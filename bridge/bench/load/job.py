@@ -7,6 +7,14 @@ from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 
+class Trouble(Exception):
+    """Something is wrong: an option or a setting with `code` 2, something outside with 1."""
+
+    def __init__(self, sentence: str, *, code: int = 1) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
 class Target(NamedTuple):
     """Where a bridge is."""
 

@@ -9,19 +9,146 @@ tape; what comes late to one client is counted for that client alone.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from typing import TYPE_CHECKING, Final
+from struct import Struct
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bridge.bench.load.delivery_check import runs
-from bridge.bench.load.frames import TEXT, frames
+from bridge.bench.load.latency import STEP_BITS, Stretches
 from bridge.bench.load.payload import FIELDS_WIDTH, found
-from bridge.bench.load.stretches import Stretches
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from bridge.bench.load.delivery_check import Reader
     from bridge.bench.load.latency import Histogram
     from bridge.bench.load.payload import Stamped
-    from bridge.bench.load.reader import Reader
+
+TEXT: Final = 0x81
+CLOSE: Final = 0x88
+PING: Final = 0x89
+PONG: Final = 0x8A
+_LENGTH_16, _LENGTH_64 = 126, 127
+
+
+def frames(data: bytes, at: int = 0) -> Iterator[tuple[int, int, int]]:
+    """Yield each whole frame from `at` on: its first byte, its payload's begin and end."""
+    size = len(data)
+    while at + 2 <= size:
+        length = data[at + 1]
+        body = at + 2
+        if length == _LENGTH_16:
+            body = at + 4
+            length = int.from_bytes(data[at + 2 : body], "big")
+        elif length == _LENGTH_64:
+            body = at + 10
+            length = int.from_bytes(data[at + 2 : body], "big")
+        end = body + length
+        if body > size or end > size:
+            return
+        yield data[at], body, end
+        at = end
+
+
+def text_frame(text: bytes) -> bytes:
+    """Return `text` as a server sends it."""
+    return framed(TEXT, text)
+
+
+def framed(first: int, payload: bytes) -> bytes:
+    """Return a frame that begins with `first`, not masked."""
+    size = len(payload)
+    if size < _LENGTH_16:
+        return bytes((first, size)) + payload
+    if size < 1 << 16:
+        return bytes((first, _LENGTH_16)) + size.to_bytes(2, "big") + payload
+    return bytes((first, _LENGTH_64)) + size.to_bytes(8, "big") + payload
+
+
+def masked(first: int, payload: bytes = b"") -> bytes:
+    """Return a client's frame of fewer than 126 bytes; the mask, of zeros, changes nothing."""
+    return bytes((first, 0x80 | len(payload))) + b"\0\0\0\0" + payload
+
+
+_WHOLE: Final = STEP_BITS + 1
+
+
+class _Layout(NamedTuple):
+    """Where the mark and the fields stand in a frame."""
+
+    unpack: Callable[[bytes, int], tuple[bytes, bytes]]
+    size: int
+
+
+class Walk:
+    """Walks for the clients of one process."""
+
+    def __init__(self, mark: bytes, histogram: Histogram) -> None:
+        self._mark = mark
+        self._histogram = histogram
+        self._layouts: dict[bytes, _Layout] = {}  # by the head, which has the length
+
+    def read(
+        self, reader: Reader, data: bytes | memoryview, now: int
+    ) -> tuple[int, list[tuple[int, bytes]]]:
+        """Let `reader` have `data`; return how many events were in it, and the other frames."""
+        data = reader.tail + data
+        mark, size = self._mark, len(data)
+        ledger, layouts = reader.ledger, self._layouts
+        counts, due = self._histogram.counts, ledger.due
+        others: list[tuple[int, bytes]] = []
+        events = at = most = 0
+        while at + 2 <= size:
+            layout = layouts.get(data[at : at + 4])
+            if layout is not None and at + layout.size <= size:
+                seen, fields = layout.unpack(data, at)
+                end = at + layout.size
+            else:
+                seen = b""
+            if seen != mark:  # its layout is not known, or another one than its length had before
+                one = next(frames(data, at), None)
+                if one is None:
+                    break
+                first, body, end = one
+                place = data.find(mark, body, end) if first == TEXT else -1
+                if place < 0:
+                    others.append((first, data[body:end]))
+                    at = end
+                    continue
+                place += len(mark)
+                fields = data[place : place + FIELDS_WIDTH]
+                if data[at + 1] == _LENGTH_16:
+                    self._learn(data[at : at + 4], place - at, end - at)
+            at = end
+            lane, number, made = int(fields[0:6]), int(fields[7:17]), int(fields[18:37])
+            if due.get(lane, 0) == number:
+                due[lane] = number + 1
+            else:
+                ledger.take(lane, number)
+            late = now - made
+            if late > most:
+                most = late
+            elif late < 0:
+                late = 0
+            shift = late.bit_length() - _WHOLE
+            counts[late if shift <= 0 else (shift << STEP_BITS) + (late >> shift)] += 1
+            events += 1
+        self._histogram.most = max(self._histogram.most, most)
+        reader.tail = data[at:]
+        return events, others
+
+    def join(self, reader: Reader) -> None:
+        """Let one more read; there is nothing to be remembered of it."""
+
+    def leave(self, reader: Reader) -> None:
+        """Forget the frame that `reader` was cut off in: its connection has ended."""
+        reader.tail = b""
+
+    def _learn(self, head: bytes, fields: int, size: int) -> None:
+        """Remember where the mark and the fields stand in frames that begin with `head`."""
+        before = fields - len(self._mark)
+        look = Struct(f"{before}x{len(self._mark)}s{FIELDS_WIDTH}s").unpack_from
+        self._layouts[head] = _Layout(look, size)
+
 
 _LONGEST: Final = 4 << 20  # bytes; half of it is more than clients drift apart as a rule
 

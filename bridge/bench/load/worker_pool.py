@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from bridge.bench.load.delivery_check import Verdict
+from bridge.bench.load.job import Trouble
 from bridge.bench.load.latency import Histogram
-from bridge.bench.load.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from bridge.bench.report import CPU, MEMORY
 from bridge.bench.scenarios.jobs import job
-from bridge.bench.scrape import CPU, MEMORY
 
 if TYPE_CHECKING:
     from bridge.bench.stage import Stage

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bridge.bench.load.job import Job
-from bridge.bench.load.trouble import Trouble
+from bridge.bench.load.job import Job, Trouble
 
 if TYPE_CHECKING:
     from bridge.bench.stage import Stage

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bridge.bench.load.trouble import Trouble
+from bridge.bench.load.job import Trouble
+from bridge.bench.report import MEMORY, SLOW
 from bridge.bench.scenarios.jobs import job
-from bridge.bench.scrape import MEMORY, SLOW
 from bridge.bench.workloads import ForRoom
 
 if TYPE_CHECKING:

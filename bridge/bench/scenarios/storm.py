@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from bridge.bench.report import CPU, MEMORY, REPLAYED
 from bridge.bench.scenarios.jobs import accounts_of_their_own
-from bridge.bench.scrape import CPU, MEMORY, REPLAYED
 from bridge.bench.stage import per
 from bridge.bench.workloads import ForAccounts
 

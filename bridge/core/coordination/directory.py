@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from bridge.core.coordination.membership import Members
-    from bridge.core.coordination.roster import Roster
+    from bridge.core.coordination.presence import Roster
     from bridge.core.coordination.state_records import Alive, Present
     from bridge.core.sessions.hub import Hub
     from bridge.core.sessions.session import Session

@@ -8,16 +8,39 @@ makes the whole record dead. What names nobody is no error. Any bytes give an ev
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import msgspec
 
-from bridge.core.protocol import timestamps, trace
+from bridge.core.protocol import timestamps
 from bridge.core.protocol.event import JSON, Body, Dead, Event
 from bridge.core.protocol.names import is_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+#: In Kafka and in HTTP, and the field of an event's frame.
+HEADER: Final = "traceparent"
+_SAMPLED: Final = 1
+#: Version, ids, flags, and what only a later version may have.
+_match: Final = re.compile(
+    rb"(?!ff)([0-9a-f]{2})-((?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16})-([0-9a-f]{2})(-.*)?",
+    re.DOTALL,
+).fullmatch
+
+
+def only(values: Sequence[bytes]) -> str | None:
+    """Return the `traceparent` that `values` are, None where they are not just one that is valid.
+
+    Of a later version it has what is known of it: the ids, and whether it is sampled (3.2.4).
+    """
+    found = _match(values[0]) if len(values) == 1 else None
+    if found is None:
+        return None
+    version, ids, flags, more = found.groups()
+    if version != b"00":
+        return f"00-{ids.decode()}-{int(flags, 16) & _SAMPLED:02x}"
+    return None if more else found[0].decode()
 
 
 class Record(Protocol):
@@ -93,14 +116,14 @@ def _with_headers(record: Record, value: bytes | None) -> Event | None:
             continue
         if name in AUDIENCE:
             addressed = True
-        elif name == trace.HEADER:
+        elif name == HEADER:
             traced.append(raw)
     if addressed:
         event = _by_headers(record)
     elif value is not None:
         event = _native(record, value)
     if traced and event is not None:
-        event.traceparent = trace.only(traced)
+        event.traceparent = only(traced)
     return event
 
 
@@ -254,3 +277,59 @@ def _time(text: str) -> str:
         return timestamps.to_utc(text)
     except ValueError as error:
         raise Dead("bad_time", str(error)) from None
+
+
+class Batch(NamedTuple):
+    """Consecutive records of one partition, and the offset that follows them.
+
+    `next` may be more than the last record's offset and one: control records, aborted
+    transactions and compaction leave holes.
+    """
+
+    topic: str
+    partition: int
+    records: Sequence[Record]
+    next: int
+
+
+class Casualty(NamedTuple):
+    """A record that could not be used, and why."""
+
+    topic: str
+    partition: int
+    record: Record
+    dead: Dead
+
+
+class Routed(NamedTuple):
+    """A batch, understood. `nobody` counts the records that named no audience."""
+
+    topic: str
+    partition: int
+    events: list[Event]
+    next: int
+    nobody: int
+    casualties: list[Casualty]
+
+
+class Router:
+    """Reads the records of every topic in the native envelope or by its headers."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+
+    def route(self, batch: Batch) -> Routed:
+        """Return what `batch` says."""
+        events: list[Event] = []
+        casualties: list[Casualty] = []
+        max_bytes = self._max_bytes
+        for record in batch.records:
+            try:
+                event = read(record, max_bytes)
+            except Dead as dead:
+                casualties.append(Casualty(batch.topic, batch.partition, record, dead))
+            else:
+                if event is not None:
+                    events.append(event)
+        nobody = len(batch.records) - len(events) - len(casualties)
+        return Routed(batch.topic, batch.partition, events, batch.next, nobody, casualties)

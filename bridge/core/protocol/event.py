@@ -5,11 +5,38 @@ Rule: an event with no audience reaches nobody. Broadcasting is always said, nev
 
 from __future__ import annotations
 
-from collections.abc import Sequence  # noqa: TC003 - msgspec looks at the annotations
 from enum import IntEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+class Types:
+    """A filter on event types. Immutable, so sessions that ask for the same may share one."""
+
+    __slots__ = ("_exact", "_prefixes", "wanted")
+
+    def __init__(self, wanted: Iterable[str]) -> None:
+        """Make a filter.
+
+        Raises:
+            ValueError: If one of `wanted` is empty, or has a `*` elsewhere than at its end.
+        """
+        self.wanted = tuple(dict.fromkeys(wanted))
+        for name in self.wanted:
+            if not name or "*" in name[:-1]:
+                raise ValueError(
+                    f"not an event type, or a prefix of one with * at its end: {name!r}"
+                )
+        self._exact = frozenset(name for name in self.wanted if not name.endswith("*"))
+        self._prefixes = tuple(name[:-1] for name in self.wanted if name.endswith("*"))
+
+    def admits(self, type: str) -> bool:
+        """Whether an event of `type` is wanted."""
+        return type in self._exact or type.startswith(self._prefixes)
 
 
 class Body(IntEnum):

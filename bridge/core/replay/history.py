@@ -9,19 +9,22 @@ from __future__ import annotations
 
 from collections import deque
 from heapq import heapify, heappop, heapreplace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from bridge.core.journal import ALL, of_account, of_room
 from bridge.core.protocol import frames
 from bridge.core.protocol.cursor import Place, write_cursor
-from bridge.core.segment import ALL, of_account, of_room
+from bridge.core.replay.retention import Bounds, Limits, Refused, judge
 from bridge.core.sessions.fanout import reason
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Mapping, Sequence
 
     from bridge.core.journal import Journal
+    from bridge.core.protocol.cursor import Cursor
     from bridge.core.protocol.event import Event
-    from bridge.core.sessions.log import Log
+    from bridge.core.sessions.hub import Hub
+    from bridge.core.sessions.positions import Log
     from bridge.core.sessions.session import Session
 
 #: A page that has so many bytes of frames is done, however few events they are.
@@ -289,3 +292,101 @@ class Page:
 
 def _size(event: Event) -> int:
     return len(event.data) + _EVENT_BYTES
+
+
+class NotNow(Exception):
+    """The past can not be told now. The message is for the client, who may ask again."""
+
+
+class Asked(NamedTuple):
+    """A request for events from `cursor` on, or since a time (ms), or from as early as may be.
+
+    `reader` is a session that was never attached: its grant, topics, rooms and types count.
+    """
+
+    reader: Session
+    cursor: Cursor | None
+    since: int | None
+    limit: int
+
+
+class Archive(Protocol):
+    """Tells the past."""
+
+    def page(self, asked: Asked) -> Awaitable[Page]:
+        """Return the page that was asked for.
+
+        Raises:
+            NotNow: If Kafka is away, or too many ask.
+
+        Cancellation: safe; nothing is read for it any more.
+        """
+
+
+class Opening(NamedTuple):
+    """What pages may be begun with: what Kafka says of the topics, and what reading may cost.
+
+    `since` is the cursor of the time that was asked for. `damaged` are offsets, by public topic and
+    partition, below which there is something that can not be read.
+    """
+
+    bounds: Mapping[str, Bounds]
+    limits: Limits
+    since: Cursor
+    damaged: Mapping[tuple[str, int], int]
+
+
+def begin(hub: Hub, asked: Asked, opening: Opening) -> Page | None:
+    """Return the page, with nothing in it yet.
+
+    None says that `opening` does not fit what this instance knows by now: ask Kafka again.
+    """
+    places: dict[str, dict[int, int]] = {}
+    gaps: dict[str, str] = {}
+    for topic in sorted(asked.reader.topics):
+        told, log = opening.bounds.get(topic), hub.logs[topic]
+        if told is None or told.identity not in {None, log.identity}:
+            return None
+        if topic in opening.since and log.is_other(opening.since[topic].identity):
+            return None
+        floors = {
+            number: hub.journal.floor(topic, number) if number in log.next else end
+            for number, end in told.end.items()
+        }
+        if not (opening.limits.records and opening.limits.bytes):
+            told = told._replace(aged={n: max(told.aged[n], floor) for n, floor in floors.items()})
+        at, why = _asked_for(hub, topic, asked, opening, told, floors)
+        at = {number: min(at.get(number, 0), end) for number, end in told.end.items()}
+        judge(at, floors, told, clip=floors)
+        for number in at:
+            if at[number] < (readable := opening.damaged.get((topic, number), 0)):
+                at[number], why = min(readable, told.end[number]), why or "corrupt"
+        places[topic] = at
+        if why is not None:
+            gaps[topic] = why
+    ends = {topic: opening.bounds[topic].end for topic in places}
+    return Page(asked.reader, hub.logs, places, ends, limit=asked.limit, gaps=gaps)
+
+
+def _asked_for(
+    hub: Hub,
+    topic: str,
+    asked: Asked,
+    opening: Opening,
+    told: Bounds,
+    floors: Mapping[int, int],
+) -> tuple[Mapping[int, int], str | None]:
+    """Return the places in `topic` that are asked for, and why they can not be had, if so."""
+    if asked.cursor is None:
+        place = opening.since.get(topic)
+        return {} if place is None else place.offsets, None
+    place = asked.cursor.get(topic)
+    if place is None:
+        return told.end, None  # what a cursor does not name goes on from now
+    if hub.logs[topic].is_other(place.identity):
+        return {}, "recreated"
+    try:
+        judge(dict(place.offsets), floors, told, clip=())
+    except Refused as refused:
+        return place.offsets, str(refused)
+    return place.offsets, None

@@ -15,20 +15,35 @@ from bridge.core.journal import Journal
 from bridge.core.protocol import close_codes as closes
 from bridge.core.protocol import frames as protocol_frames
 from bridge.core.protocol import timestamps
-from bridge.core.sessions.crowd import Crowd
 from bridge.core.sessions.fanout import deliver, run_bytes, runs
-from bridge.core.sessions.log import Log
 from bridge.core.sessions.on_demand import Demand
-from bridge.core.sessions.positions import cursor, move_on, uproot
-from bridge.core.sessions.registry import Interest
+from bridge.core.sessions.positions import Log, cursor, move_on, uproot
+from bridge.core.sessions.registry import Crowd, Interest
 from bridge.core.sessions.session import Hand, Session, Signal, State
 from bridge.core.sessions.stats import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from bridge.core.protocol import frames
     from bridge.core.protocol.close_codes import Close
-    from bridge.core.protocol.router import Routed
+    from bridge.core.protocol.envelope import Routed
+    from bridge.core.sessions.permissions import Grant
+
+
+def regrant(hub: Hub, session: Session, grant: Grant, id: frames.Id) -> None:
+    """Replace the grant of a live `session` by one of the same account; answer with what is left.
+
+    Rooms that the backend gave stay: their grant is the backend's own.
+    """
+    session.grant = grant
+    topics = [topic for topic in session.topics if not hub.may_read(session, topic)]
+    rooms = [room for room in session.rooms if not grant.may_join(room)]
+    hub.unfollow(session, topics, rooms)
+    left = sorted(room for room in rooms if room not in session.rooms)
+    if left:
+        hub.moved(session, [], left)
+    hub.done(session, id)
 
 
 class Hub:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from bridge.core.journal import Journal
     from bridge.core.protocol.frames import Id
-    from bridge.core.sessions.log import Log
+    from bridge.core.sessions.positions import Log
     from bridge.core.sessions.session import Session
 
 #: A session that waits for so many replies has to wait for one of them: they are kept in memory.

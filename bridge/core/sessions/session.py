@@ -6,18 +6,145 @@ is the one that the client is told.
 
 from __future__ import annotations
 
+from collections import Counter
 from enum import Enum, Flag, auto
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from bridge.core.sessions.outbox import Outbox
-
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
     from bridge.core.protocol.close_codes import Close
-    from bridge.core.protocol.types import Types
+    from bridge.core.protocol.event import Types
     from bridge.core.sessions.permissions import Grant
-    from bridge.core.sessions.replay import Replay
+
+
+class Outbox:
+    """A queue of frames with a ceiling in bytes.
+
+    One that is below its ceiling takes one more event, however large: else an event larger than
+    the ceiling could reach nobody.
+    """
+
+    __slots__ = ("_frames", "pending")
+
+    def __init__(self) -> None:
+        self._frames: list[bytes] = []
+        self.pending = 0  #: bytes
+
+    def put(self, frame: bytes, ceiling: int) -> bool:
+        """Queue `frame`; tell whether there was room: fewer than `ceiling` bytes pending."""
+        if self.pending >= ceiling:
+            return False
+        self._frames.append(frame)
+        self.pending += len(frame)
+        return True
+
+    def force(self, frame: bytes) -> None:
+        """Queue `frame` whatever is pending: for the bridge's own few, which are small."""
+        self._frames.append(frame)
+        self.pending += len(frame)
+
+    def take(self, budget: int) -> bytes:
+        """Take the oldest frames, joined: as many as fit into `budget` bytes, and at least one."""
+        frames = self._frames
+        if self.pending <= budget:
+            self._frames = []
+            self.pending = 0
+            return b"".join(frames)
+        size = count = 0
+        for frame in frames:
+            if count and size + len(frame) > budget:
+                break
+            size += len(frame)
+            count += 1
+        taken = b"".join(frames[:count])
+        del frames[:count]
+        self.pending -= size
+        return taken
+
+    def clear(self) -> None:
+        """Forget what is queued."""
+        self._frames = []
+        self.pending = 0
+
+
+class Need(Enum):
+    """What a session that is caught up waits for."""
+
+    NOTHING = auto()  #: it is live, or gone
+    TURN = auto()  #: there is more in the journal, when others have had their turn
+    ROOM = auto()  #: its client has to read first
+    KAFKA = auto()  #: the journal does not reach down to it, or only Kafka can judge its cursor
+
+
+class Reach:
+    """How far a pass over Kafka's records has come: from `start` to `next`, an offset for each.
+
+    Both are by public topic and partition. `bytes` were read so far, by topic.
+    """
+
+    __slots__ = ("bytes", "next", "start")
+
+    def __init__(self, start: dict[tuple[str, int], int]) -> None:
+        self.start = start
+        self.next = dict(start)
+        self.bytes: Counter[str] = Counter()
+
+    def leave_out(self, topic: str, ends: Mapping[int, int] | None = None) -> None:
+        """Read no more of `topic`, or of those of its partitions that have come beyond `ends`."""
+        for key, next in tuple(self.next.items()):
+            if key[0] == topic and (ends is None or next > ends.get(key[1], next)):
+                del self.next[key]
+
+
+class Replay:
+    """How far a session has been caught up, beside its `floors`, which are its places.
+
+    `identities` says of each topic which life of it the places are in. `clipped` has the places,
+    by topic, that may be moved up to where the log starts without a word, as long as nothing was
+    sent from there. `judged` says that Kafka's bounds and the limits allow its places. `reach` is
+    that of the pass that serves it, if one does. `records` and `bytes` were read for it from Kafka.
+    `unnamed` are its topics that the client's own cursor does not name, until another one did.
+    """
+
+    __slots__ = (
+        "_before",
+        "bytes",
+        "clipped",
+        "identities",
+        "judged",
+        "reach",
+        "records",
+        "replayed",
+        "unnamed",
+    )
+
+    def __init__(self, identities: dict[str, bytes], clipped: dict[str, dict[int, int]]) -> None:
+        self.identities = identities
+        self.clipped = clipped
+        self.judged = False
+        self.replayed = 0  #: events
+        self.unnamed: frozenset[str] = frozenset()
+        self.reach: Reach | None = None
+        self.records = 0
+        self.bytes = 0
+        self._before: dict[str, int] = {}  # bytes that the pass had read when it was entered
+
+    def cost(self, topics: Iterable[str]) -> int:
+        """The bytes that were read for it, those of the pass that serves it now too."""
+        if self.reach is None:
+            return self.bytes
+        now, before = self.reach.bytes, self._before
+        return self.bytes + sum(now[topic] - before.get(topic, 0) for topic in topics)
+
+    def enter(self, reach: Reach) -> None:
+        """Be served by a pass from now on."""
+        self.reach, self._before = reach, dict(reach.bytes)
+
+    def leave(self, topics: Iterable[str]) -> None:
+        """Be served by no pass any more."""
+        self.bytes = self.cost(topics)
+        self.reach = None
 
 
 #: What a client that went without a word is said to have closed with (RFC 6455, 7.4.1).

@@ -5,10 +5,34 @@ Rule: what is counted here is counted once for a batch at most, however many lis
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
-from typing import Final
+from itertools import accumulate
+from typing import TYPE_CHECKING, Final
 
-from bridge.core.sessions.histogram import Histogram
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Histogram:
+    """Counts by `bounds`, which ascend; a value that is a bound is below it."""
+
+    __slots__ = ("_counts", "bounds", "sum")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = tuple(bounds)
+        self.sum = 0.0
+        self._counts = [0] * (len(self.bounds) + 1)
+
+    def observe(self, value: float) -> None:
+        """Count one value."""
+        self._counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+    def cumulated(self) -> list[int]:
+        """Return how many values were at most each bound, and last how many there were."""
+        return list(accumulate(self._counts))
+
 
 #: Seconds, from what nobody notices to what everybody does.
 LATENCIES: Final = (

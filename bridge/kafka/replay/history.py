@@ -7,30 +7,28 @@ page, never within it; and the live feed gets its turn between any two portions.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING, NamedTuple
 
-from bridge.core.protocol.router import Batch
-from bridge.core.replay.history import Outlived
-from bridge.core.replay.page_start import NotNow, Opening, begin
+from bridge.core.protocol.envelope import Batch
+from bridge.core.replay.history import NotNow, Opening, Outlived, begin
 from bridge.kafka.client.client import OUT_OF_REACH, Code, Lane, Partition
 from bridge.kafka.client.record_batches import Aborted, Corrupt, unpack
+from bridge.kafka.fetcher import STRIKES
 from bridge.kafka.replay.scan import FETCH_BYTES
-from bridge.kafka.trouble import STRIKES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-    from bridge.core.replay.history import Page, Strand
-    from bridge.core.replay.page_start import Asked
+    from bridge.core.replay.history import Asked, Page, Strand
     from bridge.core.replay.retention import Limits
     from bridge.core.sessions.hub import Hub
     from bridge.kafka.client.client import Fetched
     from bridge.kafka.client.record_batches import Chunk
     from bridge.kafka.offsets import Horizon
-    from bridge.kafka.replay.source import Source
-
-    Take = Callable[[], Awaitable[object]]
+    from bridge.kafka.replay.scan import Source
+    from bridge.kafka.replay.scheduler import Rules
 
 _log = logging.getLogger(__name__)
 
@@ -66,12 +64,14 @@ class _Enough(Exception):
 class Search:
     """The making of one page. `take_turn` waits until it may read from Kafka."""
 
-    def __init__(self, shelf: Shelf, wait: float, limits: Limits, take_turn: Take) -> None:
+    def __init__(
+        self, shelf: Shelf, wait: float, limits: Limits, take_turn: Callable[[], Awaitable[object]]
+    ) -> None:
         """`wait` is in seconds, for a turn and then for something to come."""
         self._shelf = shelf
         self._wait_seconds = wait
         self._limits = limits
-        self._take_turn: Take | None = take_turn
+        self._take_turn: Callable[[], Awaitable[object]] | None = take_turn
         self._now = asyncio.get_running_loop().time
         self._began = self._turn_began = self._now()
         self._damaged: dict[tuple[str, int], int] = {}
@@ -296,3 +296,41 @@ class Search:
             beyond = floor if strand.place < floor else strand.end
             self._damaged[strand.topic, strand.number] = following or beyond
         raise _Again
+
+
+#: Requests at a time, whatever they wait for.
+AT_A_TIME = 100
+
+
+class History:
+    """Makes pages; `rules.passes` of them at a time read from Kafka, each within `limits`."""
+
+    def __init__(self, shelf: Shelf, rules: Rules, limits: Limits) -> None:
+        self._shelf = shelf
+        self._rules = rules
+        self._limits = limits
+        self._turns = asyncio.Semaphore(rules.passes)
+        self.asking = 0
+
+    async def page(self, asked: Asked) -> Page:
+        """Return the page that was asked for.
+
+        Raises:
+            NotNow: If Kafka is away, or too many ask.
+
+        Cancellation: safe; nothing is read for it any more.
+        """
+        if self.asking >= AT_A_TIME:
+            raise NotNow("too many ask for the past at once")
+        self.asking += 1
+        try:
+            async with contextlib.AsyncExitStack() as turn:
+                search = Search(
+                    self._shelf,
+                    self._rules.wait_seconds,
+                    self._limits,
+                    lambda: turn.enter_async_context(self._turns),
+                )
+                return await search.run(asked)
+        finally:
+            self.asking -= 1

@@ -11,21 +11,54 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Protocol
 
-from bridge.core.protocol.router import Batch
-from bridge.core.replay.scan import Scan
+from bridge.core.protocol.envelope import Batch
+from bridge.core.replay.catchup import Scan
 from bridge.kafka.client.client import OUT_OF_REACH, Code, Lane, Partition
 from bridge.kafka.client.record_batches import Aborted, Corrupt, unpack
-from bridge.kafka.trouble import STRIKES
+from bridge.kafka.fetcher import STRIKES
 
 if TYPE_CHECKING:
+    import uuid
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 
-    from bridge.core.protocol.envelope import Record
+    from bridge.core.protocol.envelope import Record, Routed
     from bridge.core.replay.catchup import CatchUp
     from bridge.core.sessions.session import Session
-    from bridge.kafka.client.client import Fetched
+    from bridge.kafka.client.client import Cluster, Fetched
     from bridge.kafka.client.record_batches import Chunk
-    from bridge.kafka.replay.source import Source
+
+
+class Source:
+    """What passes read from: the brokers, and what the feed knows of them. Counts what it costs."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        names: Mapping[str, Sequence[str]],
+        ids: Mapping[str, uuid.UUID | None],
+        leader: Callable[[Partition], int],
+        route: Callable[[Batch], Routed],
+    ) -> None:
+        """`names` maps Kafka's topics to the public ones; `ids` and `leader` are the feed's."""
+        self.cluster = cluster
+        self.names = names
+        self.ids = ids
+        self.leader = leader
+        self.route = route
+        self.records = self.bytes = self.passes = 0
+        self._compacted: set[str] = set()
+        self.kafka = {name: topic for topic, public in names.items() for name in public}
+
+    async def has_holes(self, topic: str) -> bool:
+        """Whether offsets may be missing between two batches of Kafka's `topic`.
+
+        Raises:
+            One of `OUT_OF_REACH`.
+        """
+        if topic not in self._compacted and await self.cluster.compacts(topic):
+            self._compacted.add(topic)
+        return topic in self._compacted
+
 
 _log = logging.getLogger(__name__)
 

@@ -10,24 +10,158 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
-from bridge.core.sessions.replay import Need
-from bridge.kafka.replay.court import Court
+from bridge.core.sessions.session import Need
+from bridge.kafka.client.client import OUT_OF_REACH
 from bridge.kafka.replay.scan import Pass
-from bridge.kafka.replay.sharing import alike, amount, in_slices, lowest, may_share
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
     from bridge.core.protocol.cursor import Cursor
     from bridge.core.replay.catchup import CatchUp
+    from bridge.core.replay.retention import Bounds
     from bridge.core.sessions.session import Session
     from bridge.kafka.offsets import Horizon
-    from bridge.kafka.replay.sharing import Missing
-    from bridge.kafka.replay.source import Source
+    from bridge.kafka.replay.scan import Source
+
+T = TypeVar("T")
+#: By public topic and partition: from which offset, up to which.
+Missing: TypeAlias = "Mapping[tuple[str, int], tuple[int, int]]"
+
+#: Who has this many times more to be read than another does not share with it.
+_ALIKE = 4
+#: Nobody minds so many records.
+_FEW_RECORDS = 10_000
+#: Sessions that are looked at before everything else has its turn.
+_SLICE = 100
+
+
+async def in_slices(sessions: Iterable[Session]) -> AsyncIterator[Session]:
+    """Yield these, and let everything else have its turn now and then."""
+    for number, session in enumerate(sessions, 1):
+        yield session
+        if number % _SLICE == 0:
+            await asyncio.sleep(0)
+
+
+def amount(missing: Missing) -> int:
+    """Return how many offsets that is."""
+    return sum(end - start for start, end in missing.values())
+
+
+def may_share(left: int, needed: int) -> bool:
+    """Whether one who needs so much can wait for a pass that has so much left to read."""
+    return left <= _ALIKE * max(needed, _FEW_RECORDS)
+
+
+def alike(apart: Mapping[T, Missing], *, least: bool) -> list[T]:
+    """Those who need about as much as the first of them; or as the one who needs the least."""
+    needs = {session: amount(missing) for session, missing in apart.items()}
+    measure = min(needs.values()) if least else next(iter(needs.values()))
+    return [
+        session
+        for session, needed in needs.items()
+        if may_share(measure, needed) and may_share(needed, measure)
+    ]
+
+
+def lowest(all_missing: Iterable[Missing]) -> dict[tuple[str, int], int]:
+    """Return where reading has to begin for all of these."""
+    start: dict[tuple[str, int], int] = {}
+    for missing in all_missing:
+        for key, (place, _) in missing.items():
+            start[key] = min(place, start.get(key, place))
+    return start
+
 
 _log = logging.getLogger(__name__)
+
+#: So long the first who has to be judged waits for others to be judged with.
+#: Questions for a time at once; the feed asks the brokers on the same connections.
+QUESTIONS = 8
+_PAUSE = 0.3
+
+
+class Court:
+    """Judges sessions; `judged` and `failed` get each of them back."""
+
+    def __init__(
+        self,
+        catch_up: CatchUp,
+        horizon: Horizon,
+        *,
+        judged: Callable[[Session], None],
+        failed: Callable[[Session], None],
+    ) -> None:
+        self._catch_up = catch_up
+        self._horizon = horizon
+        self._judged = judged
+        self._failed = failed
+        self.waiting: dict[Session, None] = {}
+        self._wake = asyncio.Event()
+        self._questions = asyncio.Semaphore(QUESTIONS)
+
+    def add(self, session: Session) -> None:
+        """Judge `session` soon."""
+        self.waiting[session] = None
+        self._wake.set()
+
+    def drop(self, session: Session) -> None:
+        """Forget `session`, if it waits here."""
+        self.waiting.pop(session, None)
+
+    async def since(self, topics: Iterable[str], ms: int, *, within: float) -> Cursor | None:
+        """Return the cursor of these topics at a time; None where it is not told within seconds.
+
+        Cancellation: safe.
+        """
+        try:
+            async with asyncio.timeout(within):
+                while True:
+                    try:
+                        async with self._questions:
+                            return await self._horizon.since(topics, ms)
+                    except OUT_OF_REACH as error:
+                        _log.debug("since: %r", error)
+                        await asyncio.sleep(_PAUSE)
+        except TimeoutError:
+            return None
+
+    async def run(self) -> None:
+        """Judge until cancelled."""
+        while True:
+            await self._wake.wait()
+            await asyncio.sleep(GATHER_SECONDS)
+            self._wake.clear()
+            asking = tuple(self.waiting)
+            await self._judge(asking)
+            if self.waiting:
+                self._wake.set()
+                if not self.waiting.keys().isdisjoint(asking):
+                    await asyncio.sleep(_PAUSE)
+
+    async def _judge(self, sessions: Iterable[Session]) -> None:
+        """Judge those for whom Kafka's answer is enough."""
+        topics = {topic for session in sessions for topic in session.topics}
+        bounds: dict[str, Bounds] = {}
+        try:
+            bounds = await self._horizon.bounds(topics)
+        except OUT_OF_REACH as error:
+            _log.debug("bounds: %r", error)
+        except Exception:  # noqa: BLE001 - logged; a bug must not end the replay of everybody
+            _log.exception("asking Kafka what may be replayed failed")
+        async for session in in_slices(sessions):
+            if session not in self.waiting:
+                continue
+            try:
+                if self._catch_up.judge(session, bounds):
+                    self.drop(session)
+                    self._judged(session)
+            except Exception:  # noqa: BLE001 - logged
+                self._failed(session)
+
 
 #: Seconds for which sessions are handed events before everything else has its turn.
 TURN_SECONDS = 0.005

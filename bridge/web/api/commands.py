@@ -26,9 +26,12 @@ from bridge.core.coordination.commands import (
 from bridge.core.ports import NotAcknowledged
 from bridge.core.protocol import timestamps
 from bridge.web.api.bodies import WrongField, decode, taken, understood
-from bridge.web.api.names import Name  # noqa: TC001 - FastAPI looks at the annotations
+from bridge.web.api.params import (
+    Name,
+    Strict,
+    each_once,
+)
 from bridge.web.api.publish import AdminTokens
-from bridge.web.api.queries import Strict, each_once
 from bridge.web.api.schemas import Ordered
 from bridge.web.http.problems import described, problem
 

@@ -15,10 +15,8 @@ from pydantic import Field
 
 from bridge.core.coordination.directory import Wanted
 from bridge.core.protocol import timestamps
-from bridge.web.api.names import AnyName, Name, TopicName  # noqa: TC001 - FastAPI looks at them
-from bridge.web.api.params import Paged
+from bridge.web.api.params import AnyName, Name, Paged, TopicName, each_once
 from bridge.web.api.publish import AdminTokens
-from bridge.web.api.queries import each_once
 from bridge.web.api.schemas import (
     Account,
     Connection,

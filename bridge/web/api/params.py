@@ -8,16 +8,105 @@ from __future__ import annotations
 
 import asyncio
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Final
+from urllib.parse import unquote, unquote_to_bytes
 
-from fastapi import HTTPException
-from pydantic import Field
+from fastapi import HTTPException, Path, Request
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
-from bridge.web.api.queries import Strict
+from bridge.core.protocol.names import MAX_BYTES, is_name, is_topic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+
+class Strict(BaseModel):
+    """Parameters that are all that may be given."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+async def each_once(request: Request) -> None:
+    """Check that no parameter is given twice.
+
+    Raises:
+        HTTPException: 422 if one is.
+    """
+    given = Counter(name for name, _ in request.query_params.multi_items())
+    for name, count in given.items():
+        if count > 1:
+            raise HTTPException(422, f"{name[:100]}: given twice")
+
+
+_BELOW: Final = "/v1/"
+_NAME: Final = {
+    "minLength": 1,
+    "maxLength": MAX_BYTES,
+    "pattern": r"^[^\u0000-\u001f\u007f-\u009f,*]+$",
+}
+_TOPIC: Final = {"pattern": "^[a-zA-Z0-9._-]{1,200}$", "not": {"enum": [".", ".."]}}
+
+
+class WholeNames:
+    """Lets what is below `/v1/` be routed by the path as it was sent.
+
+    In what routes are told `%` and `/` of a name are still encoded; `Name` decodes them.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] == "http" and scope["path"].startswith(_BELOW):
+            sent: bytes = scope.get("raw_path") or scope["path"].encode("utf-8", "replace")
+            scope = {**scope, "path": "/".join(map(_kept, sent.split(b"/")))}
+        await self._app(scope, receive, send)
+
+
+def _kept(part: bytes) -> str:
+    text = unquote_to_bytes(part).decode("utf-8", "surrogateescape")
+    return text.replace("%", "%25").replace("/", "%2F")
+
+
+def _checked(name: str) -> str:
+    if not is_name(name):
+        raise _wrong(name)
+    return name
+
+
+def _checked_topic(name: str) -> str:
+    if not is_topic(name):
+        raise _wrong(name)
+    return name
+
+
+def _wrong(name: str) -> PydanticCustomError:
+    shown = {"shown": ascii(name[:MAX_BYTES])}
+    return PydanticCustomError("name", "not a name of 1 to 200 bytes: {shown}", shown)
+
+
+def _of_path(part: str) -> str:
+    return _checked(unquote(part))
+
+
+#: A part of a path that is the name of an account, a room or a connection.
+Name = Annotated[
+    str,
+    AfterValidator(_of_path),
+    Path(description="Percent-encoded.", json_schema_extra=_NAME),
+]
+#: A parameter that is such a name, or an instance's; and one that is a topic's.
+AnyName = Annotated[str, AfterValidator(_checked), WithJsonSchema({"type": "string", **_NAME})]
+TopicName = Annotated[
+    str, AfterValidator(_checked_topic), WithJsonSchema({"type": "string", **_TOPIC})
+]
+
 
 USUAL: Final = 100
 MOST: Final = 1_000

@@ -8,21 +8,21 @@ from __future__ import annotations
 import secrets
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from heapq import heapify, heappop, heappush
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from bridge.core.coordination.backend import Backend
-from bridge.core.coordination.membership import Members
+from bridge.core.coordination.membership import Backend, Members
 from bridge.core.protocol import close_codes
 from bridge.core.protocol.cursor import write_cursor
-from bridge.core.sessions.regrant import regrant
+from bridge.core.sessions.hub import regrant
 from bridge.core.sessions.requests import forbidden
-from bridge.core.sessions.session import Session
+from bridge.core.sessions.session import Session, State
 from bridge.web.auth.authenticator import Refused
 from bridge.web.auth.client_address import Proxies, site
 from bridge.web.auth.jwt import LEEWAY
 from bridge.web.connections.connect_request import BadRequest, wish
-from bridge.web.connections.expiry import Expiries
-from bridge.web.http.allowance import Allowance
+from bridge.web.http.rate_limit import Allowance
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -36,6 +36,52 @@ if TYPE_CHECKING:
     from bridge.web.auth.origins import Doors
     from bridge.web.connections.connect_request import Wish
     from bridge.web.upstream import Upstream
+
+_FEW: Final = 1024
+
+
+class Expiries:
+    """The ends of grants, `leeway` seconds after what they say. Times are seconds since 1970."""
+
+    def __init__(self, leeway: float) -> None:
+        self._leeway = leeway
+        self._heap: list[tuple[float, int, Session]] = []
+        self._number = count()  # sessions have no order of their own
+        self._sweep_at = _FEW
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def add(self, session: Session) -> None:
+        """Watch the end of the grant that `session` has now."""
+        expires = session.grant.expires
+        if expires is None:
+            return
+        if len(self._heap) >= self._sweep_at:
+            self._heap = [entry for entry in self._heap if self._holds(*entry)]
+            heapify(self._heap)
+            self._sweep_at = max(_FEW, 2 * len(self._heap))
+        heappush(self._heap, (expires + self._leeway, next(self._number), session))
+
+    def due(self, now: float) -> list[Session]:
+        """Return the live sessions whose grants have ended; those that open now are kept."""
+        if not self._heap or self._heap[0][0] > now:
+            return []
+        due: list[tuple[float, int, Session]] = []
+        early: list[tuple[float, int, Session]] = []
+        while self._heap and self._heap[0][0] <= now:
+            entry = heappop(self._heap)
+            if self._holds(*entry):
+                (early if entry[2].state is State.OPENING else due).append(entry)
+        for entry in early:
+            heappush(self._heap, entry)
+        return [session for _, _, session in due]
+
+    def _holds(self, ends: float, _number: int, session: Session) -> bool:
+        """Whether this is still the end of what `session` has."""
+        expires = session.grant.expires
+        gone = session.state in {State.CLOSING, State.CLOSED}
+        return not gone and expires is not None and expires + self._leeway == ends
 
 
 class Limits(NamedTuple):

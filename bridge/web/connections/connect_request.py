@@ -11,9 +11,9 @@ from urllib.parse import parse_qsl
 
 from bridge.core.protocol import timestamps
 from bridge.core.protocol.cursor import Malformed, read_cursor
+from bridge.core.protocol.event import Types
 from bridge.core.protocol.frames import Hello
 from bridge.core.protocol.names import is_name, is_topic
-from bridge.core.protocol.types import Types
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

@@ -17,7 +17,7 @@ from fastapi.security import HTTPBearer
 from msgspec import Meta
 
 from bridge.core.protocol import close_codes
-from bridge.core.replay.page_start import Asked, NotNow
+from bridge.core.replay.history import Asked, NotNow
 from bridge.core.sessions.permissions import everything
 from bridge.web.auth.authenticator import Refused, bearer
 from bridge.web.auth.client_address import site
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from bridge.core.protocol.frames import Hello
-    from bridge.core.replay.page_start import Archive
+    from bridge.core.replay.history import Archive
     from bridge.core.sessions.permissions import Grant
     from bridge.core.sessions.session import Session
     from bridge.web.api.publish import AdminTokens

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
-    from bridge.core.sessions.histogram import Histogram
     from bridge.core.sessions.hub import Hub
+    from bridge.core.sessions.stats import Histogram
     from bridge.web.connections.admission import Entrance
     from bridge.web.upstream import Figures
 

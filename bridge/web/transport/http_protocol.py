@@ -7,13 +7,122 @@ nothing is different. Who says nothing is not waited for.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, cast
+import weakref
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
-from bridge.web.transport import head, ws_handshake
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from bridge.web.transport import ws_handshake
 
 if TYPE_CHECKING:
+    from httptools import HttpRequestParser
     from uvicorn import Config
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
     from uvicorn.server import ServerState
+
+HEAD_BYTES: Final = 64 * 1024
+HEAD_SECONDS: Final = 10.0
+_TOO_LARGE: Final = b"\r\n".join(
+    [
+        b"HTTP/1.1 431 Request Header Fields Too Large",
+        b"Connection: close",
+        b"Content-Length: 0",
+        b"",
+        b"",
+    ]
+)
+#: The ASGI extension by which an application has the connection of its request, as `TakeOver`.
+TAKE_OVER: Final = "push_bridge.take_over"
+
+
+class Taken(NamedTuple):
+    """A connection, and the headers that every answer has."""
+
+    transport: asyncio.Transport
+    headers: list[tuple[bytes, bytes]]
+
+
+class TakeOver:
+    """Takes a connection away from uvicorn, to be answered on by others."""
+
+    __slots__ = ("_cycle", "_http")
+
+    def __init__(self, http: Http, cycle: RequestResponseCycle) -> None:
+        # They hold the scope, which holds this.
+        self._http = weakref.ref(http)
+        self._cycle = weakref.ref(cycle)
+
+    def __call__(self) -> Taken | None:
+        """Return the connection, which somebody else looks after from now on; None if it is gone.
+
+        What the application answers by ASGI goes nowhere from then on.
+        """
+        http, cycle = self._http(), self._cycle()
+        if http is None or cycle is None or cycle.disconnected or http.transport.is_closing():
+            return None
+        cycle.disconnected = True
+        return http.hand_over()
+
+
+class Http(HttpToolsProtocol):
+    """uvicorn's protocol, with bounds on each request's head."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - uvicorn's own
+        super().__init__(*args, **kwargs)
+        self.access_log = False  # uvicorn asks only whether anybody listens; tokens are in URLs
+        self._awaited: asyncio.TimerHandle | None = None  # while a head has not ended
+        self._size = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for the first head."""
+        super().connection_made(transport)
+        self._wait()
+
+    def on_message_begin(self) -> None:
+        """Wait for the rest of a head."""
+        super().on_message_begin()
+        self._settle()
+        self._wait()
+
+    def on_headers_complete(self) -> None:
+        """Wait no longer."""
+        self._settle()
+        super().on_headers_complete()
+        if self.cycle is not None and self.cycle.scope is self.scope:
+            take_over: Any = TakeOver(self, self.cycle)
+            self.scope["extensions"] = {TAKE_OVER: take_over}
+
+    def hand_over(self) -> Taken:
+        """Let go of the connection; requests that came behind are never answered."""
+        self.connections.discard(self)
+        self._settle()
+        self.flow.resume_reading()  # they had stopped it
+        self.parser = cast("HttpRequestParser", None)  # it holds this; uvicorn ends it so, too
+        return Taken(self.transport, self.server_state.default_headers)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, but no further than a head may reach."""
+        awaited = self._awaited
+        super().data_received(data)
+        if awaited is not None and self._awaited is awaited:
+            self._size += len(data)
+            if self._size > HEAD_BYTES:
+                self.transport.write(_TOO_LARGE)
+                self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget what was awaited."""
+        self._settle()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        self._size = 0
+        self._awaited = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+
+    def _settle(self) -> None:
+        if self._awaited is not None:
+            self._awaited.cancel()
+            self._awaited = None
 
 
 class Reception(asyncio.Protocol):
@@ -32,7 +141,7 @@ class Reception(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         self._state.connections.add(cast("Any", self))  # uvicorn calls `shutdown` of each
         loop = asyncio.get_running_loop()
-        self._awaited = loop.call_later(head.HEAD_SECONDS, self.transport.abort)
+        self._awaited = loop.call_later(HEAD_SECONDS, self.transport.abort)
 
     def data_received(self, data: bytes) -> None:
         """Hand the connection to whom it is for, with these bytes."""
@@ -40,7 +149,7 @@ class Reception(asyncio.Protocol):
         sockets: Any = self._config.ws_protocol_class  # ours; None where only HTTP is served
         opening = None if sockets is None else ws_handshake.glance(data)
         if opening is None:
-            http = head.Http(self._config, self._state, {})
+            http = Http(self._config, self._state, {})
             self.transport.set_protocol(http)
             http.connection_made(self.transport)
             http.data_received(data)

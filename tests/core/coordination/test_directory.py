@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bridge.core.coordination.commands import Join, Title
 from bridge.core.coordination.directory import Directory, Wanted
 from bridge.core.coordination.membership import Members
-from bridge.core.coordination.roster import Roster
+from bridge.core.coordination.presence import Roster
 from bridge.core.coordination.state_records import Gone
 from bridge.core.protocol import close_codes
 from tests.core.facts import alive, present

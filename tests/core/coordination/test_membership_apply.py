@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bridge.core.coordination.backend import Backend
 from bridge.core.coordination.commands import Disconnect, Drain, Join, Leave, Revoke, Title
-from bridge.core.coordination.membership import Members
+from bridge.core.coordination.membership import Backend, Members
 from bridge.core.protocol.close_codes import DISCONNECTED, EXPIRED
 from bridge.core.sessions.permissions import Grant
 from bridge.core.sessions.session import Hand, Session

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.coordination.roster import Place, Roster, places
+from bridge.core.coordination.presence import Place, Roster, places
 from bridge.core.coordination.state_records import Gone, Present
 from tests.core.facts import alive, gone, present
 

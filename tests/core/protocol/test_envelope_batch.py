@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.core.protocol.envelope import Batch, Router
 from bridge.core.protocol.event import Event
-from bridge.core.protocol.router import Batch, Router
 from tests.core.given import Record, record
 from tests.core.reading import outcome
 from tests.core.strategies import records

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.protocol.trace import only
+from bridge.core.protocol.envelope import only
 from tests.core.strategies import TRACEPARENT, damaged
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.protocol.types import Types
+from bridge.core.protocol.event import Types
 
 
 def test_a_type_without_a_star_admits_itself_only() -> None:

@@ -6,9 +6,8 @@ import pytest
 
 from bridge.core.protocol.cursor import Place, read_cursor, write_cursor
 from bridge.core.protocol.event import Body
-from bridge.core.replay import recall
-from bridge.core.sessions.replay import Need
-from bridge.core.sessions.session import Hand, State
+from bridge.core.replay import catchup
+from bridge.core.sessions.session import Hand, Need, State
 from tests.core.given import (
     LIFE,
     ats,
@@ -185,7 +184,7 @@ def test_those_who_are_live_and_those_who_are_not_get_the_same_frames() -> None:
 def test_what_happens_during_a_replay_comes_in_its_turn_and_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(recall, "STEP_EVENTS", 2)
+    monkeypatch.setattr(catchup, "STEP_EVENTS", 2)
     at = hub()
     to = catch_up(at)
     publish(at, *(event(offset, all=True) for offset in (10, 12, 14)), next=17)

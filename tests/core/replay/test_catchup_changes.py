@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 from bridge.core.protocol import close_codes
 from bridge.core.protocol.cursor import read_cursor
-from bridge.core.replay import recall
-from bridge.core.sessions.replay import Need
-from bridge.core.sessions.session import State
+from bridge.core.replay import catchup
+from bridge.core.sessions.session import Need, State
 from tests.core.given import (
     catch_up,
     event,
@@ -86,7 +85,7 @@ def test_without_any_topic_there_is_nothing_to_catch_up_with() -> None:
 def test_one_that_is_hung_up_on_is_told_the_cursor_of_what_it_was_sent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(recall, "STEP_EVENTS", 2)
+    monkeypatch.setattr(catchup, "STEP_EVENTS", 2)
     at = hub()
     to = catch_up(at)
     publish(at, *(event(offset, all=True) for offset in range(10, 20)))

@@ -8,7 +8,7 @@ import pytest
 
 from bridge.core.protocol.cursor import Place, read_cursor
 from bridge.core.replay.retention import NOWHERE
-from bridge.core.sessions.replay import Need
+from bridge.core.sessions.session import Need
 from tests.core.given import (
     HERE,
     LIFE,

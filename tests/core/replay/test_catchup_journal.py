@@ -6,10 +6,10 @@ import gc
 
 import pytest
 
-from bridge.core import segment
-from bridge.core.replay import recall
-from bridge.core.segment import Segment
-from bridge.core.sessions.replay import Need
+from bridge.core import journal
+from bridge.core.journal import Segment
+from bridge.core.replay import catchup
+from bridge.core.sessions.session import Need
 from tests.core.given import (
     ats,
     broadcasts,
@@ -51,7 +51,7 @@ def test_what_is_not_there_any_more_is_not_passed_over() -> None:
 def test_two_names_that_look_alike_to_the_index_are_two_names(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(segment, "hash", lambda _: 0, raising=False)
+    monkeypatch.setattr(journal, "hash", lambda _: 0, raising=False)
     at = hub()
     to = catch_up(at)
     publish(at, event(10, accounts=["bob"]), event(11, accounts=["ann"]), event(12, rooms=["r"]))
@@ -63,7 +63,7 @@ def test_two_names_that_look_alike_to_the_index_are_two_names(
 
 
 def test_those_that_are_looked_at_in_vain_take_a_turn_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recall, "STEP_EVENTS", 2)
+    monkeypatch.setattr(catchup, "STEP_EVENTS", 2)
     at = hub()
     to = catch_up(at)
     publish(at, *(event(offset, all=True) for offset in range(10, 15)))
@@ -75,7 +75,7 @@ def test_those_that_are_looked_at_in_vain_take_a_turn_too(monkeypatch: pytest.Mo
 def test_what_nobody_has_asked_for_before_is_made_ready_bit_by_bit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(recall, "STEP_PACKED", 2)
+    monkeypatch.setattr(catchup, "STEP_PACKED", 2)
     at = hub()
     to = catch_up(at)
     for offset in range(10, 15):
@@ -108,7 +108,7 @@ def test_what_the_journal_forgets_is_not_kept_in_memory_for_its_frames() -> None
     to = catch_up(at)
     publish(at, event(10, all=True))
     to.step(returned(to, standing(10, 20)))
-    (serial,) = (segment.serial for segment in at.journal.tail("orders", 0).since(0))
+    (serial,) = (journal.serial for journal in at.journal.tail("orders", 0).since(0))
     at.journal.begin("orders", 0, 11)
     gc.collect()
     there = [each for each in gc.get_objects() if isinstance(each, Segment)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bridge.core.protocol.cursor import Place, read_cursor, write_cursor
-from bridge.core.sessions.replay import Need
+from bridge.core.sessions.session import Need
 from tests.core.given import (
     LIFE,
     OTHER_LIFE,

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
 from bridge.core.sessions.registry import Interest
-from bridge.core.sessions.replay import Need
+from bridge.core.sessions.session import Need
 from tests.core.replay_crowd import CEILING, STEP, TOPICS, Crowd, Gaps, facts, some, which
 from tests.core.replay_instance import LIMITS, Instance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bridge.core.replay.scan import Scan
+    from bridge.core.replay.catchup import Scan
     from bridge.core.sessions.session import Session
     from tests.core.replay_client import Client
     from tests.core.replay_world import Fact

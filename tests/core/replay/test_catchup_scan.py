@@ -6,7 +6,7 @@ import pytest
 
 from bridge.core.protocol import close_codes
 from bridge.core.protocol.cursor import Place, read_cursor
-from bridge.core.sessions.replay import Need
+from bridge.core.sessions.session import Need
 from tests.core.given import (
     LIFE,
     ats,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bridge.core.protocol.cursor import Cursor, Place, read_cursor
-from bridge.core.replay.page_start import Asked, Opening, begin
+from bridge.core.replay.history import Asked, Opening, begin
 from bridge.core.replay.retention import NOWHERE, Bounds, Limits
 from tests.core.given import LIFE, OTHER_LIFE, hub, kafka_says, offsets, session, standing
 from tests.core.past import written

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.core.protocol import frames
-from bridge.core.sessions import frames as module
-from bridge.core.sessions.frames import Frames
+from bridge.core.sessions import fanout as module
+from bridge.core.sessions.fanout import Frames
 from tests.core.given import event
 
 if TYPE_CHECKING:

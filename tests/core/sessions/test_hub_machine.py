@@ -18,17 +18,14 @@ from hypothesis.stateful import (
 
 from bridge.core.protocol import close_codes
 from bridge.core.protocol.cursor import Place, write_cursor
-from bridge.core.protocol.event import Body, Event
-from bridge.core.protocol.router import Routed
-from bridge.core.protocol.types import Types
+from bridge.core.protocol.envelope import Routed
+from bridge.core.protocol.event import Body, Event, Types
 from bridge.core.replay.catchup import CatchUp
 from bridge.core.replay.retention import Bounds, Limits
-from bridge.core.sessions.hub import Hub
+from bridge.core.sessions.hub import Hub, regrant
 from bridge.core.sessions.permissions import Grant, Pattern
 from bridge.core.sessions.registry import Interest
-from bridge.core.sessions.regrant import regrant
-from bridge.core.sessions.replay import Need
-from bridge.core.sessions.session import Hand, Session, State
+from bridge.core.sessions.session import Hand, Need, Session, State
 from tests.core.client_rule import Reliance
 from tests.core.given import LIFE
 from tests.core.hub_model import ROOM, Client, Happening, Model, seen

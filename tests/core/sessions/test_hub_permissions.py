@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bridge.core.protocol.cursor import Place, read_cursor
+from bridge.core.sessions.hub import regrant
 from bridge.core.sessions.permissions import Grant, Pattern
-from bridge.core.sessions.regrant import regrant
 from bridge.core.sessions.session import Hand
 from tests.core.given import (
     LIFE,

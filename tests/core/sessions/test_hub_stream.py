@@ -8,7 +8,7 @@ import pytest
 
 from bridge.core.protocol import close_codes
 from bridge.core.protocol.cursor import Place, read_cursor, write_cursor
-from bridge.core.protocol.router import Batch, Router
+from bridge.core.protocol.envelope import Batch, Router
 from bridge.core.sessions.registry import Interest
 from bridge.core.sessions.session import State
 from tests.core.given import (

@@ -9,10 +9,9 @@ import pytest
 
 from bridge.core.protocol import close_codes
 from bridge.core.protocol.cursor import read_cursor
-from bridge.core.sessions.hub import Hub
+from bridge.core.sessions.hub import Hub, regrant
 from bridge.core.sessions.on_demand import MOST_OWED
 from bridge.core.sessions.permissions import Grant, Pattern
-from bridge.core.sessions.regrant import regrant
 from bridge.core.sessions.requests import Bounds, Dialogue
 from tests.core.given import (
     LIFE,

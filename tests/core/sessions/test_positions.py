@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.core.protocol.cursor import Cursor, Place, read_cursor
-from bridge.core.sessions.log import Log
-from bridge.core.sessions.positions import cursor, places, settle, uproot
-from bridge.core.sessions.replay import Reach, Replay
+from bridge.core.sessions.positions import Log, cursor, places, settle, uproot
+from bridge.core.sessions.session import Reach, Replay
 from tests.core.given import LIFE, OTHER_LIFE, session
 
 if TYPE_CHECKING:

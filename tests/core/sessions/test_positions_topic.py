@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bridge.core.protocol.cursor import Place, join_places, read_cursor
-from bridge.core.sessions.log import Log
+from bridge.core.sessions.positions import Log
 from tests.core.given import LIFE, OTHER_LIFE
 
 

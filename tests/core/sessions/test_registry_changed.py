@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bridge.core.protocol import close_codes
-from bridge.core.sessions.crowd import Crowd
+from bridge.core.sessions.registry import Crowd
 from bridge.core.sessions.session import Hand
 from tests.core.given import attached, catch_up, hub, returned, session, standing
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.sessions.outbox import Outbox
+from bridge.core.sessions.session import Outbox
 
 
 def test_frames_are_taken_oldest_first() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.core.sessions.replay import Reach, Replay
+from bridge.core.sessions.session import Reach, Replay
 
 
 def test_what_was_read_for_it_are_its_topics_since_it_entered() -> None:

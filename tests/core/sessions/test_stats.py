@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.sessions.histogram import Histogram
+from bridge.core.sessions.stats import Histogram
 
 BOUNDS = (0.001, 0.25, 1.0, 60.0)
 

@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from bridge.core.replay.page_start import NotNow
+from bridge.core.replay.history import NotNow
 from bridge.core.replay.retention import Limits
 from bridge.kafka.client.client import Lane, Partition
-from bridge.kafka.replay import archive
+from bridge.kafka.replay import history
 from bridge.kafka.replay import history as replay_history
 from tests.kafka.library import Held, data, gaps, library, places
 from tests.kafka.memory import NOW, MemoryCluster
@@ -250,7 +250,7 @@ async def test_the_journal_waits_for_no_turn(kafka):
 
 
 async def test_too_many_requests_are_refused_at_once(kafka, monkeypatch):
-    monkeypatch.setattr(archive, "AT_A_TIME", 3)
+    monkeypatch.setattr(history, "AT_A_TIME", 3)
     kafka.put("t", 0, envelopes(10))
     async with library(kafka, "t") as it:
         kafka.hold(Lane.HISTORY)

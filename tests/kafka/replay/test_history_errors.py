@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.core.protocol.cursor import read_cursor
-from bridge.core.replay.page_start import NotNow
+from bridge.core.replay.history import NotNow
 from bridge.kafka.client.client import Lane, Partition
 from bridge.kafka.replay import history
 from tests.core.given import offsets

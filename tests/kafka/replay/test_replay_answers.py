@@ -9,7 +9,7 @@ import pytest
 
 from bridge.kafka.client.client import EARLIEST, LATEST, Fetched, Partition
 from bridge.kafka.replay import scan
-from bridge.kafka.replay.court import QUESTIONS
+from bridge.kafka.replay.scheduler import QUESTIONS
 from tests.kafka.answering import AnsweringKafka
 from tests.kafka.memory import NOW
 from tests.kafka.pacing import places, until

@@ -15,7 +15,7 @@ import pytest
 
 from bridge.core.protocol.cursor import read_position, write_cursor
 from bridge.kafka.client.client import Partition
-from bridge.kafka.replay import sharing
+from bridge.kafka.replay import scheduler
 from tests.kafka.memory import MemoryCluster
 from tests.kafka.pacing import PATIENCE, Paced, places
 from tests.kafka.returning import envelope, running
@@ -190,7 +190,7 @@ async def happen(
 async def test_everybody_is_looked_after_and_has_all_once(
     seed: int, journal: int, lives: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sharing, "_FEW_RECORDS", 200)
+    monkeypatch.setattr(scheduler, "_FEW_RECORDS", 200)
     chance, kafka = Random(seed), Kafka()
     for _ in range(40):
         kafka.write(chance, 100)

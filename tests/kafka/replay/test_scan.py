@@ -9,7 +9,7 @@ import pytest
 from bridge.core.replay.catchup import CatchUp
 from bridge.kafka.client.client import Partition
 from bridge.kafka.replay import scan as replay_scan
-from bridge.kafka.replay import sharing
+from bridge.kafka.replay import scheduler
 from tests.kafka.pacing import until
 from tests.kafka.returning import envelope, envelopes, running
 from tests.kafka.sparse import SparseKafka, all_live, sparse, tenths
@@ -23,7 +23,7 @@ T = Partition("t", 0)
 @pytest.fixture
 def kafka(monkeypatch: pytest.MonkeyPatch) -> SparseKafka:
     """With few records, so that a few more of them are many."""
-    monkeypatch.setattr(sharing, "_FEW_RECORDS", 100)
+    monkeypatch.setattr(scheduler, "_FEW_RECORDS", 100)
     return SparseKafka()
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from bridge.kafka.client.client import Partition
-from bridge.kafka.replay import sharing
-from bridge.kafka.replay.sharing import alike, lowest, may_share
+from bridge.kafka.replay import scheduler
+from bridge.kafka.replay.scheduler import alike, lowest, may_share
 from tests.kafka.pacing import until
 from tests.kafka.returning import running
 from tests.kafka.sparse import SparseKafka, all_live, sparse, tenths
@@ -17,7 +17,7 @@ T = Partition("t", 0)
 @pytest.fixture
 def kafka(monkeypatch: pytest.MonkeyPatch) -> SparseKafka:
     """With few records, so that a few more of them are many."""
-    monkeypatch.setattr(sharing, "_FEW_RECORDS", 100)
+    monkeypatch.setattr(scheduler, "_FEW_RECORDS", 100)
     return SparseKafka()
 
 

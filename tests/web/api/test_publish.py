@@ -13,7 +13,7 @@ from bridge.core.ports import NotAcknowledged, TooLarge
 from bridge.core.protocol.envelope import read
 from bridge.core.protocol.event import Body
 from bridge.web.api.bodies import WrongField
-from bridge.web.api.publication import envelope, read_publication
+from bridge.web.api.publish import envelope, read_publication
 from tests.web.posting import BEARER, EVENT_BYTES, TOKEN, check_problem, desk
 from tests.web.rig import TIMESTAMP, Record
 

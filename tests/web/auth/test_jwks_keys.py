@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from jwt.algorithms import RSAAlgorithm
 
-from bridge.web.auth.jwk import read_keys
+from bridge.web.auth.jwks import read_keys
 from tests.web.signing import ec_key, ed_key, jwk, jwk_set, rsa_key
 
 GOOD = jwk(rsa_key(), "good")

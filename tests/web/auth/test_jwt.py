@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bridge.web.auth.algorithms import PUBLIC, SHARED, pinned
 from bridge.web.auth.authenticator import Refused
+from bridge.web.auth.jwks import PUBLIC, SHARED, pinned
 from tests.web.refusing import MISTAKES, ready, refusal, text
 from tests.web.signing import (
     SECRET,

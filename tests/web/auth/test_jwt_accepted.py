@@ -9,8 +9,8 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from bridge.web.auth.algorithms import PUBLIC, SHARED
 from bridge.web.auth.authenticator import bearer
+from bridge.web.auth.jwks import PUBLIC, SHARED
 from tests.web.refusing import ready, refusal, text
 from tests.web.signing import (
     SECRET,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bridge.core.sessions.permissions import Grant
 from bridge.core.sessions.session import Session, Signal
-from bridge.web.connections.expiry import Expiries
+from bridge.web.connections.admission import Expiries
 from tests.web.rig import until
 from tests.web.signing import shared_gate, signed
 

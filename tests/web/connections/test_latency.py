@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from bridge.app.pipeline import Span
-from bridge.coordination.telemetry import Casualties
-from bridge.core.protocol.router import Batch, Router
+from bridge.coordination.dead_letters import Casualties
+from bridge.core.protocol.envelope import Batch, Router
 from tests.web.rig import Record
 
 if TYPE_CHECKING:

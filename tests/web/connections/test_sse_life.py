@@ -6,15 +6,15 @@ import weakref
 from typing import TYPE_CHECKING
 
 from bridge.core.protocol.cursor import read_cursor
-from bridge.web.connections import stream as web_stream
-from bridge.web.transport import head as web_head
+from bridge.web.connections import sse as web_stream
+from bridge.web.transport import http_protocol as web_head
 from tests.web.listening import Listener, asked, listen
 from tests.web.rig import until
 
 if TYPE_CHECKING:
     import pytest
 
-    from bridge.web.transport.head import Http
+    from bridge.web.transport.http_protocol import Http
     from tests.web.conftest import OpenRig
 
 ALICE = "account=alice&topics=orders"

@@ -7,7 +7,7 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from bridge.web.connections.turnstile import PER_TURN, Turnstile
+from bridge.web.connections.websocket import PER_TURN, Turnstile
 from tests.web.rig import until
 
 if TYPE_CHECKING:

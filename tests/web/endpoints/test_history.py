@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bridge.core.protocol.cursor import Place, read_cursor, write_cursor
-from bridge.core.replay.page_start import NotNow
+from bridge.core.replay.history import NotNow
 from bridge.core.sessions.permissions import Grant
 from bridge.web.auth.origins import Doors
 from bridge.web.endpoints import history

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.web.transport import head
+from bridge.web.transport import http_protocol
 from tests.web.rig import until
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ async def pour(raw: Raw, piece: bytes) -> bytes:
     answer = asyncio.create_task(raw.rest())
     sent = 0
     while not answer.done():
-        assert sent < 20 * head.HEAD_BYTES, "it is gathered without an end"
+        assert sent < 20 * http_protocol.HEAD_BYTES, "it is gathered without an end"
         try:
             raw.send(piece)
             await raw.sent()
@@ -56,7 +56,7 @@ async def test_a_large_head_that_ends_in_time_is_served(rig: Rig):
 
 @pytest.mark.parametrize("beginning", [b"", b"GET /healthz HTTP/1.1\r\nHost: a\r\nX"])
 async def test_who_does_not_end_a_head_in_its_time_is_cut_off(rig: Rig, monkeypatch, beginning):
-    monkeypatch.setattr(head, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.2)
     raw = await rig.dial()
     raw.send(beginning)
     assert await raw.rest() == b""
@@ -64,7 +64,7 @@ async def test_who_does_not_end_a_head_in_its_time_is_cut_off(rig: Rig, monkeypa
 
 
 async def test_who_has_ended_it_is_not_cut_off(rig: Rig, monkeypatch):
-    monkeypatch.setattr(head, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.2)
     socket, http = await rig.open_raw(), await rig.dial()
     request = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
     assert (await http.request(request)).status == 200

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.client.backoff import Backoff
+from bridge.client.timing import Backoff
 
 SECONDS = st.floats(0.001, 100)
 
