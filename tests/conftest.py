@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.harness import needs
+from tests.harness import required_programs
 from tests.harness.admin import fresh_name
 from tests.harness.kafka_cluster import KafkaCluster
 
@@ -27,8 +27,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    for marker in needs.NEEDS:
-        if item.get_closest_marker(marker) and (why := needs.missing(marker)):
+    for marker in required_programs.REQUIRED_PROGRAMS:
+        if item.get_closest_marker(marker) and (why := required_programs.missing_sentence(marker)):
             pytest.skip(why)
 
 

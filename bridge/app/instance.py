@@ -15,44 +15,44 @@ from typing import TYPE_CHECKING, Any
 
 from aiokafka.helpers import create_ssl_context
 
-from bridge.app.pipeline import Reading, Span, Switch
-from bridge.app.status import Parts, feeds
+from bridge.app.pipeline import InstanceStatus, Pipeline, TopicDispatcher
+from bridge.app.status import StatusSources, topic_statuses
 from bridge.config import topics
-from bridge.coordination.commands import Means
-from bridge.coordination.dead_letters import Burial, Casualties, Letters
-from bridge.coordination.service import Staff
-from bridge.coordination.topics import Own
+from bridge.coordination.commands import CommandContext
+from bridge.coordination.dead_letters import DeadLetterQueue, DeadLetterSink, DeadLetterStats
+from bridge.coordination.service import CoordinationService
+from bridge.coordination.topics import BridgeTopics
 from bridge.core.journal import Journal
-from bridge.core.protocol.envelope import Router
+from bridge.core.protocol.envelope import EnvelopeDecoder
 from bridge.core.replay import retention
 from bridge.core.replay.catchup import CatchUp
 from bridge.core.sessions.hub import Hub
-from bridge.core.sessions.requests import Bounds
-from bridge.kafka.client.client import OUT_OF_REACH, Access, Cluster
-from bridge.kafka.consumer import Feed
-from bridge.kafka.offsets import Horizon
-from bridge.kafka.on_demand import Sleepers
-from bridge.kafka.producer import Writer
-from bridge.kafka.replay.history import History, Shelf
-from bridge.kafka.replay.scan import Source
-from bridge.kafka.replay.scheduler import Replayer, Rules
-from bridge.web.api.commands import commands
-from bridge.web.api.listings import listings
-from bridge.web.api.publish import AdminTokens, api
-from bridge.web.app import ByPort, openapi, site
-from bridge.web.auth.client_address import Proxies
-from bridge.web.auth.jwt import open_gate, token_gate
-from bridge.web.auth.origins import LOOPBACK_HOSTS, Doors
-from bridge.web.connections.admission import Entrance, Limits
-from bridge.web.connections.pool import Sockets
-from bridge.web.connections.sse import Streams, events
-from bridge.web.connections.websocket import WebSockets
-from bridge.web.endpoints.health import probes
-from bridge.web.endpoints.history import history
-from bridge.web.endpoints.metrics import Metrics, metrics
-from bridge.web.endpoints.static import library, page
-from bridge.web.http.rate_limit import Pace
-from bridge.web.transport.server import Server
+from bridge.core.sessions.requests import RequestLimits
+from bridge.kafka.client.client import REQUEST_ERRORS, KafkaAccess, KafkaClient
+from bridge.kafka.consumer import Consumer
+from bridge.kafka.offsets import LogOffsets
+from bridge.kafka.on_demand import ActiveTopics
+from bridge.kafka.producer import KafkaPublisher
+from bridge.kafka.replay.history import HistoryDependencies, KafkaHistoryReader
+from bridge.kafka.replay.scan import ScanSource
+from bridge.kafka.replay.scheduler import ReplayScheduler, ScanLimits
+from bridge.web.api.commands import commands_router
+from bridge.web.api.listings import listings_router
+from bridge.web.api.publish import AdminTokens, publish_router
+from bridge.web.app import PortDispatcher, build_openapi_document, create_app
+from bridge.web.auth.client_address import TrustedProxies
+from bridge.web.auth.jwt import build_allow_all, build_jwt_authenticator
+from bridge.web.auth.origins import LOOPBACK_HOSTS, OriginPolicy
+from bridge.web.connections.admission import AdmissionController, AdmissionLimits
+from bridge.web.connections.pool import ConnectionPool
+from bridge.web.connections.sse import SseEndpoint, events_router
+from bridge.web.connections.websocket import WebSocketEndpoint
+from bridge.web.endpoints.health import health_router
+from bridge.web.endpoints.history import history_router
+from bridge.web.endpoints.metrics import MetricsCollector, metrics_router
+from bridge.web.endpoints.static import client_files_router, console_router
+from bridge.web.http.rate_limit import RateLimit
+from bridge.web.transport.server import DrainingServer
 
 if TYPE_CHECKING:
     import socket
@@ -60,17 +60,17 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
-    from bridge.config.settings import Auth, Kafka, Settings
-    from bridge.web.auth.authenticator import Gate
-    from bridge.web.auth.jwks import Jwks
+    from bridge.config.settings import AuthSettings, KafkaSettings, Settings
+    from bridge.web.auth.authenticator import Authenticator
+    from bridge.web.auth.jwks import JwksCache
 
 _log = logging.getLogger(__name__)
 
-DRAIN_SECONDS = 10.0
+DRAIN_TIMEOUT_SECONDS = 10.0
 _RETRY_SECONDS = 1.0
 
 
-def access(kafka: Kafka, **more: Any) -> Access:  # noqa: ANN401 - `Access`'s own fields
+def build_kafka_access(kafka: KafkaSettings, **overrides: Any) -> KafkaAccess:  # noqa: ANN401 - `KafkaAccess`'s own fields
     """Return how to reach Kafka, from its settings."""
     options: dict[str, Any] = {
         "client_id": "push-bridge",
@@ -90,15 +90,17 @@ def access(kafka: Kafka, **more: Any) -> Access:  # noqa: ANN401 - `Access`'s ow
             keyfile=kafka.ssl_keyfile,
             password=None if password is None else password.get_secret_value(),
         )
-    wait = {"fetch_wait_ms": kafka.fetch_max_wait_ms}
-    return Access(kafka.bootstrap_servers, options, **{**wait, **more})
+    fetch_options = {"fetch_wait_ms": kafka.fetch_max_wait_ms}
+    return KafkaAccess(kafka.bootstrap_servers, options, **{**fetch_options, **overrides})
 
 
-def gate(auth: Auth, *, loopback_only: bool) -> tuple[Gate, Jwks | None]:
+def build_authenticator(
+    auth: AuthSettings, *, loopback_only: bool
+) -> tuple[Authenticator, JwksCache | None]:
     """Return what clients are known by, and the keys that have to be kept up to date, if any."""
     if auth.mode == "none":
-        return open_gate(loopback_only=loopback_only), None
-    return token_gate(
+        return build_allow_all(loopback_only=loopback_only), None
+    return build_jwt_authenticator(
         secret=None if auth.secret is None else auth.secret.get_secret_value(),
         jwks_url=auth.jwks_url,
         algorithms=auth.algorithms,
@@ -114,134 +116,158 @@ class Instance:
         self,
         settings: Settings,
         *,
-        access: Access,
-        cluster: Callable[[Access], Cluster] = Cluster,
+        access: KafkaAccess,
+        client_factory: Callable[[KafkaAccess], KafkaClient] = KafkaClient,
         loopback_only: bool = False,
         admin: socket.socket | None = None,
         page_token: str | None = None,
     ) -> None:
         """`page_token` is an admin token that the page at `/` hands to whoever opens it."""
-        limits, sources = settings.limits, topics.sources(settings.topics)
-        on_demand = topics.on_demand(settings.topics)
+        limits, sources = settings.limits, topics.public_names_by_kafka_topic(settings.topics)
+        on_demand = topics.linger_seconds_by_on_demand_topic(settings.topics)
         hub = Hub(
             settings.instance_name,
             {topic.name: topic.private for topic in settings.topics},
-            heartbeat=settings.heartbeat_seconds,
-            ceiling=limits.outbox_bytes,
+            heartbeat_seconds=settings.heartbeat_seconds,
+            max_outbox_bytes=limits.outbox_bytes,
             jitter=lambda seconds: round(seconds * random.uniform(0.5, 1.0), 3),  # noqa: S311
             journal=Journal(settings.replay.journal_bytes),
-            on_demand=[name for kafka in on_demand for name in sources[kafka]],
+            on_demand_topics=[name for kafka in on_demand for name in sources[kafka]],
         )
-        may_scan = retention.Limits(settings.replay.max_records, settings.replay.max_bytes)
-        self._cluster = cluster(access)
-        may_ask = Bounds(limits.rooms, limits.topics, limits.changes_per_minute)
+        may_scan = retention.ReplayLimits(settings.replay.max_records, settings.replay.max_bytes)
+        self._cluster = client_factory(access)
+        may_ask = RequestLimits(limits.rooms, limits.topics, limits.changes_per_minute)
         group = f"{settings.kafka.prefix}.{settings.instance_name}"
-        doors = Doors(settings.allowed_origins, LOOPBACK_HOSTS if loopback_only else None)
-        admits, self._keys = gate(settings.auth, loopback_only=loopback_only)
-        self.entrance = Entrance(
+        doors = OriginPolicy(settings.allowed_origins, LOOPBACK_HOSTS if loopback_only else None)
+        admits, self._keys = build_authenticator(settings.auth, loopback_only=loopback_only)
+        self.admission = AdmissionController(
             hub,
             catch_up=CatchUp(hub, may_scan, limits.outbox_bytes),
-            gate=admits,
-            doors=doors,
-            proxies=Proxies(settings.trusted_proxies),
-            limits=Limits(
+            authenticator=admits,
+            origin_policy=doors,
+            trusted_proxies=TrustedProxies(settings.trusted_proxies),
+            limits=AdmissionLimits(
                 may_ask,
-                connections=limits.connections,
-                per_account=limits.connections_per_account,
-                per_address=limits.connections_per_address,
-                handshakes_per_second=limits.handshakes_per_second,
-                frame_bytes=limits.frame_bytes,
-                outbox_seconds=limits.outbox_seconds,
-                heartbeat=settings.heartbeat_seconds,
-                stale=settings.stale_seconds,
+                max_connections=limits.connections,
+                max_connections_per_account=limits.connections_per_account,
+                max_connections_per_address=limits.connections_per_address,
+                max_handshakes_per_second=limits.handshakes_per_second,
+                max_frame_bytes=limits.frame_bytes,
+                outbox_timeout_seconds=limits.outbox_seconds,
+                heartbeat_seconds=settings.heartbeat_seconds,
+                max_stale_seconds=settings.stale_seconds,
             ),
         )
-        self.sockets = Sockets(self.entrance)
-        websockets = WebSockets(self.entrance, self.sockets)
-        casualties, router, replay = Casualties(), Router(limits.event_bytes), settings.replay
-        letters, own = Letters(), Own(settings.kafka.prefix)
-        burial = Burial(casualties, letters, sources)
-        span = Span(router, self.entrance, self.sockets, burial.bury)
-        sleepers = Sleepers(
+        self.pool = ConnectionPool(self.admission)
+        websockets = WebSocketEndpoint(self.admission, self.pool)
+        casualties, router, replay = (
+            DeadLetterStats(),
+            EnvelopeDecoder(limits.event_bytes),
+            settings.replay,
+        )
+        letters, own = DeadLetterQueue(), BridgeTopics(settings.kafka.prefix)
+        burial = DeadLetterSink(casualties, letters, sources)
+        span = Pipeline(router, self.admission, self.pool, burial.add)
+        sleepers = ActiveTopics(
             on_demand,
             sources,
-            lambda topic: hub.demand.followed(topic) or self._staff.minds(topic),
+            lambda topic: hub.on_demand.has_subscribers(topic) or self._staff.is_leader_for(topic),
             wait_seconds=replay.wait_seconds,
         )
-        hub.demand.call = sleepers.call
-        switch = Switch(span)
-        self.feed = Feed(
+        hub.on_demand.on_first_subscriber = sleepers.request_activation
+        switch = TopicDispatcher(span)
+        self.consumer = Consumer(
             self._cluster,
             group,
             {**sources, own.control: [own.control], own.state: [own.state]},
             switch,
             warm_seconds=replay.warm_seconds,
-            whole=(own.control, own.state),
-            sleepers=sleepers,
+            from_beginning=(own.control, own.state),
+            active_topics=sleepers,
         )
-        self._staff = staff = Staff(
-            *(own, hub, access, self.feed, self._cluster, letters),
-            Means(hub.instance, limits.event_bytes, leave=self._leave, dead=burial.bury),
-            letters_per_second=limits.dead_letters_per_second,
+        self._staff = staff = CoordinationService(
+            *(own, hub, access, self.consumer, self._cluster, letters),
+            CommandContext(
+                hub.instance, limits.event_bytes, drain=self._leave, add_dead_letter=burial.add
+            ),
+            dead_letters_per_second=limits.dead_letters_per_second,
         )
-        switch.office, self.entrance.backend = staff.office, staff.backend
+        switch.command_consumer, self.admission.command_executor = (
+            staff.command_consumer,
+            staff.command_executor,
+        )
         names = {topic.name: topic.kafka_name for topic in settings.topics}
-        horizon = Horizon(self._cluster, names, max_age_seconds=replay.max_age_seconds)
-        source = Source(
-            self._cluster, sources, self.feed.ids, self.feed.partitions.leader, router.route
+        horizon = LogOffsets(self._cluster, names, max_age_seconds=replay.max_age_seconds)
+        source = ScanSource(
+            self._cluster,
+            sources,
+            self.consumer.topic_ids,
+            self.consumer.partitions.leader_of,
+            router.decode,
         )
-        rules = Rules(replay.passes, replay.wait_seconds)
-        self._replayer = Replayer(
-            self.entrance.catch_up,
+        rules = ScanLimits(replay.passes, replay.wait_seconds)
+        self._replayer = ReplayScheduler(
+            self.admission.catch_up,
             horizon,
             source,
             rules,
-            flush=self.sockets.flush_in_slices,
-            overloaded=span.overloaded,
+            flush=self.pool.flush_in_batches,
+            on_overloaded=span.close_overloaded,
         )
         tokens = [token.get_secret_value() for token in settings.admin_tokens]
-        writer = Writer(access, names)
-        self._writers = [writer, staff.orders.writer] if tokens else []
-        parts = Parts(self._writers, staff.scribe, staff.steward, staff.duties)
-        reading = Reading(self.feed, self._replayer, casualties, parts)
-        self.entrance.upstream = reading
-        everybody = [probes(self.entrance), events(Streams(self.entrance, self.sockets)), library()]
-        archive = History(Shelf(hub, horizon, source, self.feed.stale), rules, may_scan)
+        writer = KafkaPublisher(access, names)
+        self._writers = [writer, staff.command_producer.publisher] if tokens else []
+        parts = StatusSources(
+            self._writers, staff.state_writer, staff.leader_tasks, staff.leader_election
+        )
+        reading = InstanceStatus(self.consumer, self._replayer, casualties, parts)
+        self.admission.upstream = reading
+        everybody = [
+            health_router(self.admission),
+            events_router(SseEndpoint(self.admission, self.pool)),
+            client_files_router(),
+        ]
+        archive = KafkaHistoryReader(
+            HistoryDependencies(hub, horizon, source, self.consumer.stale_seconds), rules, may_scan
+        )
         past, any_past = (
-            history(self.entrance, archive, AdminTokens(known), self.sockets)
+            history_router(self.admission, archive, AdminTokens(known), self.pool)
             for known in ([], tokens)
         )
-        operators = [metrics(Metrics(hub, self.entrance, reading))]
-        pace, directory = Pace(limits.publishes_per_second), staff.directory
+        operators = [metrics_router(MetricsCollector(hub, self.admission, reading))]
+        pace, directory = RateLimit(limits.publishes_per_second), staff.directory
         backends = [
-            api(writer, tokens, event_bytes=limits.event_bytes, pace=pace),
-            commands(staff.orders, directory, tokens, pace=pace),
-            listings(
+            publish_router(writer, tokens, max_event_bytes=limits.event_bytes, rate_limit=pace),
+            commands_router(staff.command_producer, directory, tokens, rate_limit=pace),
+            listings_router(
                 directory,
                 tokens,
-                heard=self.sockets.heard,
-                topics=lambda: [*feeds(self.feed, hub, names)],
+                last_seen=self.pool.last_seen,
+                topics=lambda: [*topic_statuses(self.consumer, hub, names)],
             ),
         ]
-        document = openapi([*everybody, any_past, *operators, *backends])
+        document = build_openapi_document([*everybody, any_past, *operators, *backends])
         if tokens:
             by_account = settings.auth.mode == "none"
-            operators += [*backends, page(doors, by_account=by_account, admin_token=page_token)]
-        app: ASGIApp = site(doors, [*everybody, any_past, *operators], document)
+            operators += [
+                *backends,
+                console_router(doors, by_account=by_account, admin_token=page_token),
+            ]
+        app: ASGIApp = create_app(doors, [*everybody, any_past, *operators], document)
         self._admin = admin
         if admin is not None:
-            usual = site(doors, [*everybody, past], document)
-            app = ByPort(usual, {admin.getsockname()[1]: app})
-        self._server = Server(app, websockets.make, self._drain)
+            usual = create_app(doors, [*everybody, past], document)
+            app = PortDispatcher(usual, {admin.getsockname()[1]: app})
+        self._server = DrainingServer(app, websockets.create_connection, self._drain)
 
-    async def run(self, listener: socket.socket, *, started: Callable[[], None]) -> None:
-        """Serve on `listener` until a signal; `started` is called once the feed is ready.
+    async def run(self, listener: socket.socket, *, on_ready: Callable[[], None]) -> None:
+        """Serve on `listener` until a signal; `on_ready` is called once the feed is ready.
 
         Cancellation: ends at once, without a drain.
         """
         tasks = [
-            asyncio.create_task(self._feed_clients(started), name="feed"),
-            asyncio.create_task(self.sockets.run(), name="clock"),
+            asyncio.create_task(self._feed_clients(on_ready), name="feed"),
+            asyncio.create_task(self.pool.run(), name="clock"),
         ]
         if self._keys is not None:
             tasks.append(asyncio.create_task(self._keys.run(), name="keys"))
@@ -268,16 +294,16 @@ class Instance:
         while True:
             try:
                 await self._cluster.connect()
-            except OUT_OF_REACH as error:
+            except REQUEST_ERRORS as error:
                 _log.warning("Kafka does not answer at the start, will keep trying: %s", error)
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
                 break
         await self._staff.prepare()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.feed.run())
+            tasks.create_task(self.consumer.run())
             tasks.create_task(self._replayer.run())
-            await self.feed.ready.wait()
+            await self.consumer.ready.wait()
             tasks.create_task(self._staff.run())
             started()
 
@@ -286,5 +312,5 @@ class Instance:
         self._server.should_exit = True
 
     async def _drain(self) -> None:
-        _log.info("draining: telling %d clients to go elsewhere", len(self.sockets))
-        await self.sockets.drain(DRAIN_SECONDS)
+        _log.info("draining: telling %d clients to go elsewhere", len(self.pool))
+        await self.pool.drain(DRAIN_TIMEOUT_SECONDS)

@@ -8,158 +8,164 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from bridge.app.status import NO_PARTS, figures
+from bridge.app.status import NO_SOURCES, metric_samples
 from bridge.core.protocol import close_codes
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
-    from bridge.app.status import Parts
-    from bridge.coordination.commands import Office
-    from bridge.coordination.dead_letters import Casualties
+    from bridge.app.status import StatusSources
+    from bridge.coordination.commands import CommandConsumer
+    from bridge.coordination.dead_letters import DeadLetterStats
     from bridge.core.protocol.cursor import Cursor
-    from bridge.core.protocol.envelope import Batch, Casualty, Router
+    from bridge.core.protocol.envelope import Batch, EnvelopeDecoder, UnusableRecord
     from bridge.core.protocol.event import Event
     from bridge.core.sessions.session import Session
-    from bridge.kafka.consumer import Feed
-    from bridge.kafka.replay.scheduler import Replayer
-    from bridge.web.connections.admission import Entrance
-    from bridge.web.connections.pool import Sockets
-    from bridge.web.upstream import Figure
+    from bridge.kafka.consumer import Consumer
+    from bridge.kafka.replay.scheduler import ReplayScheduler
+    from bridge.web.connections.admission import AdmissionController
+    from bridge.web.connections.pool import ConnectionPool
+    from bridge.web.upstream import MetricSample
 
 
-class Switch:
+class TopicDispatcher:
     """Takes what the feed reads."""
 
     #: Set once it exists, for it needs the feed, which needs this.
-    office: Office
+    command_consumer: CommandConsumer
 
-    def __init__(self, span: Span) -> None:
-        self._span = span
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
 
-    def begin(self, topic: str, identity: bytes, offsets: Mapping[int, int]) -> None:
+    def start_reading(self, topic: str, topic_id: bytes, offsets: Mapping[int, int]) -> None:
         """Say where reading starts."""
-        if topic in self.office.topics:
-            self.office.begin(topic, identity)
+        if topic in self.command_consumer.consumed_topics:
+            self.command_consumer.start_topic(topic, topic_id)
         else:
-            self._span.begin(topic, identity, offsets)
+            self._pipeline.start_reading(topic, topic_id, offsets)
 
-    def skip(self, topic: str, reason: str, offsets: Mapping[int, int]) -> None:
+    def report_gap(self, topic: str, reason: str, offsets: Mapping[int, int]) -> None:
         """Say what can not be read."""
-        if topic in self.office.topics:
-            self.office.skip(topic, reason)
+        if topic in self.command_consumer.consumed_topics:
+            self.command_consumer.report_gap(topic, reason)
         else:
-            self._span.skip(topic, reason, offsets)
+            self._pipeline.report_gap(topic, reason, offsets)
 
-    def sleep(self, topic: str, identity: bytes) -> None:
+    def deactivate(self, topic: str, topic_id: bytes) -> None:
         """Say that a topic is not read until somebody follows it again."""
-        self._span.sleep(topic, identity)
+        self._pipeline.deactivate(topic, topic_id)
 
     async def deliver(self, batches: Sequence[Batch]) -> None:
         """Hand on what was read."""
-        own = self.office.topics
+        bridge_topics = self.command_consumer.consumed_topics
         for batch in batches:
-            if batch.topic in own:
-                self.office.take(batch)
-        await self._span.deliver([batch for batch in batches if batch.topic not in own])
+            if batch.topic in bridge_topics:
+                self.command_consumer.apply(batch)
+        await self._pipeline.deliver(
+            [batch for batch in batches if batch.topic not in bridge_topics]
+        )
 
 
 #: Of a batch with more records than these, the latency of the first and the last is observed.
-_ENDS = 3
+_MAX_FULLY_SAMPLED = 3
 
 
-class Span:
+class Pipeline:
     """Joins the banks: from the feed through the router and the hub to the sockets."""
 
     def __init__(
         self,
-        router: Router,
-        entrance: Entrance,
-        sockets: Sockets,
-        bury: Callable[[Casualty], None],
+        decoder: EnvelopeDecoder,
+        admission: AdmissionController,
+        pool: ConnectionPool,
+        add_dead_letter: Callable[[UnusableRecord], None],
         *,
-        wall: Callable[[], float] = time.time,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """`bury` takes what can not be used.
+        """`add_dead_letter` takes what can not be used.
 
-        `wall` tells the seconds since 1970, which records' timestamps are of.
+        `wall_clock` tells the seconds since 1970, which records' timestamps are of.
         """
-        self._router = router
-        self._entrance = entrance
-        self._hub = entrance.hub
-        self._sockets = sockets
-        self._bury = bury
-        self._wall = wall
+        self._decoder = decoder
+        self._admission = admission
+        self._hub = admission.hub
+        self._pool = pool
+        self._add_dead_letter = add_dead_letter
+        self._wall_clock = wall_clock
 
-    def begin(self, topic: str, identity: bytes, offsets: Mapping[int, int]) -> None:
+    def start_reading(self, topic: str, topic_id: bytes, offsets: Mapping[int, int]) -> None:
         """Tell the hub where reading starts."""
-        self._hub.begin(topic, identity, offsets)
-        self._sockets.flush()
+        self._hub.set_start_offsets(topic, topic_id, offsets)
+        self._pool.flush()
 
-    def skip(self, topic: str, reason: str, offsets: Mapping[int, int]) -> None:
+    def report_gap(self, topic: str, reason: str, offsets: Mapping[int, int]) -> None:
         """Tell the hub what can not be read."""
-        self._hub.skip(topic, reason, offsets)
-        self._sockets.flush()
+        self._hub.skip_unreadable(topic, reason, offsets)
+        self._pool.flush()
 
-    def sleep(self, topic: str, identity: bytes) -> None:
+    def deactivate(self, topic: str, topic_id: bytes) -> None:
         """Say that a topic is not read until somebody follows it again."""
-        self._hub.demand.sleep(topic, identity)
+        self._hub.on_demand.deactivate(topic, topic_id)
 
     async def deliver(self, batches: Sequence[Batch]) -> None:
         """Route, publish, and write to the sockets: each of them once."""
-        self._entrance.expire()
-        written: list[Event] = []
+        self._admission.close_expired()
+        delivered: list[Event] = []
         for batch in batches:
-            routed = self._router.route(batch)
-            for casualty in routed.casualties:
-                self._bury(casualty)
-            before, events = self._hub.delivered, routed.events
-            self._hub.publish(routed)
-            if self._hub.delivered > before:
-                written += events if len(events) < _ENDS else (events[0], events[-1])
-        await self._sockets.flush_in_slices()
-        now = self._wall()
-        for event in written:
-            self._hub.tally.latency.observe(max(0.0, now - event.timestamp / 1000))
+            decoded = self._decoder.decode(batch)
+            for unusable_record in decoded.unusable:
+                self._add_dead_letter(unusable_record)
+            delivered_before, events = self._hub.events_delivered, decoded.events
+            self._hub.deliver_batch(decoded)
+            if self._hub.events_delivered > delivered_before:
+                delivered += events if len(events) < _MAX_FULLY_SAMPLED else (events[0], events[-1])
+        await self._pool.flush_in_batches()
+        now = self._wall_clock()
+        for event in delivered:
+            self._hub.counters.latency_seconds.observe(max(0.0, now - event.timestamp / 1000))
 
-    def overloaded(self, session: Session) -> None:
+    def close_overloaded(self, session: Session) -> None:
         """Hang up on a client that has waited too long for its turn."""
-        self._hub.hang_up(session, close_codes.OVERLOADED)
-        self._sockets.flush()
+        self._hub.close(session, close_codes.OVERLOADED)
+        self._pool.flush()
 
 
-class Reading:
+class InstanceStatus:
     """What the sockets and the metrics may ask of the bank that reads."""
 
     def __init__(
-        self, feed: Feed, replayer: Replayer, casualties: Casualties, parts: Parts = NO_PARTS
+        self,
+        consumer: Consumer,
+        replay_scheduler: ReplayScheduler,
+        dead_letter_stats: DeadLetterStats,
+        sources: StatusSources = NO_SOURCES,
     ) -> None:
-        self._feed = feed
-        self._replayer = replayer
-        self._casualties = casualties
-        self._parts = parts
+        self._consumer = consumer
+        self._replay_scheduler = replay_scheduler
+        self._dead_letter_stats = dead_letter_stats
+        self._sources = sources
 
-    def figures(self) -> Iterable[Figure]:
+    def samples(self) -> Iterable[MetricSample]:
         """What was counted."""
-        dead = self._casualties.by_reason
-        return figures(self._feed, self._replayer, dead, self._parts)
+        invalid_counts = self._dead_letter_stats.by_reason
+        return metric_samples(self._consumer, self._replay_scheduler, invalid_counts, self._sources)
 
-    def ready(self) -> bool:
+    def is_ready(self) -> bool:
         """Whether the feed has caught up once."""
-        return self._feed.ready.is_set()
+        return self._consumer.ready.is_set()
 
-    def stale(self) -> float | None:
+    def stale_seconds(self) -> float | None:
         """Seconds without Kafka."""
-        return self._feed.stale()
+        return self._consumer.stale_seconds()
 
-    def replay(self, session: Session) -> None:
+    def start_replay(self, session: Session) -> None:
         """Catch up `session`."""
-        self._replayer.add(session)
+        self._replay_scheduler.add(session)
 
-    def awake(self, topics: Collection[str]) -> Awaitable[bool]:
+    def wait_until_active(self, topics: Collection[str]) -> Awaitable[bool]:
         """Whether all of these topics are read by now."""
-        return self._feed.sleepers.awake(topics)
+        return self._consumer.active_topics.wait_until_active(topics)
 
-    def since(self, topics: Collection[str], ms: int) -> Awaitable[Cursor | None]:
+    def cursor_at(self, topics: Collection[str], timestamp_ms: int) -> Awaitable[Cursor | None]:
         """The cursor of these topics at a time."""
-        return self._replayer.since(topics, ms)
+        return self._replay_scheduler.cursor_at(topics, timestamp_ms)

@@ -10,108 +10,126 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bridge.web.api.schemas import Partition, Topic
-from bridge.web.upstream import Figure
+from bridge.web.upstream import MetricSample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from bridge.coordination.leader import Duties
-    from bridge.coordination.leader_tasks import Steward
-    from bridge.coordination.state_writer import Scribe
+    from bridge.coordination.leader import LeaderElection
+    from bridge.coordination.leader_tasks import LeaderTasks
+    from bridge.coordination.state_writer import StateWriter
     from bridge.core.sessions.hub import Hub
-    from bridge.kafka.consumer import Feed
-    from bridge.kafka.producer import Writer
-    from bridge.kafka.replay.scheduler import Replayer
-    from bridge.web.api.schemas import State
+    from bridge.kafka.consumer import Consumer
+    from bridge.kafka.producer import KafkaPublisher
+    from bridge.kafka.replay.scheduler import ReplayScheduler
+    from bridge.web.api.schemas import TopicState
 
 
-def feeds(feed: Feed, hub: Hub, names: Mapping[str, str]) -> Iterator[Topic]:
-    """Yield the topics `names`: the public names, mapped to Kafka's."""
-    subscribers = Counter(topic for each in hub.crowd.sessions.values() for topic in each.topics)
-    stale = feed.stale() is not None
-    for topic, kafka in names.items():
-        readings = sorted(feed.partitions.of(kafka).items(), key=itemgetter(0))
-        read = [Partition(n, r.offset, r.end, max(0, r.end - r.offset)) for n, r in readings]
-        behind = any(reading.offset < reading.until for _, reading in readings)
-        state: State = "starting" if behind else "reading"
-        if hub.logs[topic].asleep:
+def topic_statuses(consumer: Consumer, hub: Hub, kafka_names: Mapping[str, str]) -> Iterator[Topic]:
+    """Yield the topics `kafka_names`: the public names, mapped to Kafka's."""
+    subscribers = Counter(
+        topic for session in hub.registry.by_id.values() for topic in session.topics
+    )
+    is_stale = consumer.stale_seconds() is not None
+    for topic, kafka_name in kafka_names.items():
+        readings = sorted(consumer.partitions.states_of(kafka_name).items(), key=itemgetter(0))
+        partitions = [
+            Partition(number, r.offset, r.end_offset, max(0, r.end_offset - r.offset))
+            for number, r in readings
+        ]
+        is_catching_up = any(reading.offset < reading.catch_up_offset for _, reading in readings)
+        state: TopicState = "starting" if is_catching_up else "reading"
+        if hub.topic_positions[topic].is_idle:
             state = "asleep"
-        elif stale:
+        elif is_stale:
             state = "stale"
-        elif not read:
+        elif not partitions:
             state = "absent"
-        yield Topic(topic, kafka, state, subscribers[topic], read)
+        yield Topic(topic, kafka_name, state, subscribers[topic], partitions)
 
 
-class Parts(NamedTuple):
+class StatusSources(NamedTuple):
     """What an instance may have beside what reads and replays."""
 
-    writers: Sequence[Writer] = ()
-    scribe: Scribe | None = None
-    steward: Steward | None = None
-    duties: Duties | None = None
+    publishers: Sequence[KafkaPublisher] = ()
+    state_writer: StateWriter | None = None
+    leader_tasks: LeaderTasks | None = None
+    leader_election: LeaderElection | None = None
 
 
-NO_PARTS: Final = Parts()
+NO_SOURCES: Final = StatusSources()
 #: Why a record can not be used: these are told of from the start, others once they are met.
-_REASONS: Final = (
+_INVALID_REASONS: Final = (
     *("too_large", "bad_json", "bad_envelope", "bad_header", "bad_name", "bad_time"),
     *("bad_command", "bad_state"),
 )
 
 
-def figures(
-    feed: Feed, replayer: Replayer, dead: Mapping[str, int], parts: Parts = NO_PARTS
-) -> Iterator[Figure]:
-    """Yield everything; `dead` counts the records that can not be used, by reason."""
-    yield Figure(
-        "lag", "Records that Kafka has and this instance has not read.", feed.lag(), "topic"
+def metric_samples(
+    consumer: Consumer,
+    replay_scheduler: ReplayScheduler,
+    invalid_counts: Mapping[str, int],
+    sources: StatusSources = NO_SOURCES,
+) -> Iterator[MetricSample]:
+    """Yield everything; `invalid_counts` counts the records that can not be used, by reason."""
+    yield MetricSample(
+        "lag", "Records that Kafka has and this instance has not read.", consumer.lag(), "topic"
     )
-    if awake := feed.sleepers.awake_now():
-        about = "1 where a topic that is read on demand is read now."
-        yield Figure("feed_awake", about, awake, "topic")
-    yield _count("kafka_outages", "How often Kafka was out of reach.", feed.outages)
-    yield _count(
-        "kafka_reconnects", "How often the bootstrap servers were asked again.", feed.reconnects
+    if active := consumer.active_topics.activity():
+        help_text = "1 where a topic that is read on demand is read now."
+        yield MetricSample("feed_awake", help_text, active, "topic")
+    yield _counter("kafka_outages", "How often Kafka was out of reach.", consumer.outages)
+    yield _counter(
+        "kafka_reconnects", "How often the bootstrap servers were asked again.", consumer.reconnects
     )
-    yield _count("feed_failures", "Faults of the bridge in reading.", feed.failures)
-    yield Figure(
+    yield _counter("feed_failures", "Faults of the bridge in reading.", consumer.internal_errors)
+    yield MetricSample(
         "dead_letters",
         "Records that can not be used.",
-        {**dict.fromkeys(_REASONS, 0), **dead},
+        {**dict.fromkeys(_INVALID_REASONS, 0), **invalid_counts},
         "reason",
-        counts=True,
+        is_counter=True,
     )
-    yield from _replay(replayer)
-    if parts.writers:
-        about = "Records that were to be written for the API, by how that ended."
+    yield from _replay_samples(replay_scheduler)
+    if sources.publishers:
+        help_text = "Records that were to be written for the API, by how that ended."
         outcomes = {
-            word: sum(writer.outcomes[word] for writer in parts.writers)
-            for word in parts.writers[0].outcomes
+            outcome: sum(publisher.outcomes[outcome] for publisher in sources.publishers)
+            for outcome in sources.publishers[0].outcomes
         }
-        yield Figure("api_writes", about, outcomes, "outcome", counts=True)
-    if parts.scribe is not None:
-        waiting = "Records of the bridge's own that are not written yet."
-        yield Figure("own_records_waiting", waiting, len(parts.scribe))
-        yield _count("notices_lost", "Notices that there was no room for.", parts.scribe.lost)
-    if parts.steward is not None:
-        steward = parts.steward
-        yield _count("dead_letters_written", "Dead letters written.", steward.written_letters)
-        lost = "Dead letters that there was no room for."
-        yield _count("dead_letters_lost", lost, steward.letters.lost)
-    if parts.duties is not None:
-        about = "1 where this instance does what one does for all."
-        yield Figure("on_duty", about, parts.duties.on_duty)
+        yield MetricSample("api_writes", help_text, outcomes, "outcome", is_counter=True)
+    if sources.state_writer is not None:
+        waiting_help = "Records of the bridge's own that are not written yet."
+        yield MetricSample("own_records_waiting", waiting_help, len(sources.state_writer))
+        yield _counter(
+            "notices_lost", "Notices that there was no room for.", sources.state_writer.lost_count
+        )
+    if sources.leader_tasks is not None:
+        leader_tasks = sources.leader_tasks
+        yield _counter(
+            "dead_letters_written", "Dead letters written.", leader_tasks.dead_letters_written
+        )
+        lost_help = "Dead letters that there was no room for."
+        yield _counter("dead_letters_lost", lost_help, leader_tasks.dead_letters.lost_count)
+    if sources.leader_election is not None:
+        help_text = "1 where this instance does what one does for all."
+        yield MetricSample("on_duty", help_text, sources.leader_election.on_duty)
 
 
-def _replay(replayer: Replayer) -> Iterator[Figure]:
-    cost = replayer.cost
-    yield _count("replay_records_read", "Records read from Kafka again, to replay.", cost.records)
-    yield _count("replay_bytes_read", "Bytes read from Kafka again, to replay.", cost.bytes)
-    yield _count("replay_passes", "Passes over the past, begun.", cost.passes)
-    yield Figure("replay_passes_running", "Passes over the past, at the moment.", cost.running)
-    yield Figure("replay_waiting", "Clients that wait until Kafka is read.", cost.waiting)
+def _replay_samples(replay_scheduler: ReplayScheduler) -> Iterator[MetricSample]:
+    cost = replay_scheduler.stats
+    yield _counter(
+        "replay_records_read", "Records read from Kafka again, to replay.", cost.records_read
+    )
+    yield _counter("replay_bytes_read", "Bytes read from Kafka again, to replay.", cost.bytes_read)
+    yield _counter("replay_passes", "Passes over the past, begun.", cost.scans_started)
+    yield MetricSample(
+        "replay_passes_running", "Passes over the past, at the moment.", cost.scans_running
+    )
+    yield MetricSample(
+        "replay_waiting", "Clients that wait until Kafka is read.", cost.sessions_waiting
+    )
 
 
-def _count(name: str, about: str, value: int) -> Figure:
-    return Figure(name, about, value, counts=True)
+def _counter(name: str, help_text: str, value: int) -> MetricSample:
+    return MetricSample(name, help_text, value, is_counter=True)

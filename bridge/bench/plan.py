@@ -17,21 +17,21 @@ class Plan:
 
     scenario: str
     targets: tuple[Target, ...]
-    metrics: tuple[str, ...]  #: the URL of each bridge's
-    kafka: Mapping[str, Any] = field(repr=False)  #: librdkafka's settings
+    metrics_urls: tuple[str, ...]  #: the URL of each bridge's
+    kafka_settings: Mapping[str, Any] = field(repr=False)  #: librdkafka's settings
     topic: str = "bench"  #: its public name
     kafka_topic: str = "bench"
     connections: int = 1_000
     rate: float = 100.0  #: events per second
     seconds: float = 10.0
-    size: int = 205  #: bytes of a record's value
-    account: str = "bench-"
+    record_bytes: int = 205  #: bytes of a record's value
+    account_prefix: str = "bench-"
     token: str | None = field(default=None, repr=False)
     processes: int = 1
-    sources: int = 1
-    missed: int = 10_000  #: records that were written while everybody was away
-    slow: int = 5  #: clients that stop reading
-    warmup: float = 1.0  #: seconds that are not counted
+    source_address_count: int = 1
+    missed_records: int = 10_000  #: records that were written while everybody was away
+    slow_clients: int = 5  #: clients that stop reading
+    warmup_seconds: float = 1.0  #: seconds that are not counted
 
     def as_json(self) -> dict[str, object]:
         """Return what a reader needs to repeat it; no secret."""
@@ -39,9 +39,9 @@ class Plan:
             "connections": self.connections,
             "rate": self.rate,
             "seconds": self.seconds,
-            "bytes": self.size,
+            "bytes": self.record_bytes,
             "processes": self.processes,
-            "sources": self.sources,
+            "sources": self.source_address_count,
             "bridges": len(self.targets),
             "topic": self.topic,
         }

@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any, Final
 from confluent_kafka import KafkaException
 from confluent_kafka import Producer as Librdkafka
 
-from bridge.bench.load.job import Trouble
+from bridge.bench.load.job import BenchError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bridge.bench.workloads import Source
+    from bridge.bench.workloads import Workload
 
-_FOR_NOBODY: Final = b'{"data":null}'
-_TO_ANSWER: Final = 5.0
-_TO_TAKE_ALL: Final = 15.0
-_BURST: Final = 200
-_NAP: Final = 0.0005
-_OURS: Final = {
+_RECORD_FOR_NOBODY: Final = b'{"data":null}'
+_METADATA_TIMEOUT_SECONDS: Final = 5.0
+_FLUSH_TIMEOUT_SECONDS: Final = 15.0
+_MAX_BURST_RECORDS: Final = 200
+_MIN_SLEEP_SECONDS: Final = 0.0005
+_LIBRDKAFKA_DEFAULTS: Final = {
     "client.id": "push-bridge-bench",
     # No second try, which the bridge could be blamed for. Idempotence would do it too, but with it
     # librdkafka 2.16 was seen to spin for seconds, and to send nothing meanwhile.
@@ -40,55 +40,59 @@ _OURS: Final = {
 }
 
 
-class Producer:
+class LoadProducer:
     """One connection to Kafka, for one topic."""
 
     def __init__(self, settings: Mapping[str, Any], topic: str) -> None:
         try:
-            self._kafka = Librdkafka({**_OURS, **settings})
-        except KafkaException as problem:
-            raise Trouble(f"librdkafka does not take these settings: {problem}", code=2) from None
-        self._where = settings["bootstrap.servers"]
+            self._librdkafka = Librdkafka({**_LIBRDKAFKA_DEFAULTS, **settings})
+        except KafkaException as error:
+            raise BenchError(
+                f"librdkafka does not take these settings: {error}", exit_code=2
+            ) from None
+        self._bootstrap_servers = settings["bootstrap.servers"]
         self._topic = topic
         self._thread: threading.Thread | None = None
-        self._stopped = threading.Event()
-        self._failed: str | None = None
-        self.sent = 0
-        self.latest = 0.0  #: the most seconds that a record was late
+        self._stop_event = threading.Event()
+        self._error: str | None = None
+        self.sent_records = 0
+        self.max_lateness_seconds = 0.0  #: the most seconds that a record was late
 
-    def partitions(self) -> int:
+    def prepare_partitions(self) -> int:
         """Return how many the topic has.
 
         Raises:
             Trouble: If Kafka does not answer, or has no such topic.
         """
         try:
-            known = self._kafka.list_topics(timeout=_TO_ANSWER).topics
-        except KafkaException as problem:
-            raise Trouble(
-                f"Kafka at {self._where} can not be used (--kafka,"
-                f" BRIDGE_KAFKA__BOOTSTRAP_SERVERS): {problem.args[0].str()}"
+            topics = self._librdkafka.list_topics(timeout=_METADATA_TIMEOUT_SECONDS).topics
+        except KafkaException as error:
+            raise BenchError(
+                f"Kafka at {self._bootstrap_servers} can not be used (--kafka,"
+                f" BRIDGE_KAFKA__BOOTSTRAP_SERVERS): {error.args[0].str()}"
             ) from None
-        if self._topic not in known or not known[self._topic].partitions:
-            raise Trouble(f"there is no topic {self._topic!r} at {self._where} (--topic)")
-        count = len(known[self._topic].partitions)
+        if self._topic not in topics or not topics[self._topic].partitions:
+            raise BenchError(
+                f"there is no topic {self._topic!r} at {self._bootstrap_servers} (--topic)"
+            )
+        count = len(topics[self._topic].partitions)
         self._warm_up(count)
         return count
 
-    def start(self, source: Source, rate: float, total: int) -> None:
-        """Begin to write `total` records."""
-        self._stopped.clear()
+    def start(self, workload: Workload, rate: float, record_count: int) -> None:
+        """Begin to write `record_count` records."""
+        self._stop_event.clear()
         self._thread = threading.Thread(
-            target=self._run, args=(source, rate, total), name="producer", daemon=True
+            target=self._run, args=(workload, rate, record_count), name="producer", daemon=True
         )
         self._thread.start()
 
     @property
-    def runs(self) -> bool:
+    def is_running(self) -> bool:
         """Whether there is more to write."""
         return self._thread is not None and self._thread.is_alive()
 
-    def finish(self) -> None:
+    def wait_finished(self) -> None:
         """Wait until everything is written and Kafka has it.
 
         Raises:
@@ -96,59 +100,67 @@ class Producer:
         """
         if self._thread is not None:
             self._thread.join()
-        left = self._kafka.flush(_TO_TAKE_ALL)
-        if left or self._failed:
-            raise Trouble(
-                f"Kafka at {self._where} did not take every record: {self._failed or left}"
+        unsent = self._librdkafka.flush(_FLUSH_TIMEOUT_SECONDS)
+        if unsent or self._error:
+            raise BenchError(
+                f"Kafka at {self._bootstrap_servers} did not take every record: {self._error or unsent}"
             )
 
     def stop(self) -> None:
         """Write no more."""
-        self._stopped.set()
+        self._stop_event.set()
         if self._thread is not None:
             self._thread.join()
 
-    def _warm_up(self, partitions: int) -> None:
+    def _warm_up(self, partition_count: int) -> None:
         """Write a record for nobody to each partition: what takes long the first time is done."""
-        for partition in range(partitions):
-            self._kafka.produce(self._topic, _FOR_NOBODY, None, partition)
-        if self._kafka.flush(_TO_TAKE_ALL):
-            raise Trouble(
-                f"Kafka at {self._where} took no record in {_TO_TAKE_ALL:.0f} s (--kafka)"
+        for partition in range(partition_count):
+            self._librdkafka.produce(self._topic, _RECORD_FOR_NOBODY, None, partition)
+        if self._librdkafka.flush(_FLUSH_TIMEOUT_SECONDS):
+            raise BenchError(
+                f"Kafka at {self._bootstrap_servers} took no record in {_FLUSH_TIMEOUT_SECONDS:.0f} s (--kafka)"
             )
 
-    def _run(self, source: Source, rate: float, total: int) -> None:
-        begun = time.monotonic_ns()
-        apart = 1e9 / rate
-        place = 0
-        while place < total and not self._stopped.is_set():
-            now = time.monotonic_ns()
-            due = min(total, place + _BURST, int((now - begun) / apart) + 1)
-            if place < due:
-                self.latest = max(self.latest, (now - begun - place * apart) / 1e9)
-            for each in range(place, due):
-                self._write(source, each)
-            place = max(place, due)
-            self._kafka.poll(0)
-            wait = (begun + place * apart - time.monotonic_ns()) / 1e9
-            if wait > 0:
-                time.sleep(max(_NAP, wait))
+    def _run(self, workload: Workload, rate: float, record_count: int) -> None:
+        started_ns = time.monotonic_ns()
+        interval_ns = 1e9 / rate
+        index = 0
+        while index < record_count and not self._stop_event.is_set():
+            now_ns = time.monotonic_ns()
+            due = min(
+                record_count,
+                index + _MAX_BURST_RECORDS,
+                int((now_ns - started_ns) / interval_ns) + 1,
+            )
+            if index < due:
+                self.max_lateness_seconds = max(
+                    self.max_lateness_seconds, (now_ns - started_ns - index * interval_ns) / 1e9
+                )
+            for each in range(index, due):
+                self._produce(workload, each)
+            index = max(index, due)
+            self._librdkafka.poll(0)
+            wait_seconds = (started_ns + index * interval_ns - time.monotonic_ns()) / 1e9
+            if wait_seconds > 0:
+                time.sleep(max(_MIN_SLEEP_SECONDS, wait_seconds))
 
-    def _write(self, source: Source, place: int) -> None:
-        value, key, partition = source.record(place, time.monotonic_ns())
+    def _produce(self, workload: Workload, index: int) -> None:
+        value, key, partition = workload.record(index, time.monotonic_ns())
         while True:
             try:
-                self._kafka.produce(self._topic, value, key, partition, on_delivery=self._refused)
+                self._librdkafka.produce(
+                    self._topic, value, key, partition, on_delivery=self._on_delivery
+                )
             except BufferError:
-                self._kafka.poll(0.01)
-            except KafkaException as problem:
-                self._failed = str(problem)
-                self._stopped.set()
+                self._librdkafka.poll(0.01)
+            except KafkaException as error:
+                self._error = str(error)
+                self._stop_event.set()
                 return
             else:
-                self.sent += 1
+                self.sent_records += 1
                 return
 
-    def _refused(self, error: Any, _: object) -> None:  # noqa: ANN401 - confluent-kafka's own
+    def _on_delivery(self, error: Any, _: object) -> None:  # noqa: ANN401 - confluent-kafka's own
         if error is not None:
-            self._failed = error.str()
+            self._error = error.str()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib import request
 
-from bridge.bench.load.job import Trouble
+from bridge.bench.load.job import BenchError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 _SPARE_FILES: Final = 100
 
 
-def named() -> dict[str, object]:
+def machine_info() -> dict[str, object]:
     """Return the machine, as a result tells it."""
     return {
-        "cpu": _cpu(),
+        "cpu": _cpu_model(),
         "cores": os.cpu_count(),
         "usable_cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
@@ -39,14 +39,14 @@ def named() -> dict[str, object]:
     }
 
 
-def _cpu() -> str:
+def _cpu_model() -> str:
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.machine()
 
 
-def allow_files(count: int) -> None:
+def raise_open_file_limit(count: int) -> None:
     """Raise this process's limit of open files, and so its children's, to what is needed.
 
     Raises:
@@ -56,7 +56,7 @@ def allow_files(count: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < needed:
         if hard != resource.RLIM_INFINITY and hard < needed:
-            raise Trouble(
+            raise BenchError(
                 f"{count} connections of one process need {needed} open files, and {hard} are"
                 f" allowed: raise the hard limit (`ulimit -Hn`, nofile in limits.conf,"
                 f" LimitNOFILE of systemd), or use more --processes"
@@ -64,28 +64,28 @@ def allow_files(count: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
-CPU: Final = "process_cpu_seconds_total"
-MEMORY: Final = "process_resident_memory_bytes"
-SLOW: Final = 'push_bridge_closes_total{code="4002"}'
-READ: Final = "push_bridge_records_read_total"
-REPLAYED: Final = "push_bridge_replay_records_read_total"
-_SECONDS: Final = 20.0
+CPU_SECONDS_METRIC: Final = "process_cpu_seconds_total"
+MEMORY_BYTES_METRIC: Final = "process_resident_memory_bytes"
+SLOW_CLOSES_METRIC: Final = 'push_bridge_closes_total{code="4002"}'
+RECORDS_READ_METRIC: Final = "push_bridge_records_read_total"
+REPLAY_RECORDS_READ_METRIC: Final = "push_bridge_replay_records_read_total"
+_TIMEOUT_SECONDS: Final = 20.0
 
 
-def parsed(text: str) -> dict[str, float]:
+def parse_metrics(text: str) -> dict[str, float]:
     """Return the samples of Prometheus' text format, with their labels as they are written."""
-    found: dict[str, float] = defaultdict(float)
+    samples: dict[str, float] = defaultdict(float)
     for line in text.splitlines():
         name, _, value = line.rpartition(" ")
         if name and not line.startswith("#"):
             try:
-                found[name] += float(value)
+                samples[name] += float(value)
             except ValueError:
                 continue
-    return found
+    return samples
 
 
-def scrape(urls: tuple[str, ...]) -> dict[str, float]:
+def scrape_metrics(urls: tuple[str, ...]) -> dict[str, float]:
     """Return the samples of all these bridges together.
 
     Raises:
@@ -95,21 +95,22 @@ def scrape(urls: tuple[str, ...]) -> dict[str, float]:
     opener = request.build_opener(request.ProxyHandler({}))
     for url in urls:
         try:
-            with opener.open(url, timeout=_SECONDS) as answer:
-                samples = parsed(answer.read().decode("utf-8", "replace"))
-        except (OSError, HTTPException, ValueError) as problem:
-            raise Trouble(
-                f"{url} does not answer (--url; --metrics where BRIDGE_ADMIN_PORT is set):"
-                f" {problem}"
+            with opener.open(url, timeout=_TIMEOUT_SECONDS) as response:
+                samples = parse_metrics(response.read().decode("utf-8", "replace"))
+        except (OSError, HTTPException, ValueError) as error:
+            raise BenchError(
+                f"{url} does not answer (--url; --metrics where BRIDGE_ADMIN_PORT is set): {error}"
             ) from None
-        if CPU not in samples:
-            raise Trouble(f"{url} does not tell {CPU}: is it a bridge on Linux? (--metrics)")
+        if CPU_SECONDS_METRIC not in samples:
+            raise BenchError(
+                f"{url} does not tell {CPU_SECONDS_METRIC}: is it a bridge on Linux? (--metrics)"
+            )
         for name, value in samples.items():
             total[name] += value
     return total
 
 
-def version(samples: Mapping[str, float]) -> str:
+def bridge_version(samples: Mapping[str, float]) -> str:
     """Return the bridge's version, as it tells it."""
     for name in samples:
         if name.startswith("push_bridge_build_info{"):
@@ -117,41 +118,41 @@ def version(samples: Mapping[str, float]) -> str:
     return "unknown"
 
 
-_BUSY: Final = 0.85
-_BEHIND: Final = 0.95  # of the rate that was asked for
-_WRONG: Final = ("lost", "duplicates", "disorder")
+_BUSY_CPU_SHARE: Final = 0.85
+_MIN_RATE_SHARE: Final = 0.95  # of the rate that was asked for
+_DELIVERY_ERRORS: Final = ("lost", "duplicates", "disorder")
 
 
-def result(plan: Plan, version: str, figures: Mapping[str, Any]) -> dict[str, Any]:
+def build_result(plan: Plan, version: str, figures: Mapping[str, Any]) -> dict[str, Any]:
     """Return the whole result."""
     return {
         "scenario": plan.scenario,
         "version": version,
-        "machine": named(),
+        "machine": machine_info(),
         "plan": plan.as_json(),
         "figures": dict(figures),
         "remarks": list(remarks(plan, figures)),
     }
 
 
-def broken(figures: Mapping[str, Any]) -> bool:
+def has_delivery_errors(figures: Mapping[str, Any]) -> bool:
     """Tell whether an event was lost, came twice or out of order."""
     parts = [figures, *(each for each in figures.values() if isinstance(each, dict))]
-    return any(part.get(name) for part in parts for name in _WRONG)
+    return any(part.get(name) for part in parts for name in _DELIVERY_ERRORS)
 
 
 def remarks(plan: Plan, figures: Mapping[str, Any]) -> Iterator[str]:
     """Yield what has to be known beside the figures."""
-    if broken(figures):
+    if has_delivery_errors(figures):
         yield "events were lost, came twice or came out of order: the bridge's promise is broken"
     if plan.scenario == "ceiling":
         return
-    if figures.get("client_use", 0) > _BUSY:
+    if figures.get("client_use", 0) > _BUSY_CPU_SHARE:
         yield "the clients' process was busy: it may be what was measured; use more --processes"
-    if figures.get("produced_per_second", plan.rate) < plan.rate * _BEHIND:
+    if figures.get("produced_per_second", plan.rate) < plan.rate * _MIN_RATE_SHARE:
         yield "fewer records were written than --rate asks for: the producer or Kafka was the limit"
-    a_second = figures.get("deliveries_per_second", 0)
-    if (behind := figures.get("behind_at_the_end", 0)) > a_second:
+    per_second = figures.get("deliveries_per_second", 0)
+    if (behind := figures.get("behind_at_the_end", 0)) > per_second:
         yield f"{behind:,} deliveries were still due when the last record was written"
     if figures.get("gaps"):
         yield "clients were told of gaps, so not everything was owed to them"
@@ -164,25 +165,25 @@ def remarks(plan: Plan, figures: Mapping[str, Any]) -> Iterator[str]:
         yield "clients were cut, and are not owed what came after"
 
 
-def lines(told: Mapping[str, Any]) -> Iterator[str]:
+def format_result(result: Mapping[str, Any]) -> Iterator[str]:
     """Yield a result for people to read."""
-    machine, plan = told["machine"], told["plan"]
+    machine, plan = result["machine"], result["plan"]
     yield (
-        f"{told['scenario']}: push-bridge {told['version']}, {machine['cpu']},"
+        f"{result['scenario']}: push-bridge {result['version']}, {machine['cpu']},"
         f" {machine['usable_cores']} of {machine['cores']} cores, Linux {machine['kernel']},"
         f" {machine['python']}, {machine['date']}"
     )
     yield ", ".join(f"{name} {value}" for name, value in plan.items())
-    yield from _figures(told["figures"], "")
-    yield from (f"remark: {each}" for each in told["remarks"])
+    yield from _format_figures(result["figures"], "")
+    yield from (f"remark: {each}" for each in result["remarks"])
 
 
-def _figures(figures: Mapping[str, Any], indent: str) -> Iterator[str]:
+def _format_figures(figures: Mapping[str, Any], indent: str) -> Iterator[str]:
     for name, value in figures.items():
         label = f"{indent}{name.replace('_', ' ')}"
         if isinstance(value, dict) and any(isinstance(each, dict) for each in value.values()):
             yield label
-            yield from _figures(value, indent + "  ")
+            yield from _format_figures(value, indent + "  ")
         elif isinstance(value, dict):
             yield f"{label:<34}" + ("  ".join(f"{k} {v:,}" for k, v in value.items()) or "none")
         else:

@@ -9,8 +9,8 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from bridge.bench.load.job import Trouble
-from bridge.bench.report import result
+from bridge.bench.load.job import BenchError
+from bridge.bench.report import build_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bridge.bench.plan import Plan
 
 #: What each scenario takes where nothing is said: connections, events per second, seconds.
-SCENARIOS: Final = {
+SCENARIO_DEFAULTS: Final = {
     "fanout": (1_000, 50.0, 10.0),
     "accounts": (1_000, 1_000.0, 10.0),
     "filter": (1_000, 10_000.0, 10.0),
@@ -29,20 +29,20 @@ SCENARIOS: Final = {
 }
 
 
-def measure(plan: Plan, tell: Callable[[str], None]) -> dict[str, Any]:
+def measure(plan: Plan, on_progress: Callable[[str], None]) -> dict[str, Any]:
     """Return the result.
 
     Raises:
         Trouble: If it can not be measured.
     """
     if sys.platform != "linux":
-        raise Trouble("bench runs on Linux only")
+        raise BenchError("bench runs on Linux only")
     from bridge.bench import self_test  # noqa: PLC0415 - what needs Linux comes after the question
-    from bridge.bench.stage import Stage  # noqa: PLC0415 - likewise
+    from bridge.bench.stage import Measurement  # noqa: PLC0415 - likewise
 
     if plan.scenario == "ceiling":
-        return result(plan, "not measured", self_test.measure(plan, tell))
+        return build_result(plan, "not measured", self_test.measure(plan, on_progress))
     scenario = import_module(f"bridge.bench.scenarios.{plan.scenario}")
-    with Stage(plan, tell) as stage:
-        figures = scenario.measure(stage)
-        return result(plan, stage.version, figures)
+    with Measurement(plan, on_progress) as measurement:
+        figures = scenario.measure(measurement)
+        return build_result(plan, measurement.bridge_version, figures)

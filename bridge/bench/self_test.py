@@ -14,97 +14,112 @@ import time
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
-from bridge.bench.load.job import Job, Target, Trouble
-from bridge.bench.load.payload import Envelope, fresh_run
-from bridge.bench.load.stream_reader import text_frame
-from bridge.bench.load.worker_pool import Crew
-from bridge.bench.report import allow_files
-from bridge.bench.stage import per
+from bridge.bench.load.job import BenchError, LoadJob, Target
+from bridge.bench.load.payload import RecordTemplate, new_run_id
+from bridge.bench.load.stream_reader import encode_text_frame
+from bridge.bench.load.worker_pool import WorkerPool
+from bridge.bench.report import raise_open_file_limit
+from bridge.bench.stage import ratio
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from bridge.bench.plan import Plan
 
-_ACCEPTED: Final = (
+_UPGRADE_RESPONSE: Final = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
 )
-_WELCOME: Final = b'{"op":"welcome","cursor":"c"}'
-_FRAME: Final = (
+_WELCOME_FRAME: Final = b'{"op":"welcome","cursor":"c"}'
+_EVENT_FRAME_FORMAT: Final = (
     b'{"op":"event","topic":"bench","at":"bench:0:%010d","to":"account","id":"bench:0:%010d",'
     b'"type":"event","time":"2026-11-21T09:00:00.000Z",%s'
 )
 
 
-class Frames:
+class FrameFactory:
     """Makes the frames of a bridge for records of a size."""
 
-    def __init__(self, run: str, size: int) -> None:
-        self._envelope = Envelope(run, {"accounts": ["bench-000000"]}, size)
+    def __init__(self, run_id: str, record_bytes: int) -> None:
+        self._template = RecordTemplate(run_id, {"accounts": ["bench-000000"]}, record_bytes)
 
-    def frame(self, lane: int, number: int) -> bytes:
+    def build(self, sequence_id: int, number: int) -> bytes:
         """Return the frame of the event that is made now."""
-        value = self._envelope.value(lane, number, time.monotonic_ns())
-        return text_frame(_FRAME % (number, number, value[value.index(b'"data"') :]))
+        value = self._template.render(sequence_id, number, time.monotonic_ns())
+        return encode_text_frame(
+            _EVENT_FRAME_FORMAT % (number, number, value[value.index(b'"data"') :])
+        )
 
 
-def _let_in(listening: socket.socket, count: int) -> list[socket.socket]:
+def _accept_clients(server_socket: socket.socket, count: int) -> list[socket.socket]:
     clients = []
     for _ in range(count):
-        client, _ = listening.accept()
-        asked = b""
-        while b"\r\n\r\n" not in asked:
+        client, _ = server_socket.accept()
+        request = b""
+        while b"\r\n\r\n" not in request:
             received = client.recv(4096)
             if not received:
                 raise ConnectionError("a client has gone in the middle of its handshake")
-            asked += received
+            request += received
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        client.sendall(_ACCEPTED + text_frame(_WELCOME))
-        lane = int(asked.partition(b"account=")[2].split(b" ")[0].split(b"&")[0])
-        clients.append((lane, client))
-    return [client for _, client in sorted(clients, key=lambda it: it[0])]
+        client.sendall(_UPGRADE_RESPONSE + encode_text_frame(_WELCOME_FRAME))
+        sequence_id = int(request.partition(b"account=")[2].split(b" ")[0].split(b"&")[0])
+        clients.append((sequence_id, client))
+    return [client for _, client in sorted(clients, key=lambda numbered_client: numbered_client[0])]
 
 
-def alike(clients: list[socket.socket], frames: Frames, joined: int, end: float) -> dict[int, int]:
-    """Send everybody the same until `end`; return how many events the one lane has had."""
+def send_alike(
+    clients: list[socket.socket], frames: FrameFactory, frames_per_write: int, deadline: float
+) -> dict[int, int]:
+    """Send everybody the same until `deadline`; return how many events the one lane has had."""
     number = 0
-    while time.monotonic() < end:
-        data = b"".join([frames.frame(0, number + each) for each in range(joined)])
-        number += joined
+    while time.monotonic() < deadline:
+        data = b"".join([frames.build(0, number + each) for each in range(frames_per_write)])
+        number += frames_per_write
         for client in clients:
             client.sendall(data)
     return {0: number}
 
 
-def distinct(
-    clients: list[socket.socket], frames: Frames, joined: int, end: float
+def send_distinct(
+    clients: list[socket.socket], frames: FrameFactory, frames_per_write: int, deadline: float
 ) -> dict[int, int]:
-    """Send each its own until `end`; return how many events each lane has had."""
+    """Send each its own until `deadline`; return how many events each lane has had."""
     number = 0
-    while time.monotonic() < end:
-        for lane, client in enumerate(clients):
-            client.sendall(b"".join([frames.frame(lane, number + each) for each in range(joined)]))
-        number += joined
+    while time.monotonic() < deadline:
+        for sequence_id, client in enumerate(clients):
+            client.sendall(
+                b"".join(
+                    [frames.build(sequence_id, number + each) for each in range(frames_per_write)]
+                )
+            )
+        number += frames_per_write
     return dict.fromkeys(range(len(clients)), number)
 
 
-def main(run: str, count: str, joined: str, seconds: str, size: str, kind: str) -> None:
+def main(
+    run_id: str,
+    client_count: str,
+    frames_per_write: str,
+    seconds: str,
+    record_bytes: str,
+    traffic: str,
+) -> None:
     """Be the process."""
-    kinds: dict[str, Callable[[list[socket.socket], Frames, int, float], dict[int, int]]]
-    kinds = {"alike": alike, "distinct": distinct}
-    with socket.create_server(("127.0.0.1", 0), backlog=4096) as listening:
-        _say(listening.getsockname()[1])
-        clients = _let_in(listening, int(count))
-    frames = Frames(run, int(size))
+    senders: dict[str, Callable[[list[socket.socket], FrameFactory, int, float], dict[int, int]]]
+    senders = {"alike": send_alike, "distinct": send_distinct}
+    with socket.create_server(("127.0.0.1", 0), backlog=4096) as server_socket:
+        _print_json(server_socket.getsockname()[1])
+        clients = _accept_clients(server_socket, int(client_count))
+    frames = FrameFactory(run_id, int(record_bytes))
     while sys.stdin.readline():
-        used, begun = time.process_time(), time.monotonic()
-        sent = kinds[kind](clients, frames, int(joined), begun + float(seconds))
-        cpu = time.process_time() - used
-        _say({"sent": sent, "cpu": cpu, "seconds": time.monotonic() - begun})
+        cpu_started, started = time.process_time(), time.monotonic()
+        sent = senders[traffic](clients, frames, int(frames_per_write), started + float(seconds))
+        cpu_seconds = time.process_time() - cpu_started
+        _print_json({"sent": sent, "cpu": cpu_seconds, "seconds": time.monotonic() - started})
 
 
-def _say(what: object) -> None:
-    sys.stdout.write(json.dumps(what) + "\n")
+def _print_json(value: object) -> None:
+    sys.stdout.write(json.dumps(value) + "\n")
     sys.stdout.flush()
 
 
@@ -115,85 +130,104 @@ if __name__ == "__main__":
         sys.exit(130)
 
 
-_POLL: Final = 0.02
-_PATIENCE: Final = 30.0
-_TEN: Final = 10
+_POLL_SECONDS: Final = 0.02
+_TIMEOUT_SECONDS: Final = 30.0
+_JOINED_FRAMES: Final = 10
 
 
-def measure(plan: Plan, tell: Callable[[str], None]) -> dict[str, Any]:
+def measure(plan: Plan, on_progress: Callable[[str], None]) -> dict[str, Any]:
     """Return the figures of each kind of traffic."""
-    allow_files(plan.connections)
-    told = {}
-    for kind in ("alike", "distinct"):
-        for joined in (1, _TEN):
-            name = f"{kind}_{'singly' if joined == 1 else 'ten_joined'}"
-            told[name] = _one(plan, kind, joined)
-            tell(f"{name}: {told[name]['frames_per_cpu_second']:,.0f} frames per CPU-second")
-    return told
+    raise_open_file_limit(plan.connections)
+    figures = {}
+    for traffic in ("alike", "distinct"):
+        for frames_per_write in (1, _JOINED_FRAMES):
+            name = f"{traffic}_{'singly' if frames_per_write == 1 else 'ten_joined'}"
+            figures[name] = _measure_one(plan, traffic, frames_per_write)
+            on_progress(
+                f"{name}: {figures[name]['frames_per_cpu_second']:,.0f} frames per CPU-second"
+            )
+    return figures
 
 
-def _one(plan: Plan, kind: str, joined: int) -> dict[str, Any]:
-    run = fresh_run()
-    with _sender(plan, run, kind, joined) as (port, send):
-        own = kind == "distinct"
-        job = Job(run, (Target("127.0.0.1", port),), plan.connections, account="", own=own)
-        with Crew(job, plan.processes) as crew:
-            crew.order("come")
-            _until(lambda: crew.order("status").open == plan.connections)
-            before, begun = crew.order("mark"), time.monotonic()
+def _measure_one(plan: Plan, traffic: str, frames_per_write: int) -> dict[str, Any]:
+    run_id = new_run_id()
+    with _run_sender(plan, run_id, traffic, frames_per_write) as (port, send):
+        has_private_events = traffic == "distinct"
+        job = LoadJob(
+            run_id,
+            (Target("127.0.0.1", port),),
+            plan.connections,
+            account_prefix="",
+            has_private_events=has_private_events,
+        )
+        with WorkerPool(job, plan.processes) as worker_pool:
+            worker_pool.run_command("come")
+            _wait_until(lambda: worker_pool.run_command("status").open == plan.connections)
+            before, started = worker_pool.run_command("mark"), time.monotonic()
             sent = send()
-            owed = {int(lane): count for lane, count in sent["sent"].items()}
-            due = sum(owed.values()) * (1 if own else plan.connections)
-            _until(lambda: crew.order("status").received >= due)
-            seconds, after = time.monotonic() - begun, crew.order("status")
-            judged = crew.order("judge", owed=owed)
-    used = sum(after.cpu) - sum(before.cpu)
+            expected = {int(sequence_id): count for sequence_id, count in sent["sent"].items()}
+            expected_deliveries = sum(expected.values()) * (
+                1 if has_private_events else plan.connections
+            )
+            _wait_until(
+                lambda: worker_pool.run_command("status").received_events >= expected_deliveries
+            )
+            seconds, after = time.monotonic() - started, worker_pool.run_command("status")
+            checked = worker_pool.run_command("judge", owed=expected)
+    cpu_seconds = sum(after.cpu_seconds) - sum(before.cpu_seconds)
     return {
-        "frames_per_cpu_second": per(judged.received, used),
-        "frames_per_second": round(judged.received / seconds, 1),
-        "sender_frames_per_cpu_second": per(due, sent["cpu"]),
-        "sent": due,
-        "counted": judged.received,
-        **judged.verdict._asdict(),
-        "client_use": round(after.busiest(before, seconds), 3),
-        "latency_ms": judged.latency.milliseconds(),
+        "frames_per_cpu_second": ratio(checked.received_events, cpu_seconds),
+        "frames_per_second": round(checked.received_events / seconds, 1),
+        "sender_frames_per_cpu_second": ratio(expected_deliveries, sent["cpu"]),
+        "sent": expected_deliveries,
+        "counted": checked.received_events,
+        **checked.delivery_errors._asdict(),
+        "client_use": round(after.max_cpu_share(before, seconds), 3),
+        "latency_ms": checked.latencies.percentiles_ms(),
     }
 
 
 @contextmanager
-def _sender(
-    plan: Plan, run: str, kind: str, joined: int
+def _run_sender(
+    plan: Plan, run_id: str, traffic: str, frames_per_write: int
 ) -> Iterator[tuple[int, Callable[[], dict[str, Any]]]]:
     """Start one; what is yielded is its port, and what lets it send and waits for its end."""
-    said = (run, plan.connections, joined, plan.seconds, plan.size, kind)
+    arguments = (
+        run_id,
+        plan.connections,
+        frames_per_write,
+        plan.seconds,
+        plan.record_bytes,
+        traffic,
+    )
     with subprocess.Popen(  # noqa: S603 - this very Python
-        [sys.executable, "-m", "bridge.bench.self_test", *map(str, said)],
+        [sys.executable, "-m", "bridge.bench.self_test", *map(str, arguments)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as process:
-        orders, answers = cast("IO[bytes]", process.stdin), cast("IO[bytes]", process.stdout)
+        stdin, stdout = cast("IO[bytes]", process.stdin), cast("IO[bytes]", process.stdout)
 
         def send() -> dict[str, Any]:
-            orders.write(b"\n")
-            orders.flush()
-            told: dict[str, Any] = json.loads(_line())
-            return told
+            stdin.write(b"\n")
+            stdin.flush()
+            response: dict[str, Any] = json.loads(read_line())
+            return response
 
-        def _line() -> bytes:
-            line = answers.readline()
+        def read_line() -> bytes:
+            line = stdout.readline()
             if not line:
-                raise Trouble("the sender has ended; its words are above")
+                raise BenchError("the sender has ended; its words are above")
             return line
 
         try:
-            yield int(_line()), send
+            yield int(read_line()), send
         finally:
             process.kill()
 
 
-def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + _PATIENCE
+def _wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _TIMEOUT_SECONDS
     while not condition():
         if time.monotonic() > deadline:
-            raise Trouble(f"the clients did not get what was sent in {_PATIENCE:.0f} s")
-        time.sleep(_POLL)
+            raise BenchError(f"the clients did not get what was sent in {_TIMEOUT_SECONDS:.0f} s")
+        time.sleep(_POLL_SECONDS)

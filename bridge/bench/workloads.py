@@ -10,13 +10,13 @@ from collections import Counter
 from typing import NamedTuple, Protocol
 from zlib import crc32
 
-from bridge.bench.load.payload import Envelope
+from bridge.bench.load.payload import RecordTemplate
 
 _STRIDE = 7_919  # a prime, so that neighbours are not served one after another
-_NOBODIES = 1_000
+_UNCONNECTED_ACCOUNTS = 1_000
 
 
-class Record(NamedTuple):
+class ProducerRecord(NamedTuple):
     """What is written, and where."""
 
     value: bytes
@@ -24,71 +24,90 @@ class Record(NamedTuple):
     partition: int
 
 
-class Source(Protocol):
+class Workload(Protocol):
     """Makes the records of a scenario."""
 
-    sent: Counter[int]  #: by lane
+    sent_by_sequence: Counter[int]  #: by lane
 
-    def record(self, place: int, made: int) -> Record:
+    def record(self, index: int, created_ns: int) -> ProducerRecord:
         """Return the record at this place, made at this moment (ns)."""
 
-    def due(self) -> int:
+    def expected_deliveries(self) -> int:
         """Return how many deliveries what was made so far should come to."""
 
 
-class ForRoom:
+class RoomWorkload:
     """Everything is for one room; a lane is a partition."""
 
-    def __init__(self, run: str, room: str, partitions: int, size: int, members: int) -> None:
-        self.sent: Counter[int] = Counter()
-        self._envelope = Envelope(run, {"rooms": [room]}, size)
-        self._partitions = partitions
-        self._members = members
+    def __init__(
+        self, run_id: str, room: str, partition_count: int, record_bytes: int, member_count: int
+    ) -> None:
+        self.sent_by_sequence: Counter[int] = Counter()
+        self._template = RecordTemplate(run_id, {"rooms": [room]}, record_bytes)
+        self._partition_count = partition_count
+        self._member_count = member_count
 
-    def record(self, place: int, made: int) -> Record:
+    def record(self, index: int, created_ns: int) -> ProducerRecord:
         """Return the record at this place."""
-        lane = place % self._partitions
-        number = self.sent[lane]
-        self.sent[lane] = number + 1
-        return Record(self._envelope.value(lane, number, made), None, lane)
+        sequence_id = index % self._partition_count
+        number = self.sent_by_sequence[sequence_id]
+        self.sent_by_sequence[sequence_id] = number + 1
+        return ProducerRecord(
+            self._template.render(sequence_id, number, created_ns), None, sequence_id
+        )
 
-    def due(self) -> int:
+    def expected_deliveries(self) -> int:
         """Return how many deliveries there should be."""
-        return self.sent.total() * self._members
+        return self.sent_by_sequence.total() * self._member_count
 
 
-class ForAccounts:
+class AccountsWorkload:
     """Each is for one of many accounts, whose lane it is; all but each `among`-th for nobody."""
 
     def __init__(
-        self, run: str, prefix: str, accounts: int, partitions: int, size: int, *, among: int = 1
+        self,
+        run_id: str,
+        account_prefix: str,
+        account_count: int,
+        partition_count: int,
+        record_bytes: int,
+        *,
+        one_in: int = 1,
     ) -> None:
-        self._partitions = partitions
-        self.sent: Counter[int] = Counter()
-        self._run, self._prefix, self._accounts = run, prefix, accounts
-        self._size, self._among = size, among
-        self._stride = _STRIDE if accounts % _STRIDE else 1
-        self._known: dict[str, tuple[Envelope, bytes, int]] = {}
+        self._partition_count = partition_count
+        self.sent_by_sequence: Counter[int] = Counter()
+        self._run_id, self._account_prefix, self._account_count = (
+            run_id,
+            account_prefix,
+            account_count,
+        )
+        self._record_bytes, self._one_in = record_bytes, one_in
+        self._stride = _STRIDE if account_count % _STRIDE else 1
+        self._templates: dict[str, tuple[RecordTemplate, bytes, int]] = {}
 
-    def record(self, place: int, made: int) -> Record:
+    def record(self, index: int, created_ns: int) -> ProducerRecord:
         """Return the record at this place."""
-        if place % self._among:
-            name = f"{self._prefix}nobody-{place % _NOBODIES}"
-            return self._for(name, 0, 0, made)
-        lane = place // self._among * self._stride % self._accounts
-        number = self.sent[lane]
-        self.sent[lane] = number + 1
-        return self._for(f"{self._prefix}{lane}", lane, number, made)
+        if index % self._one_in:
+            account = f"{self._account_prefix}nobody-{index % _UNCONNECTED_ACCOUNTS}"
+            return self._record_for(account, 0, 0, created_ns)
+        sequence_id = index // self._one_in * self._stride % self._account_count
+        number = self.sent_by_sequence[sequence_id]
+        self.sent_by_sequence[sequence_id] = number + 1
+        return self._record_for(
+            f"{self._account_prefix}{sequence_id}", sequence_id, number, created_ns
+        )
 
-    def due(self) -> int:
+    def expected_deliveries(self) -> int:
         """Return how many deliveries there should be."""
-        return self.sent.total()
+        return self.sent_by_sequence.total()
 
-    def _for(self, name: str, lane: int, number: int, made: int) -> Record:
-        known = self._known.get(name)
-        if known is None:
-            key = name.encode()
-            envelope = Envelope(self._run, {"accounts": [name]}, self._size)
-            known = self._known[name] = (envelope, key, crc32(key) % self._partitions)
-        envelope, key, partition = known
-        return Record(envelope.value(lane, number, made), key, partition)
+    def _record_for(
+        self, account: str, sequence_id: int, number: int, created_ns: int
+    ) -> ProducerRecord:
+        cached = self._templates.get(account)
+        if cached is None:
+            key = account.encode()
+            template = RecordTemplate(self._run_id, {"accounts": [account]}, self._record_bytes)
+            cached = self._templates[account] = (template, key, crc32(key) % self._partition_count)
+        template, key, partition = cached
+        return ProducerRecord(template.render(sequence_id, number, created_ns), key, partition)

@@ -16,8 +16,8 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import typer
 
-from bridge.cli.output import address, refuse, visible
-from bridge.core.protocol.names import is_name
+from bridge.cli.output import escape_unprintable, exit_with_error, http_url
+from bridge.core.protocol.names import is_valid_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,127 +36,137 @@ TokenOption = Annotated[
         show_default=False,
     ),
 ]
-_SECONDS: Final = 20.0
-_PAGE: Final = 1_000
-_WRONG: Final = {400, 413, 422}  # what was asked, and not who or where
-_TOKEN: Final = re.compile(r"[\x21-\x7e]+").fullmatch
+_TIMEOUT_SECONDS: Final = 20.0
+_PAGE_SIZE: Final = 1_000
+_USAGE_ERROR_STATUSES: Final = {400, 413, 422}  # what was asked, and not who or where
+_match_token: Final = re.compile(r"[\x21-\x7e]+").fullmatch
 
 
-def checked(**names: str | None) -> None:
+def check_names(**names: str | None) -> None:
     """Exit with 2 where one of `names`, by their options, is none."""
     for option, name in names.items():
-        if name is not None and not is_name(name):
-            refuse(f"{option}: not a name of 1 to 200 bytes: {name!a}", code=2)
+        if name is not None and not is_valid_name(name):
+            exit_with_error(f"{option}: not a name of 1 to 200 bytes: {name!a}", code=2)
 
 
-def one_of(account: str | None, connection: str | None) -> tuple[str, str]:
+def account_or_connection(account: str | None, connection: str | None) -> tuple[str, str]:
     """Return which of the two is meant, `accounts` or `connections`, and its name."""
-    checked(account=account, connection=connection)
-    both = (("accounts", account), ("connections", connection))
-    given = [(kind, name) for kind, name in both if name is not None]
+    check_names(account=account, connection=connection)
+    choices = (("accounts", account), ("connections", connection))
+    given = [(kind, name) for kind, name in choices if name is not None]
     if len(given) != 1:
-        refuse("say who: --account or --connection, one of them", code=2)
+        exit_with_error("say who: --account or --connection, one of them", code=2)
     return given[0]
 
 
-class Bridge:
+class AdminClient:
     """The API of one bridge."""
 
     def __init__(self, settings: Settings, url: str | None, token: str | None) -> None:
         port = settings.port if settings.admin_port is None else settings.admin_port
-        self._url = _base(address(settings.host, port) if url is None else url)
+        self._base_url = _parse_base_url(http_url(settings.host, port) if url is None else url)
         self._headers = {"Accept": "application/json", "User-Agent": "push-bridge"}
         self._opener = request.OpenerDirector()
         # None that follows redirects: the token would follow too.
-        for part in (
+        for handler in (
             request.ProxyHandler,
             request.HTTPHandler,
             request.HTTPSHandler,
             request.HTTPErrorProcessor,
             request.HTTPDefaultErrorHandler,
         ):
-            self._opener.add_handler(part())
+            self._opener.add_handler(handler())
         if token is None and settings.admin_tokens:
             token = settings.admin_tokens[0].get_secret_value()
         if token is None:
-            token = self._handed_out()
+            token = self._fetch_dev_token()
         if token is None:
-            refuse("BRIDGE_ADMIN_TOKENS: set one of the bridge's, or give it by --token", code=2)
-        if not _TOKEN(token):
-            refuse("--token: a token has visible ASCII characters only", code=2)
+            exit_with_error(
+                "BRIDGE_ADMIN_TOKENS: set one of the bridge's, or give it by --token", code=2
+            )
+        if not _match_token(token):
+            exit_with_error("--token: a token has visible ASCII characters only", code=2)
         self._headers["Authorization"] = f"Bearer {token}"
 
-    def do(self, method: str, *parts: str, body: Any = None, **query: str | None) -> dict[str, Any]:  # noqa: ANN401 - JSON
-        """Return what a call answers. `parts` are those of its path, names among them."""
-        given = {name: value for name, value in query.items() if value is not None}
+    def call(
+        self,
+        method: str,
+        *segments: str,
+        body: Any = None,  # noqa: ANN401 - JSON
+        **query: str | None,
+    ) -> dict[str, Any]:
+        """Return what a call answers. `segments` are those of its path, names among them."""
+        query_fields = {name: value for name, value in query.items() if value is not None}
         try:
-            path = "/".join(quote(part, safe="") for part in ("v1", *parts))
-            path += f"?{urlencode(given)}" if given else ""
+            path = "/".join(quote(segment, safe="") for segment in ("v1", *segments))
+            path += f"?{urlencode(query_fields)}" if query_fields else ""
             data = None if body is None else json.dumps(body, ensure_ascii=False).encode()
         except UnicodeEncodeError:
-            refuse("what is said has to be UTF-8", code=2)
+            exit_with_error("what is said has to be UTF-8", code=2)
         try:
-            return self._ask(method, path, data)
+            return self._request(method, path, data)
         except HTTPError as error:
-            code = 2 if error.code in _WRONG else 1
-            refuse(f"refused: {error.code} {_detail(error)}", code=code)
+            code = 2 if error.code in _USAGE_ERROR_STATUSES else 1
+            exit_with_error(f"refused: {error.code} {_problem_detail(error)}", code=code)
 
-    def items(self, *parts: str, **query: str | None) -> Iterator[dict[str, Any]]:
+    def list_items(self, *segments: str, **query: str | None) -> Iterator[dict[str, Any]]:
         """Yield everything that a list has, page after page."""
         page: str | None = None
         while True:
-            answer = self.do("GET", *parts, limit=str(_PAGE), page=page, **query)
-            yield from answer["items"]
-            page = answer["next"]
+            response = self.call("GET", *segments, limit=str(_PAGE_SIZE), page=page, **query)
+            yield from response["items"]
+            page = response["next"]
             if page is None:
                 return
 
-    def _handed_out(self) -> str | None:
+    def _fetch_dev_token(self) -> str | None:
         """Return the token that `dev` gives to whoever is on its machine."""
         try:
-            token = self._ask("GET", "console.json", None).get("admin_token")
+            token = self._request("GET", "console.json", None).get("admin_token")
         except HTTPError:
             return None
         return token if isinstance(token, str) else None
 
-    def _ask(self, method: str, path: str, data: bytes | None) -> dict[str, Any]:
-        asked = request.Request(  # noqa: S310 - `_base` has seen to the scheme
-            f"{self._url}/{path}", data=data, headers=self._headers, method=method
+    def _request(self, method: str, path: str, data: bytes | None) -> dict[str, Any]:
+        http_request = request.Request(  # noqa: S310 - `_parse_base_url` has seen to the scheme
+            f"{self._base_url}/{path}", data=data, headers=self._headers, method=method
         )
         if data is not None:
-            asked.add_header("Content-Type", "application/json")
+            http_request.add_header("Content-Type", "application/json")
         try:
-            with self._opener.open(asked, timeout=_SECONDS) as answer:
-                told = json.load(answer)
+            with self._opener.open(http_request, timeout=_TIMEOUT_SECONDS) as response:
+                content = json.load(response)
         except HTTPError:
             raise
         except (OSError, HTTPException) as error:
-            why = error.reason if isinstance(error, URLError) else error or type(error).__name__
-            said = visible(" ".join(str(why).split()))
-            refuse(f"{self._url} does not answer (--url, BRIDGE_HOST, BRIDGE_PORT): {said}")
+            cause = error.reason if isinstance(error, URLError) else error or type(error).__name__
+            detail = escape_unprintable(" ".join(str(cause).split()))
+            exit_with_error(
+                f"{self._base_url} does not answer (--url, BRIDGE_HOST, BRIDGE_PORT): {detail}"
+            )
         except ValueError:
-            refuse(f"{self._url} answers as no bridge would (--url)")
+            exit_with_error(f"{self._base_url} answers as no bridge would (--url)")
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
-        if not isinstance(told, dict):
-            refuse(f"{self._url} answers as no bridge would (--url)")
-        return told
+        if not isinstance(content, dict):
+            exit_with_error(f"{self._base_url} answers as no bridge would (--url)")
+        return content
 
 
-def _base(url: str) -> str:
+def _parse_base_url(url: str) -> str:
     try:
         parts = urlsplit(url if "://" in url else f"http://{url}")
-        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        is_valid = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
     except ValueError:  # an impossible port, or half an IPv6 address
-        usable = False
-    if not usable or parts.query or parts.fragment or not url.isprintable() or " " in url:
-        refuse(f"not an address of a bridge: {url!a}; as http://127.0.0.1:8080", code=2)
+        is_valid = False
+    if not is_valid or parts.query or parts.fragment or not url.isprintable() or " " in url:
+        exit_with_error(f"not an address of a bridge: {url!a}; as http://127.0.0.1:8080", code=2)
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
 
-def _detail(error: HTTPError) -> str:
+def _problem_detail(error: HTTPError) -> str:
     """What an HTTP answer says is wrong."""
     try:
-        return visible(str(json.load(error)["detail"]))
+        return escape_unprintable(str(json.load(error)["detail"]))
     except (OSError, HTTPException, ValueError, KeyError, TypeError):
-        return visible(str(error.reason))
+        return escape_unprintable(str(error.reason))

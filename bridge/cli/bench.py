@@ -11,20 +11,20 @@ import typer
 from bridge.cli.output import (
     ConfigOption,
     JsonOption,
-    address,
     err,
+    exit_with_error,
+    http_url,
+    load_settings_or_exit,
     out,
-    refuse,
-    settings_or_exit,
 )
-from bridge.core.protocol.names import is_name
+from bridge.core.protocol.names import is_valid_name
 
 if TYPE_CHECKING:
     from bridge.bench.load.job import Target
-    from bridge.config.settings import Kafka, Settings
+    from bridge.config.settings import KafkaSettings, Settings
 
 Scenario = Literal["fanout", "accounts", "filter", "idle", "storm", "slow", "ceiling"]
-_MORE_THAN_NONE = 1e-3
+_MIN_RATE = 1e-3
 
 
 def bench(
@@ -36,9 +36,7 @@ def bench(
     kafka: Annotated[str | None, typer.Option(help="Brokers, where not the settings' own.")] = None,
     topic: Annotated[str | None, typer.Option(help="Default: the settings' first.")] = None,
     connections: Annotated[int | None, typer.Option(min=1, max=1_000_000)] = None,
-    rate: Annotated[
-        float | None, typer.Option(min=_MORE_THAN_NONE, help="Records per second.")
-    ] = None,
+    rate: Annotated[float | None, typer.Option(min=_MIN_RATE, help="Records per second.")] = None,
     seconds: Annotated[float | None, typer.Option(min=0, help="For how long.")] = None,
     warmup: Annotated[float, typer.Option(min=0, help="Seconds before that.")] = 1.0,
     bytes: Annotated[int, typer.Option(min=1, max=1_000_000, help="Of a record's value.")] = 205,
@@ -54,58 +52,62 @@ def bench(
     as_json: JsonOption = False,
 ) -> None:
     """Put a load on bridges; print throughput, latency, and what was lost."""
-    settings = settings_or_exit(config)
-    if not is_name(f"{account}nobody-1"):
-        refuse(f"--account: not what a name can begin with: {account!a}", code=2)
-    from bridge.bench.load.job import Trouble
+    settings = load_settings_or_exit(config)
+    if not is_valid_name(f"{account}nobody-1"):
+        exit_with_error(f"--account: not what a name can begin with: {account!a}", code=2)
+    from bridge.bench.load.job import BenchError
     from bridge.bench.plan import Plan
-    from bridge.bench.report import broken, lines
-    from bridge.bench.runner import SCENARIOS, measure
+    from bridge.bench.report import format_result, has_delivery_errors
+    from bridge.bench.runner import SCENARIO_DEFAULTS, measure
 
-    usual = SCENARIOS[scenario]
-    urls = url or [address(settings.host, settings.port)]
-    public = topic or (settings.topics[0].name if settings.topics else None)
-    if public is None and scenario != "ceiling":
-        refuse("--topic: name one that the bridge reads (or BRIDGE_TOPICS)", code=2)
+    defaults = SCENARIO_DEFAULTS[scenario]
+    urls = url or [http_url(settings.host, settings.port)]
+    public_topic = topic or (settings.topics[0].name if settings.topics else None)
+    if public_topic is None and scenario != "ceiling":
+        exit_with_error("--topic: name one that the bridge reads (or BRIDGE_TOPICS)", code=2)
     plan = Plan(
         scenario=scenario,
-        targets=tuple(_target(each) for each in urls),
-        metrics=tuple(metrics or [f"{_http(each)}/metrics" for each in urls]),
-        kafka=_librdkafka(settings.kafka, kafka),
-        topic=public or "bench",
-        kafka_topic=_kafka_name(settings, public or "bench"),
-        connections=usual[0] if connections is None else connections,
-        rate=usual[1] if rate is None else rate,
-        seconds=usual[2] if seconds is None else seconds,
-        size=bytes,
-        account=account,
+        targets=tuple(_target(bridge_url) for bridge_url in urls),
+        metrics_urls=tuple(
+            metrics or [f"{_http_base_url(bridge_url)}/metrics" for bridge_url in urls]
+        ),
+        kafka_settings=_librdkafka_config(settings.kafka, kafka),
+        topic=public_topic or "bench",
+        kafka_topic=_kafka_name(settings, public_topic or "bench"),
+        connections=defaults[0] if connections is None else connections,
+        rate=defaults[1] if rate is None else rate,
+        seconds=defaults[2] if seconds is None else seconds,
+        record_bytes=bytes,
+        account_prefix=account,
         token=token,
         processes=processes,
-        sources=sources,
-        missed=missed,
-        slow=slow,
-        warmup=warmup,
+        source_address_count=sources,
+        missed_records=missed,
+        slow_clients=slow,
+        warmup_seconds=warmup,
     )
     try:
-        told = measure(plan, lambda line: err.print(line, style="dim", markup=False))
-    except Trouble as trouble:
-        refuse(str(trouble), code=trouble.code)
+        result = measure(plan, lambda line: err.print(line, style="dim", markup=False))
+    except BenchError as error:
+        exit_with_error(str(error), code=error.exit_code)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     if as_json:
-        out.print(json.dumps(told), markup=False)
+        out.print(json.dumps(result), markup=False)
     else:
-        for line in lines(told):
+        for line in format_result(result):
             out.print(line, markup=False)
-    if broken(told["figures"]):
+    if has_delivery_errors(result["figures"]):
         raise typer.Exit(1)
 
 
-def _http(url: str) -> str:
+def _http_base_url(url: str) -> str:
     """Return the URL of a bridge without a slash at its end, whatever scheme it was given with."""
     scheme, _, rest = url.rstrip("/").rpartition("://")
     if scheme not in {"", "http", "ws"}:
-        refuse(f"--url: bench speaks no TLS; give the bridge's own address: {url!a}", code=2)
+        exit_with_error(
+            f"--url: bench speaks no TLS; give the bridge's own address: {url!a}", code=2
+        )
     return f"http://{rest}"
 
 
@@ -113,37 +115,37 @@ def _target(url: str) -> Target:
     from bridge.bench.load.job import Target
 
     try:
-        parts = urlsplit(_http(url))
+        parts = urlsplit(_http_base_url(url))
         host, port = parts.hostname, parts.port
     except ValueError:  # an impossible port, or half an IPv6 address
         host = port = None
     if host is None or port == 0:
-        refuse(f"not an address of a bridge: {url!a}; as http://127.0.0.1:8080", code=2)
+        exit_with_error(f"not an address of a bridge: {url!a}; as http://127.0.0.1:8080", code=2)
     return Target("127.0.0.1" if host == "localhost" else host, port or 80, parts.path)
 
 
-def _kafka_name(settings: Settings, public: str) -> str:
+def _kafka_name(settings: Settings, public_topic: str) -> str:
     names = {configured.name: configured.kafka_name for configured in settings.topics}
-    return names.get(public, public)
+    return names.get(public_topic, public_topic)
 
 
-def _librdkafka(kafka: Kafka, brokers: str | None) -> dict[str, Any]:
+def _librdkafka_config(kafka: KafkaSettings, brokers: str | None) -> dict[str, Any]:
     """Return the settings as librdkafka calls them."""
     password = kafka.sasl_plain_password
-    key = kafka.ssl_password
-    told = {
+    key_password = kafka.ssl_password
+    options = {
         "bootstrap.servers": brokers or kafka.bootstrap_servers,
         "security.protocol": kafka.security_protocol,
         "ssl.ca.location": kafka.ssl_cafile,
         "ssl.certificate.location": kafka.ssl_certfile,
         "ssl.key.location": kafka.ssl_keyfile,
-        "ssl.key.password": None if key is None else key.get_secret_value(),
+        "ssl.key.password": None if key_password is None else key_password.get_secret_value(),
     }
     if kafka.security_protocol.startswith("SASL"):
-        told |= {
+        options |= {
             "sasl.mechanism": kafka.sasl_mechanism,
             "sasl.kerberos.service.name": kafka.sasl_kerberos_service_name,
             "sasl.username": kafka.sasl_plain_username,
             "sasl.password": None if password is None else password.get_secret_value(),
         }
-    return {name: str(value) for name, value in told.items() if value is not None}
+    return {name: str(value) for name, value in options.items() if value is not None}

@@ -13,23 +13,23 @@ from pydantic import SecretStr
 
 from bridge.cli.output import (
     ConfigOption,
-    address,
     err,
+    exit_with_error,
+    http_url,
+    load_settings_or_exit,
     log_to_stderr,
     out,
-    refuse,
     run,
-    settings_or_exit,
 )
 
 if TYPE_CHECKING:
     import socket
 
     from bridge.config.settings import Settings
-    from bridge.kafka.client.client import Access
+    from bridge.kafka.client.client import KafkaAccess
 
-_HELLO = '{"hello": "world"}'
-_DEMO_SECONDS = 1.0
+_SAMPLE_DATA = '{"hello": "world"}'
+_DEMO_INTERVAL_SECONDS = 1.0
 # The embedded broker answers a fetch at the end of its wait, not when a record comes.
 _FETCH_WAIT_MS = 10
 
@@ -38,7 +38,7 @@ DemoOption = Annotated[bool, typer.Option("--demo", help="Produce sample events 
 
 def dev(config: ConfigOption = None, demo: DemoOption = False) -> None:
     """Try it: a bridge on an embedded development broker, without authentication."""
-    settings = settings_or_exit(config, topics=["demo"], auth={"mode": "none"})
+    settings = load_settings_or_exit(config, topics=["demo"], auth={"mode": "none"})
     token = secrets.token_urlsafe(32)
     settings = settings.model_copy(
         update={
@@ -47,52 +47,69 @@ def dev(config: ConfigOption = None, demo: DemoOption = False) -> None:
         }
     )
     if not settings.topics:
-        refuse('BRIDGE_TOPICS: name a topic, as ["demo"], or leave it out', code=2)
+        exit_with_error('BRIDGE_TOPICS: name a topic, as ["demo"], or leave it out', code=2)
     log_to_stderr("warning" if settings.log_level == "info" else settings.log_level)
-    from bridge.app.instance import access
-    from bridge.cli.runner import listener
+    from bridge.app.instance import build_kafka_access
+    from bridge.cli.runner import open_listener
     from bridge.kafka.client.embedded import EmbeddedBroker
 
-    listening = listener(settings.host, settings.port)
+    listener_socket = open_listener(settings.host, settings.port)
     try:
         broker = EmbeddedBroker([topic.kafka_name for topic in settings.topics])
     except RuntimeError as error:
-        refuse(str(error))
-    here = {"bootstrap_servers": broker.bootstrap_servers, "security_protocol": "PLAINTEXT"}
-    kafka = settings.kafka.model_copy(update=here)
-    reach = access(kafka, may_create_topics=True, fetch_wait_ms=_FETCH_WAIT_MS)
-    run(_main(settings, reach, listening, token, demo=demo))
+        exit_with_error(str(error))
+    overrides = {"bootstrap_servers": broker.bootstrap_servers, "security_protocol": "PLAINTEXT"}
+    kafka_settings = settings.kafka.model_copy(update=overrides)
+    kafka_access = build_kafka_access(
+        kafka_settings, may_create_topics=True, fetch_wait_ms=_FETCH_WAIT_MS
+    )
+    run(_run_bridge(settings, kafka_access, listener_socket, token, demo=demo))
 
 
-async def _main(
-    settings: Settings, reach: Access, listening: socket.socket, token: str, *, demo: bool
+async def _run_bridge(
+    settings: Settings,
+    kafka_access: KafkaAccess,
+    listener_socket: socket.socket,
+    token: str,
+    *,
+    demo: bool,
 ) -> None:
     """Run everything. `token` lets the page send, and goes to no other machine by itself."""
-    from bridge.cli.runner import admin_listener, run_instance
-    from bridge.kafka.client.embedded import EmbeddedCluster
+    from bridge.cli.runner import open_admin_listener, run_instance
+    from bridge.kafka.client.embedded import EmbeddedKafkaClient
 
     tasks: list[asyncio.Task[None]] = []
 
-    host, port, *_ = listening.getsockname()
-    only_here = host in {"127.0.0.1", "::1"}
-    admin = admin_listener(settings)
-    page_port = port if admin is None else admin.getsockname()[1]
+    host, port, *_ = listener_socket.getsockname()
+    is_loopback = host in {"127.0.0.1", "::1"}
+    admin_socket = open_admin_listener(settings)
+    page_port = port if admin_socket is None else admin_socket.getsockname()[1]
 
-    def started() -> None:
-        _introduce(settings, reach.bootstrap_servers, port, page_port, None if only_here else token)
+    def on_ready() -> None:
+        _print_instructions(
+            settings,
+            kafka_access.bootstrap_servers,
+            port,
+            page_port,
+            None if is_loopback else token,
+        )
         if demo:
-            tasks.append(asyncio.create_task(_produce(reach, settings.topics[0].kafka_name)))
+            tasks.append(
+                asyncio.create_task(
+                    _produce_sample_events(kafka_access, settings.topics[0].kafka_name)
+                )
+            )
 
     try:
         await run_instance(
             settings,
-            reach,
-            listening,
-            started,
-            cluster=EmbeddedCluster,
-            loopback_only=only_here,
-            admin=admin,
-            page_token=token if only_here else None,
+            kafka_access,
+            listener_socket,
+            on_ready,
+            cluster=EmbeddedKafkaClient,
+            loopback_only=is_loopback,
+            admin=admin_socket,
+            page_token=token if is_loopback else None,
         )
     finally:
         for task in tasks:
@@ -100,45 +117,47 @@ async def _main(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _introduce(
-    settings: Settings, servers: str, port: int, page_port: int, token: str | None
+def _print_instructions(
+    settings: Settings, bootstrap_servers: str, port: int, page_port: int, token: str | None
 ) -> None:
-    url = address(settings.host, port)
-    page = "open it in a browser"
+    url = http_url(settings.host, port)
+    page_hint = "open it in a browser"
     if page_port != port:
-        page = f"the page is at {address(settings.host, page_port)}"
-    where = "bound to this machine" if token is None else f"the page sends with the token {token}"
+        page_hint = f"the page is at {http_url(settings.host, page_port)}"
+    access_hint = (
+        "bound to this machine" if token is None else f"the page sends with the token {token}"
+    )
     topic = settings.topics[0].name
-    at = "" if port == 8080 else f" {url}"  # noqa: PLR2004 - where `listen` looks by itself
+    url_argument = "" if port == 8080 else f" {url}"  # noqa: PLR2004 - where `listen` looks by itself
     lines = [
-        ("kafka", servers, "an embedded broker, for development only"),
-        ("bridge", url, f"{page}; authentication is off; {where}"),
-        ("listen", f"push-bridge listen{at} --account alice", "in a second terminal"),
+        ("kafka", bootstrap_servers, "an embedded broker, for development only"),
+        ("bridge", url, f"{page_hint}; authentication is off; {access_hint}"),
+        ("listen", f"push-bridge listen{url_argument} --account alice", "in a second terminal"),
         (
             "publish",
-            f"push-bridge publish --kafka {servers} --topic {topic} --account alice '{_HELLO}'",
+            f"push-bridge publish --kafka {bootstrap_servers} --topic {topic} --account alice '{_SAMPLE_DATA}'",
             "in a third",
         ),
     ]
-    for word, what, remark in lines:
-        out.print(f"[bold]{word:<8}[/] {what}  [dim]# {remark}[/]")
+    for label, value, remark in lines:
+        out.print(f"[bold]{label:<8}[/] {value}  [dim]# {remark}[/]")
     out.file.flush()
 
 
-async def _produce(reach: Access, topic: str) -> None:
+async def _produce_sample_events(kafka_access: KafkaAccess, topic: str) -> None:
     """Write sample events, one a second, until cancelled."""
-    from bridge.kafka.client.client import OUT_OF_REACH
-    from bridge.kafka.producer import Producer
+    from bridge.kafka.client.client import REQUEST_ERRORS
+    from bridge.kafka.producer import KafkaProducer
 
     audiences: list[dict[str, Any]] = [{"accounts": ["alice"]}, {"rooms": ["lobby"]}, {"all": True}]
-    producer = Producer(reach)
+    producer = KafkaProducer(kafka_access)
     try:
         await producer.start()
         for number, audience in enumerate(itertools.cycle(audiences)):
-            sample = {"type": "demo.tick", **audience, "data": {"number": number}}
-            await producer.write(topic, json.dumps(sample).encode())
-            await asyncio.sleep(_DEMO_SECONDS)
-    except OUT_OF_REACH as error:
+            event = {"type": "demo.tick", **audience, "data": {"number": number}}
+            await producer.send(topic, json.dumps(event).encode())
+            await asyncio.sleep(_DEMO_INTERVAL_SECONDS)
+    except REQUEST_ERRORS as error:
         err.print(f"the demo ends: {error}", markup=False)
     finally:
         await producer.stop()

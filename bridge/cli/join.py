@@ -6,8 +6,14 @@ from typing import Annotated
 
 import typer
 
-from bridge.cli.admin_client import Bridge, TokenOption, UrlOption, checked, one_of
-from bridge.cli.output import ConfigOption, JsonOption, settings_or_exit, stands
+from bridge.cli.admin_client import (
+    AdminClient,
+    TokenOption,
+    UrlOption,
+    account_or_connection,
+    check_names,
+)
+from bridge.cli.output import ConfigOption, JsonOption, load_settings_or_exit, print_position
 
 
 def join(
@@ -21,11 +27,11 @@ def join(
     as_json: JsonOption = False,
 ) -> None:
     """Put an account or a connection into a room; print the command's position."""
-    settings = settings_or_exit(config)
-    checked(room=room)
-    kind, name = one_of(account, connection)
-    bridge = Bridge(settings, url, token)
-    stands(bridge.do("DELETE" if leave else "PUT", "rooms", room, kind, name), as_json)
+    settings = load_settings_or_exit(config)
+    check_names(room=room)
+    kind, name = account_or_connection(account, connection)
+    client = AdminClient(settings, url, token)
+    print_position(client.call("DELETE" if leave else "PUT", "rooms", room, kind, name), as_json)
 
 
 def title(
@@ -37,7 +43,7 @@ def title(
     as_json: JsonOption = False,
 ) -> None:
     """Say what a room is called, for people to read; print the command's position."""
-    settings = settings_or_exit(config)
-    checked(room=room)
-    bridge = Bridge(settings, url, token)
-    stands(bridge.do("PUT", "rooms", room, body={"title": title}), as_json)
+    settings = load_settings_or_exit(config)
+    check_names(room=room)
+    client = AdminClient(settings, url, token)
+    print_position(client.call("PUT", "rooms", room, body={"title": title}), as_json)

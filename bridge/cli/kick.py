@@ -6,8 +6,14 @@ from typing import Annotated
 
 import typer
 
-from bridge.cli.admin_client import Bridge, TokenOption, UrlOption, one_of
-from bridge.cli.output import ConfigOption, JsonOption, refuse, settings_or_exit, stands
+from bridge.cli.admin_client import AdminClient, TokenOption, UrlOption, account_or_connection
+from bridge.cli.output import (
+    ConfigOption,
+    JsonOption,
+    exit_with_error,
+    load_settings_or_exit,
+    print_position,
+)
 
 
 def kick(
@@ -23,13 +29,13 @@ def kick(
     as_json: JsonOption = False,
 ) -> None:
     """Disconnect an account or a connection; print the command's position."""
-    settings = settings_or_exit(config)
-    kind, name = one_of(account, connection)
+    settings = load_settings_or_exit(config)
+    kind, name = account_or_connection(account, connection)
     if revoke and account is None:
-        refuse("--revoke: tokens are of an account, so it goes with --account", code=2)
-    bridge = Bridge(settings, url, token)
+        exit_with_error("--revoke: tokens are of an account, so it goes with --account", code=2)
+    client = AdminClient(settings, url, token)
     # Who is told that it was disconnected does not come back; who does all the same is refused.
-    parts = (kind, name) if account is None else (kind, name, "connections")
-    stands(bridge.do("DELETE", *parts, reason=reason), as_json)
+    segments = (kind, name) if account is None else (kind, name, "connections")
+    print_position(client.call("DELETE", *segments, reason=reason), as_json)
     if revoke:
-        stands(bridge.do("POST", kind, name, "revoke"), as_json)
+        print_position(client.call("POST", kind, name, "revoke"), as_json)

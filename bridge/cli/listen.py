@@ -9,22 +9,22 @@ import typer
 from bridge.cli.output import (
     ConfigOption,
     JsonOption,
-    address,
     err,
+    escape_unprintable,
+    exit_with_error,
+    http_url,
+    load_settings_or_exit,
     out,
-    refuse,
     run,
-    settings_or_exit,
-    visible,
 )
 from bridge.client import Client, Connected, Disconnected, Event, Gap, Item, Refused, Warned
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_FROM_CODES = 1000  # below are HTTP's
+_MIN_CLOSE_CODE = 1000  # below are HTTP's
 # Between the tokens of JSON these are blanks; within them there are none.
-_BLANKS = dict.fromkeys(map(ord, "\t\n\r"), " ")
+_WHITESPACE = dict.fromkeys(map(ord, "\t\n\r"), " ")
 
 
 def listen(
@@ -39,54 +39,54 @@ def listen(
     as_json: JsonOption = False,
 ) -> None:
     """Print events as they arrive, until Ctrl-C."""
-    settings = settings_or_exit(config)
-    target = address(settings.host, settings.port) if url is None else url
-    wanted: dict[str, Any] = {"account": account, "token": token, "since": since}
-    wanted |= {"topics": topic or None, "rooms": room or [], "types": type or None}
-    run(_print(target, wanted, as_json))
+    settings = load_settings_or_exit(config)
+    bridge_url = http_url(settings.host, settings.port) if url is None else url
+    options: dict[str, Any] = {"account": account, "token": token, "since": since}
+    options |= {"topics": topic or None, "rooms": room or [], "types": type or None}
+    run(_print_events(bridge_url, options, as_json))
 
 
-async def _print(url: str, wanted: Mapping[str, Any], as_json: bool) -> None:
+async def _print_events(url: str, options: Mapping[str, Any], as_json: bool) -> None:
     try:
-        client = Client(url, **wanted)
+        client = Client(url, **options)
     except ValueError as error:
-        refuse(str(error), code=2)
+        exit_with_error(str(error), code=2)
     async with client:
         try:
             async for item in client:
                 if not as_json:
-                    _show(item)
+                    _print_item(item)
                 elif not isinstance(item, Warned) and item.frame is not None:
                     out.print(item.frame, markup=False)
-                _note(item, url)
+                _print_disconnect(item, url)
                 out.file.flush()
         except Refused as refused:
-            how = "closed for good" if refused.code >= _FROM_CODES else "refused"
-            refuse(f"{how}: {refused}")
+            outcome = "closed for good" if refused.code >= _MIN_CLOSE_CODE else "refused"
+            exit_with_error(f"{outcome}: {refused}")
 
 
-def _note(item: Item, url: str) -> None:
+def _print_disconnect(item: Item, url: str) -> None:
     """Tell of an end that is none for good."""
     match item:
-        case Disconnected(code=int(code), reason=reason) if code >= _FROM_CODES:
+        case Disconnected(code=int(code), reason=reason) if code >= _MIN_CLOSE_CODE:
             err.print(f"closed: {code} {reason}", style="yellow", markup=False)
         case Disconnected(code=code, reason=reason):
-            why = reason if code is None else f"{code} {reason}"
-            err.print(f"{url}: {why}", style="yellow", markup=False)
+            cause = reason if code is None else f"{code} {reason}"
+            err.print(f"{url}: {cause}", style="yellow", markup=False)
 
 
-def _show(item: Item) -> None:
+def _print_item(item: Item) -> None:
     match item:
         case Event():
-            body = item.data_base64 or (item.data_text or "").translate(_BLANKS)
+            body = item.data_base64 or (item.data_text or "").translate(_WHITESPACE)
             out.print(f"{item.time} {item.topic}", style="dim", end=" ", markup=False)
-            out.print(visible(item.type), style="bold cyan", end=" ", markup=False)
-            out.print(f"({visible(item.to)})", style="dim", end=" ", markup=False)
-            out.print("deleted" if item.deleted else visible(body), markup=False)
+            out.print(escape_unprintable(item.type), style="bold cyan", end=" ", markup=False)
+            out.print(f"({escape_unprintable(item.to)})", style="dim", end=" ", markup=False)
+            out.print("deleted" if item.deleted else escape_unprintable(body), markup=False)
         case Connected():
-            who = item.account or "nobody in particular"
+            account = item.account or "nobody in particular"
             topics, rooms = ", ".join(item.topics), ", ".join(item.rooms) or "none"
-            note = f"connected as {who} to {item.instance}: topics {topics}; rooms {rooms}"
+            note = f"connected as {account} to {item.instance}: topics {topics}; rooms {rooms}"
             err.print(note, style="green", markup=False)
         case Gap():
             note = f"events of {item.topic} were missed ({item.reason})"

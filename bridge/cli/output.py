@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from bridge.config.settings import SettingError, Settings, load
+from bridge.config.settings import SettingError, Settings, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -26,33 +26,35 @@ out = Console(highlight=False, soft_wrap=True, emoji=False)
 err = Console(highlight=False, soft_wrap=True, emoji=False, stderr=True)
 
 
-def settings_or_exit(config: Path | None, **defaults: Any) -> Settings:  # noqa: ANN401
+def load_settings_or_exit(config: Path | None, **defaults: Any) -> Settings:  # noqa: ANN401
     """Return the settings; where one is wrong, say so in a line and exit with 2."""
     try:
-        return load(config, **defaults)
+        return load_settings(config, **defaults)
     except SettingError as error:
-        refuse(str(error), code=2)
+        exit_with_error(str(error), code=2)
 
 
-def address(host: str, port: int) -> str:
+def http_url(host: str, port: int) -> str:
     """Return the URL of what listens on `host` and `port`."""
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def visible(text: str) -> str:
+def escape_unprintable(text: str) -> str:
     """Return `text` with what a terminal would obey written out."""
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+    return "".join(
+        character if character.isprintable() else repr(character)[1:-1] for character in text
+    )
 
 
-def refuse(sentence: str, *, code: int = 1) -> NoReturn:
+def exit_with_error(message: str, *, code: int = 1) -> NoReturn:
     """Say why not, and exit."""
-    err.print(sentence, style="red", markup=False)
+    err.print(message, style="red", markup=False)
     raise typer.Exit(code)
 
 
-def stands(answer: dict[str, Any], as_json: bool) -> None:
+def print_position(response: dict[str, Any], as_json: bool) -> None:
     """Print where a command stands that was ordered."""
-    out.print(json.dumps({"at": answer["at"]}) if as_json else answer["at"], markup=False)
+    out.print(json.dumps({"at": response["at"]}) if as_json else response["at"], markup=False)
 
 
 def log_to_stderr(level: str) -> None:
@@ -68,13 +70,13 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     """Run `main` on the fastest loop there is; Ctrl-C is no error."""
     import asyncio
 
-    factory = asyncio.new_event_loop
+    loop_factory = asyncio.new_event_loop
     with contextlib.suppress(ImportError):  # there is none for Windows
         import uvloop
 
-        factory = uvloop.new_event_loop
+        loop_factory = uvloop.new_event_loop
     try:
-        with asyncio.Runner(loop_factory=factory) as runner:
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
             runner.run(main)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

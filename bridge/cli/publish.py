@@ -11,12 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from bridge.cli.output import ConfigOption, JsonOption, out, refuse, run, settings_or_exit
-from bridge.core.protocol.envelope import is_json
-from bridge.core.protocol.names import is_name
+from bridge.cli.output import (
+    ConfigOption,
+    JsonOption,
+    exit_with_error,
+    load_settings_or_exit,
+    out,
+    run,
+)
+from bridge.core.protocol.envelope import is_valid_json
+from bridge.core.protocol.names import is_valid_name
 
 if TYPE_CHECKING:
-    from bridge.kafka.client.client import Access
+    from bridge.kafka.client.client import KafkaAccess
 
 
 def publish(
@@ -35,54 +42,77 @@ def publish(
     as_json: JsonOption = False,
 ) -> None:
     """Write an event; print its position once Kafka has acknowledged it."""
-    settings = settings_or_exit(config)
+    settings = load_settings_or_exit(config)
     if not (account or room or all):
-        refuse("an event without an audience reaches nobody: --account, --room or --all", code=2)
+        exit_with_error(
+            "an event without an audience reaches nobody: --account, --room or --all", code=2
+        )
     for name in (*(account or ()), *(room or ())):
-        if not is_name(name):
-            refuse(f"not a name of 1 to 200 bytes without control characters: {name!r}", code=2)
-    raw = sys.stdin.buffer.read() if data is None or data == "-" else os.fsencode(data)
-    raw = raw.strip()
-    if not is_json(raw):
-        refuse("""DATA is not JSON; text has quotes of its own: '"hello"'""", code=2)
-    envelope: dict[str, Any] = {"id": uuid.uuid4().hex, "data": msgspec.Raw(raw)}
-    given = {"type": type, "tag": tag, "accounts": account, "rooms": room, "all": all}
-    envelope |= {name: value for name, value in given.items() if value}
-    from bridge.app.instance import access
+        if not is_valid_name(name):
+            exit_with_error(
+                f"not a name of 1 to 200 bytes without control characters: {name!r}", code=2
+            )
+    raw_data = sys.stdin.buffer.read() if data is None or data == "-" else os.fsencode(data)
+    raw_data = raw_data.strip()
+    if not is_valid_json(raw_data):
+        exit_with_error("""DATA is not JSON; text has quotes of its own: '"hello"'""", code=2)
+    envelope: dict[str, Any] = {"id": uuid.uuid4().hex, "data": msgspec.Raw(raw_data)}
+    fields = {"type": type, "tag": tag, "accounts": account, "rooms": room, "all": all}
+    envelope |= {name: value for name, value in fields.items() if value}
+    from bridge.app.instance import build_kafka_access
 
-    connection = settings.kafka
+    kafka_settings = settings.kafka
     if kafka is not None:
-        connection = connection.model_copy(update={"bootstrap_servers": kafka})
-    names = {configured.name: configured.kafka_name for configured in settings.topics}
+        kafka_settings = kafka_settings.model_copy(update={"bootstrap_servers": kafka})
+    kafka_names = {definition.name: definition.kafka_name for definition in settings.topics}
     try:
         record = msgspec.json.encode(envelope)
     except UnicodeEncodeError:
-        refuse("--type and --tag are UTF-8", code=2)
-    public, topic = topic, names.get(topic, topic)
-    run(_write(access(connection), topic, record, key, envelope["id"], public, as_json))
+        exit_with_error("--type and --tag are UTF-8", code=2)
+    public_topic, topic = topic, kafka_names.get(topic, topic)
+    run(
+        _publish_record(
+            build_kafka_access(kafka_settings),
+            topic,
+            record,
+            key,
+            envelope["id"],
+            public_topic,
+            as_json,
+        )
+    )
 
 
-async def _write(
-    reach: Access, topic: str, record: bytes, key: str | None, id: str, public: str, as_json: bool
+async def _publish_record(
+    kafka_access: KafkaAccess,
+    topic: str,
+    record: bytes,
+    key: str | None,
+    event_id: str,
+    public_topic: str,
+    as_json: bool,
 ) -> None:
-    from bridge.core.ports import NoTopic, TooLarge
-    from bridge.kafka.client.client import OUT_OF_REACH
-    from bridge.kafka.producer import Producer
+    from bridge.core.ports import RecordTooLarge, UnknownTopic
+    from bridge.kafka.client.client import REQUEST_ERRORS
+    from bridge.kafka.producer import KafkaProducer
 
-    producer = Producer(reach)
+    producer = KafkaProducer(kafka_access)
     try:
         await producer.start()
-        at = await producer.write(topic, record, key=None if key is None else os.fsencode(key))
-    except NoTopic:
-        refuse(f"there is no topic {topic!r} at {reach.bootstrap_servers}")
-    except TooLarge as error:
-        refuse(f"Kafka takes no record that large: {error}")
-    except OUT_OF_REACH as error:
-        refuse(
-            f"Kafka at {reach.bootstrap_servers} did not take it (--kafka,"
+        position = await producer.send(topic, record, key=None if key is None else os.fsencode(key))
+    except UnknownTopic:
+        exit_with_error(f"there is no topic {topic!r} at {kafka_access.bootstrap_servers}")
+    except RecordTooLarge as error:
+        exit_with_error(f"Kafka takes no record that large: {error}")
+    except REQUEST_ERRORS as error:
+        exit_with_error(
+            f"Kafka at {kafka_access.bootstrap_servers} did not take it (--kafka,"
             f" BRIDGE_KAFKA__BOOTSTRAP_SERVERS): {error}"
         )
     finally:
         await producer.stop()
-    told = str(at._replace(topic=public))
-    out.print(json.dumps({"id": id, "at": told}) if as_json else told, markup=False)
+    position_text = str(position._replace(topic=public_topic))
+    out.print(
+        json.dumps({"id": event_id, "at": position_text}) if as_json else position_text,
+        markup=False,
+    )

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from bridge.cli.output import (
     ConfigOption,
-    address,
     err,
+    exit_with_error,
+    http_url,
+    load_settings_or_exit,
     log_to_stderr,
-    refuse,
     run,
-    settings_or_exit,
 )
 
 if TYPE_CHECKING:
@@ -20,34 +20,44 @@ if TYPE_CHECKING:
 
 def serve(config: ConfigOption = None) -> None:
     """Serve clients from Kafka, until a signal; SIGTERM drains first."""
-    settings = settings_or_exit(config)
+    settings = load_settings_or_exit(config)
     if not settings.topics:
-        refuse('BRIDGE_TOPICS: name the topics to serve, as ["orders", "news"]', code=2)
-    check_auth(settings)
+        exit_with_error('BRIDGE_TOPICS: name the topics to serve, as ["orders", "news"]', code=2)
+    require_auth_settings(settings)
     log_to_stderr(settings.log_level)
-    from bridge.app.instance import access
-    from bridge.cli.runner import admin_listener, listener, run_instance
+    from bridge.app.instance import build_kafka_access
+    from bridge.cli.runner import open_admin_listener, open_listener, run_instance
 
-    listening = listener(settings.host, settings.port)
-    admin = admin_listener(settings)
-    port = listening.getsockname()[1]
-    names = ", ".join(topic.name for topic in settings.topics)
-    url = address(settings.host, port)
+    listener_socket = open_listener(settings.host, settings.port)
+    admin_socket = open_admin_listener(settings)
+    port = listener_socket.getsockname()[1]
+    topic_names = ", ".join(topic.name for topic in settings.topics)
+    url = http_url(settings.host, port)
     err.print(f"push-bridge {settings.instance_name}: {url}", markup=False)
-    if admin is not None:
-        err.print(f"operators: {address(settings.host, admin.getsockname()[1])}", markup=False)
+    if admin_socket is not None:
+        err.print(
+            f"operators: {http_url(settings.host, admin_socket.getsockname()[1])}", markup=False
+        )
 
-    def started() -> None:
-        err.print(f"ready: serving {names}", markup=False)
+    def on_ready() -> None:
+        err.print(f"ready: serving {topic_names}", markup=False)
 
-    run(run_instance(settings, access(settings.kafka), listening, started, admin=admin))
+    run(
+        run_instance(
+            settings,
+            build_kafka_access(settings.kafka),
+            listener_socket,
+            on_ready,
+            admin=admin_socket,
+        )
+    )
 
 
-def check_auth(settings: Settings) -> None:
+def require_auth_settings(settings: Settings) -> None:
     """Exit with 2 where nobody said how clients are to be known."""
     auth = settings.auth
     if auth.mode == "jwt" and auth.secret is None and auth.jwks_url is None:
-        refuse(
+        exit_with_error(
             "BRIDGE_AUTH__SECRET: set it, or BRIDGE_AUTH__JWKS_URL, to check tokens with;"
             " or BRIDGE_AUTH__MODE=none to serve everybody",
             code=2,

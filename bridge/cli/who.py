@@ -10,8 +10,15 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from bridge.cli.admin_client import Bridge, TokenOption, UrlOption, checked
-from bridge.cli.output import ConfigOption, JsonOption, err, out, settings_or_exit, visible
+from bridge.cli.admin_client import AdminClient, TokenOption, UrlOption, check_names
+from bridge.cli.output import (
+    ConfigOption,
+    JsonOption,
+    err,
+    escape_unprintable,
+    load_settings_or_exit,
+    out,
+)
 
 _COLUMNS: Final = {
     "id": "connection",
@@ -38,24 +45,26 @@ def who(
     as_json: JsonOption = False,
 ) -> None:
     """Print who is connected, to whichever instance."""
-    settings = settings_or_exit(config)
-    checked(account=account, room=room, topic=topic, instance=instance)
-    wanted = {"account": account, "room": room, "topic": topic, "instance": instance}
-    found = Bridge(settings, url, token).items("connections", **wanted)
+    settings = load_settings_or_exit(config)
+    check_names(account=account, room=room, topic=topic, instance=instance)
+    filters = {"account": account, "room": room, "topic": topic, "instance": instance}
+    connections = AdminClient(settings, url, token).list_items("connections", **filters)
     if as_json:
-        for each in found:
-            out.print(json.dumps(each, ensure_ascii=False), markup=False)
+        for connection in connections:
+            out.print(json.dumps(connection, ensure_ascii=False), markup=False)
     else:
-        _show(list(found))
+        _print_connections(list(connections))
 
 
-def _show(connections: list[dict[str, Any]]) -> None:
+def _print_connections(connections: list[dict[str, Any]]) -> None:
     if not connections:
         err.print("nobody", style="yellow")
         return
-    rows = [[_cell(name, each[name]) for name in _COLUMNS] for each in connections]
+    rows = [
+        [_format_cell(name, connection[name]) for name in _COLUMNS] for connection in connections
+    ]
     if out.is_terminal:
-        _draw(rows)
+        _print_table(rows)
         return
     # A program gets one line for each, however long.
     rows.insert(0, [*_COLUMNS.values()])
@@ -67,7 +76,7 @@ def _show(connections: list[dict[str, Any]]) -> None:
         out.file.write("  ".join(cells).rstrip() + "\n")
 
 
-def _draw(rows: list[list[str]]) -> None:
+def _print_table(rows: list[list[str]]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name, title in _COLUMNS.items():
         table.add_column(title, overflow="fold", style="cyan" if name == "id" else "")
@@ -76,8 +85,8 @@ def _draw(rows: list[list[str]]) -> None:
     out.print(table, soft_wrap=False)
 
 
-def _cell(name: str, value: Any) -> str:  # noqa: ANN401 - JSON
+def _format_cell(name: str, value: Any) -> str:  # noqa: ANN401 - JSON
     if value is None:
         return "all" if name == "types" else "-"
     text = ",".join(value) if isinstance(value, list) else str(value)
-    return visible(text) or "-"
+    return escape_unprintable(text) or "-"

@@ -13,48 +13,48 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bridge.client.frames import Frame
     from bridge.client.items import Item
-    from bridge.client.position import Place
+    from bridge.client.position import ResumeCursor
 
 
-class Inbox:
+class Buffer:
     """The items that wait, with the frames that they came in, and the cursors between them."""
 
-    def __init__(self, place: Place, room: int) -> None:
-        self._place = place
-        self._room = room
+    def __init__(self, cursor: ResumeCursor, capacity: int) -> None:
+        self._cursor = cursor
+        self._capacity = capacity
         self._entries: deque[tuple[Frame | None, Item | None]] = deque()
-        self._changed = asyncio.Event()  # something to take, or the end
-        self._taken = asyncio.Event()  # room again
-        self._ended = False
+        self._readable = asyncio.Event()  # something to take, or the end
+        self._space_freed = asyncio.Event()  # room again
+        self._is_closed = False
         self._error: Exception | None = None
         self.waiting = 0
 
     @property
     def is_full(self) -> bool:
         """Whether there is no room for another item."""
-        return self.waiting >= self._room
+        return self.waiting >= self._capacity
 
-    async def room(self) -> None:
+    async def wait_for_space(self) -> None:
         """Wait until there is room."""
         while self.is_full:
-            self._taken.clear()
-            await self._taken.wait()
+            self._space_freed.clear()
+            await self._space_freed.wait()
 
     def put(self, frame: Frame | None, item: Item | None) -> None:
         """Let an item wait, with its frame where it has one; or a frame that moves the place."""
         if item is not None:
             self.waiting += 1
-            self._changed.set()
+            self._readable.set()
         elif frame is None or not frame.get("cursor"):
             return
         elif not self._entries:
-            self._place.take(frame)
+            self._cursor.advance(frame)
             return
         elif self._entries[-1][1] is None:
             self._entries.pop()  # the newer cursor covers what the older one did
         self._entries.append((frame, item))
 
-    async def take(self) -> Item | None:
+    async def get(self) -> Item | None:
         """Hand out the next item; None at the end.
 
         Raises:
@@ -62,35 +62,35 @@ class Inbox:
         """
         while True:
             while self._entries:
-                if (item := self._next()) is not None:
+                if (item := self._pop()) is not None:
                     return item
-            if self._ended:
+            if self._is_closed:
                 if self._error is not None:
                     raise self._error
                 return None
-            self._changed.clear()
-            await self._changed.wait()
+            self._readable.clear()
+            await self._readable.wait()
 
     def clear(self) -> None:
         """Let go of all that waits: it was not taken, so it will come again."""
         self._entries.clear()
         self.waiting = 0
-        self._taken.set()
+        self._space_freed.set()
 
-    def end(self, error: Exception | None = None) -> None:
+    def close(self, error: Exception | None = None) -> None:
         """Nothing more will come."""
-        self._ended = True
+        self._is_closed = True
         self._error = error
-        self._changed.set()
+        self._readable.set()
 
-    def _next(self) -> Item | None:
+    def _pop(self) -> Item | None:
         frame, item = self._entries.popleft()
         if item is not None:
             self.waiting -= 1
-            self._taken.set()
-        is_new = frame is None or self._place.take(frame)
+            self._space_freed.set()
+        is_new = frame is None or self._cursor.advance(frame)
         while self._entries and self._entries[0][1] is None:
-            covered, _ = self._entries.popleft()
-            if covered is not None:
-                self._place.take(covered)
+            cursor_frame, _ = self._entries.popleft()
+            if cursor_frame is not None:
+                self._cursor.advance(cursor_frame)
         return item if is_new else None

@@ -12,21 +12,26 @@ import inspect
 from itertools import cycle
 from typing import TYPE_CHECKING, Any, Self
 
-from bridge.client.buffer import Inbox
-from bridge.client.connection import Link
-from bridge.client.errors import UNAUTHENTICATED, End, Refused, Rejected
+from bridge.client.buffer import Buffer
+from bridge.client.connection import Connection
+from bridge.client.errors import UNAUTHENTICATED, ConnectionEnd, Refused, Rejected
 from bridge.client.items import Connected, Disconnected, Event, Item, Subscription
-from bridge.client.options import Options, Token, names, websocket_url
-from bridge.client.position import Place
-from bridge.client.states import Happening, State, after
-from bridge.client.subscriptions import Op, Wishes
-from bridge.client.timing import BASE_SECONDS, LEAST_SECONDS, MOST_SECONDS, Backoff
+from bridge.client.options import Options, Token, name_list, websocket_url
+from bridge.client.position import ResumeCursor
+from bridge.client.states import State, Trigger, next_state
+from bridge.client.subscriptions import ChangeOp, Subscriptions
+from bridge.client.timing import (
+    BACKOFF_BASE_SECONDS,
+    BACKOFF_MAX_SECONDS,
+    MIN_RENEW_SECONDS,
+    Backoff,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
     from types import TracebackType
 
-CLOSED = 1000
+NORMAL_CLOSURE = 1000
 
 
 class Client:
@@ -64,15 +69,15 @@ class Client:
         queue: int = 1000,
         on_state: Callable[[State], object] | None = None,
         welcome_seconds: float = 10.0,
-        backoff: tuple[float, float] = (BASE_SECONDS, MOST_SECONDS),
-        renew_seconds: float = LEAST_SECONDS,
+        backoff: tuple[float, float] = (BACKOFF_BASE_SECONDS, BACKOFF_MAX_SECONDS),
+        renew_seconds: float = MIN_RENEW_SECONDS,
         dial: Mapping[str, Any] | None = None,
     ) -> None:
         self._options = Options(
             urls=tuple(map(websocket_url, [url] if isinstance(url, str) else url)),
             token=token,
             account=account,
-            types=None if types is None else tuple(names("types", types)),
+            types=None if types is None else tuple(name_list("types", types)),
             since=since,
             queue=queue,
             welcome_seconds=welcome_seconds,
@@ -80,17 +85,17 @@ class Client:
             renew_seconds=renew_seconds,
             dial=dial or {},
         )
-        self._place = Place(resume_from)
-        self._inbox = Inbox(self._place, queue)
-        self._wishes = Wishes(
-            None if topics is None else names("topics", topics), names("rooms", rooms)
+        self._cursor = ResumeCursor(resume_from)
+        self._buffer = Buffer(self._cursor, queue)
+        self._subscriptions = Subscriptions(
+            None if topics is None else name_list("topics", topics), name_list("rooms", rooms)
         )
         self._backoff = Backoff(*backoff)
         self._state = State.IDLE
         self._on_state = on_state
-        self._link: Link | None = None
-        self._woken = asyncio.Event()
-        self._course: asyncio.Task[None] | None = None
+        self._connection: Connection | None = None
+        self._wake_event = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
 
     # -- what it tells -----------------------------------------------------------------------------
 
@@ -102,35 +107,35 @@ class Client:
     @property
     def waiting(self) -> int:
         """How many items wait to be taken."""
-        return self._inbox.waiting
+        return self._buffer.waiting
 
     @property
     def resume_from(self) -> str | None:
         """Where another client may go on: behind all that was taken of this one."""
-        return self._place.text
+        return self._cursor.text
 
     @property
     def connection(self) -> Connected | None:
         """The welcome of the connection that there is; None where there is none."""
-        return None if self._link is None else self._link.welcome
+        return None if self._connection is None else self._connection.welcome
 
     # -- what it is told ---------------------------------------------------------------------------
 
     def start(self) -> None:
         """Connect. To iterate over it starts it too."""
         if self._state is State.IDLE:
-            self._move(Happening.START)
-            self._course = asyncio.create_task(self._run(), name="push-bridge client")
+            self._transition(Trigger.START)
+            self._task = asyncio.create_task(self._run(), name="push-bridge client")
 
     async def close(self) -> None:
         """Say goodbye. What waits is let go; `resume_from` is before it."""
-        self._move(Happening.STOPPED)
-        self._wishes.give_up(CLOSED, "the client was closed")
-        if self._course is not None and not self._course.done():
-            self._inbox.clear()
-            self._course.cancel()
-            await asyncio.wait([self._course])
-        self._inbox.end()
+        self._transition(Trigger.STOPPED)
+        self._subscriptions.fail_all(NORMAL_CLOSURE, "the client was closed")
+        if self._task is not None and not self._task.done():
+            self._buffer.clear()
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        self._buffer.close()
 
     async def subscribe(
         self, *, topics: Iterable[str] = (), rooms: Iterable[str] = ()
@@ -140,7 +145,7 @@ class Client:
         Raises:
             Rejected: If the bridge refuses it, or the client is closed before it answers.
         """
-        return await self._change("subscribe", topics, rooms)
+        return await self._request_change("subscribe", topics, rooms)
 
     async def unsubscribe(
         self, *, topics: Iterable[str] = (), rooms: Iterable[str] = ()
@@ -150,18 +155,18 @@ class Client:
         Raises:
             Rejected: If the bridge refuses it, or the client is closed before it answers.
         """
-        return await self._change("unsubscribe", topics, rooms)
+        return await self._request_change("unsubscribe", topics, rooms)
 
     def wake(self) -> None:
         """Tell it that the network may have changed: it asks, or comes back, at once."""
-        self._woken.set()
-        if self._link is not None:
-            self._link.wake()
+        self._wake_event.set()
+        if self._connection is not None:
+            self._connection.wake()
 
     def drop(self) -> None:
         """Break the connection that there is, as a network would; it comes back."""
-        if self._link is not None:
-            self._link.drop()
+        if self._connection is not None:
+            self._connection.drop()
 
     # -- what it hands out -------------------------------------------------------------------------
 
@@ -176,7 +181,7 @@ class Client:
             Refused: If the bridge has said that it should not come back.
         """
         self.start()
-        if (item := await self._inbox.take()) is None:
+        if (item := await self._buffer.get()) is None:
             raise StopAsyncIteration
         return item
 
@@ -196,9 +201,9 @@ class Client:
 
     async def __aexit__(
         self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         await self.close()
 
@@ -206,73 +211,84 @@ class Client:
 
     async def _run(self) -> None:
         try:
-            end = await self._roam()
+            end = await self._connect_until_final()
         except Exception as error:  # noqa: BLE001 - the user has to hear of it, whatever it is
-            self._finish(Happening.STOPPED, error, CLOSED, repr(error))
+            self._finish(Trigger.STOPPED, error, NORMAL_CLOSURE, repr(error))
             return
-        refusal = Refused(end.code or CLOSED, end.reason)
-        self._finish(Happening.REFUSED, refusal, refusal.code, end.reason)
+        refusal = Refused(end.code or NORMAL_CLOSURE, end.reason)
+        self._finish(Trigger.REFUSED, refusal, refusal.code, end.reason)
 
-    def _finish(self, why: Happening, error: Exception, code: int, reason: str) -> None:
-        self._link = None
-        self._wishes.give_up(code, reason)
-        self._inbox.end(error)
-        self._move(why)
+    def _finish(self, trigger: Trigger, error: Exception, code: int, reason: str) -> None:
+        self._connection = None
+        self._subscriptions.fail_all(code, reason)
+        self._buffer.close(error)
+        self._transition(trigger)
 
-    async def _roam(self) -> End:
+    async def _connect_until_final(self) -> ConnectionEnd:
         """Connect again and again; return the end that is final."""
-        refusals = 0
+        unauthenticated_count = 0
         for url in cycle(self._options.urls):
             try:
-                token = await self._token()
+                token = await self._get_token()
             except Exception as error:  # noqa: BLE001 - it is the user's own, and may pass
-                end, welcomed = End(None, f"no token: {error!r}"), False
+                end, was_welcomed = ConnectionEnd(None, f"no token: {error!r}"), False
             else:
-                end, welcomed = await self._connect(url, token)
-            refusals = (0 if welcomed else refusals) + (end.code == UNAUTHENTICATED)
-            may_ask = callable(self._options.token) and refusals == 1
-            if end.is_final and not (end.code == UNAUTHENTICATED and may_ask):
+                end, was_welcomed = await self._connect(url, token)
+            unauthenticated_count = (0 if was_welcomed else unauthenticated_count) + (
+                end.code == UNAUTHENTICATED
+            )
+            may_retry_token = callable(self._options.token) and unauthenticated_count == 1
+            if end.is_final and not (end.code == UNAUTHENTICATED and may_retry_token):
                 return end
-            await self._wait(end)
+            await self._wait_before_retry(end)
         raise AssertionError
 
-    async def _connect(self, url: str, token: str | None) -> tuple[End, bool]:
-        link = self._link = Link(
-            self._options, self._place, self._wishes, self._inbox, self._move, self._token
+    async def _connect(self, url: str, token: str | None) -> tuple[ConnectionEnd, bool]:
+        connection = self._connection = Connection(
+            self._options,
+            self._cursor,
+            self._subscriptions,
+            self._buffer,
+            self._transition,
+            self._get_token,
         )
         try:
-            end = await link.run(url, token)
+            end = await connection.run(url, token)
         finally:
-            self._link = None
-        if link.is_fruitful:
+            self._connection = None
+        if connection.has_made_progress:
             self._backoff.reset()
-        return end, link.welcome is not None
+        return end, connection.welcome is not None
 
-    async def _wait(self, end: End) -> None:
-        delay = self._backoff.next(end.retry_after)
-        self._inbox.clear()
-        self._inbox.put(None, Disconnected(end.code, end.reason, delay, end.frame))
-        self._woken.clear()
-        self._move(Happening.LOST)
+    async def _wait_before_retry(self, end: ConnectionEnd) -> None:
+        delay_seconds = self._backoff.next_delay(end.retry_after_seconds)
+        self._buffer.clear()
+        self._buffer.put(None, Disconnected(end.code, end.reason, delay_seconds, end.closing_text))
+        self._wake_event.clear()
+        self._transition(Trigger.LOST)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(delay):
-                await self._woken.wait()
-        self._move(Happening.DUE)
+            async with asyncio.timeout(delay_seconds):
+                await self._wake_event.wait()
+        self._transition(Trigger.DUE)
 
-    async def _token(self) -> str | None:
-        told = self._options.token() if callable(self._options.token) else self._options.token
-        return await told if inspect.isawaitable(told) else told
+    async def _get_token(self) -> str | None:
+        token = self._options.token() if callable(self._options.token) else self._options.token
+        return await token if inspect.isawaitable(token) else token
 
-    async def _change(self, op: Op, topics: Iterable[str], rooms: Iterable[str]) -> Subscription:
+    async def _request_change(
+        self, op: ChangeOp, topics: Iterable[str], rooms: Iterable[str]
+    ) -> Subscription:
         if self._state is State.CLOSED:
             raise Rejected("closed", "the client is closed")
-        request = self._wishes.ask(op, names("topics", topics), names("rooms", rooms))
-        if self._link is not None and self._link.welcome is not None:
-            await self._link.send(request.frame())
-        return await request.answer
+        request = self._subscriptions.add_request(
+            op, name_list("topics", topics), name_list("rooms", rooms)
+        )
+        if self._connection is not None and self._connection.welcome is not None:
+            await self._connection.send(request.frame())
+        return await request.result
 
-    def _move(self, happening: Happening) -> None:
-        if (state := after(self._state, happening)) is not None:
+    def _transition(self, trigger: Trigger) -> None:
+        if (state := next_state(self._state, trigger)) is not None:
             self._state = state
             if self._on_state is not None:
                 self._on_state(state)

@@ -16,100 +16,105 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.typing import Subprotocol
 
-from bridge.client.errors import BROKE, End, closed, refused
-from bridge.client.frames import Frame, read
-from bridge.client.items import Connected, Item, Warned, item_of
-from bridge.client.position import Place
-from bridge.client.states import Happening
-from bridge.client.timing import Renewal, Silence
+from bridge.client.errors import (
+    CONNECTION_BROKEN,
+    ConnectionEnd,
+    end_from_close,
+    end_from_http_response,
+)
+from bridge.client.frames import Frame, parse_frame
+from bridge.client.items import Connected, Item, Warned, item_from_frame
+from bridge.client.position import ResumeCursor
+from bridge.client.states import Trigger
+from bridge.client.timing import Keepalive, RenewalSchedule
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from bridge.client.buffer import Inbox
+    from bridge.client.buffer import Buffer
     from bridge.client.options import Options
-    from bridge.client.subscriptions import Wishes
+    from bridge.client.subscriptions import Subscriptions
 
 SUBPROTOCOL: Final = Subprotocol("push-bridge.v1")
-RENEWAL: Final = "renewal"  # a request's id, as the wishes' own are numbers
-STEADY_SECONDS: Final = 5.0
-_MALFORMED: Final = (KeyError, TypeError, ValueError, AttributeError)
+RENEWAL_REQUEST_ID: Final = "renewal"  # a request's id, as the wishes' own are numbers
+STABLE_SECONDS: Final = 5.0
+_MALFORMED_FRAME_ERRORS: Final = (KeyError, TypeError, ValueError, AttributeError)
 
 
-class Link:
+class Connection:
     """`tell` hears what befalls the client. `is_fruitful`: the connection was not for nothing."""
 
     def __init__(
         self,
         options: Options,
-        place: Place,
-        wishes: Wishes,
-        inbox: Inbox,
-        tell: Callable[[Happening], None],
-        ask: Callable[[], Awaitable[str | None]],
+        cursor: ResumeCursor,
+        subscriptions: Subscriptions,
+        buffer: Buffer,
+        on_trigger: Callable[[Trigger], None],
+        get_token: Callable[[], Awaitable[str | None]],
     ) -> None:
         self._options = options
-        self._place = place
-        self._wishes = wishes
-        self._inbox = inbox
-        self._tell = tell
-        self._ask = ask
-        self._socket: ClientConnection | None = None
-        self._silence: Silence | None = None
-        self._woken = asyncio.Event()
-        self._is_blocked = False
-        self._why = BROKE
-        self._closing: Frame | None = None
+        self._cursor = cursor
+        self._subscriptions = subscriptions
+        self._buffer = buffer
+        self._on_trigger = on_trigger
+        self._get_token = get_token
+        self._websocket: ClientConnection | None = None
+        self._keepalive: Keepalive | None = None
+        self._wake_event = asyncio.Event()
+        self._is_reading_paused = False
+        self._drop_reason = CONNECTION_BROKEN
+        self._closing_frame: Frame | None = None
         self._closing_text: str | None = None
-        self._renewing: asyncio.Future[Frame] | None = None
+        self._renewal_reply: asyncio.Future[Frame] | None = None
         self.welcome: Connected | None = None
-        self.is_fruitful = False
+        self.has_made_progress = False
 
     # -- its life ----------------------------------------------------------------------------------
 
-    async def run(self, url: str, token: str | None) -> End:
+    async def run(self, url: str, token: str | None) -> ConnectionEnd:
         """Be connected for as long as that lasts; return how it ended."""
         try:
-            return await self._stay(url, token)
+            return await self._run(url, token)
         except asyncio.CancelledError:
-            await self._part()
+            await self._close()
             raise
         finally:
             self.drop()
 
-    async def _stay(self, url: str, token: str | None) -> End:
+    async def _run(self, url: str, token: str | None) -> ConnectionEnd:
         try:
             try:
                 async with asyncio.timeout(self._options.welcome_seconds):
-                    welcome = await self._begin(url, token)
+                    welcome = await self._open(url, token)
             except TimeoutError:
-                return End(None, "no welcome in time")
-            began = time.monotonic()
-            tasks = [asyncio.create_task(self._watch(welcome.heartbeat))]
+                return ConnectionEnd(None, "no welcome in time")
+            welcomed_at = time.monotonic()
+            tasks = [asyncio.create_task(self._monitor_keepalive(welcome.heartbeat))]
             if callable(self._options.token) and welcome.expires is not None:
-                tasks.append(asyncio.create_task(self._renew(welcome.expires)))
+                tasks.append(asyncio.create_task(self._renew_token(welcome.expires)))
             try:
                 while True:
-                    await self._take_in(await self._hear())
+                    await self._handle(await self._receive())
             finally:
-                self.is_fruitful |= time.monotonic() - began > STEADY_SECONDS
+                self.has_made_progress |= time.monotonic() - welcomed_at > STABLE_SECONDS
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
         except ConnectionClosed as error:
-            end = closed(error, self._closing, self._closing_text)
-            return End(None, self._why) if end.code is None else end
+            end = end_from_close(error, self._closing_frame, self._closing_text)
+            return ConnectionEnd(None, self._drop_reason) if end.code is None else end
         except InvalidStatus as error:
-            return refused(error.response)
+            return end_from_http_response(error.response)
         except (OSError, InvalidHandshake, EOFError) as error:
-            return End(None, str(error) or type(error).__name__)
-        except _MALFORMED as error:
-            return End(None, f"a frame that breaks the contract: {error!r}")
+            return ConnectionEnd(None, str(error) or type(error).__name__)
+        except _MALFORMED_FRAME_ERRORS as error:
+            return ConnectionEnd(None, f"a frame that breaks the contract: {error!r}")
 
-    async def _begin(self, url: str, token: str | None) -> Connected:
+    async def _open(self, url: str, token: str | None) -> Connected:
         """Open, say hello, and wait for the welcome."""
-        place = self._place.text
-        self._socket = await connect(
+        cursor = self._cursor.text
+        self._websocket = await connect(
             f"{url}?hello=1",
             **{
                 "subprotocols": [SUBPROTOCOL],
@@ -121,124 +126,133 @@ class Link:
                 **self._options.dial,
             },
         )
-        since = self._options.since if place is None else None
-        told = {"token": token, "cursor": place, "since": since}
-        hello = {name: value for name, value in told.items() if value is not None}
-        await self.send({"op": "hello", **self._options.hello(), **self._wishes.hello(), **hello})
+        since = self._options.since if cursor is None else None
+        optional_fields = {"token": token, "cursor": cursor, "since": since}
+        hello = {name: value for name, value in optional_fields.items() if value is not None}
+        await self.send(
+            {
+                "op": "hello",
+                **self._options.hello_fields(),
+                **self._subscriptions.hello_fields(),
+                **hello,
+            }
+        )
         while True:
-            frame, text = await self._hear()
+            frame, text = await self._receive()
             if frame["op"] == "welcome":
                 break
-            await self._take_in((frame, text))
-        welcome = item_of(frame, text)
+            await self._handle((frame, text))
+        welcome = item_from_frame(frame, text)
         if not isinstance(welcome, Connected):
             raise TypeError(text)
-        if place is None:
-            self._place.take(frame)  # whatever the user has taken: what happens is owed from here
-        self._inbox.put(frame, welcome)
+        if cursor is None:
+            self._cursor.advance(
+                frame
+            )  # whatever the user has taken: what happens is owed from here
+        self._buffer.put(frame, welcome)
         self.welcome = welcome
-        self._tell(Happening.WELCOMED if place is None and since is None else Happening.RETURNED)
-        for request in self._wishes.welcomed(frame):
+        self._on_trigger(Trigger.WELCOMED if cursor is None and since is None else Trigger.RETURNED)
+        for request in self._subscriptions.handle_welcome(frame):
             await self.send(request.frame())
         return welcome
 
-    async def _part(self) -> None:
+    async def _close(self) -> None:
         """Say goodbye, and do not wait for long."""
-        if self._socket is not None:
+        if self._websocket is not None:
             with contextlib.suppress(ConnectionClosed, OSError):
-                await self._socket.close()
+                await self._websocket.close()
 
     # -- what comes --------------------------------------------------------------------------------
 
-    async def _hear(self) -> tuple[Frame, str]:
-        if self._socket is None:
-            raise OSError(BROKE)
-        text = await self._socket.recv(decode=True)
-        if self._silence is not None:
-            self._silence.heard(time.monotonic())
-        return read(text), text
+    async def _receive(self) -> tuple[Frame, str]:
+        if self._websocket is None:
+            raise OSError(CONNECTION_BROKEN)
+        text = await self._websocket.recv(decode=True)
+        if self._keepalive is not None:
+            self._keepalive.mark_received(time.monotonic())
+        return parse_frame(text), text
 
-    async def _take_in(self, heard: tuple[Frame, str]) -> None:
-        frame, text = heard
-        item = item_of(frame, text)
-        Place(frame.get("cursor"))  # what the user takes has to be sound
+    async def _handle(self, received: tuple[Frame, str]) -> None:
+        frame, text = received
+        item = item_from_frame(frame, text)
+        ResumeCursor(frame.get("cursor"))  # what the user takes has to be sound
         match frame["op"]:
             case "event":
-                self.is_fruitful = True
+                self.has_made_progress = True
             case "live":
-                self.is_fruitful = True
-                self._tell(Happening.CAUGHT_UP)
+                self.has_made_progress = True
+                self._on_trigger(Trigger.CAUGHT_UP)
             case "closing":
-                self._closing, self._closing_text = frame, text
+                self._closing_frame, self._closing_text = frame, text
             case "reply":
-                self._replied(frame)
-        if item is not None and self._inbox.is_full:
-            self._is_blocked = True
-            await self._inbox.room()
-            self._is_blocked = False
-        self._inbox.put(frame, item)
+                self._handle_reply(frame)
+        if item is not None and self._buffer.is_full:
+            self._is_reading_paused = True
+            await self._buffer.wait_for_space()
+            self._is_reading_paused = False
+        self._buffer.put(frame, item)
 
-    def _replied(self, reply: Frame) -> None:
-        if reply.get("id") == RENEWAL:
-            if self._renewing is not None and not self._renewing.done():
-                self._renewing.set_result(reply)
-        elif (request := self._wishes.replied(reply)) and request.op == "unsubscribe":
+    def _handle_reply(self, reply: Frame) -> None:
+        if reply.get("id") == RENEWAL_REQUEST_ID:
+            if self._renewal_reply is not None and not self._renewal_reply.done():
+                self._renewal_reply.set_result(reply)
+        elif (request := self._subscriptions.handle_reply(reply)) and request.op == "unsubscribe":
             for topic in request.topics:  # it may be another one of that name when it comes back
-                self._place.forget(topic)
+                self._cursor.forget_topic(topic)
 
     # -- what goes ---------------------------------------------------------------------------------
 
     async def send(self, frame: dict[str, Any]) -> None:
         """Send a frame; where the connection has broken, reading will find that out."""
-        if self._socket is not None:
+        if self._websocket is not None:
             with contextlib.suppress(ConnectionClosed):
-                await self._socket.send(json.dumps(frame))
+                await self._websocket.send(json.dumps(frame))
 
     def wake(self) -> None:
         """Ask at once whether the server is there."""
-        if self._silence is not None:
-            self._silence.woken(time.monotonic())
-            self._woken.set()
+        if self._keepalive is not None:
+            self._keepalive.probe_now(time.monotonic())
+            self._wake_event.set()
 
-    def drop(self, why: str = BROKE) -> None:
+    def drop(self, reason: str = CONNECTION_BROKEN) -> None:
         """End the connection without a word."""
-        if self._socket is not None:
-            self._why = why
-            self._socket.transport.abort()
+        if self._websocket is not None:
+            self._drop_reason = reason
+            self._websocket.transport.abort()
 
-    async def _watch(self, heartbeat: float) -> None:
+    async def _monitor_keepalive(self, heartbeat_seconds: float) -> None:
         """Leave a server from which nothing is heard."""
-        silence = self._silence = Silence(heartbeat, time.monotonic())
-        while not silence.is_dead(now := time.monotonic()):
+        keepalive = self._keepalive = Keepalive(heartbeat_seconds, time.monotonic())
+        while not keepalive.has_timed_out(now := time.monotonic()):
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(silence.until(now)):
-                    await self._woken.wait()
+                async with asyncio.timeout(keepalive.seconds_until_due(now)):
+                    await self._wake_event.wait()
             now = time.monotonic()
-            if self._is_blocked:
-                silence.heard(now)
-            elif self._woken.is_set() or silence.asks(now):
+            if self._is_reading_paused:
+                keepalive.mark_received(now)
+            elif self._wake_event.is_set() or keepalive.probe_if_due(now):
                 await self.send({"op": "heartbeat"})
-            self._woken.clear()
+            self._wake_event.clear()
         self.drop("the server is silent")
 
-    async def _renew(self, expires: str) -> None:
+    async def _renew_token(self, expires: str) -> None:
         """Keep the token young."""
-        renewal = Renewal(expires, time.time(), self._options.renew_seconds)
+        schedule = RenewalSchedule(expires, time.time(), self._options.renew_seconds)
         while True:
-            await asyncio.sleep(renewal.wait(time.time()))
+            await asyncio.sleep(schedule.delay_seconds(time.time()))
             try:
-                token = await self._ask()
+                token = await self._get_token()
             except Exception as error:  # noqa: BLE001 - it is the user's own
-                self._warn(Warned("no_token", repr(error)))
+                self._put_warning(Warned("no_token", repr(error)))
                 continue
-            self._renewing = asyncio.get_running_loop().create_future()
-            await self.send({"op": "token", "id": RENEWAL, "token": token})
-            reply = await self._renewing
+            self._renewal_reply = asyncio.get_running_loop().create_future()
+            await self.send({"op": "token", "id": RENEWAL_REQUEST_ID, "token": token})
+            reply = await self._renewal_reply
             if reply.get("ok"):
-                renewal.renewed(str(token), time.time())
+                schedule.set_token(str(token), time.time())
             else:
-                self._warn(Warned(str(reply.get("error")), str(reply.get("reason"))))
+                self._put_warning(Warned(str(reply.get("error")), str(reply.get("reason"))))
 
-    def _warn(self, item: Item) -> None:
-        if not self._inbox.is_full:
-            self._inbox.put(None, item)
+    def _put_warning(self, item: Item) -> None:
+        if not self._buffer.is_full:
+            self._buffer.put(None, item)

@@ -18,57 +18,65 @@ if TYPE_CHECKING:
     from bridge.client.frames import Frame
 
 UNAUTHENTICATED: Final = 4500
-BROKE: Final = "the connection broke"
-_FINAL = range(4500, 4600)
-_NO = range(400, 500)
-_LATER = frozenset({408, 425, 429})
+CONNECTION_BROKEN: Final = "the connection broke"
+_FINAL_CLOSE_CODES = range(4500, 4600)
+_HTTP_CLIENT_ERRORS = range(400, 500)
+_RETRYABLE_STATUSES = frozenset({408, 425, 429})
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class ConnectionEnd:
     """`code` is a close code or an HTTP status, None where it broke."""
 
     code: int | None
     reason: str
-    retry_after: float | None = None
-    frame: str | None = None
+    retry_after_seconds: float | None = None
+    closing_text: str | None = None
 
     @property
     def is_final(self) -> bool:
         """Whether the client is not to come back."""
         if self.code is None:
             return False
-        return self.code in _FINAL or (self.code in _NO and self.code not in _LATER)
+        return self.code in _FINAL_CLOSE_CODES or (
+            self.code in _HTTP_CLIENT_ERRORS and self.code not in _RETRYABLE_STATUSES
+        )
 
 
-def closed(error: ConnectionClosed, closing: Frame | None, frame: str | None) -> End:
-    """Return the end of a connection; `closing` is the frame that announced it, if one did."""
-    told = closing or {}
-    code = error.rcvd.code if error.rcvd else told.get("code")
-    reason = (error.rcvd.reason if error.rcvd else "") or told.get("reason") or BROKE
-    return End(code, reason, told.get("retry_after"), frame)
+def end_from_close(
+    error: ConnectionClosed, closing_frame: Frame | None, closing_text: str | None
+) -> ConnectionEnd:
+    """Return the end of a connection; `closing_frame` is the frame that announced it, if one did."""
+    fields = closing_frame or {}
+    code = error.rcvd.code if error.rcvd else fields.get("code")
+    reason = (error.rcvd.reason if error.rcvd else "") or fields.get("reason") or CONNECTION_BROKEN
+    return ConnectionEnd(code, reason, fields.get("retry_after"), closing_text)
 
 
-def refused(response: Response, now: datetime | None = None) -> End:
+def end_from_http_response(response: Response, now: datetime | None = None) -> ConnectionEnd:
     """Return the end of an attempt that HTTP answered."""
     body = bytes(response.body or b"").decode(errors="replace").strip()
     try:
         reason = str(json.loads(body)["detail"])
     except (ValueError, KeyError, TypeError):
         reason = body or response.reason_phrase
-    after = response.headers.get("Retry-After", "")
-    return End(response.status_code, reason, retry_after(after, now or datetime.now(UTC)))
+    header = response.headers.get("Retry-After", "")
+    return ConnectionEnd(
+        response.status_code, reason, parse_retry_after(header, now or datetime.now(UTC))
+    )
 
 
-def retry_after(text: str, now: datetime) -> float | None:
+def parse_retry_after(text: str, now: datetime) -> float | None:
     """Read a `Retry-After`: seconds, or a date; None where it is neither."""
     if text.strip().isdecimal():
         return float(text)
     try:
-        then = parsedate_to_datetime(text)
+        retry_at = parsedate_to_datetime(text)
     except ValueError:
         return None
-    return max(0.0, (then - (now if then.tzinfo else now.replace(tzinfo=None))).total_seconds())
+    return max(
+        0.0, (retry_at - (now if retry_at.tzinfo else now.replace(tzinfo=None))).total_seconds()
+    )
 
 
 class ClientError(Exception):
@@ -89,7 +97,7 @@ class Refused(ClientError):
 class Rejected(ClientError):
     """A subscription was refused and had no effect: `forbidden`, `limit`, `bad_frame`.
 
-    `closed` where the client was closed before the answer came.
+    `end_from_close` where the client was closed before the answer came.
     """
 
     code: str

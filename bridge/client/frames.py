@@ -1,6 +1,6 @@
 """Frames as they are read: JSON objects with an `op`, in which no number is too large.
 
-The rule kept here: what the producer has written can be had to the letter (`written`).
+The rule kept here: what the producer has written can be had to the letter (`raw_field`).
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ Frame: TypeAlias = dict[str, Any]
 _BLANKS: Final = re.compile(r"[ \t\n\r]*")
 
 
-def _integer(digits: str) -> int | Decimal:
+def _parse_int(digits: str) -> int | Decimal:
     try:
         return int(digits)
     except ValueError:  # more digits than Python makes an int of
         return Decimal(digits)
 
 
-_decoder: Final = json.JSONDecoder(parse_int=_integer)
+_decoder: Final = json.JSONDecoder(parse_int=_parse_int)
 
 
-def read(text: str) -> Frame:
+def parse_frame(text: str) -> Frame:
     """Return a frame.
 
     Raises:
@@ -39,22 +39,22 @@ def read(text: str) -> Frame:
     return frame
 
 
-def written(text: str, name: str) -> str | None:
+def raw_field(text: str, name: str) -> str | None:
     """Return a field of the object in `text` as it is written; None where there is none."""
-    found = None
-    at = _skip(text, _skip(text, 0) + 1)
-    while text[at] == '"':
-        field, at = _decoder.raw_decode(text, at)
-        begin = _skip(text, _skip(text, at) + 1)
-        _, at = _decoder.raw_decode(text, begin)
+    raw = None
+    offset = _skip_blanks(text, _skip_blanks(text, 0) + 1)
+    while text[offset] == '"':
+        field, offset = _decoder.raw_decode(text, offset)
+        value_start = _skip_blanks(text, _skip_blanks(text, offset) + 1)
+        _, offset = _decoder.raw_decode(text, value_start)
         if field == name:
-            found = text[begin:at]
-        at = _skip(text, at)
-        if text[at] == ",":
-            at = _skip(text, at + 1)
-    return found
+            raw = text[value_start:offset]
+        offset = _skip_blanks(text, offset)
+        if text[offset] == ",":
+            offset = _skip_blanks(text, offset + 1)
+    return raw
 
 
-def _skip(text: str, at: int) -> int:
-    match = _BLANKS.match(text, at)
-    return match.end() if match else at
+def _skip_blanks(text: str, offset: int) -> int:
+    match = _BLANKS.match(text, offset)
+    return match.end() if match else offset

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from bridge.client.frames import written
-from bridge.client.position import split
+from bridge.client.frames import raw_field
+from bridge.client.position import split_position
 
 if TYPE_CHECKING:
     from bridge.client.frames import Frame
@@ -61,7 +61,7 @@ class Event:
     @property
     def data_text(self) -> str | None:
         """The data as the producer has written it, numbers with all their digits."""
-        return written(self.frame, "data")
+        return raw_field(self.frame, "data")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ class Subscription:
     cursor: str
 
 
-def item_of(frame: Frame, text: str) -> Item | None:
+def item_from_frame(frame: Frame, text: str) -> Item | None:
     """Return what the user is handed of a frame; None where that is nothing.
 
     Raises:
@@ -135,7 +135,7 @@ def item_of(frame: Frame, text: str) -> Item | None:
     """
     match frame["op"]:
         case "event":
-            split(frame["at"])
+            split_position(frame["at"])
             return Event(
                 topic=frame["topic"],
                 at=frame["at"],

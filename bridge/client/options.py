@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
-from bridge.client.timing import BASE_SECONDS, LEAST_SECONDS, MOST_SECONDS
+from bridge.client.timing import BACKOFF_BASE_SECONDS, BACKOFF_MAX_SECONDS, MIN_RENEW_SECONDS
 
 Token: TypeAlias = str | Callable[[], str | Awaitable[str]]
 
@@ -28,8 +28,8 @@ class Options:
     since: str | None = None
     queue: int = 1000
     welcome_seconds: float = 10.0
-    backoff: tuple[float, float] = (BASE_SECONDS, MOST_SECONDS)
-    renew_seconds: float = LEAST_SECONDS
+    backoff: tuple[float, float] = (BACKOFF_BASE_SECONDS, BACKOFF_MAX_SECONDS)
+    renew_seconds: float = MIN_RENEW_SECONDS
     dial: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -39,14 +39,14 @@ class Options:
         if self.queue < 1:
             raise ValueError("a queue of at least 1")
 
-    def hello(self) -> dict[str, Any]:
+    def hello_fields(self) -> dict[str, Any]:
         """Return the fields of a hello that never change."""
-        told: dict[str, Any] = {}
+        fields: dict[str, Any] = {}
         if self.account is not None:
-            told["account"] = self.account
+            fields["account"] = self.account
         if self.types is not None:
-            told["types"] = list(self.types)
-        return told
+            fields["types"] = list(self.types)
+        return fields
 
 
 def websocket_url(url: str) -> str:
@@ -58,18 +58,18 @@ def websocket_url(url: str) -> str:
     try:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         scheme = _SCHEMES.get(parts.scheme, parts.scheme)
-        usable = scheme in {"ws", "wss"} and parts.hostname and parts.port != 0
+        is_usable = scheme in {"ws", "wss"} and parts.hostname and parts.port != 0
     except ValueError:  # an impossible port, or half an IPv6 address
-        usable = False
-    if not usable:
+        is_usable = False
+    if not is_usable:
         raise ValueError(f"not an address of a bridge: {url!r}; as http://127.0.0.1:8080")
     path = parts.path.rstrip("/")
     path = path if path.endswith("/ws") else f"{path}/ws"
     return urlunsplit((scheme, parts.netloc, path, "", ""))
 
 
-def names(what: str, given: Iterable[str]) -> list[str]:
+def name_list(option: str, values: Iterable[str]) -> list[str]:
     """Return names in a list; a text alone is a mistake, for it would be one name a letter."""
-    if isinstance(given, str):
-        raise TypeError(f"{what}: a list of names, as [{given!r}]")
-    return list(given)
+    if isinstance(values, str):
+        raise TypeError(f"{option}: a list of names, as [{values!r}]")
+    return list(values)

@@ -21,7 +21,7 @@ class State(StrEnum):
     CLOSED = "closed"  #: over, with a code and a reason
 
 
-class Happening(StrEnum):
+class Trigger(StrEnum):
     """What may befall it."""
 
     START = "start"
@@ -34,31 +34,31 @@ class Happening(StrEnum):
     STOPPED = "stopped"  #: by the user
 
 
-TABLE: Final[dict[State, dict[Happening, State]]] = {
-    State.IDLE: {Happening.START: State.CONNECTING, Happening.STOPPED: State.CLOSED},
+TRANSITIONS: Final[dict[State, dict[Trigger, State]]] = {
+    State.IDLE: {Trigger.START: State.CONNECTING, Trigger.STOPPED: State.CLOSED},
     State.CONNECTING: {
-        Happening.WELCOMED: State.LIVE,
-        Happening.RETURNED: State.REPLAYING,
-        Happening.LOST: State.WAITING,
-        Happening.REFUSED: State.CLOSED,
-        Happening.STOPPED: State.CLOSED,
+        Trigger.WELCOMED: State.LIVE,
+        Trigger.RETURNED: State.REPLAYING,
+        Trigger.LOST: State.WAITING,
+        Trigger.REFUSED: State.CLOSED,
+        Trigger.STOPPED: State.CLOSED,
     },
     State.REPLAYING: {
-        Happening.CAUGHT_UP: State.LIVE,
-        Happening.LOST: State.WAITING,
-        Happening.REFUSED: State.CLOSED,
-        Happening.STOPPED: State.CLOSED,
+        Trigger.CAUGHT_UP: State.LIVE,
+        Trigger.LOST: State.WAITING,
+        Trigger.REFUSED: State.CLOSED,
+        Trigger.STOPPED: State.CLOSED,
     },
     State.LIVE: {
-        Happening.LOST: State.WAITING,
-        Happening.REFUSED: State.CLOSED,
-        Happening.STOPPED: State.CLOSED,
+        Trigger.LOST: State.WAITING,
+        Trigger.REFUSED: State.CLOSED,
+        Trigger.STOPPED: State.CLOSED,
     },
-    State.WAITING: {Happening.DUE: State.CONNECTING, Happening.STOPPED: State.CLOSED},
+    State.WAITING: {Trigger.DUE: State.CONNECTING, Trigger.STOPPED: State.CLOSED},
     State.CLOSED: {},
 }
 
 
-def after(state: State, happening: Happening) -> State | None:
+def next_state(state: State, trigger: Trigger) -> State | None:
     """Return the state that follows; None where that can not happen."""
-    return TABLE[state].get(happening)
+    return TRANSITIONS[state].get(trigger)

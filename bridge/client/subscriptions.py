@@ -19,96 +19,106 @@ if TYPE_CHECKING:
 
     from bridge.client.frames import Frame
 
-Op: TypeAlias = Literal["subscribe", "unsubscribe"]
+ChangeOp: TypeAlias = Literal["subscribe", "unsubscribe"]
 _FORBIDDEN = 4501
 
 
 @dataclass(eq=False)
-class Request:
+class SubscriptionRequest:
     """One change that was asked for; `answer` is what comes of it."""
 
-    op: Op
+    op: ChangeOp
     id: str
     topics: list[str]
     rooms: list[str]
-    answer: asyncio.Future[Subscription]
-    in_hello: bool = field(default=False)
+    result: asyncio.Future[Subscription]
+    is_in_hello: bool = field(default=False)
 
     def frame(self) -> Frame:
         """The frame that asks for it."""
         lists = {"topics": self.topics, "rooms": self.rooms}
-        return {"op": self.op, "id": self.id, **{name: it for name, it in lists.items() if it}}
+        return {
+            "op": self.op,
+            "id": self.id,
+            **{name: names for name, names in lists.items() if names},
+        }
 
 
-class Wishes:
+class Subscriptions:
     """`topics` of None are all that may be read without being named."""
 
     def __init__(self, topics: Iterable[str] | None, rooms: Iterable[str]) -> None:
         self.topics = None if topics is None else list(dict.fromkeys(topics))
         self.rooms = list(dict.fromkeys(rooms))
-        self._numbers = count(1)
-        self._requests: dict[str, Request] = {}
+        self._request_ids = count(1)
+        self._pending_requests: dict[str, SubscriptionRequest] = {}
 
-    def ask(self, op: Op, topics: Iterable[str], rooms: Iterable[str]) -> Request:
+    def add_request(
+        self, op: ChangeOp, topics: Iterable[str], rooms: Iterable[str]
+    ) -> SubscriptionRequest:
         """Note a change that is wanted."""
-        answer = asyncio.get_running_loop().create_future()
-        request = Request(op, str(next(self._numbers)), list(topics), list(rooms), answer)
-        self._requests[request.id] = request
+        result = asyncio.get_running_loop().create_future()
+        request = SubscriptionRequest(
+            op, str(next(self._request_ids)), list(topics), list(rooms), result
+        )
+        self._pending_requests[request.id] = request
         return request
 
-    def hello(self) -> dict[str, Any]:
+    def hello_fields(self) -> dict[str, Any]:
         """Return the hello's fields, with all that was not answered yet."""
         topics, rooms = self.topics, self.rooms
-        for request in self._requests.values():
+        for request in self._pending_requests.values():
             # Nobody here knows which topics are all of them: such a change is asked for afterwards.
-            request.in_hello = not (request.topics and self.topics is None)
-            if request.in_hello:
-                topics = None if topics is None else _changed(topics, request.op, request.topics)
-                rooms = _changed(rooms, request.op, request.rooms)
-        told: dict[str, Any] = {} if topics is None else {"topics": topics}
-        return {**told, "rooms": rooms} if rooms else told
+            request.is_in_hello = not (request.topics and self.topics is None)
+            if request.is_in_hello:
+                topics = (
+                    None if topics is None else _apply_change(topics, request.op, request.topics)
+                )
+                rooms = _apply_change(rooms, request.op, request.rooms)
+        fields: dict[str, Any] = {} if topics is None else {"topics": topics}
+        return {**fields, "rooms": rooms} if rooms else fields
 
-    def welcomed(self, welcome: Frame) -> list[Request]:
+    def handle_welcome(self, welcome: Frame) -> list[SubscriptionRequest]:
         """Settle what was in the hello; return what has to be asked for now."""
-        for request in [each for each in self._requests.values() if each.in_hello]:
-            self._granted(request, welcome)
-        return list(self._requests.values())
+        for request in [each for each in self._pending_requests.values() if each.is_in_hello]:
+            self._confirm(request, welcome)
+        return list(self._pending_requests.values())
 
-    def replied(self, reply: Frame) -> Request | None:
+    def handle_reply(self, reply: Frame) -> SubscriptionRequest | None:
         """Settle what was asked for; return it where it was done."""
-        request = self._requests.get(str(reply.get("id")))
+        request = self._pending_requests.get(str(reply.get("id")))
         if request is None:
             return None
         if reply.get("ok"):
-            self._granted(request, reply)
+            self._confirm(request, reply)
             return request
-        del self._requests[request.id]
+        del self._pending_requests[request.id]
         _fail(request, Rejected(str(reply.get("error")), str(reply.get("reason"))))
         return None
 
-    def give_up(self, code: int, reason: str) -> None:
+    def fail_all(self, code: int, reason: str) -> None:
         """Answer all that still wait: the client is over."""
-        for request in self._requests.values():
-            word = "forbidden" if code == _FORBIDDEN and request.in_hello else "closed"
-            _fail(request, Rejected(word, reason))
-        self._requests.clear()
+        for request in self._pending_requests.values():
+            error_code = "forbidden" if code == _FORBIDDEN and request.is_in_hello else "closed"
+            _fail(request, Rejected(error_code, reason))
+        self._pending_requests.clear()
 
-    def _granted(self, request: Request, told: Frame) -> None:
-        del self._requests[request.id]
+    def _confirm(self, request: SubscriptionRequest, reply: Frame) -> None:
+        del self._pending_requests[request.id]
         if request.topics:
-            self.topics = list(told["topics"])
-        self.rooms = _changed(self.rooms, request.op, request.rooms)
-        if not request.answer.done():
-            topics, rooms = tuple(told["topics"]), tuple(told["rooms"])
-            request.answer.set_result(Subscription(topics, rooms, told["cursor"]))
+            self.topics = list(reply["topics"])
+        self.rooms = _apply_change(self.rooms, request.op, request.rooms)
+        if not request.result.done():
+            topics, rooms = tuple(reply["topics"]), tuple(reply["rooms"])
+            request.result.set_result(Subscription(topics, rooms, reply["cursor"]))
 
 
-def _changed(names: list[str], op: Op, by: list[str]) -> list[str]:
+def _apply_change(names: list[str], op: ChangeOp, change: list[str]) -> list[str]:
     if op == "subscribe":
-        return list(dict.fromkeys([*names, *by]))
-    return [name for name in names if name not in by]
+        return list(dict.fromkeys([*names, *change]))
+    return [name for name in names if name not in change]
 
 
-def _fail(request: Request, error: Rejected) -> None:
-    if not request.answer.done():
-        request.answer.set_exception(error)
+def _fail(request: SubscriptionRequest, error: Rejected) -> None:
+    if not request.result.done():
+        request.result.set_exception(error)

@@ -15,86 +15,96 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-GRACE_SECONDS: Final = 1.0
-ANSWER_SECONDS: Final = 3.0
+PROBE_GRACE_SECONDS: Final = 1.0
+WAKE_ANSWER_SECONDS: Final = 3.0
 
 
-class Silence:
+class Keepalive:
     """What is heard of one server, whose heartbeats come every `heartbeat` seconds."""
 
-    def __init__(self, heartbeat: float, now: float) -> None:
-        self._ask = 2 * heartbeat + GRACE_SECONDS
-        self._leave = max(3 * heartbeat, self._ask + GRACE_SECONDS)
-        self._heard = now
-        self._asked = False
-        self._left = now + self._leave
+    def __init__(self, heartbeat_seconds: float, now: float) -> None:
+        self._probe_after_seconds = 2 * heartbeat_seconds + PROBE_GRACE_SECONDS
+        self._timeout_seconds = max(
+            3 * heartbeat_seconds, self._probe_after_seconds + PROBE_GRACE_SECONDS
+        )
+        self._last_received = now
+        self._has_probed = False
+        self._deadline = now + self._timeout_seconds
 
-    def heard(self, now: float) -> None:
+    def mark_received(self, now: float) -> None:
         """Something came; or what comes would not be read."""
-        self._heard = now
-        self._asked = False
-        self._left = now + self._leave
+        self._last_received = now
+        self._has_probed = False
+        self._deadline = now + self._timeout_seconds
 
-    def asks(self, now: float) -> bool:
+    def probe_if_due(self, now: float) -> bool:
         """Whether to ask now: say so, and it counts as asked."""
-        if self._asked or now < self._heard + self._ask:
+        if self._has_probed or now < self._last_received + self._probe_after_seconds:
             return False
-        self._asked = True
+        self._has_probed = True
         return True
 
-    def woken(self, now: float) -> None:
+    def probe_now(self, now: float) -> None:
         """The client asks at once, for it may have slept."""
-        self._asked = True
-        self._left = now + ANSWER_SECONDS
+        self._has_probed = True
+        self._deadline = now + WAKE_ANSWER_SECONDS
 
-    def is_dead(self, now: float) -> bool:
+    def has_timed_out(self, now: float) -> bool:
         """Whether to leave the server."""
-        return now >= self._left
+        return now >= self._deadline
 
-    def until(self, now: float) -> float:
+    def seconds_until_due(self, now: float) -> float:
         """How long until one of both may be so."""
-        return max(0.0, (self._left if self._asked else self._heard + self._ask) - now)
+        return max(
+            0.0,
+            (
+                self._deadline
+                if self._has_probed
+                else self._last_received + self._probe_after_seconds
+            )
+            - now,
+        )
 
 
-LEAST_SECONDS: Final = 5.0
-PART: Final = 0.8
+MIN_RENEW_SECONDS: Final = 5.0
+RENEW_AT_FRACTION: Final = 0.8
 
 
-class Renewal:
+class RenewalSchedule:
     """The end of a connection's token. Times are seconds of the epoch."""
 
-    def __init__(self, expires: str, now: float, least: float = LEAST_SECONDS) -> None:
-        self._least = least
-        self._ends = moment(expires)
-        self._life = self._ends - now
+    def __init__(self, expires: str, now: float, min_seconds: float = MIN_RENEW_SECONDS) -> None:
+        self._min_seconds = min_seconds
+        self._expires_at = timestamp_seconds(expires)
+        self._lifetime_seconds = self._expires_at - now
 
-    def wait(self, now: float) -> float:
+    def delay_seconds(self, now: float) -> float:
         """How long to wait before the next renewal."""
-        return max(PART * (self._ends - now), self._least)
+        return max(RENEW_AT_FRACTION * (self._expires_at - now), self._min_seconds)
 
-    def renewed(self, token: str, now: float) -> None:
+    def set_token(self, token: str, now: float) -> None:
         """A newer token is in force; one that does not tell its end lives as long as the first."""
-        self._ends = told_end(token) or now + self._life
+        self._expires_at = jwt_expiry(token) or now + self._lifetime_seconds
 
 
-def moment(text: str) -> float:
+def timestamp_seconds(text: str) -> float:
     """Return an RFC 3339 time as seconds of the epoch."""
-    then = datetime.fromisoformat(text.upper())
-    return (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp()
+    time = datetime.fromisoformat(text.upper())
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
 
 
-def told_end(token: str) -> float | None:
+def jwt_expiry(token: str) -> float | None:
     """Return the end that a JWT tells; None where this is none."""
     try:
         _, claims, _ = token.split(".")
-        told = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
-        return float(told["exp"])
+        payload = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
+        return float(payload["exp"])
     except (ValueError, KeyError, TypeError):
         return None
 
 
-BASE_SECONDS: Final = 0.5
-MOST_SECONDS: Final = 30.0
+BACKOFF_BASE_SECONDS: Final = 0.5
+BACKOFF_MAX_SECONDS: Final = 30.0
 
 
 class Backoff:
@@ -102,20 +112,27 @@ class Backoff:
 
     def __init__(
         self,
-        base: float = BASE_SECONDS,
-        most: float = MOST_SECONDS,
-        draw: Callable[[float, float], float] = random.uniform,
+        base_seconds: float = BACKOFF_BASE_SECONDS,
+        max_seconds: float = BACKOFF_MAX_SECONDS,
+        random_uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
-        self._base = base
-        self._most = most
-        self._draw = draw
-        self._bound = min(base, most)
+        self._base_seconds = base_seconds
+        self._max_seconds = max_seconds
+        self._random_uniform = random_uniform
+        self._bound_seconds = min(base_seconds, max_seconds)
 
-    def next(self, advice: float | None = None) -> float:
-        """How long to wait now; `advice` is a `retry_after`, where one was given."""
-        bound, self._bound = self._bound, min(2 * self._bound, self._most)
-        return self._draw(0.0, bound) if advice is None else max(advice, 0.0)
+    def next_delay(self, retry_after_seconds: float | None = None) -> float:
+        """How long to wait now; `retry_after_seconds` is a `retry_after`, where one was given."""
+        bound_seconds, self._bound_seconds = (
+            self._bound_seconds,
+            min(2 * self._bound_seconds, self._max_seconds),
+        )
+        return (
+            self._random_uniform(0.0, bound_seconds)
+            if retry_after_seconds is None
+            else max(retry_after_seconds, 0.0)
+        )
 
     def reset(self) -> None:
         """Begin anew: something has come of the last attempt."""
-        self._bound = min(self._base, self._most)
+        self._bound_seconds = min(self._base_seconds, self._max_seconds)

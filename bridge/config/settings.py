@@ -35,24 +35,24 @@ from pydantic_settings import (
 )
 
 from bridge.config import validators
-from bridge.config.topics import Topics
-from bridge.core.protocol.names import is_name, is_topic
+from bridge.config.topics import TopicDefinitions
+from bridge.core.protocol.names import is_valid_name, is_valid_topic
 
-PREFIX = "BRIDGE_"
-_SECRETS = ("secret", "password", "token")
+ENV_PREFIX = "BRIDGE_"
+_SECRET_WORDS = ("secret", "password", "token")
 
 
 class SettingError(Exception):
     """A setting that is unknown or wrong. The message is one line that names it."""
 
 
-class Group(BaseModel):
+class SettingsGroup(BaseModel):
     """Settings that share a prefix."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Kafka(Group):
+class KafkaSettings(SettingsGroup):
     """How to reach Kafka; the SASL and TLS ones are aiokafka's own."""
 
     bootstrap_servers: str = "localhost:9092"
@@ -75,18 +75,22 @@ class Kafka(Group):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if not is_topic(self.prefix):
+        if not is_valid_topic(self.prefix):
             raise ValueError("prefix: Kafka allows letters, digits, '.', '_' and '-' in names")
         for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
             if (path := getattr(self, name)) is not None and not path.is_file():
                 raise ValueError(f"{name}: there is no file {path}")
-        plain = self.sasl_mechanism != "GSSAPI" and self.security_protocol.startswith("SASL")
-        if plain and (self.sasl_plain_username is None or self.sasl_plain_password is None):
+        needs_password = self.sasl_mechanism != "GSSAPI" and self.security_protocol.startswith(
+            "SASL"
+        )
+        if needs_password and (
+            self.sasl_plain_username is None or self.sasl_plain_password is None
+        ):
             raise ValueError("sasl_plain_username: SASL needs it, and sasl_plain_password")
         return self
 
 
-class Auth(Group):
+class AuthSettings(SettingsGroup):
     """Who may connect. `none` must be said."""
 
     mode: Literal["jwt", "none"] = "jwt"
@@ -95,10 +99,10 @@ class Auth(Group):
     algorithms: list[str] | None = None
     audience: str | None = None
     issuer: str | None = None
-    _fits = model_validator(mode="after")(validators.auth)
+    _check = model_validator(mode="after")(validators.check_auth)
 
 
-class Limits(Group):
+class LimitSettings(SettingsGroup):
     """How much this instance takes."""
 
     connections: int = Field(18_000, ge=0)
@@ -116,7 +120,7 @@ class Limits(Group):
     dead_letters_per_second: int = Field(100, ge=0)
 
 
-class Replay(Group):
+class ReplaySettings(SettingsGroup):
     """How far back a client may go, and at what cost."""
 
     journal_bytes: int = Field(268_435_456, ge=0)
@@ -128,20 +132,20 @@ class Replay(Group):
     wait_seconds: float = Field(30, gt=0)
 
 
-class _Variables(EnvSettingsSource):
+class _EnvironmentSource(EnvSettingsSource):
     """The environment, and below it the `.env` file of the working folder."""
 
     def _load_env_vars(self) -> dict[str, str | None]:
-        return {name.lower(): value for name, value in _variables().items()}
+        return {name.lower(): value for name, value in _read_environment().items()}
 
 
-def _variables() -> dict[str, str | None]:
+def _read_environment() -> dict[str, str | None]:
     try:  # some keep a virtual environment at `.env`
         text = Path(".env").read_text(encoding="utf-8") if Path(".env").is_file() else ""
     except (OSError, UnicodeDecodeError):
         raise SettingError(".env: the file can not be read") from None
-    if wrong := [line.original.line for line in parse_stream(StringIO(text)) if line.error]:
-        raise SettingError(f".env: line {wrong[0]} can not be read")
+    if bad_lines := [line.original.line for line in parse_stream(StringIO(text)) if line.error]:
+        raise SettingError(f".env: line {bad_lines[0]} can not be read")
     return {**dotenv_values(stream=StringIO(text)), **os.environ}
 
 
@@ -149,23 +153,23 @@ class Settings(BaseSettings):
     """All of them."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
+        env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
     )
 
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65_535)
     instance: str = ""
-    topics: Topics = []
-    kafka: Kafka = Kafka()
-    auth: Auth = Auth()
-    allowed_origins: Annotated[list[str], AfterValidator(validators.origins)] = []
-    admin_tokens: Annotated[list[SecretStr], AfterValidator(validators.admin_tokens)] = []
+    topics: TopicDefinitions = []
+    kafka: KafkaSettings = KafkaSettings()
+    auth: AuthSettings = AuthSettings()
+    allowed_origins: Annotated[list[str], AfterValidator(validators.normalize_origins)] = []
+    admin_tokens: Annotated[list[SecretStr], AfterValidator(validators.check_admin_tokens)] = []
     admin_port: int | None = Field(None, ge=0, le=65_535)
     heartbeat_seconds: float = Field(25, gt=0, allow_inf_nan=False)
     stale_seconds: float = Field(0, ge=0, allow_inf_nan=False)
-    trusted_proxies: Annotated[list[str], AfterValidator(validators.networks)] = []
-    limits: Limits = Limits()
-    replay: Replay = Replay()
+    trusted_proxies: Annotated[list[str], AfterValidator(validators.check_networks)] = []
+    limits: LimitSettings = LimitSettings()
+    replay: ReplaySettings = ReplaySettings()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @classmethod
@@ -176,7 +180,7 @@ class Settings(BaseSettings):
         **_: object,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Let the environment win over the file, which comes as the arguments."""
-        return _Variables(settings_cls), init_settings
+        return _EnvironmentSource(settings_cls), init_settings
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -186,7 +190,7 @@ class Settings(BaseSettings):
                 raise ValueError(f"topics: {name!r} is listed twice")
             if name.startswith(f"{self.kafka.prefix}."):
                 raise ValueError(f"topics: {name!r} is one of the bridge's own")
-        if self.instance and not (is_name(self.instance) and is_topic(self.instance)):
+        if self.instance and not (is_valid_name(self.instance) and is_valid_topic(self.instance)):
             raise ValueError("instance: Kafka allows letters, digits, '.', '_' and '-' in groups")
         return self
 
@@ -196,80 +200,88 @@ class Settings(BaseSettings):
         return self.instance or f"{socket.gethostname()}-{self.port}"
 
 
-def load(config: Path | None = None, **defaults: Any) -> Settings:  # noqa: ANN401
+def load_settings(config_path: Path | None = None, **defaults: Any) -> Settings:  # noqa: ANN401
     """Return the settings; `defaults` stand below the file's.
 
     Raises:
         SettingError: If one is unknown or wrong, or the file can not be read.
     """
-    _refuse_unknown_variables()
-    file = _read(config) if config is not None else {}
+    _reject_unknown_variables()
+    file_values = _read_yaml(config_path) if config_path is not None else {}
     try:
-        catalogue = TypeAdapter(Topics).validate_python(file.get("topics", []))
+        definitions = TypeAdapter(TopicDefinitions).validate_python(file_values.get("topics", []))
     except ValidationError as error:
-        raise SettingError(_sentence(error, config, "topics")) from None
+        raise SettingError(_error_message(error, config_path, "topics")) from None
     try:
-        settings = Settings(**{**defaults, **file})
+        settings = Settings(**{**defaults, **file_values})
     except ValidationError as error:
-        raise SettingError(_sentence(error, config)) from None
+        raise SettingError(_error_message(error, config_path)) from None
     except SettingsError as error:
         name = str(error).split('"')[1] if '"' in str(error) else ""
-        raise SettingError(f"{PREFIX}{name.upper()}: not valid JSON") from None
+        raise SettingError(f"{ENV_PREFIX}{name.upper()}: not valid JSON") from None
     # The variable picks, by name, among the file's topics; what it adds is plain.
-    described = {topic.name: topic for topic in catalogue}
-    topics = [described.get(topic.name, topic) for topic in settings.topics]
+    definitions_by_name = {topic.name: topic for topic in definitions}
+    topics = [definitions_by_name.get(topic.name, topic) for topic in settings.topics]
     return settings.model_copy(update={"topics": topics})
 
 
-def _read(config: Path) -> dict[str, Any]:
+def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(config.read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SettingError(f"{config}: {error.strerror}") from None
+        raise SettingError(f"{path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         # What the parser says quotes the file, which may hold a secret.
         mark = getattr(error, "problem_mark", None)
-        place = "" if mark is None else f" at line {mark.line + 1}, column {mark.column + 1}"
-        raise SettingError(f"{config}: not YAML{place}") from None
+        location = "" if mark is None else f" at line {mark.line + 1}, column {mark.column + 1}"
+        raise SettingError(f"{path}: not YAML{location}") from None
     if content is None:
         return {}
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise SettingError(f"{config}: the file is not a mapping of settings")
+        raise SettingError(f"{path}: the file is not a mapping of settings")
     return content
 
 
-def _refuse_unknown_variables() -> None:
-    known = set(_names(Settings))
-    for name in _variables():
-        if name.upper().startswith(PREFIX) and name.upper() not in known:
+def _reject_unknown_variables() -> None:
+    known = set(_variable_names(Settings))
+    for name in _read_environment():
+        if name.upper().startswith(ENV_PREFIX) and name.upper() not in known:
             raise SettingError(f"{name}: there is no such setting (docs/operations.md lists them)")
 
 
-def _names(model: type[BaseModel], prefix: str = PREFIX) -> list[str]:
+def _variable_names(model: type[BaseModel], env_prefix: str = ENV_PREFIX) -> list[str]:
     names: list[str] = []
     for name, field in model.model_fields.items():
         alias = field.validation_alias
         choices = alias.choices if isinstance(alias, AliasChoices) else [name]
-        names += [prefix + str(choice).upper() for choice in choices]
+        names += [env_prefix + str(choice).upper() for choice in choices]
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            names += _names(field.annotation, f"{prefix}{name.upper()}__")
+            names += _variable_names(field.annotation, f"{env_prefix}{name.upper()}__")
     return names
 
 
-def _sentence(error: ValidationError, config: Path | None, *within: str) -> str:
+def _error_message(error: ValidationError, config_path: Path | None, *parent_keys: str) -> str:
     """The first thing that is wrong, in one line that begins with the name of what to change."""
-    first = error.errors(include_url=False)[0]
-    path = [*within, *(str(part) for part in first["loc"])]
-    message = str(first["msg"]).removeprefix("Value error, ")
-    setting, _, sentence = message.partition(": ")
-    if first["type"] == "value_error" and setting.isidentifier():
-        path, message = [*path, setting], sentence  # as a check of several settings names one
-    top, variable = PREFIX + path[0].upper(), PREFIX + "__".join(path).upper()
-    from_file = bool(within) or not any(name.upper().startswith(top) for name in _variables())
-    name = f"{config}: {'.'.join(path)}" if config is not None and from_file else variable
-    if first["type"] == "extra_forbidden":
+    first_error = error.errors(include_url=False)[0]
+    keys = [*parent_keys, *(str(part) for part in first_error["loc"])]
+    message = str(first_error["msg"]).removeprefix("Value error, ")
+    setting, _, problem = message.partition(": ")
+    if first_error["type"] == "value_error" and setting.isidentifier():
+        keys, message = [*keys, setting], problem  # as a check of several settings names one
+    top, variable_name = ENV_PREFIX + keys[0].upper(), ENV_PREFIX + "__".join(keys).upper()
+    is_from_file = bool(parent_keys) or not any(
+        name.upper().startswith(top) for name in _read_environment()
+    )
+    name = (
+        f"{config_path}: {'.'.join(keys)}"
+        if config_path is not None and is_from_file
+        else variable_name
+    )
+    if first_error["type"] == "extra_forbidden":
         return f"{name}: there is no such setting"
-    secret = first["type"] == "model_type" or any(word in variable.lower() for word in _SECRETS)
-    short = isinstance(first["input"], str | int | float | bool)
-    shown = f" (got {first['input']!r})" if short and not secret else ""
-    return " ".join(f"{name}: {message}{shown}".split())
+    is_secret = first_error["type"] == "model_type" or any(
+        word in variable_name.lower() for word in _SECRET_WORDS
+    )
+    is_scalar = isinstance(first_error["input"], str | int | float | bool)
+    given_value = f" (got {first_error['input']!r})" if is_scalar and not is_secret else ""
+    return " ".join(f"{name}: {message}{given_value}".split())

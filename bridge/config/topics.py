@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from bridge.core.protocol.names import is_topic
+from bridge.core.protocol.names import is_valid_topic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-class Topic(BaseModel):
+class TopicDefinition(BaseModel):
     """One topic that clients may subscribe to."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -30,7 +30,7 @@ class Topic(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> Self:
         for name in (self.name, self.kafka or self.name):
-            if not is_topic(name):
+            if not is_valid_topic(name):
                 raise ValueError(f"no topic can be called {name!r}")
         return self
 
@@ -40,25 +40,25 @@ class Topic(BaseModel):
         return self.kafka or self.name
 
 
-_named = BeforeValidator(lambda value: {"name": value} if isinstance(value, str) else value)
-Topics = list[Annotated[Topic, _named]]
+_expand_name = BeforeValidator(lambda value: {"name": value} if isinstance(value, str) else value)
+TopicDefinitions = list[Annotated[TopicDefinition, _expand_name]]
 
 
-def sources(topics: Iterable[Topic]) -> dict[str, list[str]]:
+def public_names_by_kafka_topic(topics: Iterable[TopicDefinition]) -> dict[str, list[str]]:
     """Return Kafka's topics, each with its public names."""
-    found: dict[str, list[str]] = {}
+    public_names: dict[str, list[str]] = {}
     for topic in topics:
-        found.setdefault(topic.kafka_name, []).append(topic.name)
-    return found
+        public_names.setdefault(topic.kafka_name, []).append(topic.name)
+    return public_names
 
 
-def on_demand(topics: Iterable[Topic]) -> dict[str, float]:
+def linger_seconds_by_on_demand_topic(topics: Iterable[TopicDefinition]) -> dict[str, float]:
     """Return Kafka's topics that are read on demand, each with the seconds for which it lingers."""
-    found: dict[str, list[Topic]] = {}
+    definitions: dict[str, list[TopicDefinition]] = {}
     for topic in topics:
-        found.setdefault(topic.kafka_name, []).append(topic)
+        definitions.setdefault(topic.kafka_name, []).append(topic)
     return {
-        kafka: max(topic.linger_seconds for topic in entries)
-        for kafka, entries in found.items()
+        kafka_topic: max(topic.linger_seconds for topic in entries)
+        for kafka_topic, entries in definitions.items()
         if all(topic.on_demand for topic in entries)
     }

@@ -15,44 +15,44 @@ from typing import TYPE_CHECKING, Final, Protocol
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
 
-from bridge.kafka.client.client import CUT_OFF
+from bridge.kafka.client.client import CLIENT_ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bridge.coordination.topics import Own
-    from bridge.kafka.client.client import Access
+    from bridge.coordination.topics import BridgeTopics
+    from bridge.kafka.client.client import KafkaAccess
 
 _log = logging.getLogger(__name__)
 
-SESSION_MS: Final = 10_000
-_POLL_MS: Final = 1_000
+SESSION_TIMEOUT_MS: Final = 10_000
+_POLL_TIMEOUT_MS: Final = 1_000
 _RETRY_SECONDS: Final = 1.0
 #: A consumer can not leave while it joins, and what is not stopped is left behind.
-_LEAVE_SECONDS: Final = 15.0
+_LEAVE_TIMEOUT_SECONDS: Final = 15.0
 
 
-class Work(Protocol):
+class LeaderTask(Protocol):
     """What is done on duty."""
 
     async def run(self) -> None:
         """Do it until cancelled, or until somebody else does."""
 
 
-class Duties(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+class LeaderElection(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
     """Takes part in the group, and does the work while it is on duty."""
 
-    def __init__(self, access: Access, own: Own, work: Work) -> None:
+    def __init__(self, access: KafkaAccess, topics: BridgeTopics, leader_task: LeaderTask) -> None:
         self._access = access
-        self._own = own
-        self._work = work
-        self._partition = TopicPartition(own.state, 0)
-        self._doing: asyncio.Task[None] | None = None
+        self._topics = topics
+        self._leader_task = leader_task
+        self._election_partition = TopicPartition(topics.state, 0)
+        self._running_task: asyncio.Task[None] | None = None
 
     @property
-    def on_duty(self) -> bool:
+    def is_leader(self) -> bool:
         """Whether this instance is the one."""
-        return self._doing is not None and not self._doing.done()
+        return self._running_task is not None and not self._running_task.done()
 
     async def run(self) -> None:
         """Take part until cancelled.
@@ -61,65 +61,65 @@ class Duties(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         the group's partitions that takes some seconds.
         """
         if self._access.may_create_topics:  # the embedded broker has one instance
-            await self._always()
+            await self._run_without_election()
         while True:
             consumer = AIOKafkaConsumer(
                 bootstrap_servers=self._access.bootstrap_servers,
-                group_id=self._own.duties,
+                group_id=self._topics.duties,
                 enable_auto_commit=False,
-                session_timeout_ms=SESSION_MS,
-                heartbeat_interval_ms=SESSION_MS // 4,
+                session_timeout_ms=SESSION_TIMEOUT_MS,
+                heartbeat_interval_ms=SESSION_TIMEOUT_MS // 4,
                 **self._access.options,
             )
             try:
                 await consumer.start()
-                consumer.subscribe([self._own.state], listener=self)
+                consumer.subscribe([self._topics.state], listener=self)
                 while True:
                     if assigned := consumer.assignment():
                         consumer.pause(*assigned)  # the feed reads it; here it only stands for duty
-                    await consumer.getmany(timeout_ms=_POLL_MS)
-                    if self._partition in consumer.assignment() and not self.on_duty:
-                        self._begin()
-            except CUT_OFF as error:
+                    await consumer.getmany(timeout_ms=_POLL_TIMEOUT_MS)
+                    if self._election_partition in consumer.assignment() and not self.is_leader:
+                        self._start_task()
+            except CLIENT_ERRORS as error:
                 _log.debug("duties: %r", error)
             finally:
-                await self._end()
-                with contextlib.suppress(*CUT_OFF):
-                    async with asyncio.timeout(_LEAVE_SECONDS):
+                await self._stop_task()
+                with contextlib.suppress(*CLIENT_ERRORS):
+                    async with asyncio.timeout(_LEAVE_TIMEOUT_SECONDS):
                         await consumer.stop()
             await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _always(self) -> None:
+    async def _run_without_election(self) -> None:
         try:
             while True:
-                self._begin()
+                self._start_task()
                 await asyncio.sleep(_RETRY_SECONDS)
         finally:
-            await self._end()
+            await self._stop_task()
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Stop: Kafka may give the duty to somebody else now."""
-        if self._partition in set(revoked):
-            await self._end()
+        if self._election_partition in set(revoked):
+            await self._stop_task()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Begin, if it is for us."""
-        if self._partition in set(assigned):
-            self._begin()
+        if self._election_partition in set(assigned):
+            self._start_task()
 
-    def _begin(self) -> None:
-        if not self.on_duty:
+    def _start_task(self) -> None:
+        if not self.is_leader:
             _log.info("on duty")
-            self._doing = asyncio.create_task(self._work.run(), name="duty")
-            self._doing.add_done_callback(_look)
+            self._running_task = asyncio.create_task(self._leader_task.run(), name="duty")
+            self._running_task.add_done_callback(_log_failure)
 
-    async def _end(self) -> None:
-        if self._doing is not None:
-            self._doing.cancel()
-            await asyncio.wait([self._doing])
-            self._doing = None
+    async def _stop_task(self) -> None:
+        if self._running_task is not None:
+            self._running_task.cancel()
+            await asyncio.wait([self._running_task])
+            self._running_task = None
 
 
-def _look(task: asyncio.Task[None]) -> None:
+def _log_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and task.exception() is not None:
         _log.error("a duty failed, begun anew: %r", task.exception())

@@ -13,114 +13,121 @@ import time
 from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
+from aiokafka import TopicPartition as AIOKafkaTopicPartition
 from aiokafka.errors import MessageSizeTooLargeError, ProducerFenced
 
 from bridge.core.coordination import state_records
-from bridge.kafka.client.client import CUT_OFF, LATEST, Partition
-from bridge.kafka.producer import put_away, seen
+from bridge.kafka.client.client import CLIENT_ERRORS, LATEST, TopicPartition
+from bridge.kafka.producer import ignore_exception, stop_producer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from bridge.coordination.dead_letters import Letter, Letters
-    from bridge.coordination.topics import Own
-    from bridge.core.coordination.presence import Census, Findings
-    from bridge.kafka.client.client import Access, Cluster
+    from bridge.coordination.dead_letters import DeadLetter, DeadLetterQueue
+    from bridge.coordination.topics import BridgeTopics
+    from bridge.core.coordination.presence import PresenceChanges, PresenceTracker
+    from bridge.kafka.client.client import KafkaAccess, KafkaClient
 
 _log = logging.getLogger(__name__)
 
-TICK_SECONDS: Final = 0.1
+ROUND_INTERVAL_SECONDS: Final = 0.1
 #: How often those who are not on duty look what was written.
-LOOK_SECONDS: Final = 2.0
-_PAUSE: Final = 1.0
-_ROUND_SECONDS: Final = 20.0
-_END_SECONDS: Final = 3.0
-_MOST_REQUEST_BYTES: Final = 64 << 20
+COMMITTED_POLL_SECONDS: Final = 2.0
+_RETRY_SECONDS: Final = 1.0
+_TRANSACTION_TIMEOUT_SECONDS: Final = 20.0
+_STOP_TIMEOUT_SECONDS: Final = 3.0
+_MAX_REQUEST_BYTES: Final = 64 << 20
 
 
-class Kept(NamedTuple):
+class StateUpdate(NamedTuple):
     """What a command leaves in the state topic; `offset` is the command's in the control topic."""
 
     offset: int
     value: bytes | None
 
 
-class Readings(Protocol):
+class ConsumerPositions(Protocol):
     """What the feed knows of the partitions that it reads."""
 
-    def leader(self, partition: Partition) -> int:
+    def leader_of(self, partition: TopicPartition) -> int:
         """The node that leads it, -1 where none does."""
 
-    def position(self, partition: Partition) -> int:
+    def position(self, partition: TopicPartition) -> int:
         """The next offset that is read of it, -1 where it is not read."""
 
 
-class Steward:
+class LeaderTasks:
     """Keeps what might have to be written, and writes it while on duty."""
 
     def __init__(
         self,
-        access: Access,
-        cluster: Cluster,
-        own: Own,
-        census: Census,
-        letters: Letters,
+        access: KafkaAccess,
+        client: KafkaClient,
+        topics: BridgeTopics,
+        presence_tracker: PresenceTracker,
+        dead_letters: DeadLetterQueue,
         *,
-        letters_per_second: int,
-        current: Callable[[], bool],
-        feed: Readings,
+        dead_letters_per_second: int,
+        is_current: Callable[[], bool],
+        consumer_positions: ConsumerPositions,
     ) -> None:
-        """`current` says whether this instance hears what the others say without delay."""
+        """`is_current` says whether this instance hears what the others say without delay."""
         self._access = access
-        self._cluster = cluster
-        self._own = own
-        self._census = census
-        self._letters_per_second = letters_per_second
-        self._current = current
-        self._feed = feed
+        self._client = client
+        self._topics = topics
+        self._presence_tracker = presence_tracker
+        self._dead_letters_per_second = dead_letters_per_second
+        self._is_current = is_current
+        self._consumer_positions = consumer_positions
         # The embedded broker has no transactions, and no second instance that could interfere.
-        self._transactions = not access.may_create_topics
-        self.letters = letters
-        self._lasting: dict[bytes, Kept] = {}
-        self._folded = 0
-        self._allowance = 0.0
-        self.written_letters = 0
+        self._is_transactional = not access.may_create_topics
+        self.dead_letters = dead_letters
+        self._pending_updates: dict[bytes, StateUpdate] = {}
+        self._checkpoint_offset = 0
+        self._dead_letter_budget = 0.0
+        self.dead_letters_written = 0
 
     # -- what everybody keeps --------------------------------------------------------------------
 
-    def keep_lasting(self, offset: int, key: bytes, value: bytes | None) -> None:
+    def queue_state_update(self, offset: int, key: bytes, value: bytes | None) -> None:
         """Keep what the command at `offset` leaves, until it is known to be written."""
-        self._lasting.pop(key, None)
-        if offset >= self._folded:
-            self._lasting[key] = Kept(offset, value)
+        self._pending_updates.pop(key, None)
+        if offset >= self._checkpoint_offset:
+            self._pending_updates[key] = StateUpdate(offset, value)
 
-    def amend(self, key: bytes, value: bytes | None) -> None:
+    def replace_state_update(self, key: bytes, value: bytes | None) -> None:
         """Let what is kept of a command say this instead."""
-        if (kept := self._lasting.get(key)) is not None:
-            self._lasting[key] = kept._replace(value=value)
+        if (update := self._pending_updates.get(key)) is not None:
+            self._pending_updates[key] = update._replace(value=value)
 
-    def folded(self, offset: int) -> None:
+    def apply_checkpoint(self, offset: int) -> None:
         """Say that what lasts of the commands below `offset` was written."""
-        self._folded = offset
-        self._lasting = {k: kept for k, kept in self._lasting.items() if kept.offset >= offset}
+        self._checkpoint_offset = offset
+        self._pending_updates = {
+            key: update for key, update in self._pending_updates.items() if update.offset >= offset
+        }
 
-    def begin_anew(self) -> None:
+    def reset_checkpoint(self) -> None:
         """Say that the control topic is another one: its offsets begin at 0 again."""
-        self._folded = 0
-        self._lasting = {k: kept._replace(offset=-1) for k, kept in self._lasting.items()}
+        self._checkpoint_offset = 0
+        self._pending_updates = {
+            key: update._replace(offset=-1) for key, update in self._pending_updates.items()
+        }
 
-    async def look(self) -> None:
+    async def poll_committed(self) -> None:
         """Forget what somebody has written, again and again, until cancelled."""
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(COMMITTED_POLL_SECONDS)
             try:
-                await self._learn()
-            except CUT_OFF as error:
+                await self._refresh_committed()
+            except CLIENT_ERRORS as error:
                 _log.debug("duties: %r", error)
 
-    async def _learn(self) -> None:
-        self.letters.known(await self._cluster.committed(self._own.dead_letters))
+    async def _refresh_committed(self) -> None:
+        self.dead_letters.set_written_offsets(
+            await self._client.committed(self._topics.dead_letters)
+        )
 
     # -- on duty ---------------------------------------------------------------------------------
 
@@ -130,137 +137,176 @@ class Steward:
         Cancellation: a round that was begun is written as a whole or not at all.
         """
         while True:
-            producer = self._producer()
+            producer = self._create_producer()
             try:
                 await producer.start()
                 await self._catch_up()
-                await self._rounds(producer)
+                await self._run_rounds(producer)
             except ProducerFenced:
                 _log.info("somebody else is on duty")
                 return
-            except CUT_OFF as error:
+            except CLIENT_ERRORS as error:
                 _log.debug("on duty: %r", error)
-                await asyncio.sleep(_PAUSE)
+                await asyncio.sleep(_RETRY_SECONDS)
             finally:
-                await put_away(producer, _END_SECONDS)
+                await stop_producer(producer, _STOP_TIMEOUT_SECONDS)
 
     async def _catch_up(self) -> None:
         """Learn what others have written; whatever they had begun has ended with our first call."""
-        await self._learn()
-        state = Partition(self._own.state, 0)
-        end: int | None = None
-        while end is None or self._feed.position(state) < end:
-            if end is None:
-                leaders = {state: self._feed.leader(state)}
-                end = (await self._cluster.offsets({state: LATEST}, leaders)).get(state)
-            await asyncio.sleep(TICK_SECONDS)
+        await self._refresh_committed()
+        state_partition = TopicPartition(self._topics.state, 0)
+        end_offset: int | None = None
+        while end_offset is None or self._consumer_positions.position(state_partition) < end_offset:
+            if end_offset is None:
+                leaders = {state_partition: self._consumer_positions.leader_of(state_partition)}
+                end_offset = (
+                    await self._client.list_offsets({state_partition: LATEST}, leaders)
+                ).get(state_partition)
+            await asyncio.sleep(ROUND_INTERVAL_SECONDS)
 
-    async def _rounds(self, producer: AIOKafkaProducer) -> None:
+    async def _run_rounds(self, producer: AIOKafkaProducer) -> None:
         now = time.monotonic
-        last = now()
+        last_round_at = now()
         while True:
-            await asyncio.sleep(TICK_SECONDS)
-            late, last = now() - last > LOOK_SECONDS, now()
-            if late or not self._current():
-                self._census.resume(now())
-            self._allowance = min(
-                self._allowance + self._letters_per_second * TICK_SECONDS,
-                max(1.0, float(self._letters_per_second)),
+            await asyncio.sleep(ROUND_INTERVAL_SECONDS)
+            is_late, last_round_at = now() - last_round_at > COMMITTED_POLL_SECONDS, now()
+            if is_late or not self._is_current():
+                self._presence_tracker.reset_timeouts(now())
+            self._dead_letter_budget = min(
+                self._dead_letter_budget + self._dead_letters_per_second * ROUND_INTERVAL_SECONDS,
+                max(1.0, float(self._dead_letters_per_second)),
             )
-            findings = self._census.due(now())
-            lasting = dict(self._lasting)
-            letters = self.letters.next(int(self._allowance))
-            if not (any(findings) or lasting or letters):
+            changes = self._presence_tracker.due_changes(now())
+            updates = dict(self._pending_updates)
+            dead_letters = self.dead_letters.peek(int(self._dead_letter_budget))
+            if not (any(changes) or updates or dead_letters):
                 continue
-            self._census.tell(findings)  # it may be read back before Kafka has answered
+            self._presence_tracker.mark_published(
+                changes
+            )  # it may be read back before Kafka has answered
             try:
-                async with self._whole(producer):
-                    await self._round(producer, findings, lasting, letters)
+                async with self._transaction(producer):
+                    await self._write_round(producer, changes, updates, dead_letters)
             except BaseException as error:
-                self._census.take_back(findings)
+                self._presence_tracker.mark_failed(changes)
                 if not isinstance(error, MessageSizeTooLargeError):
                     raise
-                self.letters.cut(letters)
+                self.dead_letters.truncate_largest(dead_letters)
             else:
-                self._did(lasting, letters)
+                self._mark_written(updates, dead_letters)
 
     @asynccontextmanager
-    async def _whole(self, producer: AIOKafkaProducer) -> AsyncIterator[None]:
+    async def _transaction(self, producer: AIOKafkaProducer) -> AsyncIterator[None]:
         """What is written within is written once or not at all, and that is not waited for long."""
         now = asyncio.get_running_loop().time
-        transaction = producer.transaction() if self._transactions else nullcontext()
-        async with asyncio.timeout(None) as end, transaction:
+        transaction = producer.transaction() if self._is_transactional else nullcontext()
+        async with asyncio.timeout(None) as deadline, transaction:
             try:
-                async with asyncio.timeout(_ROUND_SECONDS):
+                async with asyncio.timeout(_TRANSACTION_TIMEOUT_SECONDS):
                     yield
             finally:  # where Kafka does not hear of the end, the next one's first call is one
-                end.reschedule(now() + _END_SECONDS)
+                deadline.reschedule(now() + _STOP_TIMEOUT_SECONDS)
 
-    async def _round(
+    async def _write_round(
         self,
         producer: AIOKafkaProducer,
-        findings: Findings,
-        lasting: dict[bytes, Kept],
-        letters: Sequence[Letter],
+        changes: PresenceChanges,
+        updates: dict[bytes, StateUpdate],
+        dead_letters: Sequence[DeadLetter],
     ) -> None:
-        sent = []
-        for topic, key, value in self._told(findings):
-            sent.append(seen(await producer.send(topic, value, key=key, partition=0)))
-        for key, kept in lasting.items():
-            said = await producer.send(self._own.state, kept.value, key=key, partition=0)
-            sent.append(seen(said))
-        if lasting:
-            folded = state_records.Folded(max(kept.offset for kept in lasting.values()) + 1)
-            key, value = state_records.key(folded), state_records.write(folded)
-            sent.append(seen(await producer.send(self._own.state, value, key=key, partition=0)))
-        where = {"topic": self._own.dead_letters, "partition": 0}
-        for letter in letters:
+        futures = []
+        for topic, key, value in self._presence_records(changes):
+            futures.append(
+                ignore_exception(await producer.send(topic, value, key=key, partition=0))
+            )
+        for key, update in updates.items():
+            future = await producer.send(self._topics.state, update.value, key=key, partition=0)
+            futures.append(ignore_exception(future))
+        if updates:
+            checkpoint = state_records.Checkpoint(
+                max(update.offset for update in updates.values()) + 1
+            )
+            key, value = state_records.record_key(checkpoint), state_records.encode(checkpoint)
+            futures.append(
+                ignore_exception(
+                    await producer.send(self._topics.state, value, key=key, partition=0)
+                )
+            )
+        destination = {"topic": self._topics.dead_letters, "partition": 0}
+        for dead_letter in dead_letters:
             # aiokafka writes no record that has neither key nor value, though Kafka has such.
-            value = b"" if letter.key is None and letter.value is None else letter.value
-            record = {"value": value, "key": letter.key, "headers": letter.headers}
-            sent.append(seen(await producer.send(**where, **record)))
-        await asyncio.gather(*sent)
+            value = (
+                b"" if dead_letter.key is None and dead_letter.value is None else dead_letter.value
+            )
+            record = {"value": value, "key": dead_letter.key, "headers": dead_letter.headers}
+            futures.append(ignore_exception(await producer.send(**destination, **record)))
+        await asyncio.gather(*futures)
         # aiokafka would try for ever to commit an offset of a partition that is gone.
-        done = {
-            TopicPartition(*letter.partition): letter.offset + 1
-            for letter in letters
-            if self._feed.leader(letter.partition) >= 0
+        source_offsets = {
+            AIOKafkaTopicPartition(*dead_letter.partition): dead_letter.offset + 1
+            for dead_letter in dead_letters
+            if self._consumer_positions.leader_of(dead_letter.partition) >= 0
         }
-        if done and self._transactions:
-            await producer.send_offsets_to_transaction(done, self._own.dead_letters)
+        if source_offsets and self._is_transactional:
+            await producer.send_offsets_to_transaction(source_offsets, self._topics.dead_letters)
 
-    def _told(self, findings: Findings) -> list[tuple[str, bytes | None, bytes | None]]:
-        """The records that tell `findings`."""
-        told: list[tuple[str, bytes | None, bytes | None]] = []
-        for present in findings.lost:
-            notice = state_records.disconnected(present, state_records.LOST, "its instance is gone")
-            told.append((self._own.lifecycle, *notice))
-            told.append((self._own.state, state_records.key(present), None))
-        told += [(self._own.state, f"instance,{name}".encode(), None) for name in findings.dead]
-        for place in findings.occupied:
-            fact = state_records.Occupied(*place)
-            told.append((self._own.lifecycle, *state_records.occupied(*place)))
-            told.append((self._own.state, state_records.key(fact), state_records.write(fact)))
-        for place in findings.vacated:
-            told.append((self._own.lifecycle, *state_records.vacated(*place)))
-            told.append((self._own.state, state_records.key(state_records.Occupied(*place)), None))
-        return told
+    def _presence_records(
+        self, changes: PresenceChanges
+    ) -> list[tuple[str, bytes | None, bytes | None]]:
+        """The records that tell `changes`."""
+        records: list[tuple[str, bytes | None, bytes | None]] = []
+        for connection in changes.lost_connections:
+            lifecycle_record = state_records.disconnected_record(
+                connection, state_records.ABNORMAL_CLOSURE, "its instance is gone"
+            )
+            records.append((self._topics.lifecycle, *lifecycle_record))
+            records.append((self._topics.state, state_records.record_key(connection), None))
+        records += [
+            (self._topics.state, f"instance,{name}".encode(), None)
+            for name in changes.dead_instances
+        ]
+        for room_or_topic in changes.occupied:
+            occupancy = state_records.Occupancy(*room_or_topic)
+            records.append((self._topics.lifecycle, *state_records.occupied_record(*room_or_topic)))
+            records.append(
+                (
+                    self._topics.state,
+                    state_records.record_key(occupancy),
+                    state_records.encode(occupancy),
+                )
+            )
+        for room_or_topic in changes.vacated:
+            records.append((self._topics.lifecycle, *state_records.vacated_record(*room_or_topic)))
+            records.append(
+                (
+                    self._topics.state,
+                    state_records.record_key(state_records.Occupancy(*room_or_topic)),
+                    None,
+                )
+            )
+        return records
 
-    def _did(self, lasting: dict[bytes, Kept], letters: Sequence[Letter]) -> None:
-        for key, kept in lasting.items():
-            if self._lasting.get(key) is kept:
-                del self._lasting[key]
-        self.letters.written({letter.partition: letter.offset + 1 for letter in letters})
-        self._allowance -= len(letters)
-        self.written_letters += len(letters)
+    def _mark_written(
+        self, updates: dict[bytes, StateUpdate], dead_letters: Sequence[DeadLetter]
+    ) -> None:
+        for key, update in updates.items():
+            if self._pending_updates.get(key) is update:
+                del self._pending_updates[key]
+        self.dead_letters.mark_written(
+            {dead_letter.partition: dead_letter.offset + 1 for dead_letter in dead_letters}
+        )
+        self._dead_letter_budget -= len(dead_letters)
+        self.dead_letters_written += len(dead_letters)
 
-    def _producer(self) -> AIOKafkaProducer:
-        name = {"transactional_id": self._own.duties} if self._transactions else {}
+    def _create_producer(self) -> AIOKafkaProducer:
+        transaction_options = (
+            {"transactional_id": self._topics.duties} if self._is_transactional else {}
+        )
         return AIOKafkaProducer(
             bootstrap_servers=self._access.bootstrap_servers,
             enable_idempotence=True,
             request_timeout_ms=10_000,
-            max_request_size=_MOST_REQUEST_BYTES,
-            **name,
+            max_request_size=_MAX_REQUEST_BYTES,
+            **transaction_options,
             **self._access.options,
         )

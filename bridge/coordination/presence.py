@@ -15,167 +15,189 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from bridge.core.coordination import state_records
-from bridge.core.coordination.state_records import Alive, Gone
+from bridge.core.coordination.state_records import InstanceHeartbeat, Tombstone
 from bridge.core.protocol import timestamps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bridge.coordination.state_writer import Scribe
-    from bridge.coordination.topics import Own
-    from bridge.core.coordination.state_records import Fact, Notice, Present
+    from bridge.coordination.state_writer import StateWriter
+    from bridge.coordination.topics import BridgeTopics
+    from bridge.core.coordination.state_records import (
+        ConnectionPresence,
+        LifecycleRecord,
+        StateRecord,
+    )
     from bridge.core.sessions.hub import Hub
     from bridge.core.sessions.session import Session
 
-TICK_SECONDS: Final = 0.1
-ALIVE_SECONDS: Final = 2.0
+POLL_INTERVAL_SECONDS: Final = 0.1
+HEARTBEAT_SECONDS: Final = 2.0
 #: Clients that are told of without a break.
-PORTION: Final = 200
+MAX_BATCH_CLIENTS: Final = 200
 #: How old the last that it has heard of itself may be; far less than after what others judge it.
-ECHO_SECONDS: Final = 5.0
+MAX_ECHO_AGE_SECONDS: Final = 5.0
 #: Clients that may wait to be told of, beside those that are connected.
-MOST_WAITING: Final = 20_000
+MAX_PENDING_CLIENTS: Final = 20_000
 _log = logging.getLogger(__name__)
 
 
-class Herald:
+class PresencePublisher:
     """Says who is connected to `hub`, from its start to its end."""
 
     def __init__(
         self,
         hub: Hub,
-        scribe: Scribe,
-        own: Own,
+        state_writer: StateWriter,
+        topics: BridgeTopics,
         *,
-        ready: Callable[[], bool],
-        wall: Callable[[], float] = time.time,
+        is_ready: Callable[[], bool],
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """`ready` says whether the instance takes clients; `wall` the seconds since 1970."""
+        """`is_ready` says whether the instance takes clients; `wall_clock` the seconds since 1970."""
         self._hub = hub
-        self._scribe = scribe
-        self._own = own
-        self._ready = ready
-        self._wall = wall
-        self._since = timestamps.from_ms(int(wall() * 1000))
-        self._said: dict[str, Present] = {}
-        self._changed: dict[str, Session] = {}  # by id, and not told yet
-        self._heard = 0.0
-        self._ending = self._doubled = False
+        self._state_writer = state_writer
+        self._topics = topics
+        self._is_ready = is_ready
+        self._wall_clock = wall_clock
+        self._started_at = timestamps.ms_to_rfc3339(int(wall_clock() * 1000))
+        self._published: dict[str, ConnectionPresence] = {}
+        self._pending: dict[str, Session] = {}  # by id, and not told yet
+        self._last_echo_seconds = 0.0
+        self._is_stopping = self._has_name_conflict = False
         self.boot = uuid.uuid4().hex
-        self.untold = 0  #: clients that came and went unsaid: there were too many of them
+        self.unpublished_count = (
+            0  #: clients that came and went unsaid: there were too many of them
+        )
 
-    def current(self) -> bool:
+    def is_current(self) -> bool:
         """Whether what this instance says of itself comes back to it without delay.
 
         If so, it has also read what others have said before.
         """
-        return abs(self._wall() - self._heard) < ECHO_SECONDS
+        return abs(self._wall_clock() - self._last_echo_seconds) < MAX_ECHO_AGE_SECONDS
 
     async def run(self) -> None:
         """Say it, until cancelled; then that this instance is no more.
 
         Cancellation: safe; what is left is handed to the scribe.
         """
-        beat = 0.0
+        next_heartbeat = 0.0
         now = asyncio.get_running_loop().time
         try:
             while True:
-                if now() >= beat:
-                    beat = now() + ALIVE_SECONDS
-                    self._say_alive()
-                while self.tell_changes(PORTION):  # noqa: ASYNC110 - nothing is waited for
+                if now() >= next_heartbeat:
+                    next_heartbeat = now() + HEARTBEAT_SECONDS
+                    self._publish_heartbeat()
+                while self.publish_changes(MAX_BATCH_CLIENTS):  # noqa: ASYNC110 - nothing is waited for
                     await asyncio.sleep(0)  # let others have their turn
-                await asyncio.sleep(TICK_SECONDS)
+                await asyncio.sleep(POLL_INTERVAL_SECONDS)
         finally:
-            self._ending = True
-            self.tell_changes()
-            if self.current() and not self._said:  # else others tell it, and of who is left here
-                self._scribe.fact(self._own.state, state_records.key(self._alive()), None)
+            self._is_stopping = True
+            self.publish_changes()
+            if (
+                self.is_current() and not self._published
+            ):  # else others tell it, and of who is left here
+                self._state_writer.queue_state_record(
+                    self._topics.state, state_records.record_key(self._heartbeat()), None
+                )
 
-    def tell_changes(self, most: int | None = None) -> bool:
-        """Say who has come, gone, or follows something else by now; of `most` clients at a time.
+    def publish_changes(self, max_clients: int | None = None) -> bool:
+        """Say who has come, gone, or follows something else by now; of `max_clients` clients at a time.
 
         Return whether there are more.
         """
-        self._collect()
-        if not self.current():
+        self._collect_changes()
+        if not self.is_current():
             return False
-        for id in list(islice(self._changed, most)):
-            session = self._changed.pop(id)
-            if session.welcomed:
-                self._say(session)
+        for id in list(islice(self._pending, max_clients)):
+            session = self._pending.pop(id)
+            if session.is_welcomed:
+                self._publish_presence(session)
             else:
-                self._take_leave(session)
-        return bool(self._changed)
+                self._publish_disconnect(session)
+        return bool(self._pending)
 
-    def hear(self, fact: Fact | Gone) -> None:
+    def apply(self, state_record: StateRecord | Tombstone) -> None:
         """Take what the state topic says; answer where it says that who is here is gone."""
-        match fact:
-            case Alive(instance=self._hub.instance):
-                self._hear_self(fact)
-            case Gone("instance", (self._hub.instance,)) if not self._ending:
-                self._say_alive()
-            case Gone("connection", (id,)) if id in self._said:
-                self._collect()
-                del self._said[id]
-                session = self._hub.crowd.sessions.get(id)
+        match state_record:
+            case InstanceHeartbeat(instance=self._hub.instance):
+                self._apply_echo(state_record)
+            case Tombstone("instance", (self._hub.instance,)) if not self._is_stopping:
+                self._publish_heartbeat()
+            case Tombstone("connection", (id,)) if id in self._published:
+                self._collect_changes()
+                del self._published[id]
+                session = self._hub.registry.by_id.get(id)
                 if session is None:
-                    self._changed.pop(id, None)  # that it went was told
+                    self._pending.pop(id, None)  # that it went was told
                 else:
-                    self._changed[id] = session
+                    self._pending[id] = session
             case _:
                 pass
 
-    def _hear_self(self, fact: Alive) -> None:
-        if fact.boot == self.boot:
-            self._heard = timestamps.to_ms(fact.heard) / 1000
-        elif fact.heard > self._since and not self._doubled:
-            self._doubled = True
+    def _apply_echo(self, echo: InstanceHeartbeat) -> None:
+        if echo.boot == self.boot:
+            self._last_echo_seconds = timestamps.rfc3339_to_ms(echo.heard) / 1000
+        elif echo.heard > self._started_at and not self._has_name_conflict:
+            self._has_name_conflict = True
             _log.error(
                 "another instance calls itself %s too: give each a name of its own"
                 " (BRIDGE_INSTANCE)",
                 self._hub.instance,
             )
 
-    def _collect(self) -> None:
-        for session in self._hub.crowd.take_changed():
-            room = len(self._changed) < MOST_WAITING + len(self._hub.crowd)
-            if room or session.welcomed or session.id in self._said:
-                self._changed[session.id] = session
+    def _collect_changes(self) -> None:
+        for session in self._hub.registry.pop_changed():
+            has_room = len(self._pending) < MAX_PENDING_CLIENTS + len(self._hub.registry)
+            if has_room or session.is_welcomed or session.id in self._published:
+                self._pending[session.id] = session
             else:
-                self._changed.pop(session.id, None)
-                self.untold += 1
+                self._pending.pop(session.id, None)
+                self.unpublished_count += 1
 
-    def _alive(self) -> Alive:
-        told = timestamps.from_ms(int(self._wall() * 1000))
-        connections = len(self._hub.crowd)
-        name = self._hub.instance
-        return Alive(name, self.boot, self._since, told, connections, self._ready())
+    def _heartbeat(self) -> InstanceHeartbeat:
+        timestamp = timestamps.ms_to_rfc3339(int(self._wall_clock() * 1000))
+        connections = len(self._hub.registry)
+        instance = self._hub.instance
+        return InstanceHeartbeat(
+            instance, self.boot, self._started_at, timestamp, connections, self._is_ready()
+        )
 
-    def _say_alive(self) -> None:
-        alive = self._alive()
-        self._scribe.fact(self._own.state, state_records.key(alive), state_records.write(alive))
+    def _publish_heartbeat(self) -> None:
+        heartbeat = self._heartbeat()
+        self._state_writer.queue_state_record(
+            self._topics.state, state_records.record_key(heartbeat), state_records.encode(heartbeat)
+        )
 
-    def _say(self, session: Session) -> None:
-        present = state_records.present(session, self._hub.instance, self.boot)
-        before = self._said.get(session.id)
-        if present == before:
+    def _publish_presence(self, session: Session) -> None:
+        connection = state_records.describe_connection(session, self._hub.instance, self.boot)
+        previous = self._published.get(session.id)
+        if connection == previous:
             return
-        self._said[session.id] = present
-        self._scribe.fact(self._own.state, state_records.key(present), state_records.write(present))
-        if before is None:
-            self._notice(state_records.connected(present))
+        self._published[session.id] = connection
+        self._state_writer.queue_state_record(
+            self._topics.state,
+            state_records.record_key(connection),
+            state_records.encode(connection),
+        )
+        if previous is None:
+            self._queue_lifecycle_record(state_records.connected_record(connection))
 
-    def _take_leave(self, session: Session) -> None:
-        said = self._said.pop(session.id, None)
-        if said is None:  # it came and went since the last look
-            said = state_records.present(session, self._hub.instance, self.boot)
-            self._notice(state_records.connected(said))
+    def _publish_disconnect(self, session: Session) -> None:
+        connection = self._published.pop(session.id, None)
+        if connection is None:  # it came and went since the last look
+            connection = state_records.describe_connection(session, self._hub.instance, self.boot)
+            self._queue_lifecycle_record(state_records.connected_record(connection))
         else:
-            self._scribe.fact(self._own.state, state_records.key(said), None)
-        why = session.close
-        code, reason = (session.left, "") if why is None else (why.code, why.reason)
-        self._notice(state_records.disconnected(said, code, reason))
+            self._state_writer.queue_state_record(
+                self._topics.state, state_records.record_key(connection), None
+            )
+        close = session.close_code
+        code, reason = (
+            (session.client_close_code, "") if close is None else (close.code, close.reason)
+        )
+        self._queue_lifecycle_record(state_records.disconnected_record(connection, code, reason))
 
-    def _notice(self, notice: Notice) -> None:
-        self._scribe.notice(self._own.lifecycle, *notice)
+    def _queue_lifecycle_record(self, record: LifecycleRecord) -> None:
+        self._state_writer.queue_lifecycle_record(self._topics.lifecycle, *record)

@@ -10,87 +10,108 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING
 
-from bridge.coordination.commands import Office, Orders
-from bridge.coordination.leader import Duties
-from bridge.coordination.leader_tasks import Steward
-from bridge.coordination.presence import Herald
-from bridge.coordination.state_writer import Scribe
-from bridge.coordination.topics import create
-from bridge.core.coordination.directory import Directory
-from bridge.core.coordination.membership import Backend, Members
-from bridge.core.coordination.presence import Census
-from bridge.kafka.client.client import LATEST, OUT_OF_REACH, Partition
+from bridge.coordination.commands import CommandConsumer, CommandProducer
+from bridge.coordination.leader import LeaderElection
+from bridge.coordination.leader_tasks import LeaderTasks
+from bridge.coordination.presence import PresencePublisher
+from bridge.coordination.state_writer import StateWriter
+from bridge.coordination.topics import create_topics
+from bridge.core.coordination.directory import PresenceDirectory
+from bridge.core.coordination.membership import CommandExecutor, Memberships
+from bridge.core.coordination.presence import PresenceTracker
+from bridge.kafka.client.client import LATEST, REQUEST_ERRORS, TopicPartition
 
 if TYPE_CHECKING:
-    from bridge.coordination.commands import Means
-    from bridge.coordination.dead_letters import Letters
-    from bridge.coordination.topics import Own
+    from bridge.coordination.commands import CommandContext
+    from bridge.coordination.dead_letters import DeadLetterQueue
+    from bridge.coordination.topics import BridgeTopics
     from bridge.core.sessions.hub import Hub
-    from bridge.kafka.client.client import Access, Cluster
-    from bridge.kafka.consumer import Feed
+    from bridge.kafka.client.client import KafkaAccess, KafkaClient
+    from bridge.kafka.consumer import Consumer
 
 _log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 1.0
 
 
-class Staff:
+class CoordinationService:
     """The parts that deal with the bridge's own topics."""
 
     def __init__(
         self,
-        own: Own,
+        topics: BridgeTopics,
         hub: Hub,
-        access: Access,
-        feed: Feed,
-        cluster: Cluster,
-        letters: Letters,
-        means: Means,
+        access: KafkaAccess,
+        consumer: Consumer,
+        client: KafkaClient,
+        dead_letters: DeadLetterQueue,
+        context: CommandContext,
         *,
-        letters_per_second: int,
+        dead_letters_per_second: int,
     ) -> None:
         self._access = access
-        self._cluster = cluster
-        self.own = own
-        self.members = Members()
-        self.census = Census()
-        self.backend = Backend(hub, self.members)
-        self.scribe = Scribe(access)
-        self.herald = Herald(hub, self.scribe, self.own, ready=feed.ready.is_set)
-        self.steward = Steward(
-            access,
-            cluster,
-            self.own,
-            self.census,
-            letters,
-            letters_per_second=letters_per_second,
-            current=self.herald.current,
-            feed=feed.partitions,
+        self._client = client
+        self.topics = topics
+        self.memberships = Memberships()
+        self.presence_tracker = PresenceTracker()
+        self.command_executor = CommandExecutor(hub, self.memberships)
+        self.state_writer = StateWriter(access)
+        self.presence_publisher = PresencePublisher(
+            hub, self.state_writer, self.topics, is_ready=consumer.ready.is_set
         )
-        self.orders = Orders(access, self.own.control)
-        self.directory = Directory(hub, self.census.roster, self.members)
-        self.duties = Duties(access, self.own, self.steward)
-        self.office = Office(self.own, self.backend, self.census, self.herald, self.steward, means)
+        self.leader_tasks = LeaderTasks(
+            access,
+            client,
+            self.topics,
+            self.presence_tracker,
+            dead_letters,
+            dead_letters_per_second=dead_letters_per_second,
+            is_current=self.presence_publisher.is_current,
+            consumer_positions=consumer.partitions,
+        )
+        self.command_producer = CommandProducer(access, self.topics.control)
+        self.directory = PresenceDirectory(hub, self.presence_tracker.index, self.memberships)
+        self.leader_election = LeaderElection(access, self.topics, self.leader_tasks)
+        self.command_consumer = CommandConsumer(
+            self.topics,
+            self.command_executor,
+            self.presence_tracker,
+            self.presence_publisher,
+            self.leader_tasks,
+            context,
+        )
 
-    def minds(self, topic: str) -> bool:
+    def is_leader_for(self, topic: str) -> bool:
         """Whether this instance is on duty for `topic`, which somebody follows somewhere."""
-        return self.duties.on_duty and ("topic", topic) in self.census.roster.by_place
+        return (
+            self.leader_election.on_duty
+            and ("topic", topic) in self.presence_tracker.index.by_room_or_topic
+        )
 
     async def prepare(self) -> None:
         """See to it that the bridge's own topics are there, however long that takes.
 
         Cancellation: safe.
         """
-        await create(self._cluster, self._access, self.own)
-        control = self.own.control
+        await create_topics(self._client, self._access, self.topics)
+        control_topic = self.topics.control
         while True:
-            with contextlib.suppress(*OUT_OF_REACH):
-                found = (await self._cluster.describe([control])).get(control)
-                if found is not None:
-                    leaders = {Partition(control, n): node for n, node in found.leaders.items()}
-                    ends = await self._cluster.offsets(dict.fromkeys(leaders, LATEST), leaders)
-                    if len(ends) == len(leaders):
-                        self.office.live_from({p.number: offset for p, offset in ends.items()})
+            with contextlib.suppress(*REQUEST_ERRORS):
+                description = (await self._client.describe_topics([control_topic])).get(
+                    control_topic
+                )
+                if description is not None:
+                    leaders = {
+                        TopicPartition(control_topic, number): node
+                        for number, node in description.leaders.items()
+                    }
+                    end_offsets = await self._client.list_offsets(
+                        dict.fromkeys(leaders, LATEST), leaders
+                    )
+                    if len(end_offsets) == len(leaders):
+                        self.command_consumer.set_start_offsets(
+                            {p.number: offset for p, offset in end_offsets.items()}
+                        )
                         return
             await asyncio.sleep(_RETRY_SECONDS)
 
@@ -99,14 +120,14 @@ class Staff:
 
         Cancellation: what is to be said of the end has some seconds to be written.
         """
-        self.members.settle()
-        writing = asyncio.create_task(self.scribe.run(), name="scribe")
+        self.memberships.finish_loading()
+        write_task = asyncio.create_task(self.state_writer.run(), name="scribe")
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self.herald.run(), name="herald")
-                tasks.create_task(self.duties.run(), name="duties")
-                tasks.create_task(self.steward.look(), name="steward")
-                await asyncio.shield(writing)  # it outlives all of them, or something is wrong
+                tasks.create_task(self.presence_publisher.run(), name="herald")
+                tasks.create_task(self.leader_election.run(), name="duties")
+                tasks.create_task(self.leader_tasks.poll_committed(), name="steward")
+                await asyncio.shield(write_task)  # it outlives all of them, or something is wrong
         finally:
-            writing.cancel()
-            await asyncio.wait([writing])
+            write_task.cancel()
+            await asyncio.wait([write_task])

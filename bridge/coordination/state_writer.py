@@ -14,28 +14,28 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
 
-from bridge.kafka.client.client import CUT_OFF
-from bridge.kafka.producer import put_away, seen
+from bridge.kafka.client.client import CLIENT_ERRORS
+from bridge.kafka.producer import ignore_exception, stop_producer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from aiokafka.producer.message_accumulator import BatchBuilder
 
-    from bridge.kafka.client.client import Access
+    from bridge.kafka.client.client import KafkaAccess
 
 _log = logging.getLogger(__name__)
 
 _RETRY_SECONDS: Final = 0.5
-_ROUND: Final = 2_000
-_LAST_SECONDS: Final = 3.0
-_REQUEST_MS: Final = 10_000
-_PARCEL_BYTES: Final = 32 * 1024
+_MAX_ROUND_RECORDS: Final = 2_000
+_STOP_TIMEOUT_SECONDS: Final = 3.0
+_REQUEST_TIMEOUT_MS: Final = 10_000
+_MAX_BATCH_BYTES: Final = 32 * 1024
 #: Notices that are kept while Kafka is away.
-MOST_NOTICES: Final = 200_000
+MAX_LIFECYCLE_RECORDS: Final = 200_000
 
 
-class Entry(NamedTuple):
+class QueueEntry(NamedTuple):
     """A record to be written to the first partition of a topic."""
 
     topic: str
@@ -44,135 +44,139 @@ class Entry(NamedTuple):
 
 
 #: Where an entry waits: its topic, and its key or its number.
-At: TypeAlias = tuple[str, object]
+QueueKey: TypeAlias = tuple[str, object]
 
 
-class Parcel(NamedTuple):
+class WriteBatch(NamedTuple):
     """Entries of one topic that are written together."""
 
     topic: str
-    batch: BatchBuilder
-    entries: list[tuple[At, Entry]]
+    builder: BatchBuilder
+    entries: list[tuple[QueueKey, QueueEntry]]
 
 
-class Scribe:
+class StateWriter:
     """Writes facts and notices in the order in which they were said, as far as they still hold."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: KafkaAccess) -> None:
         self._access = access
-        self._waiting: dict[At, Entry] = {}
-        self._number = 0
-        self._parcel_bytes = _PARCEL_BYTES
-        self._notices = 0
-        self._wake = asyncio.Event()
-        self._failing = False
-        self._ending = False
-        self.lost = 0  #: notices for which there was no room, and what is too large for Kafka
+        self._queue: dict[QueueKey, QueueEntry] = {}
+        self._sequence_number = 0
+        self._max_batch_bytes = _MAX_BATCH_BYTES
+        self._lifecycle_count = 0
+        self._wake_event = asyncio.Event()
+        self._is_failing = False
+        self._is_stopping = False
+        self.lost_count = 0  #: notices for which there was no room, and what is too large for Kafka
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._queue)
 
-    def fact(self, topic: str, key: bytes, value: bytes | None) -> None:
+    def queue_state_record(self, topic: str, key: bytes, value: bytes | None) -> None:
         """Write this in place, and in the place, of what was said of `key` and is not written."""
-        self._waiting[topic, key] = Entry(topic, key, value)
-        self._wake.set()
+        self._queue[topic, key] = QueueEntry(topic, key, value)
+        self._wake_event.set()
 
-    def notice(self, topic: str, key: bytes | None, value: bytes) -> None:
+    def queue_lifecycle_record(self, topic: str, key: bytes | None, value: bytes) -> None:
         """Write this too."""
-        if self._notices >= MOST_NOTICES:
-            self.lost += 1
+        if self._lifecycle_count >= MAX_LIFECYCLE_RECORDS:
+            self.lost_count += 1
             return
-        self._notices += 1
-        self._number += 1
-        self._waiting[topic, self._number] = Entry(topic, key, value)
-        self._wake.set()
+        self._lifecycle_count += 1
+        self._sequence_number += 1
+        self._queue[topic, self._sequence_number] = QueueEntry(topic, key, value)
+        self._wake_event.set()
 
     async def run(self) -> None:
         """Write until cancelled.
 
         Cancellation: what is waiting has some seconds to be written.
         """
-        writing = asyncio.create_task(self._write_on(), name="scribe: write")
+        write_task = asyncio.create_task(self._write_until_stopped(), name="scribe: write")
         try:
-            await asyncio.shield(writing)
+            await asyncio.shield(write_task)
         finally:
-            self._ending = True
-            self._wake.set()
-            await asyncio.wait([writing], timeout=_LAST_SECONDS)
-            writing.cancel()
-            await asyncio.wait([writing])
+            self._is_stopping = True
+            self._wake_event.set()
+            await asyncio.wait([write_task], timeout=_STOP_TIMEOUT_SECONDS)
+            write_task.cancel()
+            await asyncio.wait([write_task])
 
-    async def _write_on(self) -> None:
-        while self._waiting or not self._ending:
-            if not self._waiting:
-                await self._wake.wait()
+    async def _write_until_stopped(self) -> None:
+        while self._queue or not self._is_stopping:
+            if not self._queue:
+                await self._wake_event.wait()
             producer = AIOKafkaProducer(
                 bootstrap_servers=self._access.bootstrap_servers,
                 enable_idempotence=True,
-                request_timeout_ms=_REQUEST_MS,
-                max_batch_size=self._parcel_bytes,
+                request_timeout_ms=_REQUEST_TIMEOUT_MS,
+                max_batch_size=self._max_batch_bytes,
                 **self._access.options,
             )
             try:
                 await producer.start()
-                await self._write_with(producer)
-            except CUT_OFF as error:
-                if not self._failing:
+                await self._write_queue(producer)
+            except CLIENT_ERRORS as error:
+                if not self._is_failing:
                     _log.warning("Kafka does not take what this instance says of itself: %r", error)
-                self._failing = True
+                self._is_failing = True
                 await asyncio.sleep(_RETRY_SECONDS)
             finally:
-                await put_away(producer, _LAST_SECONDS)
+                await stop_producer(producer, _STOP_TIMEOUT_SECONDS)
 
-    async def _write_with(self, producer: AIOKafkaProducer) -> None:
+    async def _write_queue(self, producer: AIOKafkaProducer) -> None:
         """Write whatever comes; a record that fails is written again before any later one.
 
         What is on its way is waited for, for the producer tries again and writes it once. It is
         given up where others wait behind it, for by then it may not hold any more.
         """
-        while self._waiting or not self._ending:
-            self._wake.clear()
-            some = list(islice(self._waiting.items(), _ROUND))
-            if not some:
-                await self._wake.wait()
-            for parcel in _parcels(producer, some):
-                await self._write(producer, parcel)
-            if self._failing:
-                self._failing = False
+        while self._queue or not self._is_stopping:
+            self._wake_event.clear()
+            entries = list(islice(self._queue.items(), _MAX_ROUND_RECORDS))
+            if not entries:
+                await self._wake_event.wait()
+            for batch in _build_batches(producer, entries):
+                await self._write_batch(producer, batch)
+            if self._is_failing:
+                self._is_failing = False
                 _log.warning("Kafka takes what this instance says of itself again")
 
-    async def _write(self, producer: AIOKafkaProducer, parcel: Parcel) -> None:
+    async def _write_batch(self, producer: AIOKafkaProducer, batch: WriteBatch) -> None:
         try:
-            future = await producer.send_batch(parcel.batch, parcel.topic, partition=0)
-            while not (await asyncio.wait([seen(future)], timeout=_REQUEST_MS / 1000))[0]:
-                if len(self._waiting) > len(parcel.entries):
+            future = await producer.send_batch(batch.builder, batch.topic, partition=0)
+            while not (
+                await asyncio.wait([ignore_exception(future)], timeout=_REQUEST_TIMEOUT_MS / 1000)
+            )[0]:
+                if len(self._queue) > len(batch.entries):
                     raise KafkaTimeoutError("what is to be said waits for too long")
             future.result()
         except MessageSizeTooLargeError as error:
-            if len(parcel.entries) > 1:
-                self._parcel_bytes //= 2  # the topic takes less at a time than we gather
+            if len(batch.entries) > 1:
+                self._max_batch_bytes //= 2  # the topic takes less at a time than we gather
                 raise
-            self.lost += 1
-            _log.error("%s: too large to be said: %s", parcel.topic, error)
-        for at, entry in parcel.entries:
-            if self._waiting.get(at) is entry:
-                del self._waiting[at]
-                self._notices -= isinstance(at[1], int)
+            self.lost_count += 1
+            _log.error("%s: too large to be said: %s", batch.topic, error)
+        for queue_key, entry in batch.entries:
+            if self._queue.get(queue_key) is entry:
+                del self._queue[queue_key]
+                self._lifecycle_count -= isinstance(queue_key[1], int)
 
 
-def _parcels(producer: AIOKafkaProducer, some: Iterable[tuple[At, Entry]]) -> list[Parcel]:
+def _build_batches(
+    producer: AIOKafkaProducer, entries: Iterable[tuple[QueueKey, QueueEntry]]
+) -> list[WriteBatch]:
     """Return these entries as they are sent: many at a time, in order for each topic.
 
     A future for each record, as aiokafka's `send` has it, was the larger part of a client's cost.
     """
-    done: list[Parcel] = []
-    open_: dict[str, Parcel] = {}
-    for at, entry in some:
+    batches: list[WriteBatch] = []
+    open_batches: dict[str, WriteBatch] = {}
+    for queue_key, entry in entries:
         record = {"key": entry.key, "value": entry.value, "timestamp": None}
-        parcel = open_.get(entry.topic)
-        if parcel is None or parcel.batch.append(**record) is None:
-            parcel = open_[entry.topic] = Parcel(entry.topic, producer.create_batch(), [])
-            parcel.batch.append(**record)  # the first is taken, however large
-            done.append(parcel)
-        parcel.entries.append((at, entry))
-    return done
+        batch = open_batches.get(entry.topic)
+        if batch is None or batch.builder.append(**record) is None:
+            batch = open_batches[entry.topic] = WriteBatch(entry.topic, producer.create_batch(), [])
+            batch.builder.append(**record)  # the first is taken, however large
+            batches.append(batch)
+        batch.entries.append((queue_key, entry))
+    return batches

@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from aiokafka import errors
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from bridge.kafka.client.client import CUT_OFF
+from bridge.kafka.client.client import CLIENT_ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bridge.kafka.client.client import Access, Cluster
+    from bridge.kafka.client.client import KafkaAccess, KafkaClient
 
 _log = logging.getLogger(__name__)
 
-_COPIES: Final = 3
+_MAX_REPLICATION_FACTOR: Final = 3
 _RETRY_SECONDS: Final = 2.0
 _HOUR_MS: Final = 3_600_000
 #: One partition each: what is in them is in order.
-_PARTITIONS: Final = 1
-_KEPT: Final = {
+_PARTITION_COUNT: Final = 1
+_TOPIC_CONFIGS: Final = {
     "control": {"retention.ms": str(_HOUR_MS)},
     "state": {
         "cleanup.policy": "compact",
@@ -39,7 +39,7 @@ _KEPT: Final = {
 }
 
 
-class Own(NamedTuple):
+class BridgeTopics(NamedTuple):
     """The names of the bridge's own topics and groups."""
 
     prefix: str
@@ -70,24 +70,26 @@ class Own(NamedTuple):
         return f"{self.prefix}.duties"
 
 
-async def create(cluster: Cluster, access: Access, own: Own) -> None:
+async def create_topics(client: KafkaClient, access: KafkaAccess, topics: BridgeTopics) -> None:
     """Create what is missing, however long it takes until that is possible.
 
     Cancellation: safe.
     """
-    wanted = {f"{own.prefix}.{kind}": configs for kind, configs in _KEPT.items()}
-    said = ""
+    required = {f"{topics.prefix}.{kind}": configs for kind, configs in _TOPIC_CONFIGS.items()}
+    last_error = ""
     while True:
         try:
-            missing = wanted.keys() - (await cluster.describe(wanted)).keys()
+            missing = required.keys() - (await client.describe_topics(required)).keys()
             if not missing:
                 return
-            copies = min(_COPIES, cluster.brokers)
-            await _create(access, {name: wanted[name] for name in missing}, copies)
-        except CUT_OFF as error:
-            if said != repr(error):
-                said = repr(error)
-                names = ", ".join(sorted(wanted))
+            replication_factor = min(_MAX_REPLICATION_FACTOR, client.broker_count)
+            await _create_missing_topics(
+                access, {name: required[name] for name in missing}, replication_factor
+            )
+        except CLIENT_ERRORS as error:
+            if last_error != repr(error):
+                last_error = repr(error)
+                names = ", ".join(sorted(required))
                 _log.error(
                     "the bridge's own topics can not be created, will keep trying: %s"
                     " (create %s yourself, or allow it)",
@@ -97,22 +99,24 @@ async def create(cluster: Cluster, access: Access, own: Own) -> None:
             await asyncio.sleep(_RETRY_SECONDS)
 
 
-async def _create(access: Access, topics: dict[str, dict[str, str]], copies: int) -> None:
-    client = AIOKafkaAdminClient(bootstrap_servers=access.bootstrap_servers, **access.options)
-    await client.start()
+async def _create_missing_topics(
+    access: KafkaAccess, topics: dict[str, dict[str, str]], replication_factor: int
+) -> None:
+    admin_client = AIOKafkaAdminClient(bootstrap_servers=access.bootstrap_servers, **access.options)
+    await admin_client.start()
     try:
-        new = [
-            NewTopic(name, _PARTITIONS, copies, topic_configs=configs)
+        new_topics = [
+            NewTopic(name, _PARTITION_COUNT, replication_factor, topic_configs=configs)
             for name, configs in topics.items()
         ]
-        answer = await client.create_topics(new)
-        for name, code in _codes(answer.topic_errors):
+        response = await admin_client.create_topics(new_topics)
+        for name, code in _error_codes(response.topic_errors):
             if code not in {0, errors.TopicAlreadyExistsError.errno}:
                 raise errors.for_code(code)(name)
             _log.info("created the topic %s", name)
     finally:
-        await client.close()
+        await admin_client.close()
 
 
-def _codes(told: Iterable[Any]) -> Iterable[tuple[str, int]]:
-    return ((each[0], each[1]) for each in told)
+def _error_codes(topic_errors: Iterable[Any]) -> Iterable[tuple[str, int]]:
+    return ((topic_error[0], topic_error[1]) for topic_error in topic_errors)

@@ -19,36 +19,36 @@ from bridge.core.protocol.event import Event
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-_pack: Final = msgspec.msgpack.Encoder().encode
-_unpack: Final = msgspec.msgpack.Decoder(Event).decode
-_unpack_all: Final = msgspec.msgpack.Decoder(list[Event]).decode
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode_event: Final = msgspec.msgpack.Decoder(Event).decode
+_decode_events: Final = msgspec.msgpack.Decoder(list[Event]).decode
 #: An entry of the index is the upper bits of an address' hash, and an event's number below them.
-_NUMBER_BITS: Final = 24
-_NUMBER: Final = (1 << _NUMBER_BITS) - 1
+_EVENT_NUMBER_BITS: Final = 24
+_EVENT_NUMBER_MASK: Final = (1 << _EVENT_NUMBER_BITS) - 1
 #: So many entries stand beside the index until they are merged with it: while a segment grows,
 #: and is asked for all the same, to sort all of it for each batch would be quadratic.
-_FRESH: Final = 2_000
+_MAX_RECENT_ENTRIES: Final = 2_000
 #: What the objects around the bytes take, about.
 _OVERHEAD_BYTES: Final = 600
 _REFERENCE_BYTES: Final = 8
 _serials: Final = count()
 
-ALL: Final = hash(("all",)) & ~_NUMBER
+ALL_KEY: Final = hash(("all",)) & ~_EVENT_NUMBER_MASK
 
 
-def of_connection(name: str) -> int:
+def connection_key(name: str) -> int:
     """Return the key of a connection's address."""
-    return hash(("connection", name)) & ~_NUMBER
+    return hash(("connection", name)) & ~_EVENT_NUMBER_MASK
 
 
-def of_account(name: str) -> int:
+def account_key(name: str) -> int:
     """Return the key of an account's address."""
-    return hash(("account", name)) & ~_NUMBER
+    return hash(("account", name)) & ~_EVENT_NUMBER_MASK
 
 
-def of_room(name: str) -> int:
+def room_key(name: str) -> int:
     """Return the key of a room's address."""
-    return hash(("room", name)) & ~_NUMBER
+    return hash(("room", name)) & ~_EVENT_NUMBER_MASK
 
 
 class Segment:
@@ -58,244 +58,280 @@ class Segment:
     """
 
     __slots__ = (
-        *("_ends", "_fresh", "_index", "_loose", "_offsets", "_packed", "bytes", "next"),
-        *("serial", "timestamp"),
+        *(
+            "_event_ends",
+            "_recent_index",
+            "_index",
+            "_unindexed_blocks",
+            "_offsets",
+            "_indexed_events",
+            "size_bytes",
+            "next_offset",
+        ),
+        *("serial", "first_timestamp_ms"),
     )
 
     def __init__(self) -> None:
         self.serial = next(_serials)
-        self.next = 0
-        self.timestamp: int | None = None  #: of the first record
-        self.bytes = _OVERHEAD_BYTES  #: of memory that this takes
-        self._loose: list[bytes] = []  # packed lists of events, as they came
-        self._packed = bytearray()  # events that have been asked for: one after the other,
-        self._ends = array("I")  # where each of them ends,
+        self.next_offset = 0
+        self.first_timestamp_ms: int | None = None  #: of the first record
+        self.size_bytes = _OVERHEAD_BYTES  #: of memory that this takes
+        self._unindexed_blocks: list[bytes] = []  # packed lists of events, as they came
+        self._indexed_events = bytearray()  # events that have been asked for: one after the other,
+        self._event_ends = array("I")  # where each of them ends,
         self._offsets = array("q")
         self._index = array("q")  # and who they are for, sorted,
-        self._fresh = array("q")  # as are the latest by themselves
+        self._recent_index = array("q")  # as are the latest by themselves
 
-    def keep(self, events: Sequence[Event]) -> None:
+    def append(self, events: Sequence[Event]) -> None:
         """Add some events that follow."""
-        block = bytes(memoryview(_pack(events)))  # copied: msgspec's own has room to spare
-        self._loose.append(block)
-        self.bytes += block.__sizeof__() + _REFERENCE_BYTES
-        self.next = events[-1].offset + 1
-        if self.timestamp is None:
-            self.timestamp = events[0].timestamp
+        block = bytes(memoryview(_encode(events)))  # copied: msgspec's own has room to spare
+        self._unindexed_blocks.append(block)
+        self.size_bytes += block.__sizeof__() + _REFERENCE_BYTES
+        self.next_offset = events[-1].offset + 1
+        if self.first_timestamp_ms is None:
+            self.first_timestamp_ms = events[0].timestamp
 
     @property
-    def loose(self) -> bool:
+    def has_unindexed_events(self) -> bool:
         """Whether there are events that can not be found yet: `pack` first."""
-        return bool(self._loose)
+        return bool(self._unindexed_blocks)
 
-    def pack(self, most: int) -> int:
-        """Let about `most` more events be found, oldest first; return how many it were.
+    def index_events(self, max_events: int) -> int:
+        """Let about `max_events` more events be found, oldest first; return how many it were.
 
         Cost: some microseconds for each, once.
         """
         events: list[Event] = []
-        blocks = 0
-        while blocks < len(self._loose) and len(events) < most:
-            events += _unpack_all(self._loose[blocks])
-            blocks += 1
-        del self._loose[:blocks]
-        packed = [_pack(event) for event in events]
+        block_count = 0
+        while block_count < len(self._unindexed_blocks) and len(events) < max_events:
+            events += _decode_events(self._unindexed_blocks[block_count])
+            block_count += 1
+        del self._unindexed_blocks[:block_count]
+        encoded = [_encode(event) for event in events]
         entries: list[int] = []
-        end = len(self._packed)
+        end = len(self._indexed_events)
         for number, event in enumerate(events, len(self._offsets)):
-            end += len(packed[number - len(self._offsets)])
-            self._ends.append(end)
-            entries += [key | number for key in _keys(event)]
+            end += len(encoded[number - len(self._offsets)])
+            self._event_ends.append(end)
+            entries += [key | number for key in _event_keys(event)]
         self._offsets.extend(event.offset for event in events)
-        self._packed += b"".join(packed)
+        self._indexed_events += b"".join(encoded)
         # Sorted stretches and some entries behind them: what Python's sort is quickest at.
-        self._fresh = array("q", sorted([*self._fresh, *entries]))
-        if len(self._fresh) > _FRESH:
-            self._index = array("q", sorted([*self._index, *self._fresh]))
-            self._fresh = array("q")
-        held = (self._ends, self._offsets, self._index, self._fresh, *self._loose)
+        self._recent_index = array("q", sorted([*self._recent_index, *entries]))
+        if len(self._recent_index) > _MAX_RECENT_ENTRIES:
+            self._index = array("q", sorted([*self._index, *self._recent_index]))
+            self._recent_index = array("q")
+        parts = (
+            self._event_ends,
+            self._offsets,
+            self._index,
+            self._recent_index,
+            *self._unindexed_blocks,
+        )
         # What a bytearray has to spare was never touched, so no memory is behind it.
-        self.bytes = _OVERHEAD_BYTES + len(self._packed) + sum(each.__sizeof__() for each in held)
-        self.bytes += _REFERENCE_BYTES * len(self._loose)
+        self.size_bytes = (
+            _OVERHEAD_BYTES + len(self._indexed_events) + sum(each.__sizeof__() for each in parts)
+        )
+        self.size_bytes += _REFERENCE_BYTES * len(self._unindexed_blocks)
         return len(events)
 
-    def find(self, keys: Iterable[int], place: int) -> list[int]:
-        """Return the numbers of the packed events at offset `place` or above that are for these.
+    def find(self, keys: Iterable[int], min_offset: int) -> list[int]:
+        """Return the numbers of the packed events at offset `min_offset` or above that are for these.
 
         There may be some among them that are not: a key stands for a name, but not for one only.
         """
-        first = bisect_left(self._offsets, place)
+        first_number = bisect_left(self._offsets, min_offset)
         found: set[int] = set()
-        for index in (self._index, self._fresh) if self._fresh else (self._index,):
+        for index in (self._index, self._recent_index) if self._recent_index else (self._index,):
             for key in keys:
-                at = bisect_left(index, key | first)
-                while at < len(index) and index[at] & ~_NUMBER == key:
-                    found.add(index[at] & _NUMBER)
-                    at += 1
+                slot = bisect_left(index, key | first_number)
+                while slot < len(index) and index[slot] & ~_EVENT_NUMBER_MASK == key:
+                    found.add(index[slot] & _EVENT_NUMBER_MASK)
+                    slot += 1
         return sorted(found)
 
     def event(self, number: int) -> Event:
         """Return the event of this number, made anew."""
-        start = self._ends[number - 1] if number else 0
-        return _unpack(memoryview(self._packed)[start : self._ends[number]])
+        start = self._event_ends[number - 1] if number else 0
+        return _decode_event(memoryview(self._indexed_events)[start : self._event_ends[number]])
 
 
-def _keys(event: Event) -> set[int]:
-    keys = {of_connection(name) for name in event.connections}
-    keys.update(of_account(name) for name in event.accounts)
-    keys.update(of_room(name) for name in event.rooms)
+def _event_keys(event: Event) -> set[int]:
+    keys = {connection_key(name) for name in event.connections}
+    keys.update(account_key(name) for name in event.accounts)
+    keys.update(room_key(name) for name in event.rooms)
     if event.all:
-        keys.add(ALL)
+        keys.add(ALL_KEY)
     return keys
 
 
 #: Without any tail no replay could ever hand over to live: this much there always is.
-LEAST_BYTES: Final = 1 << 20
+MIN_BUDGET_BYTES: Final = 1 << 20
 #: A segment is closed at this size, or at a share of the budget where that is less.
-SEGMENT_BYTES: Final = 4 << 20
-_SHARE: Final = 16
+MAX_SEGMENT_BYTES: Final = 4 << 20
+_MIN_SEGMENTS: Final = 16
 
 
-class Tail:
+class JournalRange:
     """The segments of one partition, or of a stretch of it: complete from `floor` to `next`."""
 
-    __slots__ = ("floor", "next", "segments")
+    __slots__ = ("next_offset", "segments", "start_offset")
 
     def __init__(self, offset: int) -> None:
-        self.floor = offset
-        self.next = offset
+        self.start_offset = offset
+        self.next_offset = offset
         self.segments: deque[Segment] = deque()
 
-    def since(self, place: int) -> Iterator[Segment]:
-        """Yield the segments that have offsets at `place` or above, in order."""
-        return (segment for segment in self.segments if segment.next > place)
+    def segments_from(self, offset: int) -> Iterator[Segment]:
+        """Yield the segments that have offsets at `offset` or above, in order."""
+        return (segment for segment in self.segments if segment.next_offset > offset)
 
 
 class Journal:
     """The tails of all partitions, by public topic and number."""
 
-    def __init__(self, budget: int) -> None:
-        """`budget` is in bytes."""
-        self._budget = max(budget, LEAST_BYTES)
-        self._segment_bytes = min(SEGMENT_BYTES, self._budget // _SHARE)
-        self._tails: dict[tuple[str, int], Tail] = {}
-        self._ages: deque[tuple[Tail, Segment]] = deque()  # of the tails' segments, oldest first
-        self._stretches: list[Tail] = []
-        self.bytes = 0  #: of memory in use
+    def __init__(self, budget_bytes: int) -> None:
+        """`budget_bytes` is in bytes."""
+        self._budget_bytes = max(budget_bytes, MIN_BUDGET_BYTES)
+        self._segment_bytes = min(MAX_SEGMENT_BYTES, self._budget_bytes // _MIN_SEGMENTS)
+        self._partitions: dict[tuple[str, int], JournalRange] = {}
+        self._segments_by_age: deque[tuple[JournalRange, Segment]] = (
+            deque()
+        )  # of the tails' segments, oldest first
+        self._backfills: list[JournalRange] = []
+        self.used_bytes = 0  #: of memory in use
 
     # -- the tails -------------------------------------------------------------------------------
 
-    def begin(self, topic: str, partition: int, offset: int) -> None:
+    def reset_partition(self, topic: str, partition: int, offset: int) -> None:
         """Say that `partition` is read from `offset` on; what was kept of it is forgotten."""
-        self._forget(topic, partition)
-        self._tails[topic, partition] = Tail(offset)
+        self._remove_partition(topic, partition)
+        self._partitions[topic, partition] = JournalRange(offset)
 
-    def forget(self, topic: str) -> None:
+    def remove_topic(self, topic: str) -> None:
         """Say that `topic` is no more what it was."""
-        for _, partition in [key for key in self._tails if key[0] == topic]:
-            self._forget(topic, partition)
+        for _, partition in [key for key in self._partitions if key[0] == topic]:
+            self._remove_partition(topic, partition)
 
-    def _forget(self, topic: str, partition: int) -> None:
-        for stretch in tuple(self._stretches):
-            self.drop(stretch)  # it may be of what is forgotten
-        old = self._tails.pop((topic, partition), None)
-        if old is not None:
-            self.bytes -= sum(segment.bytes for segment in old.segments)
-            self._ages = deque((tail, segment) for tail, segment in self._ages if tail is not old)
+    def _remove_partition(self, topic: str, partition: int) -> None:
+        for backfill in tuple(self._backfills):
+            self.remove_backfill(backfill)  # it may be of what is forgotten
+        removed = self._partitions.pop((topic, partition), None)
+        if removed is not None:
+            self.used_bytes -= sum(segment.size_bytes for segment in removed.segments)
+            self._segments_by_age = deque(
+                (partition_range, segment)
+                for partition_range, segment in self._segments_by_age
+                if partition_range is not removed
+            )
 
-    def keep(self, topic: str, partition: int, events: Sequence[Event], next: int) -> None:
-        """Add what was read of `partition`, up to `next`."""
-        tail = self._tails[topic, partition]
-        if self._add(tail, events, next):
-            self._ages.append((tail, tail.segments[-1]))
-        self.shrink()
+    def append(self, topic: str, partition: int, events: Sequence[Event], next_offset: int) -> None:
+        """Add what was read of `partition`, up to `next_offset`."""
+        partition_range = self._partitions[topic, partition]
+        if self._append(partition_range, events, next_offset):
+            self._segments_by_age.append((partition_range, partition_range.segments[-1]))
+        self.evict()
 
-    def tail(self, topic: str, partition: int) -> Tail:
+    def partition(self, topic: str, partition: int) -> JournalRange:
         """Return what there is of `partition`, which was begun."""
-        return self._tails[topic, partition]
+        return self._partitions[topic, partition]
 
-    def floor(self, topic: str, partition: int) -> int:
+    def start_offset(self, topic: str, partition: int) -> int:
         """Return the first offset of `partition` that is here, 0 where it was never begun."""
-        tail = self._tails.get((topic, partition))
-        return 0 if tail is None else tail.floor
+        partition_range = self._partitions.get((topic, partition))
+        return 0 if partition_range is None else partition_range.start_offset
 
     @property
-    def oldest(self) -> int | None:
+    def oldest_timestamp_ms(self) -> int | None:
         """The timestamp of the oldest record that is here, in milliseconds; None without any."""
-        return self._ages[0][1].timestamp if self._ages else None
+        return self._segments_by_age[0][1].first_timestamp_ms if self._segments_by_age else None
 
-    def holds(self, topic: str, partition: int, tail: Tail) -> bool:
-        """Whether `partition` was not begun anew since `tail` was what there is of it."""
-        return self._tails.get((topic, partition)) is tail
+    def is_current(self, topic: str, partition: int, partition_range: JournalRange) -> bool:
+        """Whether `partition` was not begun anew since `partition_range` was what there is of it."""
+        return self._partitions.get((topic, partition)) is partition_range
 
-    def pack(self, segment: Segment, most: int) -> int:
+    def index_segment(self, segment: Segment, max_events: int) -> int:
         """Do `segment.pack`; its memory is accounted for."""
-        before = segment.bytes
-        packed = segment.pack(most)
-        self.bytes += segment.bytes - before
-        return packed
+        bytes_before = segment.size_bytes
+        indexed = segment.index_events(max_events)
+        self.used_bytes += segment.size_bytes - bytes_before
+        return indexed
 
-    def shrink(self) -> None:
+    def evict(self) -> None:
         """Forget the oldest until the budget holds; what was read again is the oldest of all."""
-        if self.bytes > self._budget:
-            for stretch in tuple(self._stretches):
-                self.drop(stretch)
-        while self.bytes > self._budget and self._ages:
-            tail, segment = self._ages.popleft()
-            tail.segments.popleft()
-            tail.floor = segment.next
-            self.bytes -= segment.bytes
+        if self.used_bytes > self._budget_bytes:
+            for backfill in tuple(self._backfills):
+                self.remove_backfill(backfill)
+        while self.used_bytes > self._budget_bytes and self._segments_by_age:
+            partition_range, segment = self._segments_by_age.popleft()
+            partition_range.segments.popleft()
+            partition_range.start_offset = segment.next_offset
+            self.used_bytes -= segment.size_bytes
 
     # -- stretches below them --------------------------------------------------------------------
 
-    def stretch(self, offset: int) -> Tail:
+    def start_backfill(self, offset: int) -> JournalRange:
         """Return the beginning of a stretch that is being read again, to be kept too if it fits."""
-        stretch = Tail(offset)
-        self._stretches.append(stretch)
-        return stretch
+        backfill = JournalRange(offset)
+        self._backfills.append(backfill)
+        return backfill
 
-    def extend(self, stretch: Tail, events: Sequence[Event], next: int) -> None:
-        """Add what was read of `stretch`, up to `next`."""
-        if stretch in self._stretches:
-            self._add(stretch, events, next)
-            self.shrink()
+    def extend_backfill(
+        self, backfill: JournalRange, events: Sequence[Event], next_offset: int
+    ) -> None:
+        """Add what was read of `backfill`, up to `next_offset`."""
+        if backfill in self._backfills:
+            self._append(backfill, events, next_offset)
+            self.evict()
 
-    def prepend(self, topic: str, partition: int, stretch: Tail) -> None:
-        """Put `stretch` below the tail of `partition`, if it reaches up to there."""
-        if not self.drop(stretch):
+    def prepend_backfill(self, topic: str, partition: int, backfill: JournalRange) -> None:
+        """Put `backfill` below the tail of `partition`, if it reaches up to there."""
+        if not self.remove_backfill(backfill):
             return
-        tail = self._tails.get((topic, partition))
-        if tail is None or stretch.next != tail.floor or stretch.floor >= tail.floor:
+        partition_range = self._partitions.get((topic, partition))
+        if (
+            partition_range is None
+            or backfill.next_offset != partition_range.start_offset
+            or backfill.start_offset >= partition_range.start_offset
+        ):
             return
-        self.bytes += sum(segment.bytes for segment in stretch.segments)
-        tail.segments.extendleft(reversed(stretch.segments))
-        tail.floor = stretch.floor
-        self._ages.extendleft((tail, segment) for segment in reversed(stretch.segments))
+        self.used_bytes += sum(segment.size_bytes for segment in backfill.segments)
+        partition_range.segments.extendleft(reversed(backfill.segments))
+        partition_range.start_offset = backfill.start_offset
+        self._segments_by_age.extendleft(
+            (partition_range, segment) for segment in reversed(backfill.segments)
+        )
 
-    def is_open(self, stretch: Tail) -> bool:
-        """Whether `stretch` has fitted so far."""
-        return stretch in self._stretches
+    def has_backfill(self, backfill: JournalRange) -> bool:
+        """Whether `backfill` has fitted so far."""
+        return backfill in self._backfills
 
-    def drop(self, stretch: Tail) -> bool:
-        """Forget `stretch`; tell whether it was kept until now."""
-        if stretch not in self._stretches:
+    def remove_backfill(self, backfill: JournalRange) -> bool:
+        """Forget `backfill`; tell whether it was kept until now."""
+        if backfill not in self._backfills:
             return False
-        self._stretches.remove(stretch)
-        self.bytes -= sum(segment.bytes for segment in stretch.segments)
+        self._backfills.remove(backfill)
+        self.used_bytes -= sum(segment.size_bytes for segment in backfill.segments)
         return True
 
     # -- memory ----------------------------------------------------------------------------------
 
-    def _add(self, tail: Tail, events: Sequence[Event], next: int) -> bool:
-        """Add to the last segment of `tail`; tell whether that is a new one."""
-        tail.next = next
+    def _append(
+        self, journal_range: JournalRange, events: Sequence[Event], next_offset: int
+    ) -> bool:
+        """Add to the last segment of `journal_range`; tell whether that is a new one."""
+        journal_range.next_offset = next_offset
         if not events:
             return False
-        new = not tail.segments or tail.segments[-1].bytes >= self._segment_bytes
-        if new:
-            tail.segments.append(Segment())
-        segment = tail.segments[-1]
-        before = 0 if new else segment.bytes
-        segment.keep(events)
-        self.bytes += segment.bytes - before
-        return new
+        is_new_segment = (
+            not journal_range.segments
+            or journal_range.segments[-1].size_bytes >= self._segment_bytes
+        )
+        if is_new_segment:
+            journal_range.segments.append(Segment())
+        segment = journal_range.segments[-1]
+        bytes_before = 0 if is_new_segment else segment.size_bytes
+        segment.append(events)
+        self.used_bytes += segment.size_bytes - bytes_before
+        return is_new_segment

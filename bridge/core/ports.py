@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from bridge.core.protocol.cursor import Position
 
 
-class NoTopic(LookupError):
+class UnknownTopic(LookupError):
     """The topic to be written to does not exist."""
 
 
-class TooLarge(ValueError):
+class RecordTooLarge(ValueError):
     """Kafka takes no record that large."""
 
 
@@ -27,10 +27,10 @@ class NotAcknowledged(Exception):
     """Kafka has not said that it has the record: it may have been written or not."""
 
 
-class Outlet(Protocol):
+class Publisher(Protocol):
     """Writes to the bridge's topics, by their public names."""
 
-    def write(
+    def publish(
         self,
         topic: str,
         value: bytes,
@@ -49,10 +49,10 @@ class Outlet(Protocol):
         """
 
 
-class Orders(Protocol):
+class CommandPublisher(Protocol):
     """Hands commands to every instance."""
 
-    def send(self, command: Command) -> Awaitable[Position]:
+    def publish(self, command: Command) -> Awaitable[Position]:
         """Write a command; return where it stands, once Kafka has acknowledged it.
 
         Raises:

@@ -12,64 +12,64 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from bridge.core.protocol.cursor import IDENTITY_BYTES
-from bridge.kafka.client.client import EARLIEST, LATEST, OUT_OF_REACH, Partition
-from bridge.kafka.fetcher import Reader, Trouble
-from bridge.kafka.on_demand import Sleepers
-from bridge.kafka.partitions import Partitions
+from bridge.core.protocol.cursor import TOPIC_ID_BYTES
+from bridge.kafka.client.client import EARLIEST, LATEST, REQUEST_ERRORS, TopicPartition
+from bridge.kafka.fetcher import Fetcher, FetchErrors
+from bridge.kafka.on_demand import ActiveTopics
+from bridge.kafka.partitions import AssignedPartitions
 
 if TYPE_CHECKING:
     import uuid
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from bridge.kafka.client.client import Cluster
-    from bridge.kafka.fetcher import Sink
+    from bridge.kafka.client.client import KafkaClient
+    from bridge.kafka.fetcher import RecordSink
 
 _log = logging.getLogger(__name__)
 
-COMMIT_SECONDS = 1.0
-_LAST_COMMIT_SECONDS = 3.0
+COMMIT_INTERVAL_SECONDS = 1.0
+_FINAL_COMMIT_SECONDS = 3.0
 
 
-class Commits:
+class OffsetCommitter:
     """Commits the positions of `partitions` into `group`."""
 
-    def __init__(self, cluster: Cluster, group: str, partitions: Partitions) -> None:
-        self._cluster = cluster
+    def __init__(self, client: KafkaClient, group: str, partitions: AssignedPartitions) -> None:
+        self._client = client
         self._group = group
         self._partitions = partitions
 
     async def run(self) -> None:
         """Commit every second, until cancelled."""
         while True:
-            await asyncio.sleep(COMMIT_SECONDS)
+            await asyncio.sleep(COMMIT_INTERVAL_SECONDS)
             await self._commit()
 
-    async def last(self) -> None:
+    async def commit_final(self) -> None:
         """Commit once more, if Kafka takes it soon."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LAST_COMMIT_SECONDS):
+            async with asyncio.timeout(_FINAL_COMMIT_SECONDS):
                 await self._commit()
 
     async def _commit(self) -> None:
-        offsets = self._partitions.uncommitted()
+        offsets = self._partitions.uncommitted_offsets()
         if not offsets:
             return
         try:
-            await self._cluster.commit(self._group, offsets)
-        except OUT_OF_REACH as error:
+            await self._client.commit(self._group, offsets)
+        except REQUEST_ERRORS as error:
             _log.debug("not committed: %r", error)
         else:
-            self._partitions.committed(offsets)
+            self._partitions.mark_committed(offsets)
 
 
-WATCH_SECONDS = 2.0
-_PAUSE = 0.2
+METADATA_REFRESH_SECONDS = 2.0
+_REFRESH_DELAY_SECONDS = 0.2
 #: So long the first who wakes a topic waits for others.
-_GATHER = 0.02
+_ACTIVATION_DELAY_SECONDS = 0.02
 
 
-class Feed:
+class Consumer:
     """Reads `topics`, Kafka's names mapped to the public ones, and tells `sink`.
 
     Its commits into `group` are for Kafka's tools; they are never read back. It reads the last
@@ -79,72 +79,72 @@ class Feed:
 
     def __init__(
         self,
-        cluster: Cluster,
+        client: KafkaClient,
         group: str,
-        topics: Mapping[str, Sequence[str]],
-        sink: Sink,
+        public_names: Mapping[str, Sequence[str]],
+        sink: RecordSink,
         *,
         warm_seconds: float = 0,
-        whole: Collection[str] = (),
-        sleepers: Sleepers | None = None,
-        wall: Callable[[], float] = time.time,
+        from_beginning: Collection[str] = (),
+        active_topics: ActiveTopics | None = None,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        self._cluster = cluster
-        self._names = topics
+        self._client = client
+        self._public_names = public_names
         self._sink = sink
-        self.sleepers = sleepers or Sleepers({}, {}, bool, wait_seconds=0)
-        self.sleepers.look = self.look
-        self.partitions = Partitions(topics, self.sleepers.asleep)
-        self._commits = Commits(cluster, group, self.partitions)
+        self.active_topics = active_topics or ActiveTopics({}, {}, bool, wait_seconds=0)
+        self.active_topics.request_refresh = self.request_refresh
+        self.partitions = AssignedPartitions(public_names, self.active_topics.idle_topics)
+        self._committer = OffsetCommitter(client, group, self.partitions)
         self._warm_seconds = warm_seconds
-        self._whole = frozenset(whole)
-        self._wall = wall
-        self._wake = asyncio.Event()
-        self._readers: dict[int, asyncio.Task[None]] = {}
-        self._reached: float | None = None
-        self._failing = False
-        self._begun: dict[str, uuid.UUID | None] = {}
-        self._reader = Reader(
-            cluster,
+        self._from_beginning = frozenset(from_beginning)
+        self._wall_clock = wall_clock
+        self._refresh_requested = asyncio.Event()
+        self._fetch_tasks: dict[int, asyncio.Task[None]] = {}
+        self._last_contact_at: float | None = None
+        self._is_unreachable = False
+        self._topic_ids: dict[str, uuid.UUID | None] = {}
+        self._fetcher = Fetcher(
+            client,
             self.partitions,
-            topics,
+            public_names,
             sink,
-            Trouble(cluster, topics, sink, self._wake),
-            reached=self._succeeded,
-            lost=self.look,
-            took=self._look_whether_ready,
+            FetchErrors(client, public_names, sink, self._refresh_requested),
+            on_reachable=self._mark_reachable,
+            on_unreachable=self.request_refresh,
+            on_delivered=self._update_ready,
         )
         self.ready = asyncio.Event()
         self.outages = 0
         self.reconnects = 0  #: how often the bootstrap servers were asked again
 
-    def stale(self) -> float | None:
+    def stale_seconds(self) -> float | None:
         """Seconds since Kafka was last reached; None while it is."""
-        if not self._failing or self._reached is None:
+        if not self._is_unreachable or self._last_contact_at is None:
             return None
-        return round(asyncio.get_running_loop().time() - self._reached, 3)
+        return round(asyncio.get_running_loop().time() - self._last_contact_at, 3)
 
     def lag(self) -> dict[str, int]:
         """Return the records that Kafka has and that are still to be read, by public topic."""
-        lag = {topic: 0 for topics in self._names.values() for topic in topics}
-        for partition, reading in self.partitions.readings.items():
-            for topic in self._names[partition.topic]:
-                lag[topic] += max(0, reading.end - reading.offset)
+        lag = {topic: 0 for topics in self._public_names.values() for topic in topics}
+        for partition, state in self.partitions.states.items():
+            for topic in self._public_names[partition.topic]:
+                lag[topic] += max(0, state.end_offset - state.offset)
         return lag
 
     @property
-    def failures(self) -> int:
+    def internal_errors(self) -> int:
         """Bugs of ours that reading met, and went on."""
-        return self._reader.failures
+        return self._fetcher.internal_errors
 
     @property
-    def ids(self) -> Mapping[str, uuid.UUID | None]:
+    def topic_ids(self) -> Mapping[str, uuid.UUID | None]:
         """The ids of the topics as the sink knows them, by Kafka's names."""
-        return self._begun
+        return self._topic_ids
 
-    def look(self) -> None:
+    def request_refresh(self) -> None:
         """Look soon which topics, partitions and leaders there are."""
-        self._wake.set()
+        self._refresh_requested.set()
 
     async def run(self) -> None:
         """Read until cancelled.
@@ -153,120 +153,150 @@ class Feed:
         """
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._watch(tasks), name="feed: watch")
-                tasks.create_task(self._commits.run(), name="feed: commit")
+                tasks.create_task(self._keep_refreshing(tasks), name="feed: watch")
+                tasks.create_task(self._committer.run(), name="feed: commit")
         finally:
-            await self._commits.last()
+            await self._committer.commit_final()
 
     # -- which partitions there are --------------------------------------------------------------
 
-    async def _watch(self, tasks: asyncio.TaskGroup) -> None:
+    async def _keep_refreshing(self, tasks: asyncio.TaskGroup) -> None:
         while True:
-            self._wake.clear()
-            self._put_to_sleep()
+            self._refresh_requested.clear()
+            self._deactivate_unused()
             try:
-                await self._look()
-            except OUT_OF_REACH as error:
-                self._failed(error)
+                await self._refresh()
+            except REQUEST_ERRORS as error:
+                self._mark_unreachable(error)
                 await self._reconnect()
-            for node in self.partitions.leaders():
-                if node not in self._readers or self._readers[node].done():
-                    self._readers[node] = tasks.create_task(
-                        self._reader.read(node), name=f"feed: {node}"
+            for node in self.partitions.leader_nodes():
+                if node not in self._fetch_tasks or self._fetch_tasks[node].done():
+                    self._fetch_tasks[node] = tasks.create_task(
+                        self._fetcher.fetch_from(node), name=f"feed: {node}"
                     )
             try:
-                async with asyncio.timeout(WATCH_SECONDS):
-                    await self._wake.wait()
+                async with asyncio.timeout(METADATA_REFRESH_SECONDS):
+                    await self._refresh_requested.wait()
                 # Many may call for one look.
-                await asyncio.sleep(_GATHER if self.sleepers.wanted() else _PAUSE)
+                await asyncio.sleep(
+                    _ACTIVATION_DELAY_SECONDS
+                    if self.active_topics.to_activate()
+                    else _REFRESH_DELAY_SECONDS
+                )
             except TimeoutError:
                 pass
 
-    def _put_to_sleep(self) -> None:
-        for topic in self.sleepers.tired(asyncio.get_running_loop().time()):
+    def _deactivate_unused(self) -> None:
+        for topic in self.active_topics.to_deactivate(asyncio.get_running_loop().time()):
             _log.info("reading %s no more: nobody follows it", topic)
-            self.partitions.drop(topic)
-            self.sleepers.sleep(topic)
-            self._say_asleep(topic)
+            self.partitions.drop_topic(topic)
+            self.active_topics.mark_idle(topic)
+            self._report_idle(topic)
 
-    def _say_asleep(self, topic: str) -> None:
-        for name in self._names[topic]:
-            self._sink.sleep(name, _identity(self._begun.get(topic)))
+    def _report_idle(self, topic: str) -> None:
+        for name in self._public_names[topic]:
+            self._sink.deactivate(name, _identity(self._topic_ids.get(topic)))
 
-    async def _look(self) -> None:
-        waking = self.sleepers.wanted()
-        found = await self._cluster.describe(self.partitions.topics)
-        self._succeeded()
+    async def _refresh(self) -> None:
+        activating = self.active_topics.to_activate()
+        descriptions = await self._client.describe_topics(self.partitions.topics)
+        self._mark_reachable()
         # A broker may not have heard of a topic that was there a moment ago.
-        waking = {t for t in waking if t in found or not self.partitions.is_known(t)}
-        new = set(self.partitions.recreated(found))
-        asked = self.partitions.follow(found, waking)
+        activating = {t for t in activating if t in descriptions or not self.partitions.is_known(t)}
+        recreated = set(self.partitions.drop_recreated(descriptions))
+        timestamps = self.partitions.update_metadata(descriptions, activating)
         leaders = {
-            Partition(topic, number): leader
-            for topic, description in found.items()
+            TopicPartition(topic, number): leader
+            for topic, description in descriptions.items()
             for number, leader in description.leaders.items()
         }
-        ends = await self._cluster.offsets(asked, leaders) if asked else {}
+        end_offsets = await self._client.list_offsets(timestamps, leaders) if timestamps else {}
         # Of a partition that began later than its topic woke, something would be missed.
-        woken = {t for t in waking if all(p in ends for p in asked if p.topic == t)}
-        ends = {p: end for p, end in ends.items() if p.topic not in waking - woken}
-        late = {p for p, at in asked.items() if at == LATEST and p.topic not in waking}
-        answers = await self._warmed(ends, late, leaders)
-        for topic in self.sleepers.asleep & found.keys():
-            if topic not in self._begun or self._begun[topic] != found[topic].id:
-                self._begun[topic] = found[topic].id
-                self._say_asleep(topic)
-        new -= self.sleepers.asleep
-        for topic in [*found, *(woken - found.keys())]:
-            begun = {p.number: offset for p, offset in answers.items() if p.topic == topic}
-            if begun or topic in new | woken:
-                if topic in found:
-                    self._begun[topic] = found[topic].id
-                for name in self._names[topic]:
-                    self._sink.begin(name, _identity(self._begun.get(topic)), begun)
-        for partition, offset in answers.items():
+        activated = {
+            t for t in activating if all(p in end_offsets for p in timestamps if p.topic == t)
+        }
+        end_offsets = {
+            p: end for p, end in end_offsets.items() if p.topic not in activating - activated
+        }
+        from_end = {
+            p
+            for p, timestamp in timestamps.items()
+            if timestamp == LATEST and p.topic not in activating
+        }
+        start_offsets = await self._warm_up_offsets(end_offsets, from_end, leaders)
+        for topic in self.active_topics.idle_topics & descriptions.keys():
+            if (
+                topic not in self._topic_ids
+                or self._topic_ids[topic] != descriptions[topic].topic_id
+            ):
+                self._topic_ids[topic] = descriptions[topic].topic_id
+                self._report_idle(topic)
+        recreated -= self.active_topics.idle_topics
+        for topic in [*descriptions, *(activated - descriptions.keys())]:
+            topic_offsets = {
+                p.number: offset for p, offset in start_offsets.items() if p.topic == topic
+            }
+            if topic_offsets or topic in recreated | activated:
+                if topic in descriptions:
+                    self._topic_ids[topic] = descriptions[topic].topic_id
+                for name in self._public_names[topic]:
+                    self._sink.start_reading(
+                        name, _identity(self._topic_ids.get(topic)), topic_offsets
+                    )
+        for partition, offset in start_offsets.items():
             _log.info("reading %s:%d from offset %d", *partition, offset)
-            self.partitions.begin(partition, offset, leaders[partition], ends[partition])
-        self.sleepers.wake(woken)
-        self._look_whether_ready()
+            self.partitions.start(partition, offset, leaders[partition], end_offsets[partition])
+        self.active_topics.mark_active(activated)
+        self._update_ready()
 
-    def _look_whether_ready(self) -> None:
-        if not self.ready.is_set() and self.partitions.complete:
+    def _update_ready(self) -> None:
+        if not self.ready.is_set() and self.partitions.has_caught_up:
             self.ready.set()
 
-    async def _warmed(
-        self, ends: dict[Partition, int], late: set[Partition], leaders: Mapping[Partition, int]
-    ) -> dict[Partition, int]:
-        """Return where to begin instead, so that the last seconds of `late` are read again."""
-        asked = late & ends.keys()
-        ms = int((self._wall() - self._warm_seconds) * 1000)
-        since = {p: EARLIEST if p.topic in self._whole else ms for p in asked}
-        wanted = since if self._warm_seconds else {p: at for p, at in since.items() if at != ms}
-        began = await self._cluster.offsets(wanted, leaders) if wanted else {}
-        return ends | {p: offset for p, offset in began.items() if 0 <= offset < ends[p]}
+    async def _warm_up_offsets(
+        self,
+        end_offsets: dict[TopicPartition, int],
+        from_end: set[TopicPartition],
+        leaders: Mapping[TopicPartition, int],
+    ) -> dict[TopicPartition, int]:
+        """Return where to begin instead, so that the last seconds of `from_end` are read again."""
+        partitions = from_end & end_offsets.keys()
+        warm_up_ms = int((self._wall_clock() - self._warm_seconds) * 1000)
+        timestamps = {
+            p: EARLIEST if p.topic in self._from_beginning else warm_up_ms for p in partitions
+        }
+        requested = (
+            timestamps
+            if self._warm_seconds
+            else {p: timestamp for p, timestamp in timestamps.items() if timestamp != warm_up_ms}
+        )
+        found = await self._client.list_offsets(requested, leaders) if requested else {}
+        return end_offsets | {
+            p: offset for p, offset in found.items() if 0 <= offset < end_offsets[p]
+        }
 
     async def _reconnect(self) -> None:
         self.reconnects += 1
         # The brokers that were known may be gone for good: ask the bootstrap servers again.
         try:
-            await self._cluster.connect()
-        except OUT_OF_REACH as error:
+            await self._client.connect()
+        except REQUEST_ERRORS as error:
             _log.debug("no bootstrap server answers: %s", error)
 
-    def _succeeded(self) -> None:
-        if self._failing:
-            _log.warning("Kafka is back after %.1f s", self.stale() or 0)
-        self._failing = False
-        self._reached = asyncio.get_running_loop().time()
+    def _mark_reachable(self) -> None:
+        if self._is_unreachable:
+            _log.warning("Kafka is back after %.1f s", self.stale_seconds() or 0)
+        self._is_unreachable = False
+        self._last_contact_at = asyncio.get_running_loop().time()
 
-    def _failed(self, error: BaseException) -> None:
-        if not self._failing:
+    def _mark_unreachable(self, error: BaseException) -> None:
+        if not self._is_unreachable:
             self.outages += 1
             _log.warning("Kafka is out of reach, will keep trying: %r", error)
-        self._failing = True
-        if self._reached is None:
-            self._reached = asyncio.get_running_loop().time()
+        self._is_unreachable = True
+        if self._last_contact_at is None:
+            self._last_contact_at = asyncio.get_running_loop().time()
 
 
-def _identity(id: uuid.UUID | None) -> bytes:
-    return b"" if id is None else id.bytes[:IDENTITY_BYTES]
+def _identity(topic_id: uuid.UUID | None) -> bytes:
+    return b"" if topic_id is None else topic_id.bytes[:TOPIC_ID_BYTES]

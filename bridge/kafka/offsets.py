@@ -9,64 +9,83 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from bridge.core.protocol.cursor import IDENTITY_BYTES, Cursor, Place
-from bridge.core.replay.retention import NOWHERE, Bounds
-from bridge.kafka.client.client import EARLIEST, LATEST, Partition
+from bridge.core.protocol.cursor import TOPIC_ID_BYTES, Cursor, TopicOffsets
+from bridge.core.replay.retention import MISSING_TOPIC, LogBounds
+from bridge.kafka.client.client import EARLIEST, LATEST, TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from bridge.kafka.client.client import Cluster, Description
+    from bridge.kafka.client.client import KafkaClient, TopicDescription
 
 
-class Horizon:
+class LogOffsets:
     """Asks the brokers about the topics `names`, public ones mapped to Kafka's."""
 
     def __init__(
         self,
-        cluster: Cluster,
-        names: Mapping[str, str],
+        client: KafkaClient,
+        kafka_names: Mapping[str, str],
         *,
         max_age_seconds: float,
-        wall: Callable[[], float] = time.time,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """`wall` tells the seconds since 1970, which records' timestamps are of."""
-        self._cluster = cluster
-        self._names = names
-        self._max_age = max_age_seconds
-        self._wall = wall
+        """`wall_clock` tells the seconds since 1970, which records' timestamps are of."""
+        self._client = client
+        self._kafka_names = kafka_names
+        self._max_age_seconds = max_age_seconds
+        self._wall_clock = wall_clock
 
-    async def bounds(self, topics: Iterable[str], *, grace: float = 0) -> dict[str, Bounds]:
+    async def log_bounds(
+        self, topics: Iterable[str], *, grace_seconds: float = 0
+    ) -> dict[str, LogBounds]:
         """Return where the logs of these topics begin and end, of those that Kafka tells now.
 
-        What may be replayed may be older by `grace` seconds.
+        What may be replayed may be older by `grace_seconds` seconds.
 
         Raises:
             One of `OUT_OF_REACH`.
         """
-        found = await self._describe(topics)
-        leaders = _leaders(found)
-        starts, ends = await self._at(leaders, EARLIEST), await self._at(leaders, LATEST)
-        young, first = await self._at(leaders, self._oldest_ms(grace)), await self._at(leaders, 0)
-        told = starts.keys() & ends.keys() & young.keys() & first.keys()
+        descriptions = await self._describe(topics)
+        leaders = _leaders(descriptions)
+        start_offsets, end_offsets = (
+            await self._list_offsets(leaders, EARLIEST),
+            await self._list_offsets(leaders, LATEST),
+        )
+        young_offsets, first_record_offsets = (
+            await self._list_offsets(leaders, self._oldest_ms(grace_seconds)),
+            await self._list_offsets(leaders, 0),
+        )
+        known = (
+            start_offsets.keys()
+            & end_offsets.keys()
+            & young_offsets.keys()
+            & first_record_offsets.keys()
+        )
         # Below the first record of all is nothing, so nothing that is too old.
-        aged = {p: starts[p] if young[p] == first[p] else young[p] for p in told}
-        bounds: dict[str, Bounds] = {}
+        replayable_from = {
+            p: start_offsets[p] if young_offsets[p] == first_record_offsets[p] else young_offsets[p]
+            for p in known
+        }
+        bounds: dict[str, LogBounds] = {}
         for topic in topics:
-            kafka = self._names[topic]
-            partitions = [partition for partition in leaders if partition.topic == kafka]
-            if kafka not in found:
-                bounds[topic] = NOWHERE
-            elif told.issuperset(partitions):
-                bounds[topic] = Bounds(
-                    _identity(found[kafka]),
-                    {p.number: starts[p] for p in partitions},
-                    {p.number: ends[p] for p in partitions},
-                    {p.number: aged[p] if aged[p] >= 0 else ends[p] for p in partitions},
+            kafka_name = self._kafka_names[topic]
+            partitions = [partition for partition in leaders if partition.topic == kafka_name]
+            if kafka_name not in descriptions:
+                bounds[topic] = MISSING_TOPIC
+            elif known.issuperset(partitions):
+                bounds[topic] = LogBounds(
+                    _identity(descriptions[kafka_name]),
+                    {p.number: start_offsets[p] for p in partitions},
+                    {p.number: end_offsets[p] for p in partitions},
+                    {
+                        p.number: replayable_from[p] if replayable_from[p] >= 0 else end_offsets[p]
+                        for p in partitions
+                    },
                 )
         return bounds
 
-    async def since(self, topics: Iterable[str], ms: int) -> Cursor:
+    async def cursor_at(self, topics: Iterable[str], timestamp_ms: int) -> Cursor:
         """Return the cursor of these topics at a time, in milliseconds since 1970.
 
         Where that is before what may be replayed, it is the beginning of that.
@@ -74,42 +93,47 @@ class Horizon:
         Raises:
             One of `OUT_OF_REACH`; also where Kafka does not tell all of them.
         """
-        found = await self._describe(topics)
-        leaders = _leaders(found)
+        descriptions = await self._describe(topics)
+        leaders = _leaders(descriptions)
         # The ends first: else what is written between the two answers would be passed over.
-        ends = await self._at(leaders, LATEST)
-        at = await self._at(leaders, max(ms, self._oldest_ms()))
-        if not leaders.keys() <= ends.keys() & at.keys():
+        end_offsets = await self._list_offsets(leaders, LATEST)
+        time_offsets = await self._list_offsets(leaders, max(timestamp_ms, self._oldest_ms()))
+        if not leaders.keys() <= end_offsets.keys() & time_offsets.keys():
             raise TimeoutError("some partitions have no leader now")
         cursor: Cursor = {}
         for topic in topics:
-            if description := found.get(self._names[topic]):
-                places = {
-                    p.number: at[p] if at[p] >= 0 else ends[p]
+            if description := descriptions.get(self._kafka_names[topic]):
+                partition_offsets = {
+                    p.number: time_offsets[p] if time_offsets[p] >= 0 else end_offsets[p]
                     for p in leaders
-                    if p.topic == self._names[topic]
+                    if p.topic == self._kafka_names[topic]
                 }
-                cursor[topic] = Place(_identity(description), places)
+                cursor[topic] = TopicOffsets(_identity(description), partition_offsets)
         return cursor
 
-    def _oldest_ms(self, grace: float = 0) -> int:
+    def _oldest_ms(self, grace_seconds: float = 0) -> int:
         # Where nothing may be replayed there is nothing to be graceful about.
-        return int((self._wall() - self._max_age - min(grace, self._max_age)) * 1000)
+        return int(
+            (self._wall_clock() - self._max_age_seconds - min(grace_seconds, self._max_age_seconds))
+            * 1000
+        )
 
-    async def _describe(self, topics: Iterable[str]) -> dict[str, Description]:
-        return await self._cluster.describe({self._names[topic] for topic in topics})
+    async def _describe(self, topics: Iterable[str]) -> dict[str, TopicDescription]:
+        return await self._client.describe_topics({self._kafka_names[topic] for topic in topics})
 
-    async def _at(self, leaders: Mapping[Partition, int], timestamp: int) -> dict[Partition, int]:
-        return await self._cluster.offsets(dict.fromkeys(leaders, timestamp), leaders)
+    async def _list_offsets(
+        self, leaders: Mapping[TopicPartition, int], timestamp_ms: int
+    ) -> dict[TopicPartition, int]:
+        return await self._client.list_offsets(dict.fromkeys(leaders, timestamp_ms), leaders)
 
 
-def _leaders(found: Mapping[str, Description]) -> dict[Partition, int]:
+def _leaders(descriptions: Mapping[str, TopicDescription]) -> dict[TopicPartition, int]:
     return {
-        Partition(topic, number): leader
-        for topic, description in found.items()
+        TopicPartition(topic, number): leader
+        for topic, description in descriptions.items()
         for number, leader in description.leaders.items()
     }
 
 
-def _identity(description: Description) -> bytes:
-    return b"" if description.id is None else description.id.bytes[:IDENTITY_BYTES]
+def _identity(description: TopicDescription) -> bytes:
+    return b"" if description.topic_id is None else description.topic_id.bytes[:TOPIC_ID_BYTES]

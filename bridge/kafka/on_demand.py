@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 
-class Sleepers:
+class ActiveTopics:
     """Kafka's topics that are `on_demand`, each with the seconds for which it lingers.
 
     `names` maps Kafka's topics to the public ones, of which `followed` tells whether anybody
@@ -22,32 +22,34 @@ class Sleepers:
 
     def __init__(
         self,
-        on_demand: Mapping[str, float],
-        names: Mapping[str, Sequence[str]],
-        followed: Callable[[str], bool],
+        idle_after_seconds: Mapping[str, float],
+        public_names: Mapping[str, Sequence[str]],
+        has_subscribers: Callable[[str], bool],
         *,
         wait_seconds: float,
     ) -> None:
-        self._linger = on_demand
-        self._names = names
-        self._kafka = {name: topic for topic in on_demand for name in names[topic]}
-        self._followed = followed
+        self._idle_after_seconds = idle_after_seconds
+        self._public_names = public_names
+        self._kafka_names = {
+            name: topic for topic in idle_after_seconds for name in public_names[topic]
+        }
+        self._has_subscribers = has_subscribers
         self._wait_seconds = wait_seconds
-        self.asleep = set(on_demand)
-        self._awake = {topic: asyncio.Event() for topic in on_demand}
-        self._idle: dict[str, float] = {}  # since when nobody follows those that are awake
-        self.look: Callable[[], None] | None = None  #: asks the feed to look soon
+        self.idle_topics = set(idle_after_seconds)
+        self._active_events = {topic: asyncio.Event() for topic in idle_after_seconds}
+        self._unused_since: dict[str, float] = {}  # since when nobody follows those that are awake
+        self.request_refresh: Callable[[], None] | None = None  #: asks the feed to look soon
 
     # -- what followers ask: topics are the public ones ------------------------------------------
 
-    def call(self, topic: str) -> None:
+    def request_activation(self, topic: str) -> None:
         """Say that `topic` has got a follower."""
-        kafka = self._kafka[topic]
-        self._idle.pop(kafka, None)
-        if kafka in self.asleep and self.look is not None:
-            self.look()
+        kafka_name = self._kafka_names[topic]
+        self._unused_since.pop(kafka_name, None)
+        if kafka_name in self.idle_topics and self.request_refresh is not None:
+            self.request_refresh()
 
-    async def awake(self, topics: Collection[str]) -> bool:
+    async def wait_until_active(self, topics: Collection[str]) -> bool:
         """Wait until all of `topics` are awake; tell whether they were in time.
 
         To be asked by who is counted as a follower of them, or they go to sleep again.
@@ -56,42 +58,49 @@ class Sleepers:
         """
         try:
             async with asyncio.timeout(self._wait_seconds):
-                for topic in self._kafka.keys() & topics:
-                    await self._awake[self._kafka[topic]].wait()
+                for topic in self._kafka_names.keys() & topics:
+                    await self._active_events[self._kafka_names[topic]].wait()
         except TimeoutError:
             return False
         return True
 
-    def awake_now(self) -> dict[str, bool]:
+    def activity(self) -> dict[str, bool]:
         """Return whether each of the topics is awake."""
-        return {name: kafka not in self.asleep for name, kafka in self._kafka.items()}
+        return {
+            name: kafka_name not in self.idle_topics
+            for name, kafka_name in self._kafka_names.items()
+        }
 
     # -- what the feed asks: topics are Kafka's --------------------------------------------------
 
-    def wanted(self) -> set[str]:
+    def to_activate(self) -> set[str]:
         """Return those that are asleep and that somebody follows."""
-        return {topic for topic in self.asleep if self._is_followed(topic)}
+        return {topic for topic in self.idle_topics if self._is_in_use(topic)}
 
-    def tired(self, now: float) -> list[str]:
+    def to_deactivate(self, now: float) -> list[str]:
         """Return those that nobody has followed for long enough, at `now` on a steady clock."""
-        for topic in self._linger.keys() - self.asleep:
-            if self._is_followed(topic):
-                self._idle.pop(topic, None)
+        for topic in self._idle_after_seconds.keys() - self.idle_topics:
+            if self._is_in_use(topic):
+                self._unused_since.pop(topic, None)
             else:
-                self._idle.setdefault(topic, now)
-        return [topic for topic, since in self._idle.items() if now - since >= self._linger[topic]]
+                self._unused_since.setdefault(topic, now)
+        return [
+            topic
+            for topic, since in self._unused_since.items()
+            if now - since >= self._idle_after_seconds[topic]
+        ]
 
-    def sleep(self, topic: str) -> None:
+    def mark_idle(self, topic: str) -> None:
         """Say that `topic` is not read any more."""
-        self.asleep.add(topic)
-        self._awake[topic].clear()
-        self._idle.pop(topic, None)
+        self.idle_topics.add(topic)
+        self._active_events[topic].clear()
+        self._unused_since.pop(topic, None)
 
-    def wake(self, topics: Iterable[str]) -> None:
+    def mark_active(self, topics: Iterable[str]) -> None:
         """Say that these are read."""
         for topic in topics:
-            self.asleep.discard(topic)
-            self._awake[topic].set()
+            self.idle_topics.discard(topic)
+            self._active_events[topic].set()
 
-    def _is_followed(self, topic: str) -> bool:
-        return any(self._followed(name) for name in self._names[topic])
+    def _is_in_use(self, topic: str) -> bool:
+        return any(self._has_subscribers(name) for name in self._public_names[topic])

@@ -9,143 +9,156 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bridge.kafka.client.client import EARLIEST, LATEST, Partition
+from bridge.kafka.client.client import EARLIEST, LATEST, TopicPartition
 
 if TYPE_CHECKING:
     import uuid
     from collections.abc import Collection, Iterable, Mapping
 
-    from bridge.kafka.client.client import Description
+    from bridge.kafka.client.client import TopicDescription
 
 
-class Reading:
+class PartitionState:
     """One partition that is read: the next offset, and what stands in the way."""
 
     __slots__ = (
-        "between",
-        "committed",
-        "dropped",
-        "end",
+        "at_batch_boundary",
+        "catch_up_offset",
+        "committed_offset",
+        "end_offset",
+        "failed_attempts",
+        "is_dropped",
         "leader",
         "offset",
-        "pause_until",
-        "strikes",
-        "until",
+        "paused_until",
     )
 
-    def __init__(self, offset: int, leader: int, until: int) -> None:
+    def __init__(self, offset: int, leader: int, catch_up_offset: int) -> None:
         self.offset = offset
-        self.until = until  #: the offset at which this instance has caught up
-        self.between = False  #: whether a batch is known to end before `offset`
+        self.catch_up_offset = catch_up_offset  #: the offset at which this instance has caught up
+        self.at_batch_boundary = False  #: whether a batch is known to end before `offset`
         self.leader = leader
-        self.end = offset  #: of the log, when it was last heard of
-        self.committed: int | None = None
-        self.pause_until = 0.0  #: on the loop's clock
-        self.strikes = 0  #: failures to read the batch at `offset`, in a row
-        self.dropped = False  #: whether it is not this that is read any more
+        self.end_offset = offset  #: of the log, when it was last heard of
+        self.committed_offset: int | None = None
+        self.paused_until = 0.0  #: on the loop's clock
+        self.failed_attempts = 0  #: failures to read the batch at `offset`, in a row
+        self.is_dropped = False  #: whether it is not this that is read any more
 
 
-class Partitions:
+class AssignedPartitions:
     """The partitions of the topics that an instance reads; those `asleep` it does not read now."""
 
-    def __init__(self, topics: Iterable[str], asleep: Collection[str] = ()) -> None:
+    def __init__(self, topics: Iterable[str], idle_topics: Collection[str] = ()) -> None:
         self.topics = tuple(topics)
-        self._asleep = asleep
-        self.ids: dict[str, uuid.UUID | None] = {}
-        self.readings: dict[Partition, Reading] = {}
-        self._from_end: set[Partition] | None = None
-        self._there: dict[Partition, int] = {}  # and its leaders, when it was last looked
+        self._idle_topics = idle_topics
+        self.topic_ids: dict[str, uuid.UUID | None] = {}
+        self.states: dict[TopicPartition, PartitionState] = {}
+        self._initial: set[TopicPartition] | None = None
+        self._known_leaders: dict[
+            TopicPartition, int
+        ] = {}  # and its leaders, when it was last looked
 
-    def recreated(self, found: Mapping[str, Description]) -> list[str]:
+    def drop_recreated(self, descriptions: Mapping[str, TopicDescription]) -> list[str]:
         """Return the topics that are not the ones that were read; forget what was known of them."""
-        changed = [
+        recreated = [
             topic
-            for topic, description in found.items()
-            if self.ids.get(topic) is not None and description.id != self.ids[topic]
+            for topic, description in descriptions.items()
+            if self.topic_ids.get(topic) is not None
+            and description.topic_id != self.topic_ids[topic]
         ]
-        for topic in changed:
-            self.drop(topic)
-        if self._from_end:
-            self._from_end = {p for p in self._from_end if p.topic not in changed}
-        return changed
+        for topic in recreated:
+            self.drop_topic(topic)
+        if self._initial:
+            self._initial = {p for p in self._initial if p.topic not in recreated}
+        return recreated
 
-    def drop(self, topic: str) -> None:
+    def drop_topic(self, topic: str) -> None:
         """Read `topic` no more as it was; what is on its way of it is not taken."""
-        for partition in [p for p in self.readings if p.topic == topic]:
-            self.readings.pop(partition).dropped = True
+        for partition in [p for p in self.states if p.topic == topic]:
+            self.states.pop(partition).is_dropped = True
 
     def is_known(self, topic: str) -> bool:
         """Whether `topic` was there when it was last looked."""
-        return any(partition.topic == topic for partition in self._there)
+        return any(partition.topic == topic for partition in self._known_leaders)
 
-    def follow(
-        self, found: Mapping[str, Description], waking: Collection[str] = ()
-    ) -> dict[Partition, int]:
+    def update_metadata(
+        self, descriptions: Mapping[str, TopicDescription], activating: Collection[str] = ()
+    ) -> dict[TopicPartition, int]:
         """Take note of leaders; return the timestamps to ask for where reading has to begin."""
         leaders = {
-            Partition(topic, number): leader
-            for topic, description in found.items()
+            TopicPartition(topic, number): leader
+            for topic, description in descriptions.items()
             for number, leader in description.leaders.items()
         }
-        for topic, description in found.items():
-            self.ids[topic] = description.id
-        for partition, reading in self.readings.items():
-            reading.leader = leaders.get(partition, -1)
-        self._there = leaders
-        if self._from_end is None:
-            self._from_end = {p for p in leaders if p.topic not in self._asleep}
-        late = self._from_end
+        for topic, description in descriptions.items():
+            self.topic_ids[topic] = description.topic_id
+        for partition, state in self.states.items():
+            state.leader = leaders.get(partition, -1)
+        self._known_leaders = leaders
+        if self._initial is None:
+            self._initial = {p for p in leaders if p.topic not in self._idle_topics}
+        from_end = self._initial
         return {
-            p: LATEST if p in late or p.topic in waking else EARLIEST
+            p: LATEST if p in from_end or p.topic in activating else EARLIEST
             for p in leaders
-            if p not in self.readings and (p.topic in waking or p.topic not in self._asleep)
+            if p not in self.states and (p.topic in activating or p.topic not in self._idle_topics)
         }
 
-    def begin(self, partition: Partition, offset: int, leader: int, until: int = 0) -> None:
-        """Read `partition` from `offset`; it has caught up at `until`."""
-        if self._from_end is not None:
-            self._from_end.discard(partition)
-        self.readings[partition] = Reading(offset, leader, until)
+    def start(
+        self, partition: TopicPartition, offset: int, leader: int, catch_up_offset: int = 0
+    ) -> None:
+        """Read `partition` from `offset`; it has caught up at `catch_up_offset`."""
+        if self._initial is not None:
+            self._initial.discard(partition)
+        self.states[partition] = PartitionState(offset, leader, catch_up_offset)
 
     @property
-    def complete(self) -> bool:
+    def has_caught_up(self) -> bool:
         """Whether everything that existed at the start, and still does, has been caught up with."""
         return (
-            self._from_end is not None
-            and not self._from_end & self._there.keys()
-            and all(r.offset >= r.until for p, r in self.readings.items() if p in self._there)
+            self._initial is not None
+            and not self._initial & self._known_leaders.keys()
+            and all(
+                r.offset >= r.catch_up_offset
+                for p, r in self.states.items()
+                if p in self._known_leaders
+            )
         )
 
-    def leader(self, partition: Partition) -> int:
+    def leader_of(self, partition: TopicPartition) -> int:
         """The node that leads `partition`, -1 where none does."""
-        reading = self.readings.get(partition)
-        if reading is None:  # what is asleep can be looked back into
-            return self._there.get(partition, -1) if partition.topic in self._asleep else -1
-        return reading.leader
+        state = self.states.get(partition)
+        if state is None:  # what is asleep can be looked back into
+            return (
+                self._known_leaders.get(partition, -1)
+                if partition.topic in self._idle_topics
+                else -1
+            )
+        return state.leader
 
-    def position(self, partition: Partition) -> int:
+    def position(self, partition: TopicPartition) -> int:
         """The next offset that is read of `partition`, -1 where it is not read."""
-        reading = self.readings.get(partition)
-        return -1 if reading is None else reading.offset
+        state = self.states.get(partition)
+        return -1 if state is None else state.offset
 
-    def of(self, topic: str) -> dict[int, Reading]:
+    def states_of(self, topic: str) -> dict[int, PartitionState]:
         """What is read of `topic`, by the numbers of its partitions."""
-        return {p.number: reading for p, reading in self.readings.items() if p.topic == topic}
+        return {p.number: state for p, state in self.states.items() if p.topic == topic}
 
-    def led_by(self, node: int) -> dict[Partition, Reading]:
+    def led_by(self, node: int) -> dict[TopicPartition, PartitionState]:
         """The partitions that `node` leads."""
-        return {p: reading for p, reading in self.readings.items() if reading.leader == node}
+        return {p: state for p, state in self.states.items() if state.leader == node}
 
-    def leaders(self) -> set[int]:
+    def leader_nodes(self) -> set[int]:
         """The nodes that lead any of them."""
-        return {reading.leader for reading in self.readings.values() if reading.leader >= 0}
+        return {state.leader for state in self.states.values() if state.leader >= 0}
 
-    def uncommitted(self) -> dict[Partition, int]:
+    def uncommitted_offsets(self) -> dict[TopicPartition, int]:
         """The offsets that were moved since they were last committed."""
-        return {p: r.offset for p, r in self.readings.items() if r.offset != r.committed}
+        return {p: r.offset for p, r in self.states.items() if r.offset != r.committed_offset}
 
-    def committed(self, offsets: Mapping[Partition, int]) -> None:
+    def mark_committed(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Take note that these were committed."""
         for partition, offset in offsets.items():
-            if partition in self.readings:
-                self.readings[partition].committed = offset
+            if partition in self.states:
+                self.states[partition].committed_offset = offset

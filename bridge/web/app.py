@@ -14,10 +14,10 @@ from starlette.exceptions import HTTPException
 from bridge import __version__
 from bridge.web.api import commands
 from bridge.web.api import schemas as api_schemas
-from bridge.web.api.params import WholeNames
-from bridge.web.api.publish import AUDIENCE, EXAMPLE, Publication, Published
+from bridge.web.api.params import RawPathMiddleware
+from bridge.web.api.publish import AUDIENCE_SCHEMA, EXAMPLE, Publication, Published
 from bridge.web.endpoints.history import History
-from bridge.web.http.problems import Problem, problem
+from bridge.web.http.problems import Problem, problem_response
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
     from fastapi import APIRouter, Response
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from bridge.web.auth.origins import Doors
+    from bridge.web.auth.origins import OriginPolicy
 
 
-class ByPort:
+class PortDispatcher:
     """Serves `elsewhere` on the ports in it, and `usual` on all others."""
 
-    def __init__(self, usual: ASGIApp, elsewhere: Mapping[int, ASGIApp]) -> None:
-        self._usual = usual
-        self._elsewhere = elsewhere
+    def __init__(self, default_app: ASGIApp, apps_by_port: Mapping[int, ASGIApp]) -> None:
+        self._default_app = default_app
+        self._apps_by_port = apps_by_port
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         _, port = scope.get("server") or ("", 0)
-        await self._elsewhere.get(port or 0, self._usual)(scope, receive, send)
+        await self._apps_by_port.get(port or 0, self._default_app)(scope, receive, send)
 
 
-_ABOUT = """From Kafka to every browser, phone and terminal that should know.
+_DESCRIPTION = """From Kafka to every browser, phone and terminal that should know.
 
 `/v1` needs one of the admin tokens, and is 404 where none is set. With `BRIDGE_ADMIN_PORT` set,
 `/v1` and `/metrics` are on that port only. Every error is `application/problem+json` (RFC 9457).
@@ -49,9 +49,9 @@ WebSockets are at `/ws`; their frames are in the AsyncAPI document.
 """
 
 
-def openapi(routers: Iterable[APIRouter]) -> dict[str, Any]:
+def build_openapi_document(routers: Iterable[APIRouter]) -> dict[str, Any]:
     """Return the document of these routes."""
-    app = FastAPI(title="Push bridge", version=__version__, description=_ABOUT)
+    app = FastAPI(title="Push bridge", version=__version__, description=_DESCRIPTION)
     for router in routers:
         app.include_router(router)
     document = app.openapi()
@@ -62,7 +62,7 @@ def openapi(routers: Iterable[APIRouter]) -> dict[str, Any]:
         schema["description"] = cleandoc(schema["description"])
     for name, example in examples.items():
         schemas[name]["examples"] = [msgspec.to_builtins(example)]
-    schemas["Publication"] |= {"anyOf": AUDIENCE, "examples": [EXAMPLE]}
+    schemas["Publication"] |= {"anyOf": AUDIENCE_SCHEMA, "examples": [EXAMPLE]}
     document.setdefault("components", {}).setdefault("schemas", {}).update(schemas)
     return document
 
@@ -70,27 +70,29 @@ def openapi(routers: Iterable[APIRouter]) -> dict[str, Any]:
 class _HostCheck:
     """Keeps out requests by names that this machine should not be called by."""
 
-    def __init__(self, app: ASGIApp, doors: Doors) -> None:
+    def __init__(self, app: ASGIApp, origin_policy: OriginPolicy) -> None:
         self._app = app
-        self._doors = doors
+        self._origin_policy = origin_policy
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         host = Headers(scope=scope).get("host", "")
-        if self._doors.admits(host, None):
+        if self._origin_policy.allows(host, None):
             await self._app(scope, receive, send)
         else:
-            await problem(403, "this host is not allowed here")(scope, receive, send)
+            await problem_response(403, "this host is not allowed here")(scope, receive, send)
 
 
-def site(
-    doors: Doors, routers: Iterable[APIRouter], document: dict[str, Any] | None = None
+def create_app(
+    origin_policy: OriginPolicy,
+    routers: Iterable[APIRouter],
+    document: dict[str, Any] | None = None,
 ) -> FastAPI:
     """Return the application with these routes, behind these doors.
 
     `document` is its OpenAPI document, where it is not just that of the routes.
     """
     routers = tuple(routers)
-    told = document if document is not None else openapi(routers)
+    openapi_document = document if document is not None else build_openapi_document(routers)
     app = FastAPI(
         title="Push bridge",
         version=__version__,
@@ -98,29 +100,31 @@ def site(
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.openapi = lambda: told  # type: ignore[method-assign]
+    app.openapi = lambda: openapi_document  # type: ignore[method-assign]
     for router in routers:
         app.include_router(router)
-    app.add_middleware(WholeNames)
-    app.add_middleware(_HostCheck, doors=doors)
+    app.add_middleware(RawPathMiddleware)
+    app.add_middleware(_HostCheck, origin_policy=origin_policy)
 
     @app.exception_handler(HTTPException)
-    async def refused(_request: Request, error: HTTPException) -> Response:
-        return problem(error.status_code, str(error.detail), headers=error.headers)
+    async def handle_http_exception(_request: Request, error: HTTPException) -> Response:
+        return problem_response(error.status_code, str(error.detail), headers=error.headers)
 
     @app.exception_handler(RequestValidationError)
-    async def not_understood(_request: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"][1:])
-        return problem(422, f"{place}: {first['msg']}" if place else str(first["msg"]))
+    async def handle_validation_error(_request: Request, error: RequestValidationError) -> Response:
+        first_error = error.errors()[0]
+        field = ".".join(str(part) for part in first_error["loc"][1:])
+        return problem_response(
+            422, f"{field}: {first_error['msg']}" if field else str(first_error["msg"])
+        )
 
     @app.exception_handler(Exception)
-    async def failed(_request: Request, _error: Exception) -> Response:
-        return problem(500, "the bridge failed at this; its log says more")
+    async def handle_unexpected_error(_request: Request, _error: Exception) -> Response:
+        return problem_response(500, "the bridge failed at this; its log says more")
 
     @app.get("/ws", include_in_schema=False)
-    async def upgrade() -> Response:
+    async def require_websocket_upgrade() -> Response:
         headers = {"Upgrade": "websocket", "Connection": "Upgrade"}
-        return problem(426, "this is a WebSocket: ask for an upgrade", headers=headers)
+        return problem_response(426, "this is a WebSocket: ask for an upgrade", headers=headers)
 
     return app

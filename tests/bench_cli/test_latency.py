@@ -8,13 +8,13 @@ from math import ceil
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.bench.load.latency import Histogram, beyond, index
+from bridge.bench.load.latency import LatencyHistogram, bucket_end, bucket_index
 
 VALUES = st.integers(0, 2**50)
 
 
-def of(values: list[int]) -> Histogram:
-    histogram = Histogram()
+def of(values: list[int]) -> LatencyHistogram:
+    histogram = LatencyHistogram()
     for value in values:
         histogram.add(value)
     return histogram
@@ -22,10 +22,10 @@ def of(values: list[int]) -> Histogram:
 
 @given(VALUES)
 def test_a_value_is_in_its_bucket_which_is_narrow(value):
-    at = index(value)
-    lowest = beyond(at - 1) if at else 0
-    assert lowest <= value < beyond(at)
-    assert (beyond(at) - 1 - lowest) * 128 <= max(lowest, 1)
+    at = bucket_index(value)
+    lowest = bucket_end(at - 1) if at else 0
+    assert lowest <= value < bucket_end(at)
+    assert (bucket_end(at) - 1 - lowest) * 128 <= max(lowest, 1)
 
 
 @given(st.lists(VALUES, min_size=1), st.sampled_from([50.0, 90.0, 99.0, 99.9, 100.0]))
@@ -39,11 +39,11 @@ def test_a_percentile_is_never_too_small_and_hardly_too_large(values, percent):
 def test_what_is_merged_is_what_one_would_have_counted(some, more):
     merged = of(some)
     merged.merge(json.loads(json.dumps(of(more).as_json())))
-    assert (merged.counts, merged.most) == (of(some + more).counts, max([0, *some, *more]))
+    assert (merged.counts, merged.max_value) == (of(some + more).counts, max([0, *some, *more]))
 
 
 def test_an_empty_one_tells_zeros():
-    assert set(Histogram().milliseconds().values()) == {0.0}
+    assert set(LatencyHistogram().percentiles_ms().values()) == {0.0}
 
 
 def test_below_zero_is_zero():
@@ -53,4 +53,4 @@ def test_below_zero_is_zero():
 def test_what_is_cleared_is_empty():
     histogram = of([1, 2, 3])
     histogram.clear()
-    assert (histogram.total, histogram.most) == (0, 0)
+    assert (histogram.total, histogram.max_value) == (0, 0)

@@ -7,10 +7,10 @@ import json
 import pytest
 
 from bridge.bench import report
-from bridge.bench.load.job import Job, Target, Trouble, job_of
+from bridge.bench.load.job import BenchError, LoadJob, Target, parse_job
 from bridge.bench.plan import Plan
-from bridge.bench.report import allow_files, named
-from bridge.bench.workloads import ForAccounts, ForRoom
+from bridge.bench.report import machine_info, raise_open_file_limit
+from bridge.bench.workloads import AccountsWorkload, RoomWorkload
 
 METRICS = """# HELP process_cpu_seconds_total It.
 process_cpu_seconds_total 1.5
@@ -23,43 +23,45 @@ GOOD = {"lost": 0, "duplicates": 0, "disorder": 0, "client_use": 0.2, "produced_
 
 
 def test_samples_are_read_with_their_labels():
-    samples = report.parsed(METRICS)
-    assert (samples[report.CPU], samples[report.SLOW]) == (1.5, 3.0)
-    assert report.version(samples) == "0.1.0"
+    samples = report.parse_metrics(METRICS)
+    assert (samples[report.CPU_SECONDS_METRIC], samples[report.SLOW_CLOSES_METRIC]) == (1.5, 3.0)
+    assert report.bridge_version(samples) == "0.1.0"
 
 
 def test_what_does_not_answer_is_named():
-    with pytest.raises(Trouble, match=r"http://127\.0\.0\.1:1/metrics does not answer"):
-        report.scrape(("http://127.0.0.1:1/metrics",))
+    with pytest.raises(BenchError, match=r"http://127\.0\.0\.1:1/metrics does not answer"):
+        report.scrape_metrics(("http://127.0.0.1:1/metrics",))
 
 
 def test_a_job_survives_the_pipe():
-    job = Job("r", (Target("h", 1), Target("g", 2, "/x")), 9, first=1, step=2, own=True)
-    assert job_of(job.as_json()) == job
+    job = LoadJob(
+        "r", (Target("h", 1), Target("g", 2, "/x")), 9, first=1, step=2, has_private_events=True
+    )
+    assert parse_job(job.as_json()) == job
     assert [*job.numbers] == [1, 3, 5, 7]
 
 
 def test_a_room_is_numbered_by_partition_and_owed_to_every_member():
-    source = ForRoom("r", "room", 3, 205, 10)
+    source = RoomWorkload("r", "room", 3, 205, 10)
     records = [source.record(place, 0) for place in range(7)]
     assert [each.partition for each in records] == [0, 1, 2, 0, 1, 2, 0]
-    assert (dict(source.sent), source.due()) == ({0: 3, 1: 2, 2: 2}, 70)
+    assert (dict(source.sent_by_sequence), source.expected_deliveries()) == ({0: 3, 1: 2, 2: 2}, 70)
     assert json.loads(records[0].value)["rooms"] == ["room"]
 
 
 @pytest.mark.parametrize("accounts", [1, 10, 7_919])
 def test_every_account_has_its_turn(accounts):
-    source = ForAccounts("r", "a", accounts, 3, 205)
+    source = AccountsWorkload("r", "a", accounts, 3, 205)
     for place in range(2 * accounts):
         source.record(place, 0)
-    assert set(source.sent.values()) == {2}
-    assert len(source.sent) == accounts
+    assert set(source.sent_by_sequence.values()) == {2}
+    assert len(source.sent_by_sequence) == accounts
 
 
 def test_of_a_hundred_records_one_is_for_somebody():
-    source = ForAccounts("r", "a", 5, 3, 205, among=100)
+    source = AccountsWorkload("r", "a", 5, 3, 205, one_in=100)
     keys = [source.record(place, 0).key or b"" for place in range(1_000)]
-    assert source.due() == 10
+    assert source.expected_deliveries() == 10
     assert sum(b"nobody" not in key for key in keys) == 10
 
 
@@ -86,20 +88,20 @@ def test_a_result_says_what_it_does_not_prove(changed, words):
 
 @pytest.mark.parametrize("name", ["lost", "duplicates", "disorder"])
 def test_a_broken_promise_is_one_wherever_it_stands(name):
-    assert report.broken({**GOOD, name: 1})
-    assert report.broken({"alike": {**GOOD, name: 1}})
-    assert not report.broken({**GOOD, "alike": GOOD})
+    assert report.has_delivery_errors({**GOOD, name: 1})
+    assert report.has_delivery_errors({"alike": {**GOOD, name: 1}})
+    assert not report.has_delivery_errors({**GOOD, "alike": GOOD})
 
 
 def test_a_result_is_json_and_lines_and_names_the_machine():
-    told = report.result(PLAN, "0.1.0", {**GOOD, "latency_ms": {"p50": 1.0}, "nothing": None})
+    told = report.build_result(PLAN, "0.1.0", {**GOOD, "latency_ms": {"p50": 1.0}, "nothing": None})
     assert json.loads(json.dumps(told)) == told
-    assert set(named()) == set(told["machine"])
-    lines = list(report.lines(told))
+    assert set(machine_info()) == set(told["machine"])
+    lines = list(report.format_result(told))
     assert str(told["machine"]["cpu"]) in lines[0]
     assert any("p50 1.0" in line for line in lines)
 
 
 def test_too_few_files_are_said_with_what_to_raise():
-    with pytest.raises(Trouble, match="ulimit -Hn"):
-        allow_files(2**40)
+    with pytest.raises(BenchError, match="ulimit -Hn"):
+        raise_open_file_limit(2**40)

@@ -9,20 +9,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.bench.load.delivery_check import Ledger, Reader, Verdict
-from bridge.bench.load.latency import LONGEST_NS, SLOT_NS, Histogram, Stretches, index
-from bridge.bench.load.stream_reader import Tape
-from tests.bench_cli.plainly import apart, write_down
-from tests.bench_cli.traffic import A_PING, HEARTBEAT, MARK, event, events
+from bridge.bench.load.delivery_check import DeliveryCheck, DeliveryErrors, ReadProgress
+from bridge.bench.load.latency import (
+    MAX_SLOT_NS,
+    SLOT_NS,
+    LatencyBatch,
+    LatencyHistogram,
+    bucket_index,
+)
+from bridge.bench.load.stream_reader import SharedStreamReader
+from tests.bench_cli.frame_bytes import HEARTBEAT_FRAME, MARK, PING_FRAME, event_frame, event_frames
+from tests.bench_cli.reference_parser import parse_frames, record_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bridge.bench.load.payload import Stamped
+    from bridge.bench.load.payload import EventStamp
 
 LANES = 3
 OWED = dict.fromkeys(range(LANES), 41)
-OWN = [HEARTBEAT, A_PING, event(0, 0, run="ffffffff")]
+OWN = [HEARTBEAT_FRAME, PING_FRAME, event_frame(0, 0, run="ffffffff")]
 LONG = 1 << 30
 SHORT = 3_000  # bytes: some ten frames
 
@@ -32,34 +38,34 @@ class Member:
     """One who is sent `data`, and what plainly is to be counted for it."""
 
     data: bytes
-    reader: Reader = field(default_factory=Reader)
-    events: list[Stamped] = field(default_factory=list)
+    reader: ReadProgress = field(default_factory=ReadProgress)
+    events: list[EventStamp] = field(default_factory=list)
     others: list[tuple[int, bytes]] = field(default_factory=list)
     told: list[tuple[int, bytes]] = field(default_factory=list)
     received: int = 0
     begun: int = 0
     at: int = 0
 
-    def read(self, tape: Tape, size: int, now: int, late: list[int]) -> None:
+    def read(self, tape: SharedStreamReader, size: int, now: int, late: list[int]) -> None:
         """Read `size` bytes, twice: with the tape, and plainly."""
         piece = memoryview(self.data)[self.at : self.at + size]
         count, others = tape.read(self.reader, piece, now)
         self.received += count
         self.told += others
         self.at += size
-        parts = apart(self.data[self.begun : self.at], MARK)
-        self.begun += parts.rest
+        parts = parse_frames(self.data[self.begun : self.at], MARK)
+        self.begun += parts.parsed_bytes
         self.events += parts.events
-        self.others += parts.others
-        late += [now - one.made for one in parts.events]
+        self.others += parts.other_frames
+        late += [now - one.created_ns for one in parts.events]
 
     def judge(self) -> None:
         """Both have found the same."""
-        plain = Ledger()
-        write_down(self.events, plain)
+        plain = DeliveryCheck()
+        record_events(self.events, plain)
         assert (self.received, self.told) == (len(self.events), self.others)
-        assert self.reader.ledger.verdict(OWED) == plain.verdict(OWED)
-        assert self.reader.ledger.due == plain.due
+        assert self.reader.delivery_check.errors(OWED) == plain.errors(OWED)
+        assert self.reader.delivery_check.next_numbers == plain.next_numbers
 
 
 def faulty(draw: Callable[..., Any], frames: list[bytes]) -> list[bytes]:
@@ -88,7 +94,7 @@ def rooms(draw: Callable[..., Any]) -> list[Member]:
     numbers = dict.fromkeys(range(LANES), 0)
     frames = []
     for place, lane in enumerate(lanes):
-        frames.append(event(lane, numbers[lane], 1_000_000 + 7_919 * place, draw(sizes)))
+        frames.append(event_frame(lane, numbers[lane], 1_000_000 + 7_919 * place, draw(sizes)))
         numbers[lane] += 1
     members = draw(st.integers(1, 4))
     return [Member(b"".join(faulty(draw, frames))) for _ in range(members)]
@@ -104,89 +110,97 @@ READS = st.lists(
 )
 
 
-def bounded(histogram: Histogram, late: list[int]) -> None:
+def bounded(histogram: LatencyHistogram, late: list[int]) -> None:
     """Each latency is the true one, or told larger by less than a slot."""
     most = max(late, default=0)
-    slot = max(SLOT_NS, min(most // 128, LONGEST_NS))
+    slot = max(SLOT_NS, min(most // 128, MAX_SLOT_NS))
     assert histogram.total == len(late)
     told = [at for at, count in enumerate(histogram.counts) for _ in range(count)]
     for bucket, true in zip(told, sorted(late), strict=True):
-        assert index(true) <= bucket <= index(true + slot - 1)
-    assert most <= histogram.most < most + slot
+        assert bucket_index(true) <= bucket <= bucket_index(true + slot - 1)
+    assert most <= histogram.max_value < most + slot
 
 
 @settings(deadline=None, max_examples=400)
 @given(rooms(), READS, st.sampled_from([LONG, SHORT]), st.integers(0, 40))
 def test_a_tape_counts_as_one_by_one(room, reads, longest, settled):
-    histogram, late, now = Histogram(), list[int](), 50_000_000
-    tape = Tape(MARK, histogram, longest)
+    histogram, late, now = LatencyHistogram(), list[int](), 50_000_000
+    tape = SharedStreamReader(MARK, histogram, longest)
     for member in room:
-        tape.join(member.reader)
+        tape.add_client(member.reader)
     rests = [(who, LONG, 0) for who in range(len(room))]
     for turn, (who, size, passed) in enumerate([*reads, *rests]):
         now += passed
         room[who % len(room)].read(tape, size, now, late)
         if turn == settled:
-            tape.settle()
-    tape.settle()
+            tape.flush()
+    tape.flush()
     for member in room:
         member.judge()
         assert member.reader.tail == b""
     bounded(histogram, late)
 
 
-def alike(count: int, longest: int = LONG) -> tuple[Tape, list[Reader], Histogram]:
-    histogram = Histogram()
-    tape, readers = Tape(MARK, histogram, longest), [Reader() for _ in range(count)]
+def alike(
+    count: int, longest: int = LONG
+) -> tuple[SharedStreamReader, list[ReadProgress], LatencyHistogram]:
+    histogram = LatencyHistogram()
+    tape, readers = (
+        SharedStreamReader(MARK, histogram, longest),
+        [ReadProgress() for _ in range(count)],
+    )
     for reader in readers:
-        tape.join(reader)
+        tape.add_client(reader)
     return tape, readers, histogram
 
 
 def test_what_is_on_the_tape_is_not_parsed_again(monkeypatch):
     tape, (first, *more), _ = alike(4)
-    data = events((0, number) for number in range(50))
+    data = event_frames((0, number) for number in range(50))
     tape.read(first, data, 1)
-    monkeypatch.setattr("bridge.bench.load.stream_reader.frames", None)
+    monkeypatch.setattr("bridge.bench.load.stream_reader.split_frames", None)
     for size, reader in zip((7, 100, 5_000), more, strict=True):
         for at in range(0, len(data), size):
             tape.read(reader, data[at : at + size], 1)
-    tape.settle()
-    assert [reader.ledger.verdict({0: 50}) for reader in more] == [Verdict()] * 3
+    tape.flush()
+    assert [reader.delivery_check.errors({0: 50}) for reader in more] == [DeliveryErrors()] * 3
 
 
 def test_a_heartbeat_does_not_take_anybody_off_the_tape(monkeypatch):
     tape, (first, second), _ = alike(2)
-    tape.read(first, events((0, number) for number in range(20)), 1)
-    data = events((0, number) for number in range(9)) + HEARTBEAT
+    tape.read(first, event_frames((0, number) for number in range(20)), 1)
+    data = event_frames((0, number) for number in range(9)) + HEARTBEAT_FRAME
     assert tape.read(second, data, 1)[0] == 9
-    monkeypatch.setattr("bridge.bench.load.stream_reader.frames", None)
-    assert tape.read(second, events((0, number) for number in range(9, 20)), 1) == (11, ())
-    assert second.since == 0
+    monkeypatch.setattr("bridge.bench.load.stream_reader.split_frames", None)
+    assert tape.read(second, event_frames((0, number) for number in range(9, 20)), 1) == (11, ())
+    assert second.first_unchecked == 0
 
 
 def test_who_was_cut_in_a_frame_begins_with_a_whole_one():
     tape, (first, second), _ = alike(2)
-    data = events((0, number) for number in range(3))
+    data = event_frames((0, number) for number in range(3))
     tape.read(first, data, 1)
     assert tape.read(second, data[:-5], 1)[0] == 2
-    tape.leave(second)
-    assert tape.read(second, event(0, 2) + HEARTBEAT, 1) == (1, apart(HEARTBEAT, MARK).others)
-    tape.read(first, event(0, 3)[:-5], 1)
-    tape.leave(first)
-    assert tape.read(first, event(0, 3), 1)[0] == 1
-    tape.settle()
-    assert first.ledger.verdict({0: 4}) == Verdict()
-    assert second.ledger.verdict({0: 3}) == Verdict()
+    tape.discard_partial_frame(second)
+    assert tape.read(second, event_frame(0, 2) + HEARTBEAT_FRAME, 1) == (
+        1,
+        parse_frames(HEARTBEAT_FRAME, MARK).other_frames,
+    )
+    tape.read(first, event_frame(0, 3)[:-5], 1)
+    tape.discard_partial_frame(first)
+    assert tape.read(first, event_frame(0, 3), 1)[0] == 1
+    tape.flush()
+    assert first.delivery_check.errors({0: 4}) == DeliveryErrors()
+    assert second.delivery_check.errors({0: 3}) == DeliveryErrors()
 
 
 def test_a_tape_does_not_grow_and_who_is_far_behind_is_counted_all_the_same():
     tape, (first, second, idle), histogram = alike(3, SHORT)
-    frames = [event(0, number, made=5) for number in range(300)]
+    frames = [event_frame(0, number, made_at=5) for number in range(300)]
     for frame in frames:
         tape.read(first, frame, 10)
-        assert len(tape._text) <= SHORT
-        assert len(tape._events) == len(tape._places) == len(tape._edges) - 1 < 20
+        assert len(tape._shared_bytes) <= SHORT
+        assert len(tape._events) == len(tape._event_indexes) == len(tape._frame_offsets) - 1 < 20
     data = b"".join(frames)
     on_it = list(tape._events)
     assert tape.read(idle, data[: len(data) // 2], 10)[0] == 150
@@ -194,17 +208,17 @@ def test_a_tape_does_not_grow_and_who_is_far_behind_is_counted_all_the_same():
     tape.read(idle, data[len(data) // 2 : -3], 10)
     for at in range(0, len(data), 1_000):
         tape.read(second, data[at : at + 1_000], 10)
-    tape.settle()
-    verdicts = [reader.ledger.verdict({0: 300}) for reader in (first, second, idle)]
-    assert verdicts == [Verdict(), Verdict(), Verdict(lost=1)]
+    tape.flush()
+    verdicts = [reader.delivery_check.errors({0: 300}) for reader in (first, second, idle)]
+    assert verdicts == [DeliveryErrors(), DeliveryErrors(), DeliveryErrors(lost=1)]
     assert histogram.counts[5] == histogram.total == 899
 
 
 @pytest.mark.parametrize("read", [2, 17, 20])
 @pytest.mark.parametrize("cut", [0, 3, 150])
-@pytest.mark.parametrize("own", [b"", HEARTBEAT])
+@pytest.mark.parametrize("own", [b"", HEARTBEAT_FRAME])
 def test_who_pauses_while_the_tape_is_shortened_goes_on_from_there(read, cut, own):
-    frames = [event(0, number) for number in range(24)]
+    frames = [event_frame(0, number) for number in range(24)]
     size = len(frames[0])
     tape, (first, second), _ = alike(2, 20 * size + 40)
     tape.read(first, b"".join(frames[:20]), 1)
@@ -216,39 +230,43 @@ def test_who_pauses_while_the_tape_is_shortened_goes_on_from_there(read, cut, ow
         tape.read(first, frame, 1)
     assert len(tape._events) < 20
     told.append(tape.read(second, data[pause:], 1))
-    tape.settle()
+    tape.flush()
     assert sum(count for count, _ in told) == 24
-    assert [one for _, others in told for one in others] == apart(own, MARK).others
-    assert second.ledger.verdict({0: 24}) == first.ledger.verdict({0: 24}) == Verdict()
+    assert [one for _, others in told for one in others] == parse_frames(own, MARK).other_frames
+    assert (
+        second.delivery_check.errors({0: 24})
+        == first.delivery_check.errors({0: 24})
+        == DeliveryErrors()
+    )
 
 
 def test_a_cut_frame_that_is_on_the_tape_is_not_kept_twice():
     tape, (first, second), _ = alike(2)
-    tape.read(first, events((0, number) for number in range(3)), 1)
-    tape.read(second, HEARTBEAT + event(0, 0) + event(0, 1)[:-3], 1)
-    assert (second.tail, second.at) == (b"", tape._edges[2] - 3)
+    tape.read(first, event_frames((0, number) for number in range(3)), 1)
+    tape.read(second, HEARTBEAT_FRAME + event_frame(0, 0) + event_frame(0, 1)[:-3], 1)
+    assert (second.partial_frame, second.byte_offset) == (b"", tape._frame_offsets[2] - 3)
 
 
 def test_latencies_of_one_slot_are_told_as_its_last_and_of_the_next_anew():
-    histogram = Histogram()
-    stretches = Stretches(histogram)
-    stretches.made += [0, 10_000]
+    histogram = LatencyHistogram()
+    stretches = LatencyBatch(histogram)
+    stretches.created_ns += [0, 10_000]
     stretches.add(0, 2, 100_000)
     stretches.add(0, 1, 100_000 + SLOT_NS - 1)
     stretches.add(1, 2, 100_000 + SLOT_NS)
-    stretches.settle()
-    plain = Histogram()
+    stretches.flush()
+    plain = LatencyHistogram()
     for late in (99_999 + SLOT_NS, 99_999 + SLOT_NS, 89_999 + SLOT_NS, 90_000 + SLOT_NS):
         plain.add(late)
-    assert (histogram.counts, histogram.most) == (plain.counts, plain.most)
+    assert (histogram.counts, histogram.max_value) == (plain.counts, plain.max_value)
 
 
 @pytest.mark.parametrize("made", [7, 2_000])
 def test_a_single_read_is_told_exactly_and_none_below_zero(made):
     tape, (reader,), histogram = alike(1)
-    tape.read(reader, event(0, 0, made), 1_000)
-    tape.settle()
-    assert histogram.counts[index(max(0, 1_000 - made))] == histogram.total == 1
+    tape.read(reader, event_frame(0, 0, made), 1_000)
+    tape.flush()
+    assert histogram.counts[bucket_index(max(0, 1_000 - made))] == histogram.total == 1
 
 
 @pytest.mark.parametrize(
@@ -257,15 +275,15 @@ def test_a_single_read_is_told_exactly_and_none_below_zero(made):
         (0, SLOT_NS),
         (128 * SLOT_NS, SLOT_NS),
         (128 * 1_000_000, 1_000_000),
-        (1_000 * LONGEST_NS, LONGEST_NS),
+        (1_000 * MAX_SLOT_NS, MAX_SLOT_NS),
     ],
 )
 def test_where_events_are_late_a_slot_is_longer_but_not_so_long_that_it_shows(late: int, slot: int):
-    histogram = Histogram()
-    stretches = Stretches(histogram)
-    stretches.made += [0, 0]
+    histogram = LatencyHistogram()
+    stretches = LatencyBatch(histogram)
+    stretches.created_ns += [0, 0]
     for now in (late, late + slot - 1):
         stretches.add(0, 1, now)
-    assert not histogram.counts[index(late + slot - 1)], "the slot ended early"
+    assert not histogram.counts[bucket_index(late + slot - 1)], "the slot ended early"
     stretches.add(1, 2, late + slot)
-    assert histogram.counts[index(late + slot - 1)] == 2
+    assert histogram.counts[bucket_index(late + slot - 1)] == 2

@@ -6,54 +6,76 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.bench.load.delivery_check import Ledger, Reader, Verdict, runs
-from bridge.bench.load.latency import Histogram
-from bridge.bench.load.payload import Envelope, Stamped, found
-from bridge.bench.load.stream_reader import TEXT, Tape, Walk, framed, frames, masked
-from tests.bench_cli.plainly import apart, write_down
-from tests.bench_cli.traffic import A_PING, HEARTBEAT, MARK, event, events
+from bridge.bench.load.delivery_check import (
+    DeliveryCheck,
+    DeliveryErrors,
+    ReadProgress,
+    consecutive_ranges,
+)
+from bridge.bench.load.latency import LatencyHistogram
+from bridge.bench.load.payload import EventStamp, RecordTemplate, decode_fields
+from bridge.bench.load.stream_reader import (
+    TEXT,
+    PrivateStreamReader,
+    SharedStreamReader,
+    encode_client_frame,
+    encode_server_frame,
+    split_frames,
+)
+from tests.bench_cli.frame_bytes import HEARTBEAT_FRAME, MARK, PING_FRAME, event_frame, event_frames
+from tests.bench_cli.reference_parser import parse_frames, record_events
 
 SIZES = st.sampled_from([0, 1, 125, 126, 127, 300, 65_535, 65_536, 70_000])
 
 
 @given(st.lists(SIZES, max_size=6), st.integers(0, 20))
 def test_frames_of_every_length_are_found_and_a_part_of_one_is_not(sizes, cut):
-    whole = b"".join(framed(TEXT, b"x" * size) for size in sizes)
-    told = list(frames(whole + framed(TEXT, b"y" * 300)[:cut]))
+    whole = b"".join(encode_server_frame(TEXT, b"x" * size) for size in sizes)
+    told = list(split_frames(whole + encode_server_frame(TEXT, b"y" * 300)[:cut]))
     assert [end - body for _, body, end in told] == sizes
     assert (told[-1][2] if told else 0) == len(whole)
 
 
 def test_a_clients_frame_is_masked_with_zeros():
-    assert masked(0x8A, b"ab") == b"\x8a\x82\0\0\0\0ab"
+    assert encode_client_frame(0x8A, b"ab") == b"\x8a\x82\0\0\0\0ab"
 
 
 @pytest.mark.parametrize("size", [1, 205, 70_000])
 def test_a_record_has_the_size_that_was_asked_for_where_that_is_possible(size):
-    value = Envelope("0123abcd", {"all": True}, size).value(1, 2, 3)
-    assert len(value) == max(size, len(Envelope("0123abcd", {"all": True}, 0).value(0, 0, 0)))
-    assert found(value, value.index(MARK) + len(MARK)) == Stamped(1, 2, 3)
+    value = RecordTemplate("0123abcd", {"all": True}, size).render(1, 2, 3)
+    assert len(value) == max(
+        size, len(RecordTemplate("0123abcd", {"all": True}, 0).render(0, 0, 0))
+    )
+    assert decode_fields(value, value.index(MARK) + len(MARK)) == EventStamp(1, 2, 3)
 
 
 PIECES = st.lists(
     st.one_of(
-        st.tuples(st.integers(0, 3), st.integers(0, 30)).map(lambda it: event(*it, made=1_000)),
-        st.tuples(st.integers(0, 3), st.integers(0, 30)).map(lambda it: event(*it, size=70_000)),
-        st.sampled_from([HEARTBEAT, A_PING, event(0, 0, run="ffffffff")]),
+        st.tuples(st.integers(0, 3), st.integers(0, 30)).map(
+            lambda it: event_frame(*it, made_at=1_000)
+        ),
+        st.tuples(st.integers(0, 3), st.integers(0, 30)).map(
+            lambda it: event_frame(*it, size=70_000)
+        ),
+        st.sampled_from([HEARTBEAT_FRAME, PING_FRAME, event_frame(0, 0, run="ffffffff")]),
     ),
     max_size=12,
 )
 
 
 @settings(deadline=None)
-@given(PIECES, st.lists(st.integers(1, 2_000), max_size=30), st.sampled_from([Walk, Tape]))
+@given(
+    PIECES,
+    st.lists(st.integers(1, 2_000), max_size=30),
+    st.sampled_from([PrivateStreamReader, SharedStreamReader]),
+)
 def test_however_it_is_cut_everything_is_found(pieces, cuts, way):
     data = b"".join(pieces)
-    parts, once, ledger = apart(data, MARK), Histogram(), Ledger()
-    write_down(parts.events, ledger)
+    parts, once, ledger = parse_frames(data, MARK), LatencyHistogram(), DeliveryCheck()
+    record_events(parts.events, ledger)
     for one in parts.events:
-        once.add(5_000 - one.made)
-    histogram, reader = Histogram(), Reader()
+        once.add(5_000 - one.created_ns)
+    histogram, reader = LatencyHistogram(), ReadProgress()
     reading = way(MARK, histogram)
     reading.join(reader)
     count, others, at = 0, [], 0
@@ -62,41 +84,41 @@ def test_however_it_is_cut_everything_is_found(pieces, cuts, way):
         at += size
         count += events
         others += told
-    if isinstance(reading, Tape):
-        reading.settle()
-    assert (count, others, reader.tail) == (len(parts.events), parts.others, b"")
+    if isinstance(reading, SharedStreamReader):
+        reading.flush()
+    assert (count, others, reader.partial_frame) == (len(parts.events), parts.other_frames, b"")
     owed = dict.fromkeys(range(4), 31)
-    assert reader.ledger.verdict(owed) == ledger.verdict(owed)
-    assert (histogram.counts, histogram.most) == (once.counts, once.most)
+    assert reader.delivery_check.errors(owed) == ledger.errors(owed)
+    assert (histogram.counts, histogram.max_value) == (once.counts, once.max_value)
 
 
 def test_runs_are_of_one_lane_and_without_holes():
-    told = [Stamped(*it, 0) for it in ((0, 4), (1, 9), (0, 5), (1, 10), (0, 7))]
-    assert runs(told) == [(0, 4, 2), (0, 7, 1), (1, 9, 2)]
+    told = [EventStamp(*it, 0) for it in ((0, 4), (1, 9), (0, 5), (1, 10), (0, 7))]
+    assert consecutive_ranges(told) == [(0, 4, 2), (0, 7, 1), (1, 9, 2)]
 
 
-@pytest.mark.parametrize("way", [Walk, Tape])
+@pytest.mark.parametrize("way", [PrivateStreamReader, SharedStreamReader])
 def test_an_event_of_another_run_is_no_event_of_ours(way):
-    reading, reader = way(MARK, Histogram()), Reader()
+    reading, reader = way(MARK, LatencyHistogram()), ReadProgress()
     reading.join(reader)
-    count, others = reading.read(reader, event(0, 0, run="ffffffff"), 1)
+    count, others = reading.read(reader, event_frame(0, 0, run="ffffffff"), 1)
     assert (count, len(others)) == (0, 1)
 
 
 @pytest.mark.parametrize(
     ("numbers", "verdict"),
     [
-        ([0, 1, 2, 3], Verdict()),
-        ([0, 1, 3], Verdict(lost=1)),
-        ([0, 1, 2, 2, 3], Verdict(duplicates=1)),
-        ([0, 2, 1, 3], Verdict(disorder=1)),
+        ([0, 1, 2, 3], DeliveryErrors()),
+        ([0, 1, 3], DeliveryErrors(lost=1)),
+        ([0, 1, 2, 2, 3], DeliveryErrors(duplicates=1)),
+        ([0, 2, 1, 3], DeliveryErrors(disorder=1)),
     ],
 )
-@pytest.mark.parametrize("way", [Walk, Tape])
+@pytest.mark.parametrize("way", [PrivateStreamReader, SharedStreamReader])
 def test_a_planted_fault_is_seen_on_both_ways(numbers, verdict, way):
-    reading, reader = way(MARK, Histogram()), Reader()
+    reading, reader = way(MARK, LatencyHistogram()), ReadProgress()
     reading.join(reader)
-    reading.read(reader, events((0, number) for number in numbers), 1)
-    if isinstance(reading, Tape):
-        reading.settle()
-    assert reader.ledger.verdict({0: 4}) == verdict
+    reading.read(reader, event_frames((0, number) for number in numbers), 1)
+    if isinstance(reading, SharedStreamReader):
+        reading.flush()
+    assert reader.delivery_check.errors({0: 4}) == verdict

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from websockets.asyncio.client import connect
 
-from tests.cli.command import Command
-from tests.harness.frames import read_frame
+from tests.cli.command_process import CommandProcess
+from tests.harness.frame_schemas import read_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 TOPICS = ["demo", "orders", "shop.orders.v1"]
 
 
-class Dev(NamedTuple):
+class DevServer(NamedTuple):
     """A running `push-bridge dev`."""
 
-    command: Command
+    command: CommandProcess
     url: str
     kafka: str
 
@@ -32,17 +32,17 @@ class Dev(NamedTuple):
         return connect(f"{self.url.replace('http', 'ws', 1)}/ws?{query}", proxy=None)
 
 
-def running_dev(command: Command) -> Dev:
+def running_dev(command: CommandProcess) -> DevServer:
     """Wait until it serves; what it printed says where."""
-    command.says("publish ")
-    said = {line.split()[0]: line.split()[1] for line in command.out}
-    return Dev(command, said["bridge"], said["kafka"])
+    command.wait_for_line("publish ")
+    addresses = {line.split()[0]: line.split()[1] for line in command.stdout_lines}
+    return DevServer(command, addresses["bridge"], addresses["kafka"])
 
 
 @pytest.fixture(scope="session")
-def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
+def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
     folder = tmp_path_factory.mktemp("dev")
-    with Command(folder, "dev", PORT="0", TOPICS=json.dumps(TOPICS)) as command:
+    with CommandProcess(folder, "dev", PORT="0", TOPICS=json.dumps(TOPICS)) as command:
         yield running_dev(command)
 
 
@@ -58,7 +58,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-async def frame(client: ClientConnection, op: str) -> dict[str, Any]:
+async def next_frame(client: ClientConnection, op: str) -> dict[str, Any]:
     """The next frame of `op`."""
     while True:
         frame = read_frame(await client.recv())

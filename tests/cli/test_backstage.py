@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.core.coordination.commands import Disconnect, Join, Leave, Revoke, Title
+from bridge.core.coordination.commands import Disconnect, Join, Leave, Revoke, SetRoomTitle
 from bridge.core.ports import NotAcknowledged
-from tests.cli.backstage import TOKEN, Backstage, answering, listening
-from tests.cli.command import run, sentence
+from tests.cli.admin_api_server import TOKEN, AdminApiServer, serving_admin_api, serving_response
+from tests.cli.command_process import error_line, run
 from tests.cli.test_every_command import on_a_terminal
-from tests.harness.frames import compiled
+from tests.harness.frame_schemas import schema_validator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.cli.command import Ended
+    from tests.cli.command_process import CommandResult
 
 COMMANDS = {
     "join": ["join", "hall", "--account", "ann"],
@@ -30,19 +30,19 @@ each_command = pytest.mark.parametrize("arguments", COMMANDS.values(), ids=COMMA
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Backstage]:
-    with listening() as backstage:
+def running() -> Iterator[AdminApiServer]:
+    with serving_admin_api() as backstage:
         yield backstage
 
 
 @pytest.fixture
-def stage(running: Backstage) -> Backstage:
-    running.registry.orders.sent.clear()
-    running.registry.orders.error = None
+def stage(running: AdminApiServer) -> AdminApiServer:
+    running.backend.command_publisher.commands.clear()
+    running.backend.command_publisher.error = None
     return running
 
 
-def call(stage: Backstage, folder: Path, *arguments: str | bytes) -> Ended:
+def call(stage: AdminApiServer, folder: Path, *arguments: str | bytes) -> CommandResult:
     return run(folder, *arguments, "--url", stage.url, "--token", TOKEN)
 
 
@@ -56,8 +56,8 @@ def call(stage: Backstage, folder: Path, *arguments: str | bytes) -> Ended:
         (["join", "hall", "--account", "ann", "--leave"], [Leave("hall", account="ann")]),
         (["join", "hall", "--connection", "c1"], [Join("hall", "c1")]),
         (["join", "hall", "--connection", "c1", "--leave"], [Leave("hall", "c1")]),
-        (["title", "hall", "The hall, é"], [Title("hall", "The hall, é")]),
-        (["title", "hall", ""], [Title("hall", "")]),
+        (["title", "hall", "The hall, é"], [SetRoomTitle("hall", "The hall, é")]),
+        (["title", "hall", ""], [SetRoomTitle("hall", "")]),
         (["kick", "--account", "ann"], [Disconnect(account="ann")]),
         (["kick", "--connection", "c1", "--reason", "a & b"], [Disconnect("c1", reason="a & b")]),
         (
@@ -68,16 +68,16 @@ def call(stage: Backstage, folder: Path, *arguments: str | bytes) -> Ended:
     ids=str,
 )
 def test_it_is_ordered_and_where_it_stands_is_printed(stage, folder, arguments, ordered):
-    stage.registry.here("c1")
+    stage.backend.connect_here("c1")
     ended = call(stage, folder, *arguments)
-    assert (ended.code, ended.err) == (0, [])
-    assert stage.registry.orders.sent == ordered
-    assert ended.out == [f"push-bridge.control:0:{at}" for at in range(len(ordered))]
+    assert (ended.exit_code, ended.stderr_lines) == (0, [])
+    assert stage.backend.command_publisher.commands == ordered
+    assert ended.stdout_lines == [f"push-bridge.control:0:{at}" for at in range(len(ordered))]
 
 
 def test_with_json_it_is_an_object(stage, folder):
     ended = call(stage, folder, "kick", "--account", "ann", "--revoke", "--json")
-    assert [json.loads(line) for line in ended.out] == [
+    assert [json.loads(line) for line in ended.stdout_lines] == [
         {"at": "push-bridge.control:0:0"},
         {"at": "push-bridge.control:0:1"},
     ]
@@ -88,8 +88,8 @@ def test_a_name_may_have_any_characters(stage, folder):
     for name in names:
         where = ["--url", stage.url, "--token", TOKEN]
         ended = run(folder, "join", f"--account={name}", *where, "--", name)
-        assert ended.code == 0, ended
-    assert stage.registry.orders.sent == [Join(name, account=name) for name in names]
+        assert ended.exit_code == 0, ended
+    assert stage.backend.command_publisher.commands == [Join(name, account=name) for name in names]
 
 
 @pytest.mark.parametrize(
@@ -111,19 +111,19 @@ def test_a_name_may_have_any_characters(stage, folder):
     ids=str,
 )
 def test_what_is_wrong_with_what_is_said_is_a_sentence_and_exit_2(stage, folder, arguments, words):
-    assert words in sentence(call(stage, folder, *arguments), 2)
-    assert stage.registry.orders.sent == []
+    assert words in error_line(call(stage, folder, *arguments), 2)
+    assert stage.backend.command_publisher.commands == []
 
 
 def test_a_connection_that_nobody_knows_is_a_sentence_and_exit_1(stage, folder):
     for arguments in (["join", "hall"], ["kick"]):
-        told = sentence(call(stage, folder, *arguments, "--connection", "nobody"), 1)
+        told = error_line(call(stage, folder, *arguments, "--connection", "nobody"), 1)
         assert told == "refused: 404 there is no connection 'nobody'"
 
 
 def test_what_kafka_has_not_acknowledged_is_a_sentence_and_exit_1(stage, folder):
-    stage.registry.orders.error = NotAcknowledged()
-    told = sentence(call(stage, folder, "join", "hall", "--account", "ann"), 1)
+    stage.backend.command_publisher.error = NotAcknowledged()
+    told = error_line(call(stage, folder, "join", "hall", "--account", "ann"), 1)
     assert told.startswith("refused: 503 ")
     assert "try again" in told
 
@@ -132,20 +132,22 @@ def test_what_kafka_has_not_acknowledged_is_a_sentence_and_exit_1(stage, folder)
 
 
 @pytest.fixture(scope="module")
-def full() -> Iterator[Backstage]:
-    with listening() as backstage:
-        registry = backstage.registry
-        registry.here("c1", "ann", rooms=["hall", "yard"], topics=["orders"], types=["order.*"])
-        registry.elsewhere("c2", None, ["hall"], ["orders"])
-        registry.elsewhere("c3", "x" * 150, ["\u202eevil", "[red]"], [])
-        registry.heard["c1"] = 1_795_000_000.123
+def full() -> Iterator[AdminApiServer]:
+    with serving_admin_api() as backstage:
+        registry = backstage.backend
+        registry.connect_here(
+            "c1", "ann", rooms=["hall", "yard"], topics=["orders"], types=["order.*"]
+        )
+        registry.connect_elsewhere("c2", None, ["hall"], ["orders"])
+        registry.connect_elsewhere("c3", "x" * 150, ["\u202eevil", "[red]"], [])
+        registry.last_seen["c1"] = 1_795_000_000.123
         yield backstage
 
 
 def test_everybody_is_printed_in_a_line_each(full, folder):
     ended = call(full, folder, "who")
-    assert (ended.code, ended.err) == (0, [])
-    header, *rows = (line.split() for line in ended.out)
+    assert (ended.exit_code, ended.stderr_lines) == (0, [])
+    header, *rows = (line.split() for line in ended.stdout_lines)
     names = ["connection", "account", "rooms", "topics", "types", "instance", "address", "since"]
     assert header == [*names, "heard", "queued"]
     since = "2026-11-18T11:06:40.123Z"
@@ -159,10 +161,10 @@ def test_everybody_is_printed_in_a_line_each(full, folder):
 
 def test_with_json_they_are_objects_as_the_api_has_them(full, folder):
     ended = call(full, folder, "who", "--json")
-    told = [json.loads(line) for line in ended.out]
+    told = [json.loads(line) for line in ended.stdout_lines]
     assert [each["id"] for each in told] == ["c1", "c2", "c3"]
     for each in told:
-        compiled("http/connection").validate(each)
+        schema_validator("http/connection").validate(each)
 
 
 @pytest.mark.parametrize(
@@ -176,28 +178,30 @@ def test_with_json_they_are_objects_as_the_api_has_them(full, folder):
 )
 def test_those_are_printed_who_are_asked_for(full, folder, wanted, found):
     ended = call(full, folder, "who", "--json", *wanted)
-    assert [json.loads(line)["id"] for line in ended.out] == found
+    assert [json.loads(line)["id"] for line in ended.stdout_lines] == found
 
 
 def test_nobody_is_said_and_is_no_error(full, folder):
     ended = call(full, folder, "who", "--account", "nobody")
-    assert (ended.code, ended.out, ended.err) == (0, [], ["nobody"])
+    assert (ended.exit_code, ended.stdout_lines, ended.stderr_lines) == (0, [], ["nobody"])
     ended = call(full, folder, "who", "--account", "nobody", "--json")
-    assert (ended.code, ended.out, ended.err) == (0, [], [])
+    assert (ended.exit_code, ended.stdout_lines, ended.stderr_lines) == (0, [], [])
 
 
 def test_everybody_is_printed_however_many_pages_they_take(folder):
-    with listening() as many:
+    with serving_admin_api() as many:
         for number in range(2_500):
-            many.registry.elsewhere(f"c{number:04}")
+            many.backend.connect_elsewhere(f"c{number:04}")
         ended = call(many, folder, "who")
-    assert [line.split()[0] for line in ended.out[1:]] == [f"c{n:04}" for n in range(2_500)]
+    assert [line.split()[0] for line in ended.stdout_lines[1:]] == [
+        f"c{n:04}" for n in range(2_500)
+    ]
 
 
 def test_colours_are_for_people(full, folder):
     arguments = ["who", "--url", full.url, "--token", TOKEN]
     assert "\x1b[" in on_a_terminal(folder, *arguments)
-    assert "\x1b" not in "".join(run(folder, *arguments).out)
+    assert "\x1b" not in "".join(run(folder, *arguments).stdout_lines)
 
 
 # -- which bridge, and who one is ------------------------------------------------------------------
@@ -206,44 +210,44 @@ def test_colours_are_for_people(full, folder):
 @each_command
 def test_the_settings_say_where_it_is_and_with_which_token(stage, folder, arguments):
     told = {"PORT": str(stage.port), "ADMIN_TOKENS": json.dumps([TOKEN, "another"])}
-    assert run(folder, *arguments, **told).code == 0
+    assert run(folder, *arguments, **told).exit_code == 0
 
 
 def test_where_operators_have_a_port_of_their_own_it_is_there(stage, folder):
     told = {"PORT": "1", "ADMIN_PORT": str(stage.port), "ADMIN_TOKENS": json.dumps([TOKEN])}
-    assert run(folder, "who", **told).code == 0
+    assert run(folder, "who", **told).exit_code == 0
 
 
 @each_command
 def test_a_wrong_token_is_a_sentence_and_exit_1(stage, folder, arguments):
     ended = run(folder, *arguments, "--url", stage.url, "--token", "another")
-    assert sentence(ended, 1).startswith("refused: 401 ")
-    assert stage.registry.orders.sent == []
+    assert error_line(ended, 1).startswith("refused: 401 ")
+    assert stage.backend.command_publisher.commands == []
 
 
 @each_command
 def test_without_a_token_it_is_a_sentence_and_exit_2(stage, folder, arguments):
-    told = sentence(run(folder, *arguments, "--url", stage.url), 2)
+    told = error_line(run(folder, *arguments, "--url", stage.url), 2)
     assert told.startswith("BRIDGE_ADMIN_TOKENS: ")
-    assert stage.registry.orders.sent == []
+    assert stage.backend.command_publisher.commands == []
 
 
 def test_a_token_that_no_header_can_carry_is_a_sentence_and_exit_2(stage, folder):
     for token in ("", "a b", b"\xff"):
         ended = run(folder, "who", "--url", stage.url, "--token", token)
-        assert sentence(ended, 2).startswith("--token: ")
+        assert error_line(ended, 2).startswith("--token: ")
 
 
 @each_command
 def test_dev_needs_no_token(folder, arguments):
-    with listening(hands_out=TOKEN) as stage:
-        assert run(folder, *arguments, "--url", stage.url).code == 0
+    with serving_admin_api(page_token=TOKEN) as stage:
+        assert run(folder, *arguments, "--url", stage.url).exit_code == 0
 
 
 @pytest.mark.parametrize("token", [[], ["--token", TOKEN]])
 def test_a_bridge_that_does_not_answer_is_a_sentence_and_exit_1(folder, token):
     for url in ("http://127.0.0.1:1", "no-such-host.invalid:8080"):
-        told = sentence(run(folder, "who", "--url", url, *token), 1)
+        told = error_line(run(folder, "who", "--url", url, *token), 1)
         assert url.removeprefix("http://") in told
         assert "does not answer" in told
 
@@ -260,15 +264,15 @@ def test_a_bridge_that_does_not_answer_is_a_sentence_and_exit_1(folder, token):
     ],
 )
 def test_what_is_no_bridge_is_a_sentence_and_exit_1(folder, answer):
-    with answering(answer) as (url, _):
-        assert sentence(run(folder, "who", "--url", url, "--token", TOKEN), 1)
+    with serving_response(answer) as (url, _):
+        assert error_line(run(folder, "who", "--url", url, "--token", TOKEN), 1)
 
 
 def test_no_redirect_is_followed_for_the_token_would_be_too(folder):
-    with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as (elsewhere, asked):
+    with serving_response(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as (elsewhere, asked):
         redirect = f"HTTP/1.1 302 Found\r\nLocation: {elsewhere}\r\nContent-Length: 0\r\n\r\n"
-        with answering(redirect.encode()) as (url, first):
-            assert "302" in sentence(run(folder, "who", "--url", url, "--token", TOKEN), 1)
+        with serving_response(redirect.encode()) as (url, first):
+            assert "302" in error_line(run(folder, "who", "--url", url, "--token", TOKEN), 1)
             assert len(first) == 1
     assert asked == []
 
@@ -278,4 +282,4 @@ def test_no_redirect_is_followed_for_the_token_would_be_too(folder):
     ["ftp://x", "http://x:0", "http://x:99999", "http://[::1", "http://a b", "http://x/?y", ""],
 )
 def test_what_is_no_address_is_a_sentence_and_exit_2(folder, url):
-    assert "address" in sentence(run(folder, "who", "--url", url, "--token", TOKEN), 2)
+    assert "address" in error_line(run(folder, "who", "--url", url, "--token", TOKEN), 2)

@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.cli.command import run, sentence
+from tests.cli.command_process import error_line, run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.cli.command import Ended
-    from tests.cli.conftest import Dev
+    from tests.cli.command_process import CommandResult
+    from tests.cli.conftest import DevServer
 
 SHORT = ["--connections", "8", "--seconds", "0.5", "--warmup", "0.2", "--json"]
 
 
-def bench(dev: Dev, folder: Path, scenario: str, *arguments: str) -> Ended:
+def bench(dev: DevServer, folder: Path, scenario: str, *arguments: str) -> CommandResult:
     where = ["--url", dev.url, "--kafka", dev.kafka, "--topic", "demo"]
     return run(folder, "bench", scenario, *where, *SHORT, *arguments)
 
 
-def figures(ended: Ended) -> dict[str, Any]:
-    assert ended.code == 0, ended
-    (line,) = ended.out
+def figures(ended: CommandResult) -> dict[str, Any]:
+    assert ended.exit_code == 0, ended
+    (line,) = ended.stdout_lines
     told: dict[str, Any] = json.loads(line)["figures"]
     return told
 
@@ -82,18 +82,18 @@ def test_the_ceiling_needs_no_bridge(folder: Path):
 def test_for_people_it_prints_lines(dev, folder):
     where = ["--url", dev.url, "--kafka", dev.kafka, "--topic", "demo"]
     ended = run(folder, "bench", "fanout", *where, "--connections", "2", "--seconds", "0.3")
-    assert ended.code == 0
-    assert any(line.startswith("latency ms") for line in ended.out)
-    assert any("connected" in line for line in ended.err)
+    assert ended.exit_code == 0
+    assert any(line.startswith("latency ms") for line in ended.stdout_lines)
+    assert any("connected" in line for line in ended.stderr_lines)
 
 
 # -- why not ---------------------------------------------------------------------------------------
 
 
-def told(ended: Ended, code: int = 1) -> str:
+def told(ended: CommandResult, code: int = 1) -> str:
     """The last line on stderr; progress may stand before it."""
-    assert (ended.code, ended.out) == (code, []), ended
-    return ended.err[-1]
+    assert (ended.exit_code, ended.stdout_lines) == (code, []), ended
+    return ended.stderr_lines[-1]
 
 
 def test_a_kafka_that_does_not_answer_is_named(dev, folder):
@@ -110,7 +110,7 @@ def test_a_bridge_that_does_not_answer_is_named(folder):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     ended = run(folder, "bench", "idle", "--topic", "demo", "--url", f"http://127.0.0.1:{port}")
-    assert f"127.0.0.1:{port}" in sentence(ended, 1)
+    assert f"127.0.0.1:{port}" in error_line(ended, 1)
 
 
 def test_clients_that_are_refused_are_told_with_the_reason(dev, folder):
@@ -129,8 +129,8 @@ def test_clients_that_are_refused_are_told_with_the_reason(dev, folder):
     ],
 )
 def test_a_wrong_option_is_exit_2_and_a_sentence(folder, arguments, words):
-    assert words in sentence(run(folder, "bench", *arguments), 2)
+    assert words in error_line(run(folder, "bench", *arguments), 2)
 
 
 def test_an_unknown_scenario_is_exit_2(folder):
-    assert run(folder, "bench", "fan-out").code == 2
+    assert run(folder, "bench", "fan-out").exit_code == 2

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.command import run
+from tests.cli.command_process import run
 from tests.harness.admin import create_topic
 from tests.harness.bridge_process import BridgeProcess
 from tests.harness.ports import HOST
@@ -27,13 +27,13 @@ async def test_on_real_kafka_nothing_is_lost_doubled_or_out_of_order(
 ) -> None:
     await create_topic(kafka.bootstrap, topic_name, 3)
     async with BridgeProcess("bench", [topic_name], kafka.bootstrap) as bridge:
-        await bridge.ready()
+        await bridge.wait_ready()
         where = ["--url", f"http://{HOST}:{bridge.port}", "--kafka", kafka.bootstrap]
         for scenario, due in (("fanout", 300 * 50), ("accounts", 300), ("storm", 2_000)):
             arguments = ["bench", scenario, *where, "--topic", topic_name, *SHORT]
             ended = await asyncio.to_thread(run, tmp_path, *arguments)
-            assert ended.code == 0, ended
-            told = json.loads(ended.out[0])
+            assert ended.exit_code == 0, ended
+            told = json.loads(ended.stdout_lines[0])
             figures = told["figures"]
             assert told["version"] != "unknown"
             assert figures["received"] == figures["due"] == due

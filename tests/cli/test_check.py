@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from tests.cli.command import run, sentence
+from tests.cli.command_process import error_line, run
 from tests.harness.ports import HOST, free_ports
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import Dev
+    from tests.cli.conftest import DevServer
 
 
-def settings(dev: Dev, **more: str) -> dict[str, str]:
+def settings(dev: DevServer, **more: str) -> dict[str, str]:
     return {"KAFKA__BOOTSTRAP_SERVERS": dev.kafka, "AUTH__MODE": "none", **more}
 
 
@@ -21,8 +21,8 @@ def test_it_prints_what_would_be_read(dev, folder):
         "topics: [{name: public, kafka: shop.orders.v1, private: true, on_demand: true}, demo]"
     )
     ended = run(folder, "check", "--config", "b.yaml", **settings(dev))
-    assert (ended.code, ended.err) == (0, [])
-    public, demo = ended.out
+    assert (ended.exit_code, ended.stderr_lines) == (0, [])
+    public, demo = ended.stdout_lines
     assert "public" in public
     assert "shop.orders.v1" in public
     assert "private, on demand" in public
@@ -32,8 +32,8 @@ def test_it_prints_what_would_be_read(dev, folder):
 
 def test_with_json_each_topic_is_a_line(dev, folder):
     ended = run(folder, "check", "--json", **settings(dev, TOPICS='["demo", "orders"]'))
-    assert (ended.code, ended.err) == (0, [])
-    rows = [json.loads(line) for line in ended.out]
+    assert (ended.exit_code, ended.stderr_lines) == (0, [])
+    rows = [json.loads(line) for line in ended.stdout_lines]
     assert [(row["topic"], row["kafka"], row["exists"], row["partitions"]) for row in rows] == [
         ("demo", "demo", True, 4),
         ("orders", "orders", True, 4),
@@ -43,9 +43,9 @@ def test_with_json_each_topic_is_a_line(dev, folder):
 
 def test_a_topic_that_does_not_exist_yet_is_a_warning_and_exit_0(dev, folder):
     ended = run(folder, "check", **settings(dev, TOPICS='["demo", "not-yet"]'))
-    assert ended.code == 0
-    assert ["demo" in line for line in ended.out] == [True]
-    (warning,) = ended.err
+    assert ended.exit_code == 0
+    assert ["demo" in line for line in ended.stdout_lines] == [True]
+    (warning,) = ended.stderr_lines
     assert "warning" in warning
     assert "not-yet" in warning
 
@@ -54,12 +54,12 @@ def test_a_broker_that_does_not_answer_is_a_sentence_and_exit_1(folder):
     (port,) = free_ports(1)
     where = f"{HOST}:{port}"
     open_topics = {"TOPICS": '["demo"]', "AUTH__MODE": "none"}
-    told = sentence(run(folder, "check", KAFKA__BOOTSTRAP_SERVERS=where, **open_topics), 1)
+    told = error_line(run(folder, "check", KAFKA__BOOTSTRAP_SERVERS=where, **open_topics), 1)
     assert where in told
     assert "BRIDGE_KAFKA__BOOTSTRAP_SERVERS" in told
 
 
 def test_no_topic_or_no_authentication_is_a_setting_so_exit_2(dev, folder):
-    assert sentence(run(folder, "check", **settings(dev)), 2).startswith("BRIDGE_TOPICS: ")
+    assert error_line(run(folder, "check", **settings(dev)), 2).startswith("BRIDGE_TOPICS: ")
     wrong = {**settings(dev, TOPICS='["demo"]'), "AUTH__MODE": "jwt"}
-    assert sentence(run(folder, "check", **wrong), 2).startswith("BRIDGE_AUTH__")
+    assert error_line(run(folder, "check", **wrong), 2).startswith("BRIDGE_AUTH__")

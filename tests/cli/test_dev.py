@@ -13,21 +13,26 @@ import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from bridge.cli.output import address
-from tests.cli.command import Command, get, run, sentence
-from tests.cli.conftest import TOPICS, frame, running_dev
+from bridge.cli.output import http_url
+from tests.cli.command_process import CommandProcess, error_line, get, run
+from tests.cli.conftest import TOPICS, next_frame, running_dev
 from tests.harness.ports import HOST
 
 
 def test_it_prints_where_everything_is(dev):
-    assert [line.split()[0] for line in dev.command.out] == ["kafka", "bridge", "listen", "publish"]
-    (kafka,) = [line for line in dev.command.out if line.startswith("kafka")]
+    assert [line.split()[0] for line in dev.command.stdout_lines] == [
+        "kafka",
+        "bridge",
+        "listen",
+        "publish",
+    ]
+    (kafka,) = [line for line in dev.command.stdout_lines if line.startswith("kafka")]
     found = re.search(r"127\.0\.0\.1:(\d+)", kafka)
     assert found is not None
     with socket.create_connection((HOST, int(found[1]))):
         pass
     assert get(f"{dev.url}/healthz").status_code == 200
-    assert dev.command.err == []
+    assert dev.command.stderr_lines == []
 
 
 def test_it_is_ready_when_it_says_so(dev):
@@ -37,7 +42,7 @@ def test_it_is_ready_when_it_says_so(dev):
 
 async def test_it_serves_its_topics_to_who_says_who_it_is(dev, account):
     async with dev.client(f"account={account}") as client:
-        welcome = await frame(client, "welcome")
+        welcome = await next_frame(client, "welcome")
     assert (welcome["account"], welcome["topics"]) == (account, sorted(TOPICS))
 
 
@@ -54,33 +59,33 @@ def test_it_listens_on_loopback_only(dev):
 
 
 async def test_the_topic_is_demo_where_none_is_said_and_a_demo_has_events(folder):
-    with Command(folder, "dev", "--demo", PORT="0") as command:
+    with CommandProcess(folder, "dev", "--demo", PORT="0") as command:
         dev = running_dev(command)
         async with dev.client("account=alice&rooms=lobby") as client:
-            assert (await frame(client, "welcome"))["topics"] == ["demo"]
-            events = [await frame(client, "event") for _ in range(3)]
+            assert (await next_frame(client, "welcome"))["topics"] == ["demo"]
+            events = [await next_frame(client, "event") for _ in range(3)]
             assert {event["to"] for event in events} == {"account", "room:lobby", "all"}
-            command.signal(signal.SIGTERM)
-            assert (await frame(client, "closing"))["code"] == 4001
-        assert command.ends() == 0
-        assert command.err == []
+            command.send_signal(signal.SIGTERM)
+            assert (await next_frame(client, "closing"))["code"] == 4001
+        assert command.wait_exit() == 0
+        assert command.stderr_lines == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_ends_it_with_0_after_telling_everybody_4001(folder, number):
-    with Command(folder, "dev", PORT="0") as command:
+    with CommandProcess(folder, "dev", PORT="0") as command:
         dev = running_dev(command)
         async with dev.client("account=alice") as client:
-            await frame(client, "welcome")
-            command.signal(number)
-            closing = await frame(client, "closing")
+            await next_frame(client, "welcome")
+            command.send_signal(number)
+            closing = await next_frame(client, "closing")
             assert (closing["code"], closing["reconnect"]) == (4001, True)
             with pytest.raises(ConnectionClosed) as closed:
                 await client.recv()
             assert closed.value.rcvd is not None
             assert closed.value.rcvd.code == 4001
-        assert command.ends() == 0
-        assert command.err == []
+        assert command.wait_exit() == 0
+        assert command.stderr_lines == []
 
 
 async def test_authentication_is_off_and_the_broker_its_own_whatever_the_settings_say(folder):
@@ -90,54 +95,56 @@ async def test_authentication_is_off_and_the_broker_its_own_whatever_the_setting
         "KAFKA__BOOTSTRAP_SERVERS": "no-such-host.invalid:1",
         "KAFKA__SECURITY_PROTOCOL": "SSL",
     }
-    with Command(folder, "dev", **settings) as command:
+    with CommandProcess(folder, "dev", **settings) as command:
         async with running_dev(command).client("account=alice") as client:
-            assert (await frame(client, "welcome"))["account"] == "alice"
+            assert (await next_frame(client, "welcome"))["account"] == "alice"
 
 
 def test_topics_and_port_come_from_the_file_too(folder: Path):
     (folder / "b.yaml").write_text("port: 0\nheartbeat_seconds: 7\ntopics: [{name: fromfile}]")
-    with Command(folder, "dev", "--config", "b.yaml") as command:
-        assert "--topic fromfile" in command.says("publish ")
+    with CommandProcess(folder, "dev", "--config", "b.yaml") as command:
+        assert "--topic fromfile" in command.wait_for_line("publish ")
         assert get(f"{running_dev(command).url}/readyz").status_code == 200
 
 
 def test_it_has_the_page_and_hands_it_a_token_to_send_with(dev, account):
-    assert "open it in a browser" in next(line for line in dev.command.out if "bridge" in line)
+    assert "open it in a browser" in next(
+        line for line in dev.command.stdout_lines if "bridge" in line
+    )
     assert get(dev.url).headers["content-type"].startswith("text/html")
     token = get(f"{dev.url}/console.json").json()["admin_token"]
-    assert token not in "\n".join(dev.command.out)
+    assert token not in "\n".join(dev.command.stdout_lines)
     assert post(dev.url, token, account).status_code == 202
     assert post(dev.url, token[:-1], account).status_code == 401
 
 
 def test_where_others_can_reach_it_the_token_is_printed_and_not_handed_out(folder, account):
-    with Command(folder, "dev", HOST="0.0.0.0", PORT="0") as command:
+    with CommandProcess(folder, "dev", HOST="0.0.0.0", PORT="0") as command:
         dev = running_dev(command)
         url = dev.url.replace("0.0.0.0", HOST)
         assert get(f"{url}/console.json").json()["admin_token"] is None
-        token = next(line for line in command.out if line.startswith("bridge")).split()[-1]
+        token = next(line for line in command.stdout_lines if line.startswith("bridge")).split()[-1]
         assert post(url, token, account).status_code == 202
 
 
 def test_with_an_admin_port_the_page_is_there_and_it_says_so(folder):
-    with Command(folder, "dev", PORT="0", ADMIN_PORT="0") as command:
+    with CommandProcess(folder, "dev", PORT="0", ADMIN_PORT="0") as command:
         dev = running_dev(command)
         assert get(dev.url).status_code == 404
-        found = re.search(r"the page is at (http://\S+[0-9])", "\n".join(command.out))
+        found = re.search(r"the page is at (http://\S+[0-9])", "\n".join(command.stdout_lines))
         assert found is not None
         assert get(found[1]).status_code == 200
 
 
 def test_an_ipv6_address_is_printed_as_a_url_has_it():
-    assert address("::1", 8080) == "http://[::1]:8080"
-    assert address("localhost", 8080) == "http://localhost:8080"
+    assert http_url("::1", 8080) == "http://[::1]:8080"
+    assert http_url("localhost", 8080) == "http://localhost:8080"
 
 
 def test_a_port_that_is_taken_is_a_sentence_and_exit_1(folder):
     with socket.create_server((HOST, 0)) as taken:
         port = str(taken.getsockname()[1])
-        told = sentence(run(folder, "dev", PORT=port), 1)
+        told = error_line(run(folder, "dev", PORT=port), 1)
     assert port in told
     assert "BRIDGE_PORT" in told
 
@@ -151,10 +158,10 @@ def post(url: str, token: str, account: str) -> httpx.Response:
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "203.0.113.1"])
 def test_a_host_that_is_not_this_machine_is_a_sentence_and_exit_1(folder, host):
-    told = sentence(run(folder, "dev", HOST=host, PORT="0"), 1)
+    told = error_line(run(folder, "dev", HOST=host, PORT="0"), 1)
     assert host in told
     assert "BRIDGE_HOST" in told
 
 
 def test_no_topic_at_all_is_a_sentence_and_exit_2(folder):
-    assert sentence(run(folder, "dev", TOPICS=json.dumps([])), 2).startswith("BRIDGE_TOPICS: ")
+    assert error_line(run(folder, "dev", TOPICS=json.dumps([])), 2).startswith("BRIDGE_TOPICS: ")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import PATIENCE, environment, run, sentence
+from tests.cli.command_process import TIMEOUT_SECONDS, command_environment, error_line, run
 
 COMMANDS = {
     "dev": ["dev"],
@@ -29,31 +29,31 @@ each_command = pytest.mark.parametrize("arguments", COMMANDS.values(), ids=COMMA
 
 @each_command
 def test_an_unknown_variable_is_exit_2_and_one_line_that_names_it(folder, arguments):
-    assert sentence(run(folder, *arguments, PROT="1"), 2).startswith("BRIDGE_PROT: ")
+    assert error_line(run(folder, *arguments, PROT="1"), 2).startswith("BRIDGE_PROT: ")
 
 
 @each_command
 def test_a_wrong_value_is_exit_2_and_one_line_that_names_it(folder, arguments):
-    told = sentence(run(folder, *arguments, LIMITS__ROOMS="many"), 2)
+    told = error_line(run(folder, *arguments, LIMITS__ROOMS="many"), 2)
     assert told.startswith("BRIDGE_LIMITS__ROOMS: ")
 
 
 @each_command
 def test_what_is_wrong_in_the_file_is_exit_2_and_one_line_that_names_it(folder: Path, arguments):
     (folder / "b.yaml").write_text("limits: {romms: 7}")
-    told = sentence(run(folder, *arguments, "--config", "b.yaml"), 2)
+    told = error_line(run(folder, *arguments, "--config", "b.yaml"), 2)
     assert told.startswith("b.yaml: limits.romms: ")
 
 
 @each_command
 def test_what_is_wrong_in_env_is_exit_2_and_one_line_that_names_it(folder: Path, arguments):
     (folder / ".env").write_text("BRIDGE_TOPICS=orders\n")
-    assert sentence(run(folder, *arguments), 2).startswith("BRIDGE_TOPICS: ")
+    assert error_line(run(folder, *arguments), 2).startswith("BRIDGE_TOPICS: ")
 
 
 @each_command
 def test_a_long_line_stays_one_line(folder, arguments):
-    assert "y" * 300 in sentence(run(folder, *arguments, HEARTBEAT_SECONDS="y" * 300), 2)
+    assert "y" * 300 in error_line(run(folder, *arguments, HEARTBEAT_SECONDS="y" * 300), 2)
 
 
 def test_the_command_is_installed_under_its_name():
@@ -64,12 +64,12 @@ def test_the_command_is_installed_under_its_name():
 
 def test_without_a_command_it_shows_its_help(folder):
     ended = run(folder)
-    assert ended.code in {0, 2}
-    assert any("push-bridge" in line for line in (*ended.out, *ended.err))
+    assert ended.exit_code in {0, 2}
+    assert any("push-bridge" in line for line in (*ended.stdout_lines, *ended.stderr_lines))
 
 
 def test_an_unknown_command_is_exit_2(folder):
-    assert run(folder, "sevre").code == 2
+    assert run(folder, "sevre").exit_code == 2
 
 
 def on_a_terminal(folder: Path, *arguments: str) -> str:
@@ -78,7 +78,7 @@ def on_a_terminal(folder: Path, *arguments: str) -> str:
     with subprocess.Popen(
         [sys.executable, "-m", "bridge", *arguments],
         cwd=folder,
-        env=environment() | {"TERM": "xterm-256color"},
+        env=command_environment() | {"TERM": "xterm-256color"},
         stdin=subprocess.DEVNULL,
         stdout=theirs,
         stderr=theirs,
@@ -92,11 +92,11 @@ def on_a_terminal(folder: Path, *arguments: str) -> str:
             pass  # so a terminal tells its end
         finally:
             os.close(ours)
-        process.wait(PATIENCE)
+        process.wait(TIMEOUT_SECONDS)
     return printed.decode()
 
 
 def test_colours_vanish_in_a_pipe(folder):
     arguments = ["publish", "--topic", "demo", "1"]
     assert "\x1b[" in on_a_terminal(folder, *arguments)
-    assert "\x1b" not in sentence(run(folder, *arguments), 2)
+    assert "\x1b" not in error_line(run(folder, *arguments), 2)

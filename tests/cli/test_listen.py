@@ -11,67 +11,77 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.client.options import websocket_url
-from tests.cli.command import Command, environment, run, sentence, until
-from tests.harness.frames import read_frame
+from tests.cli.command_process import (
+    CommandProcess,
+    command_environment,
+    error_line,
+    run,
+    wait_until,
+)
+from tests.harness.frame_schemas import read_frame
 from tests.harness.ports import HOST, free_ports
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.cli.conftest import Dev
+    from tests.cli.conftest import DevServer
 
 LARGE = "9" * 5000  # more digits than Python makes a number of
 
 
-def publish(dev: Dev, folder: Path, account: str, data: str, *more: str) -> str:
+def publish(dev: DevServer, folder: Path, account: str, data: str, *more: str) -> str:
     arguments = ["--kafka", dev.kafka, "--topic", "demo", "--account", account, *more, data]
     ended = run(folder, "publish", *arguments)
-    assert ended.code == 0, ended
-    return ended.out[0]
+    assert ended.exit_code == 0, ended
+    return ended.stdout_lines[0]
 
 
 def test_with_json_each_frame_is_a_line_as_it_came(dev, folder, account):
-    with Command(folder, "listen", dev.url, "--account", account, "--json") as listening:
-        welcome = read_frame(listening.says('"welcome"'))
+    with CommandProcess(folder, "listen", dev.url, "--account", account, "--json") as listening:
+        welcome = read_frame(listening.wait_for_line('"welcome"'))
         assert (welcome["account"], welcome["op"]) == (account, "welcome")
         data = f'{{"emoji": ":100:", "n": {LARGE}, "markup": "[bold]x[/]"}}'
         at = publish(dev, folder, account, data)
-        line = listening.says('"event"')
+        line = listening.wait_for_line('"event"')
         assert f'"data":{data}' in line
         assert f'"at":"{at}"' in line
-        assert listening.out[0] == listening.says('"welcome"')
-        assert listening.err == []
+        assert listening.stdout_lines[0] == listening.wait_for_line('"welcome"')
+        assert listening.stderr_lines == []
 
 
 def test_without_json_an_event_is_a_line_for_people(dev, folder, account):
-    with Command(folder, "listen", dev.url, "--account", account, "--room", "r") as listening:
-        assert account in listening.says("connected")
+    with CommandProcess(
+        folder, "listen", dev.url, "--account", account, "--room", "r"
+    ) as listening:
+        assert account in listening.wait_for_line("connected")
         data = f'{{"a": ":100: [b]é[/b]", "n": {LARGE}}}'
         publish(dev, folder, account, data, "--type", "x.y")
-        line = listening.says("x.y")
+        line = listening.wait_for_line("x.y")
         assert data in line
         assert "demo" in line
-        assert listening.out == [line], "what is no event is on stderr"
+        assert listening.stdout_lines == [line], "what is no event is on stderr"
 
 
 def test_what_a_terminal_would_obey_is_written_out(dev, folder, account):
-    with Command(folder, "listen", dev.url, "--account", account) as listening:
-        listening.says("connected")
+    with CommandProcess(folder, "listen", dev.url, "--account", account) as listening:
+        listening.wait_for_line("connected")
         publish(dev, folder, account, '"\x9b2J \u202e end"', "--type", "\x1b[2J\x07\r")
-        line = listening.says("end")
+        line = listening.wait_for_line("end")
         assert all(each.isprintable() for each in line), repr(line)
         assert r"\x1b[2J\x07\r" in line
 
 
 def test_types_topics_and_rooms_are_asked_for(dev, folder, account):
     asked = ["--type", "a.*", "--topic", "demo", "--topic", "orders", "--room", "r", "--room", "s"]
-    with Command(folder, "listen", dev.url, "--account", account, *asked, "--json") as listening:
-        welcome = read_frame(listening.says('"welcome"'))
+    with CommandProcess(
+        folder, "listen", dev.url, "--account", account, *asked, "--json"
+    ) as listening:
+        welcome = read_frame(listening.wait_for_line('"welcome"'))
         assert (welcome["topics"], welcome["rooms"]) == (["demo", "orders"], ["r", "s"])
         publish(dev, folder, account, '"no"', "--type", "b")
         publish(dev, folder, account, '"yes"', "--type", "a.b")
-        listening.says('"yes"')
-        assert not any('"no"' in line for line in listening.out)
+        listening.wait_for_line('"yes"')
+        assert not any('"no"' in line for line in listening.stdout_lines)
 
 
 @pytest.mark.parametrize(
@@ -94,22 +104,22 @@ def test_any_of_the_bridges_addresses_will_do(url, target):
     ["ftp://a", "http://", "http://a:port", "http://a:99999", "http://[", "http://::1:80", ""],
 )
 def test_what_is_no_address_is_a_sentence_and_exit_2(folder, url):
-    assert "not an address" in sentence(run(folder, "listen", url), 2)
+    assert "not an address" in error_line(run(folder, "listen", url), 2)
 
 
 def test_a_refusal_for_good_is_a_sentence_and_exit_1(dev, folder):
-    assert "4501" in sentence(run(folder, "listen", dev.url, "--topic", "no-such-topic"), 1)
+    assert "4501" in error_line(run(folder, "listen", dev.url, "--topic", "no-such-topic"), 1)
 
 
 def test_a_bad_request_is_a_sentence_and_exit_1(dev, folder):
-    told = sentence(run(folder, "listen", dev.url, "--since", "yesterday"), 1)
+    told = error_line(run(folder, "listen", dev.url, "--since", "yesterday"), 1)
     assert "4502" in told
     assert "since: " in told
     assert "{" not in told
 
 
-def said(command: Command, words: str) -> int:
-    return sum(words in line for line in command.err)
+def said(command: CommandProcess, words: str) -> int:
+    return sum(words in line for line in command.stderr_lines)
 
 
 async def test_it_comes_back_from_whatever_is_not_for_good(folder):
@@ -131,8 +141,8 @@ async def test_it_comes_back_from_whatever_is_not_for_good(folder):
         port = server.sockets[0].getsockname()[1]
         ended = await asyncio.to_thread(run, folder, "listen", f"{HOST}:{port}")
     assert answers == []
-    assert ended.code == 1
-    *tries, last = ended.err
+    assert ended.exit_code == 1
+    *tries, last = ended.stderr_lines
     assert len(tries) == 3
     assert "502" in tries[0]
     assert last == "refused: 403 enough"
@@ -140,21 +150,25 @@ async def test_it_comes_back_from_whatever_is_not_for_good(folder):
 
 def test_it_waits_for_a_bridge_and_survives_its_restart(folder, account):
     (port,) = free_ports(1)
-    with Command(folder, "listen", "--account", account, PORT=str(port)) as listening:
-        listening.says(f":{port}")
+    with CommandProcess(folder, "listen", "--account", account, PORT=str(port)) as listening:
+        listening.wait_for_line(f":{port}")
         for times in (1, 2):
-            with Command(folder, "dev", PORT=str(port)) as bridge:
-                until(lambda: said(listening, "connected") == times, "a connection")  # noqa: B023
-                bridge.signal(signal.SIGTERM)
-                assert bridge.ends() == 0
-            until(lambda: said(listening, "4001") == times, "the end of it")  # noqa: B023
-        assert listening.runs
+            with CommandProcess(folder, "dev", PORT=str(port)) as bridge:
+                wait_until(lambda: said(listening, "connected") == times, "a connection")  # noqa: B023
+                bridge.send_signal(signal.SIGTERM)
+                assert bridge.wait_exit() == 0
+            wait_until(lambda: said(listening, "4001") == times, "the end of it")  # noqa: B023
+        assert listening.is_running
 
 
 def test_it_ends_when_nobody_reads_its_output_any_more(dev, folder, account):
     arguments = [sys.executable, "-m", "bridge", "listen", dev.url, "--account", account, "--json"]
     with subprocess.Popen(
-        arguments, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        arguments,
+        cwd=folder,
+        env=command_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     ) as listening:
         assert listening.stdout is not None
         assert b"welcome" in listening.stdout.readline()

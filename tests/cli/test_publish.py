@@ -8,52 +8,54 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.command import run, sentence
-from tests.cli.conftest import frame
+from tests.cli.command_process import error_line, run
+from tests.cli.conftest import next_frame
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.cli.command import Ended
-    from tests.cli.conftest import Dev
+    from tests.cli.command_process import CommandResult
+    from tests.cli.conftest import DevServer
 
 BIG = '{"n": 123456789012345678901234567890, "x": 1.50, "s": ":100: é"}'
 
 
-def publish(dev: Dev, folder: Path, *arguments: str | bytes, stdin: bytes = b"") -> Ended:
+def publish(
+    dev: DevServer, folder: Path, *arguments: str | bytes, stdin: bytes = b""
+) -> CommandResult:
     return run(folder, "publish", "--kafka", dev.kafka, *arguments, stdin=stdin)
 
 
 async def test_an_event_gets_to_its_account_as_it_was_written(dev, folder, account):
     async with dev.client(f"account={account}&topics=orders") as client:
-        await frame(client, "welcome")
+        await next_frame(client, "welcome")
         fields = ["--type", "order.shipped", "--tag", "3", "--key", "k"]
         ended = publish(dev, folder, "--topic", "orders", "--account", account, *fields, BIG)
-        assert (ended.code, ended.err) == (0, [])
+        assert (ended.exit_code, ended.stderr_lines) == (0, [])
         text = await client.recv()
     assert f'"data":{BIG}' in text
     event = json.loads(text)
-    assert [event["at"]] == ended.out
+    assert [event["at"]] == ended.stdout_lines
     assert (event["to"], event["type"], event["tag"]) == ("account", "order.shipped", "3")
 
 
 async def test_with_json_it_prints_the_id_and_the_position(dev, folder, account):
     async with dev.client(f"account={account}") as client:
-        await frame(client, "welcome")
+        await next_frame(client, "welcome")
         ended = publish(dev, folder, "--topic", "demo", "--account", account, "--json", "1")
-        event = await frame(client, "event")
-    assert ended.code == 0
-    (line,) = ended.out
+        event = await next_frame(client, "event")
+    assert ended.exit_code == 0
+    (line,) = ended.stdout_lines
     assert json.loads(line) == {"id": event["id"], "at": event["at"]}
 
 
 @pytest.mark.parametrize("data", [["-"], []])
 async def test_data_is_standard_input_where_it_is_a_dash_or_absent(dev, folder, account, data):
     async with dev.client(f"account={account}") as client:
-        await frame(client, "welcome")
+        await next_frame(client, "welcome")
         arguments = ["--topic", "demo", "--account", account, *data]
-        assert publish(dev, folder, *arguments, stdin=b' {"from": "stdin"}\n').code == 0
-        assert (await frame(client, "event"))["data"] == {"from": "stdin"}
+        assert publish(dev, folder, *arguments, stdin=b' {"from": "stdin"}\n').exit_code == 0
+        assert (await next_frame(client, "event"))["data"] == {"from": "stdin"}
 
 
 async def test_there_may_be_several_accounts_and_rooms(dev, folder, account):
@@ -64,24 +66,26 @@ async def test_there_may_be_several_accounts_and_rooms(dev, folder, account):
         dev.client(f"rooms={room}") as member,
     ):
         for client in (one, other, member):
-            await frame(client, "welcome")
+            await next_frame(client, "welcome")
         audience = ["--account", account, "--account", f"other-{account}"]
         audience += ["--room", "nobody's", "--room", room]
-        assert publish(dev, folder, "--topic", "demo", *audience, "1").code == 0
-        tos = [(await frame(client, "event"))["to"] for client in (one, other, member)]
+        assert publish(dev, folder, "--topic", "demo", *audience, "1").exit_code == 0
+        tos = [(await next_frame(client, "event"))["to"] for client in (one, other, member)]
     assert tos == ["account", "account", f"room:{room}"]
 
 
 async def test_all_is_for_everybody(dev, folder):
     async with dev.client("types=to.all") as client:
-        await frame(client, "welcome")
-        assert publish(dev, folder, "--topic", "demo", "--all", "--type", "to.all", "1").code == 0
-        assert (await frame(client, "event"))["to"] == "all"
+        await next_frame(client, "welcome")
+        assert (
+            publish(dev, folder, "--topic", "demo", "--all", "--type", "to.all", "1").exit_code == 0
+        )
+        assert (await next_frame(client, "event"))["to"] == "all"
 
 
 def test_events_of_one_key_go_to_one_partition(dev, folder, account):
     arguments = ["--topic", "demo", "--account", account, "--key", "same", "1"]
-    places = {publish(dev, folder, *arguments).out[0].rpartition(":")[0] for _ in range(3)}
+    places = {publish(dev, folder, *arguments).stdout_lines[0].rpartition(":")[0] for _ in range(3)}
     assert len(places) == 1
 
 
@@ -89,27 +93,27 @@ def test_a_topic_is_called_by_its_public_name_where_the_file_gives_kafkas(dev, f
     (folder / "b.yaml").write_text("topics: [{name: public, kafka: shop.orders.v1}]")
     arguments = ["--config", "b.yaml", "--topic", "public", "--account", account, "1"]
     ended = publish(dev, folder, *arguments)
-    assert ended.code == 0, ended
-    assert ended.out[0].startswith("public:")
+    assert ended.exit_code == 0, ended
+    assert ended.stdout_lines[0].startswith("public:")
 
 
 def test_the_brokers_are_the_settings_where_none_are_given(dev, folder, account):
     arguments = ["publish", "--topic", "demo", "--account", account, "1"]
-    assert run(folder, *arguments, KAFKA__BOOTSTRAP_SERVERS=dev.kafka).code == 0
+    assert run(folder, *arguments, KAFKA__BOOTSTRAP_SERVERS=dev.kafka).exit_code == 0
 
 
 # -- why not ---------------------------------------------------------------------------------------
 
 
 def test_a_topic_that_does_not_exist_is_a_sentence_and_exit_1(dev, folder):
-    told = sentence(publish(dev, folder, "--topic", "no-such-topic", "--all", "1"), 1)
+    told = error_line(publish(dev, folder, "--topic", "no-such-topic", "--all", "1"), 1)
     assert "no-such-topic" in told
 
 
 def test_a_broker_that_does_not_answer_is_a_sentence_and_exit_1(folder):
     for servers in ("127.0.0.1:1", "no-such-host.invalid:9092"):
         ended = run(folder, "publish", "--kafka", servers, "--topic", "demo", "--all", "1")
-        assert servers in sentence(ended, 1)
+        assert servers in error_line(ended, 1)
 
 
 @pytest.mark.parametrize(
@@ -128,20 +132,20 @@ def test_a_broker_that_does_not_answer_is_a_sentence_and_exit_1(folder):
     ],
 )
 def test_what_is_wrong_with_the_event_is_a_sentence_and_exit_2(dev, folder, arguments, words):
-    assert words in sentence(publish(dev, folder, "--topic", "demo", *arguments), 2)
+    assert words in error_line(publish(dev, folder, "--topic", "demo", *arguments), 2)
 
 
 @pytest.mark.parametrize("stdin", [b"", b"not JSON", b"\xff", b'"\xff"', b"1 2"])
 def test_standard_input_that_is_not_json_is_a_sentence_and_exit_2(dev, folder, stdin):
-    assert "JSON" in sentence(publish(dev, folder, "--topic", "demo", "--all", stdin=stdin), 2)
+    assert "JSON" in error_line(publish(dev, folder, "--topic", "demo", "--all", stdin=stdin), 2)
 
 
 def test_an_event_too_large_for_kafka_is_a_sentence_and_exit_1(dev, folder):
     ended = publish(dev, folder, "--topic", "demo", "--all", stdin=b'"%s"' % (b"x" * 2_000_000))
-    assert sentence(ended, 1)
+    assert error_line(ended, 1)
 
 
 def test_a_topic_is_asked_for_where_none_is_given(dev, folder):
     ended = publish(dev, folder, "--all", "1")
-    assert ended.code == 2
-    assert any("--topic" in line for line in ended.err)
+    assert ended.exit_code == 2
+    assert any("--topic" in line for line in ended.stderr_lines)

@@ -11,12 +11,12 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.cli.command import Command, get, run, sentence, until
-from tests.cli.conftest import frame
+from tests.cli.command_process import CommandProcess, error_line, get, run, wait_until
+from tests.cli.conftest import next_frame
 from tests.harness.ports import HOST, free_ports
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import Dev
+    from tests.cli.conftest import DevServer
 
 OPEN = {"TOPICS": '["demo"]', "AUTH__MODE": "none"}
 
@@ -26,73 +26,73 @@ def at(port: int, path: str) -> str:
 
 
 def test_topics_have_to_be_named(folder):
-    told = sentence(run(folder, "serve", AUTH__MODE="none"), 2)
+    told = error_line(run(folder, "serve", AUTH__MODE="none"), 2)
     assert told.startswith("BRIDGE_TOPICS: ")
 
 
 def test_how_clients_are_known_has_to_be_said(folder):
-    told = sentence(run(folder, "serve", TOPICS='["demo"]', PORT="0"), 2)
+    told = error_line(run(folder, "serve", TOPICS='["demo"]', PORT="0"), 2)
     assert told.startswith("BRIDGE_AUTH__")
 
 
 def test_a_port_that_is_taken_is_a_sentence_and_exit_1(folder):
     with socket.create_server((HOST, 0)) as taken:
         port = str(taken.getsockname()[1])
-        assert port in sentence(run(folder, "serve", PORT=port, **OPEN), 1)
+        assert port in error_line(run(folder, "serve", PORT=port, **OPEN), 1)
 
 
 async def test_it_serves_from_kafka_and_a_signal_ends_it_with_0_after_telling_everybody_4001(
-    dev: Dev, folder, account
+    dev: DevServer, folder, account
 ):
     (port,) = free_ports(1)
     settings = {"KAFKA__BOOTSTRAP_SERVERS": dev.kafka, "PORT": str(port), "INSTANCE": "blue"}
-    with Command(folder, "serve", **OPEN, **settings) as command:
-        command.says("ready")
+    with CommandProcess(folder, "serve", **OPEN, **settings) as command:
+        command.wait_for_line("ready")
         assert get(at(port, "/readyz")).status_code == 200
         async with connect(f"ws://{HOST}:{port}/ws?account={account}", proxy=None) as client:
-            welcome = await frame(client, "welcome")
+            welcome = await next_frame(client, "welcome")
             assert (welcome["instance"], welcome["topics"]) == ("blue", ["demo"])
             arguments = ["--kafka", dev.kafka, "--topic", "demo", "--account", account]
-            assert run(folder, "publish", *arguments, '"hello"').code == 0
-            assert (await frame(client, "event"))["data"] == "hello"
-            command.signal(signal.SIGTERM)
-            assert (await frame(client, "closing"))["code"] == 4001
+            assert run(folder, "publish", *arguments, '"hello"').exit_code == 0
+            assert (await next_frame(client, "event"))["data"] == "hello"
+            command.send_signal(signal.SIGTERM)
+            assert (await next_frame(client, "closing"))["code"] == 4001
             with pytest.raises(ConnectionClosed) as closed:
                 await client.recv()
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 4001
-        assert command.ends() == 0
-        assert not any("Traceback" in line for line in command.err)
-        assert command.out == []
+        assert command.wait_exit() == 0
+        assert not any("Traceback" in line for line in command.stderr_lines)
+        assert command.stdout_lines == []
 
 
 async def test_where_kafka_is_away_at_the_start_it_is_alive_not_ready_and_ends_in_order(folder):
     (port,) = free_ports(1)
     settings = {"KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1", "PORT": str(port)}
-    with Command(folder, "serve", **OPEN, **settings) as command:
-        command.says("Kafka does not answer")
-        until(lambda: get(at(port, "/healthz")).status_code == 200, "healthz")
+    with CommandProcess(folder, "serve", **OPEN, **settings) as command:
+        command.wait_for_line("Kafka does not answer")
+        wait_until(lambda: get(at(port, "/healthz")).status_code == 200, "healthz")
         assert get(at(port, "/readyz")).status_code == 503
         async with connect(f"ws://{HOST}:{port}/ws", proxy=None) as client:
-            closing = await frame(client, "closing")
+            closing = await next_frame(client, "closing")
             assert (closing["code"], closing["reconnect"]) == (4006, True)
-        command.signal(signal.SIGTERM)
-        assert command.ends() == 0
-        assert not any("Traceback" in line for line in command.err)
+        command.send_signal(signal.SIGTERM)
+        assert command.wait_exit() == 0
+        assert not any("Traceback" in line for line in command.stderr_lines)
 
 
-def test_a_topic_that_does_not_exist_yet_keeps_nobody_from_being_ready(dev: Dev, folder):
+def test_a_topic_that_does_not_exist_yet_keeps_nobody_from_being_ready(dev: DevServer, folder):
     (port,) = free_ports(1)
     settings = {"KAFKA__BOOTSTRAP_SERVERS": dev.kafka, "PORT": str(port), "AUTH__MODE": "none"}
-    with Command(folder, "serve", TOPICS='["demo", "not-yet"]', **settings) as command:
-        command.says("ready")
+    with CommandProcess(folder, "serve", TOPICS='["demo", "not-yet"]', **settings) as command:
+        command.wait_for_line("ready")
         assert get(at(port, "/readyz")).status_code == 200
 
 
-def test_the_topics_may_be_the_files(dev: Dev, folder):
+def test_the_topics_may_be_the_files(dev: DevServer, folder):
     catalogue = [{"name": "public", "kafka": "shop.orders.v1"}, "demo"]
     content = {"topics": catalogue, "auth": {"mode": "none"}, "port": 0}
     (folder / "bridge.yaml").write_text(json.dumps(content))
     arguments = ["serve", "--config", "bridge.yaml"]
-    with Command(folder, *arguments, KAFKA__BOOTSTRAP_SERVERS=dev.kafka) as command:
-        assert command.says("ready").endswith("public, demo")
+    with CommandProcess(folder, *arguments, KAFKA__BOOTSTRAP_SERVERS=dev.kafka) as command:
+        assert command.wait_for_line("ready").endswith("public, demo")

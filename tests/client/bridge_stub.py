@@ -25,36 +25,50 @@ WELCOME: Frame = {
 }
 
 
-def event(at: str, **fields: object) -> Frame:
-    about = {"to": "all", "id": at, "type": "event", "time": "2026-11-21T09:00:00Z", "data": None}
-    return {"op": "event", "topic": at.partition(":")[0], "at": at, **about, **fields}
+def event_frame(position: str, **fields: object) -> Frame:
+    defaults = {
+        "to": "all",
+        "id": position,
+        "type": "event",
+        "time": "2026-11-21T09:00:00Z",
+        "data": None,
+    }
+    return {
+        "op": "event",
+        "topic": position.partition(":")[0],
+        "at": position,
+        **defaults,
+        **fields,
+    }
 
 
-class Guest:
+class StubConnection:
     """One connection, behind its hello."""
 
-    def __init__(self, socket: ServerConnection, hello: Frame) -> None:
-        self.socket = socket
+    def __init__(self, connection: ServerConnection, hello: Frame) -> None:
+        self.connection = connection
         self.hello = hello
 
-    async def says(self, *frames: Frame) -> None:
+    async def send(self, *frames: Frame) -> None:
         for frame in frames:
-            await self.socket.send(json.dumps(frame))
+            await self.connection.send(json.dumps(frame))
 
-    async def asked(self) -> Frame:
-        frame: Frame = json.loads(await self.socket.recv())
+    async def receive(self) -> Frame:
+        frame: Frame = json.loads(await self.connection.recv())
         return frame
 
-    async def stays(self) -> None:
-        await self.socket.wait_closed()
+    async def wait_closed(self) -> None:
+        await self.connection.wait_closed()
 
 
 @contextlib.asynccontextmanager
-async def bridge(treat: Callable[[Guest], Awaitable[None]]) -> AsyncIterator[str]:
+async def running_bridge(
+    handler: Callable[[StubConnection], Awaitable[None]],
+) -> AsyncIterator[str]:
     """Serve; where it is."""
 
-    async def each(socket: ServerConnection) -> None:
-        await treat(Guest(socket, json.loads(await socket.recv())))
+    async def serve_connection(connection: ServerConnection) -> None:
+        await handler(StubConnection(connection, json.loads(await connection.recv())))
 
-    async with serve(each, "127.0.0.1", 0, compression=None, close_timeout=1) as server:
+    async with serve(serve_connection, "127.0.0.1", 0, compression=None, close_timeout=1) as server:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"

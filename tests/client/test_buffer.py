@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.client.buffer import Inbox
+from bridge.client.buffer import Buffer
 from bridge.client.items import Gap, Item, Live
-from bridge.client.position import Place
-from tests.client.stories import Frame, bookmark, novel, stories
+from bridge.client.position import ResumeCursor
+from tests.client.frame_strategies import Frame, frame_sequences, resume_cursor, without_duplicates
 
 SILENT = ("heartbeat",)
 
@@ -21,18 +21,18 @@ def item(frame: Frame) -> Item | None:
     return None if frame["op"] in SILENT else Gap("t", str(id(frame)), "C", "")
 
 
-@given(stories(duplicates=True), st.lists(st.booleans()))
+@given(frame_sequences(duplicates=True), st.lists(st.booleans()))
 def test_however_taking_and_arriving_alternate_it_is_the_same(
     story: list[Frame], turns: list[bool]
 ) -> None:
     async def play() -> None:
-        inbox = Inbox(Place(), 1000)
+        inbox = Buffer(ResumeCursor(), 1000)
         arriving, taken = iter(story), list[Frame]()
         by_id = {str(id(frame)): frame for frame in story}
-        expected = [frame for frame in novel(story) if item(frame)]
+        expected = [frame for frame in without_duplicates(story) if item(frame)]
 
         async def take() -> None:
-            got = await inbox.take()
+            got = await inbox.get()
             assert isinstance(got, Gap)
             taken.append(by_id[got.reason])
             covered = story[: story.index(taken[-1]) + 1]
@@ -40,8 +40,10 @@ def test_however_taking_and_arriving_alternate_it_is_the_same(
             silent = 0
             while silent < len(rest) and rest[silent]["op"] in SILENT:
                 silent += 1
-            behind = {bookmark(novel(covered + rest[:n])) for n in range(silent + 1)}
-            assert inbox._place.text in behind
+            behind = {
+                resume_cursor(without_duplicates(covered + rest[:n])) for n in range(silent + 1)
+            }
+            assert inbox._cursor.text in behind
 
         for turn in turns:
             if turn and len(taken) < len(expected) and inbox.waiting:
@@ -59,10 +61,10 @@ def test_however_taking_and_arriving_alternate_it_is_the_same(
         while len(taken) < len(expected):
             await take()
         assert taken == expected
-        inbox.end()
-        assert await inbox.take() is None
+        inbox.close()
+        assert await inbox.get() is None
         assert inbox.waiting == 0
-        assert inbox._place.text == bookmark(novel(story))
+        assert inbox._cursor.text == resume_cursor(without_duplicates(story))
 
     asyncio.run(play())
 
@@ -72,23 +74,23 @@ def event(offset: int) -> tuple[Frame, Item]:
 
 
 async def test_a_cursor_counts_when_all_before_it_was_taken() -> None:
-    inbox = Inbox(place := Place("C0"), 10)
+    inbox = Buffer(place := ResumeCursor("C0"), 10)
     inbox.put(*event(1))
     inbox.put(*event(2))
     inbox.put({"op": "heartbeat", "cursor": "C1"}, None)
     inbox.put({"op": "closing", "cursor": "C2"}, None)
     inbox.put({"op": "closing", "cursor": None}, None)
     assert place.text == "C0"
-    await inbox.take()
+    await inbox.get()
     assert place.text == "C0,t:0:1"
-    await inbox.take()
+    await inbox.get()
     assert place.text == "C2"
     inbox.put({"op": "heartbeat", "cursor": "C3"}, None)
     assert place.text == "C3"
 
 
 async def test_cursors_alone_take_no_room() -> None:
-    inbox = Inbox(Place("C0"), 1)
+    inbox = Buffer(ResumeCursor("C0"), 1)
     inbox.put(*event(1))
     for number in range(1000):
         inbox.put({"op": "heartbeat", "cursor": f"C{number}"}, None)
@@ -96,45 +98,45 @@ async def test_cursors_alone_take_no_room() -> None:
 
 
 async def test_who_brings_more_than_there_is_room_for_waits_until_something_is_taken() -> None:
-    inbox = Inbox(Place(), 2)
+    inbox = Buffer(ResumeCursor(), 2)
     inbox.put(*event(1))
-    await inbox.room()
+    await inbox.wait_for_space()
     inbox.put(*event(2))
-    waiting = asyncio.create_task(inbox.room())
+    waiting = asyncio.create_task(inbox.wait_for_space())
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert not waiting.done()
-    await inbox.take()
+    await inbox.get()
     await waiting
 
 
 async def test_what_was_let_go_is_not_taken_and_makes_room() -> None:
-    inbox = Inbox(place := Place("C0"), 1)
+    inbox = Buffer(place := ResumeCursor("C0"), 1)
     inbox.put(*event(1))
-    waiting = asyncio.create_task(inbox.room())
+    waiting = asyncio.create_task(inbox.wait_for_space())
     await asyncio.sleep(0)
     inbox.clear()
     await waiting
     inbox.put(None, Live(7, "", ""))
-    assert await inbox.take() == Live(7, "", "")
+    assert await inbox.get() == Live(7, "", "")
     assert place.text == "C0"
 
 
 async def test_what_waits_is_handed_out_before_the_end_and_its_error_again_and_again() -> None:
-    inbox = Inbox(Place(), 10)
+    inbox = Buffer(ResumeCursor(), 10)
     inbox.put(*event(1))
-    inbox.end(LookupError("over"))
-    assert await inbox.take() == Live(1, "", "")
+    inbox.close(LookupError("over"))
+    assert await inbox.get() == Live(1, "", "")
     for _ in range(2):
         with pytest.raises(LookupError):
-            await inbox.take()
+            await inbox.get()
 
 
 async def test_a_take_that_is_cancelled_takes_nothing() -> None:
-    inbox = Inbox(Place(), 10)
-    taking = asyncio.create_task(inbox.take())
+    inbox = Buffer(ResumeCursor(), 10)
+    taking = asyncio.create_task(inbox.get())
     await asyncio.sleep(0)
     inbox.put(*event(1))
     taking.cancel()
     await asyncio.gather(taking, return_exceptions=True)
-    assert await inbox.take() == Live(1, "", "")
+    assert await inbox.get() == Live(1, "", "")

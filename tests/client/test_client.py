@@ -17,7 +17,7 @@ from bridge.client import (
     State,
     Warned,
 )
-from tests.client.bridge_stub import WELCOME, Guest, bridge, event
+from tests.client.bridge_stub import WELCOME, StubConnection, event_frame, running_bridge
 
 if TYPE_CHECKING:
     from bridge.client import Item
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 QUICK: dict[str, Any] = {"backoff": (0.01, 0.05), "dial": {"proxy": None}}
 
 
-async def welcoming(guest: Guest) -> None:
-    await guest.says(WELCOME, event("t:0:1", data=1), event("t:0:2", data=2))
-    await guest.stays()
+async def welcoming(guest: StubConnection) -> None:
+    await guest.send(WELCOME, event_frame("t:0:1", data=1), event_frame("t:0:2", data=2))
+    await guest.wait_closed()
 
 
 async def the(kind: type[Item], client: Client) -> Any:
@@ -40,7 +40,7 @@ async def the(kind: type[Item], client: Client) -> Any:
 
 async def test_nothing_is_left_of_a_client_that_was_closed() -> None:
     before = asyncio.all_tasks()
-    async with bridge(welcoming) as url:
+    async with running_bridge(welcoming) as url:
         served = asyncio.all_tasks()
         async with Client(url, token=lambda: "t", **QUICK) as client:
             assert (await the(Event, client)).data == 1
@@ -57,7 +57,7 @@ async def test_what_a_body_raises_comes_through_and_the_client_is_closed() -> No
             await the(Event, client)
             raise LookupError
 
-    async with bridge(welcoming) as url:
+    async with running_bridge(welcoming) as url:
         client = Client(url, **QUICK)
         with pytest.raises(LookupError):
             await fails(client)
@@ -65,7 +65,7 @@ async def test_what_a_body_raises_comes_through_and_the_client_is_closed() -> No
 
 
 async def test_to_iterate_starts_it_and_its_close_ends_the_iteration() -> None:
-    async with bridge(welcoming) as url:
+    async with running_bridge(welcoming) as url:
         client = Client(url, **QUICK)
         assert client.state is State.IDLE
         seen = []
@@ -79,7 +79,7 @@ async def test_to_iterate_starts_it_and_its_close_ends_the_iteration() -> None:
 
 
 async def test_events_alone_can_be_had() -> None:
-    async with bridge(welcoming) as url, Client(url, **QUICK) as client:
+    async with running_bridge(welcoming) as url, Client(url, **QUICK) as client:
         events = client.events()
         assert [(await anext(events)).data, (await anext(events)).data] == [1, 2]
         await events.aclose()
@@ -88,11 +88,11 @@ async def test_events_alone_can_be_had() -> None:
 async def test_what_is_left_of_one_client_is_enough_for_the_next() -> None:
     hellos = []
 
-    async def treat(guest: Guest) -> None:
+    async def treat(guest: StubConnection) -> None:
         hellos.append(guest.hello)
         await welcoming(guest)
 
-    async with bridge(treat) as url:
+    async with running_bridge(treat) as url:
         async with Client(url, **QUICK) as first:
             await the(Event, first)
         async with Client(url, resume_from=first.resume_from, **QUICK) as second:
@@ -103,15 +103,19 @@ async def test_what_is_left_of_one_client_is_enough_for_the_next() -> None:
 async def test_of_several_addresses_each_attempt_takes_the_next() -> None:
     came = []
 
-    async def first(guest: Guest) -> None:
+    async def first(guest: StubConnection) -> None:
         came.append(1)
-        await guest.socket.close(4001)
+        await guest.connection.close(4001)
 
-    async def second(guest: Guest) -> None:
+    async def second(guest: StubConnection) -> None:
         came.append(2)
-        await guest.socket.close(4001)
+        await guest.connection.close(4001)
 
-    async with bridge(first) as one, bridge(second) as two, Client([one, two], **QUICK) as client:
+    async with (
+        running_bridge(first) as one,
+        running_bridge(second) as two,
+        Client([one, two], **QUICK) as client,
+    ):
         for _ in range(4):
             await the(Disconnected, client)
     assert came[:4] == [1, 2, 1, 2]
@@ -127,11 +131,11 @@ async def test_a_token_callback_that_fails_is_an_attempt_that_failed() -> None:
             raise token
         return str(token)
 
-    async def treat(guest: Guest) -> None:
+    async def treat(guest: StubConnection) -> None:
         hellos.append(guest.hello)
         await welcoming(guest)
 
-    async with bridge(treat) as url, Client(url, token=fetch, **QUICK) as client:
+    async with running_bridge(treat) as url, Client(url, token=fetch, **QUICK) as client:
         assert "no network" in (await the(Disconnected, client)).reason
         await the(Connected, client)
     assert hellos == [{"op": "hello", "token": "t2"}]
@@ -146,14 +150,14 @@ async def test_a_renewal_whose_callback_fails_is_told_and_tried_again() -> None:
             raise OSError("no network")
         return token
 
-    async def treat(guest: Guest) -> None:
-        await guest.says({**WELCOME, "expires": "2020-01-01T00:00:00Z"})
-        assert (await guest.asked())["token"] == "t3"
+    async def treat(guest: StubConnection) -> None:
+        await guest.send({**WELCOME, "expires": "2020-01-01T00:00:00Z"})
+        assert (await guest.receive())["token"] == "t3"
         renewed.set()
-        await guest.stays()
+        await guest.wait_closed()
 
     async with (
-        bridge(treat) as url,
+        running_bridge(treat) as url,
         Client(url, token=fetch, renew_seconds=0.05, **QUICK) as client,
     ):
         warned = await the(Warned, client)
@@ -162,9 +166,9 @@ async def test_a_renewal_whose_callback_fails_is_told_and_tried_again() -> None:
 
 
 async def test_a_refusal_is_an_error_of_the_iteration_behind_all_that_waits() -> None:
-    async def treat(guest: Guest) -> None:
-        await guest.says(WELCOME, event("t:0:1"))
-        await guest.socket.close(4504, "go away")
+    async def treat(guest: StubConnection) -> None:
+        await guest.send(WELCOME, event_frame("t:0:1"))
+        await guest.connection.close(4504, "go away")
 
     over = asyncio.Event()
 
@@ -172,7 +176,7 @@ async def test_a_refusal_is_an_error_of_the_iteration_behind_all_that_waits() ->
         if state is State.CLOSED:
             over.set()
 
-    async with bridge(treat) as url, Client(url, on_state=on_state, **QUICK) as client:
+    async with running_bridge(treat) as url, Client(url, on_state=on_state, **QUICK) as client:
         await over.wait()
         await the(Event, client)
         for _ in range(2):
@@ -188,7 +192,7 @@ async def test_an_error_of_on_state_reaches_the_user() -> None:
         if state is State.LIVE:
             raise ZeroDivisionError
 
-    async with bridge(welcoming) as url:
+    async with running_bridge(welcoming) as url:
         client = Client(url, on_state=on_state, **QUICK)
         with pytest.raises(ZeroDivisionError):
             await the(Event, client)
@@ -198,16 +202,16 @@ async def test_an_error_of_on_state_reaches_the_user() -> None:
 async def test_a_change_of_topics_follows_the_welcome_where_all_were_asked_for() -> None:
     hellos = []
 
-    async def treat(guest: Guest) -> None:
+    async def treat(guest: StubConnection) -> None:
         hellos.append(guest.hello)
-        await guest.says(WELCOME)
-        request = await guest.asked()
+        await guest.send(WELCOME)
+        request = await guest.receive()
         topics = ["t", *request["topics"]]
         told = {"topics": topics, "rooms": ["r"], "cursor": "C1", "id": request["id"]}
-        await guest.says({"op": "reply", "ok": True, **told})
-        await guest.stays()
+        await guest.send({"op": "reply", "ok": True, **told})
+        await guest.wait_closed()
 
-    async with bridge(treat) as url:
+    async with running_bridge(treat) as url:
         client = Client(url, **QUICK)
         asking = asyncio.create_task(client.subscribe(topics=["private"], rooms=["r"]))
         await asyncio.sleep(0)
@@ -218,22 +222,22 @@ async def test_a_change_of_topics_follows_the_welcome_where_all_were_asked_for()
 
 @pytest.mark.parametrize("frame", ["nonsense", "[]", '{"op":"event"}', '{"op":"live"}'])
 async def test_what_breaks_the_protocol_ends_the_connection(frame: str) -> None:
-    async def treat(guest: Guest) -> None:
-        await guest.says(WELCOME)
-        await guest.socket.send(frame)
-        await guest.stays()
+    async def treat(guest: StubConnection) -> None:
+        await guest.send(WELCOME)
+        await guest.connection.send(frame)
+        await guest.wait_closed()
 
-    async with bridge(treat) as url, Client(url, **QUICK) as client:
+    async with running_bridge(treat) as url, Client(url, **QUICK) as client:
         assert "breaks the contract" in (await the(Disconnected, client)).reason
 
 
 @pytest.mark.parametrize("cursor", ["C1,t", "C1,", 7])
 async def test_a_cursor_that_would_be_none_never_becomes_the_place(cursor: object) -> None:
-    async def treat(guest: Guest) -> None:
-        await guest.says(WELCOME, {"op": "heartbeat", "cursor": cursor})
-        await guest.stays()
+    async def treat(guest: StubConnection) -> None:
+        await guest.send(WELCOME, {"op": "heartbeat", "cursor": cursor})
+        await guest.wait_closed()
 
-    async with bridge(treat) as url, Client(url, **QUICK) as client:
+    async with running_bridge(treat) as url, Client(url, **QUICK) as client:
         await the(Disconnected, client)
         assert client.resume_from == "C0"
 

@@ -14,9 +14,15 @@ from websockets.exceptions import ConnectionClosedError
 from websockets.frames import Close
 from websockets.http11 import Response
 
-from bridge.client.errors import BROKE, End, closed, refused, retry_after
-from bridge.client.frames import read, written
-from bridge.client.items import item_of
+from bridge.client.errors import (
+    CONNECTION_BROKEN,
+    ConnectionEnd,
+    end_from_close,
+    end_from_http_response,
+    parse_retry_after,
+)
+from bridge.client.frames import parse_frame, raw_field
+from bridge.client.items import item_from_frame
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -33,20 +39,20 @@ def test_each_field_can_be_had_as_it_is_written(
 ) -> None:
     text = json.dumps(fields, indent=indent, ensure_ascii=plain)
     for name, value in fields.items():
-        told = written(text, name)
+        told = raw_field(text, name)
         assert told is not None
         assert told in text
         assert json.loads(told) == value
-    assert written(text, "no such field") is None or "no such field" in fields
+    assert raw_field(text, "no such field") is None or "no such field" in fields
 
 
 def test_what_the_producer_wrote_is_kept_to_the_letter() -> None:
     text = f'{{"op":"event", "data" : {{"n": 1.10, "m":{DIGITS}}} ,"id":"1"}}'
-    assert written(text, "data") == f'{{"n": 1.10, "m":{DIGITS}}}'
+    assert raw_field(text, "data") == f'{{"n": 1.10, "m":{DIGITS}}}'
 
 
 def test_no_number_is_too_large() -> None:
-    frame = read(f'{{"op":"event","data":[{DIGITS},-{DIGITS},7]}}')
+    frame = parse_frame(f'{{"op":"event","data":[{DIGITS},-{DIGITS},7]}}')
     assert frame["data"] == [Decimal(DIGITS), Decimal(f"-{DIGITS}"), 7]
     assert type(frame["data"][2]) is int
 
@@ -54,14 +60,14 @@ def test_no_number_is_too_large() -> None:
 @pytest.mark.parametrize("text", ["", "[]", "7", '{"at":1}', '{"op":1}', '{"op":"x"', "null"])
 def test_what_is_no_frame_is_an_error(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
-        read(text)
+        parse_frame(text)
 
 
 @pytest.mark.parametrize("at", ["t:0:x", "t:0:", "", "t:0", "0"])
 def test_an_event_of_no_position_is_an_error(at: str) -> None:
     fields = dict.fromkeys(("topic", "to", "id", "type", "time"), "x")
     with pytest.raises(ValueError, match="not a position"):
-        item_of({"op": "event", "at": at, **fields}, "")
+        item_from_frame({"op": "event", "at": at, **fields}, "")
 
 
 # -- ends ------------------------------------------------------------------------------------------
@@ -77,17 +83,20 @@ def test_an_event_of_no_position_is_an_error(at: str) -> None:
     ],
 )
 def test_the_code_says_whether_to_come_back(code: int | None, is_final: bool) -> None:
-    assert End(code, "").is_final is is_final
+    assert ConnectionEnd(code, "").is_final is is_final
 
 
 def test_the_close_that_came_counts_and_else_the_one_that_was_announced() -> None:
     announced = {"code": 4006, "reason": "later", "retry_after": 2.5}
     came = ConnectionClosedError(Close(4001, "leaving"), None)
     broke = ConnectionClosedError(None, None)
-    assert closed(came, announced, "{}") == End(4001, "leaving", 2.5, "{}")
-    assert closed(broke, announced, "{}") == End(4006, "later", 2.5, "{}")
-    assert closed(broke, None, None) == End(None, BROKE)
-    assert closed(ConnectionClosedError(Close(4001, ""), None), None, None).reason == BROKE
+    assert end_from_close(came, announced, "{}") == ConnectionEnd(4001, "leaving", 2.5, "{}")
+    assert end_from_close(broke, announced, "{}") == ConnectionEnd(4006, "later", 2.5, "{}")
+    assert end_from_close(broke, None, None) == ConnectionEnd(None, CONNECTION_BROKEN)
+    assert (
+        end_from_close(ConnectionClosedError(Close(4001, ""), None), None, None).reason
+        == CONNECTION_BROKEN
+    )
 
 
 @pytest.mark.parametrize(
@@ -96,7 +105,7 @@ def test_the_close_that_came_counts_and_else_the_one_that_was_announced() -> Non
 )
 def test_an_http_answer_says_why(body: bytes | None, reason: str) -> None:
     answer = Response(503, "Gone", Headers({"Retry-After": "7"}), body or b"")
-    assert refused(answer, NOW) == End(503, reason, 7)
+    assert end_from_http_response(answer, NOW) == ConnectionEnd(503, reason, 7)
 
 
 @pytest.mark.parametrize(
@@ -111,4 +120,4 @@ def test_an_http_answer_says_why(body: bytes | None, reason: str) -> None:
     ],
 )
 def test_retry_after_is_seconds_or_a_date(text: str, seconds: float | None) -> None:
-    assert retry_after(text, NOW) == seconds
+    assert parse_retry_after(text, NOW) == seconds

@@ -11,10 +11,10 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from bridge.app.instance import gate
+from bridge.app.instance import build_authenticator
 from bridge.client import Client, Connected
-from bridge.config.settings import Auth
-from tests.client.bridge_stub import WELCOME, Guest, bridge
+from bridge.config.settings import AuthSettings
+from tests.client.bridge_stub import WELCOME, StubConnection, running_bridge
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -44,19 +44,19 @@ async def login(backend: httpx.AsyncClient, name: str, password: str) -> int:
 
 async def test_a_client_whose_callback_asks_it_says_hello_as_who_is_logged_in(backend):
     assert await login(backend, "alice", "wonderland") == 204
-    admits, _ = gate(Auth(secret=SecretStr(SECRET)), loopback_only=False)
+    admits, _ = build_authenticator(AuthSettings(secret=SecretStr(SECRET)), loopback_only=False)
     grants: list[Any] = []
 
     async def fetch() -> str:
         return str((await backend.post("/push-token")).json()["token"])
 
-    async def treat(guest: Guest) -> None:
-        grants.append(admits.identify(guest.hello["token"], None))
-        await guest.says(WELCOME)
-        await guest.stays()
+    async def treat(guest: StubConnection) -> None:
+        grants.append(admits.authenticate(guest.hello["token"], None))
+        await guest.send(WELCOME)
+        await guest.wait_closed()
 
     async with (
-        bridge(treat) as url,
+        running_bridge(treat) as url,
         Client(url, token=fetch, rooms=["order:42"], dial={"proxy": None}) as client,
     ):
         assert isinstance(await anext(client), Connected)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from bridge.client.states import TABLE, Happening, State, after
+from bridge.client.states import TRANSITIONS, State, Trigger, next_state
 
 DOCS = Path(__file__).parents[2] / "docs" / "clients.md"
 
 
-def drawn() -> dict[tuple[State, Happening], State]:
+def drawn() -> dict[tuple[State, Trigger], State]:
     """The table in the docs: a row for each state, a column for each happening."""
     lines = [line for line in DOCS.read_text().splitlines() if line.startswith("| ")]
     begin = next(i for i, line in enumerate(lines) if line.startswith("| state |"))
@@ -22,14 +22,14 @@ def drawn() -> dict[tuple[State, Happening], State]:
         for happening, cell in zip(happenings, cells, strict=True):
             if cell:
                 name = happening.split(" (")[0].lower().replace("_", " ")
-                found[State(state), Happening(name)] = State(cell)
+                found[State(state), Trigger(name)] = State(cell)
     return found
 
 
 @pytest.mark.parametrize("state", State)
-@pytest.mark.parametrize("happening", Happening)
-def test_what_follows_is_what_the_docs_draw(state: State, happening: Happening) -> None:
-    assert after(state, happening) == drawn().get((state, happening))
+@pytest.mark.parametrize("happening", Trigger)
+def test_what_follows_is_what_the_docs_draw(state: State, happening: Trigger) -> None:
+    assert next_state(state, happening) == drawn().get((state, happening))
 
 
 def test_the_docs_draw_something_for_each_state_but_the_last() -> None:
@@ -37,10 +37,10 @@ def test_the_docs_draw_something_for_each_state_but_the_last() -> None:
 
 
 def test_every_state_can_be_reached_and_from_each_the_user_gets_out() -> None:
-    assert {to for row in TABLE.values() for to in row.values()} == set(State) - {State.IDLE}
+    assert {to for row in TRANSITIONS.values() for to in row.values()} == set(State) - {State.IDLE}
     for state in set(State) - {State.CLOSED}:
-        assert after(state, Happening.STOPPED) is State.CLOSED
+        assert next_state(state, Trigger.STOPPED) is State.CLOSED
 
 
 def test_what_is_closed_stays_closed() -> None:
-    assert {after(State.CLOSED, happening) for happening in Happening} == {None}
+    assert {next_state(State.CLOSED, happening) for happening in Trigger} == {None}

@@ -22,8 +22,8 @@ def test_a_wait_is_anything_up_to_a_bound_that_doubles(
 
     backoff = Backoff(base, most, draw)
     for _ in range(before):
-        backoff.next()
-    assert backoff.next() == min(most, base * 2**before)
+        backoff.next_delay()
+    assert backoff.next_delay() == min(most, base * 2**before)
     assert all(low == 0 for low, _ in drawn)
 
 
@@ -31,23 +31,23 @@ def test_a_wait_is_anything_up_to_a_bound_that_doubles(
 def test_a_wait_is_drawn_within_its_bounds(before: int) -> None:
     backoff = Backoff(0.5, 30)
     for _ in range(before):
-        backoff.next()
-    assert 0 <= backoff.next() <= min(30, 0.5 * 2**before)
+        backoff.next_delay()
+    assert 0 <= backoff.next_delay() <= min(30, 0.5 * 2**before)
 
 
 def test_advice_is_done_to_the_letter_and_counts_as_an_attempt() -> None:
     backoff = Backoff(1, 30, lambda low, high: (low + high) / 2)
-    assert backoff.next(7.25) == 7.25
-    assert backoff.next(0) == 0
-    assert backoff.next() == 2
+    assert backoff.next_delay(7.25) == 7.25
+    assert backoff.next_delay(0) == 0
+    assert backoff.next_delay() == 2
 
 
 def test_after_a_reset_the_bound_is_the_base_again() -> None:
     backoff = Backoff(1, 30, lambda _, high: high)
-    assert [backoff.next() for _ in range(7)] == [1, 2, 4, 8, 16, 30, 30]
+    assert [backoff.next_delay() for _ in range(7)] == [1, 2, 4, 8, 16, 30, 30]
     backoff.reset()
-    assert backoff.next() == 1
+    assert backoff.next_delay() == 1
 
 
 def test_many_clients_do_not_come_back_together() -> None:
-    assert len({Backoff(1, 30).next() for _ in range(100)}) > 90
+    assert len({Backoff(1, 30).next_delay() for _ in range(100)}) > 90

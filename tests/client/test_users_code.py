@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.client.bridge_stub import WELCOME, Frame, Guest, bridge, event
+from tests.client.bridge_stub import WELCOME, Frame, StubConnection, event_frame, running_bridge
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "docs" / "examples" / "listen.py"
@@ -55,18 +55,20 @@ async def run(url: str, file: Path) -> list[str]:
 async def test_the_example_misses_nothing_over_a_restart(tmp_path: Path) -> None:
     hellos: list[Frame] = []
 
-    async def treat(guest: Guest) -> None:
+    async def treat(guest: StubConnection) -> None:
         hellos.append(guest.hello)
-        await guest.says({**WELCOME, "cursor": guest.hello.get("cursor", "C0")})
+        await guest.send({**WELCOME, "cursor": guest.hello.get("cursor", "C0")})
         if len(hellos) == 1:
-            await guest.says(event("t:0:1", id="o1", data=7), event("t:0:2", id="o2", data=8))
+            await guest.send(
+                event_frame("t:0:1", id="o1", data=7), event_frame("t:0:2", id="o2", data=8)
+            )
         else:
-            await guest.says(event("t:0:3", id="o1", deleted=True))
-            await guest.says({"op": "live", "replayed": 1, "cursor": "C1"})
-        await guest.socket.close(4504, "enough")
+            await guest.send(event_frame("t:0:3", id="o1", deleted=True))
+            await guest.send({"op": "live", "replayed": 1, "cursor": "C1"})
+        await guest.connection.close(4504, "enough")
 
     file = tmp_path / "orders.json"
-    async with bridge(treat) as url:
+    async with running_bridge(treat) as url:
         assert await run(url, file) == [
             *("connected as alice to one", "event: o1 7", "event: o2 8"),
             "over: 4504 enough",

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.client.states import TABLE
-from tests.client_js.workshop import (
+from bridge.client.states import TRANSITIONS
+from tests.client_js.npm_project import (
     CLIENT,
-    COMPILER,
+    COMPILER_PACKAGES,
     EXAMPLES,
-    HERE,
-    compiled,
-    installed,
-    packed,
-    run,
-    unit_tests,
+    TESTS_FOLDER,
+    compile_files,
+    install_packages,
+    pack_client,
+    run_command,
+    run_unit_tests,
 )
 
 if TYPE_CHECKING:
@@ -33,20 +33,20 @@ LIMIT = 4096
 
 @pytest.mark.node
 def test_its_pieces_do_what_their_unit_tests_say() -> None:
-    done = unit_tests()
+    done = run_unit_tests()
     assert done.returncode == 0, done.stdout[-8000:]
 
 
 @pytest.mark.node
 def test_it_has_the_states_of_every_client() -> None:
     show = "import { states } from './push-bridge.js'; console.log(JSON.stringify(states))"
-    done = run("node", "--input-type=module", "--eval", show, cwd=CLIENT)
+    done = run_command("node", "--input-type=module", "--eval", show, cwd=CLIENT)
     assert json.loads(done.stdout) == {
         state: {
             happening.upper().replace(" ", "_"): following
             for happening, following in followings.items()
         }
-        for state, followings in TABLE.items()
+        for state, followings in TRANSITIONS.items()
     }
 
 
@@ -66,7 +66,7 @@ def test_it_depends_on_nothing() -> None:
 
 @pytest.mark.npm
 def test_what_npm_gets_is_the_module_its_types_and_nothing_else() -> None:
-    told = packed("--dry-run")
+    told = pack_client("--dry-run")
     names = {file["path"] for file in told["files"]}
     assert names == {"package.json", "push-bridge.js", "push-bridge.d.ts"}
     assert told["name"] == "push-bridge"
@@ -75,19 +75,19 @@ def test_what_npm_gets_is_the_module_its_types_and_nothing_else() -> None:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A user's project, with the package and a compiler."""
-    return installed(tmp_path_factory.mktemp("project"), *COMPILER)
+    return install_packages(tmp_path_factory.mktemp("project"), *COMPILER_PACKAGES)
 
 
 @pytest.mark.npm
 @pytest.mark.timeout(300)
 def test_users_code_compiles_at_the_strictest_and_mistakes_do_not(project: Path) -> None:
-    shutil.copy(HERE / "users.ts", project)
-    assert compiled(project, ["users.ts"]) == ""
+    shutil.copy(TESTS_FOLDER / "users.ts", project)
+    assert compile_files(project, ["users.ts"]) == ""
     # And the compiler does look: a mistake that nobody expects is a complaint.
     (project / "wrong.ts").write_text(
         'import { createClient } from "push-bridge";\ncreateClient(42);\n'
     )
-    assert "wrong.ts(2," in compiled(project, ["wrong.ts"])
+    assert "wrong.ts(2," in compile_files(project, ["wrong.ts"])
 
 
 @pytest.mark.npm
@@ -96,12 +96,12 @@ def test_users_code_compiles_at_the_strictest_and_mistakes_do_not(project: Path)
 def test_an_example_is_right_about_types(project: Path, name: str) -> None:
     file = project / name.rpartition("/")[2]
     shutil.copy(EXAMPLES / name, file)
-    assert compiled(project, [file.name], "--allowJs", "--checkJs") == ""
+    assert compile_files(project, [file.name], "--allowJs", "--checkJs") == ""
 
 
 @pytest.mark.npm
 @pytest.mark.timeout(300)
 def test_the_package_is_found_by_its_name(project: Path) -> None:
     show = "import * as it from 'push-bridge'; console.log(Object.keys(it).sort().join())"
-    done = run("node", "--input-type=module", "--eval", show, cwd=project)
+    done = run_command("node", "--input-type=module", "--eval", show, cwd=project)
     assert done.stdout.strip() == "Place,createClient,states"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
-from bridge.config.settings import SettingError, load
+from bridge.config.settings import SettingError, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ def write(tmp_path: Path) -> Callable[[str], Path]:
 
 def refusal(config: Path | None = None) -> str:
     with pytest.raises(SettingError) as caught:
-        load(config)
+        load_settings(config)
     sentence = str(caught.value)
     assert len(sentence.splitlines()) == 1
     return sentence
@@ -95,7 +95,7 @@ def test_what_sasl_needs_is_named_where_it_is_missing(monkeypatch):
     assert refusal().startswith("BRIDGE_KAFKA__SASL_PLAIN_USERNAME: ")
     monkeypatch.setenv("BRIDGE_KAFKA__SASL_PLAIN_USERNAME", "u")
     monkeypatch.setenv("BRIDGE_KAFKA__SASL_PLAIN_PASSWORD", "p")
-    assert load().kafka.sasl_plain_password == SecretStr("p")
+    assert load_settings().kafka.sasl_plain_password == SecretStr("p")
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_a_file_that_can_not_be_read_is_one_line_that_names_it(tmp_path):
 
 
 def test_an_empty_file_sets_nothing(write):
-    assert load(write("# nothing\n")) == load()
+    assert load_settings(write("# nothing\n")) == load_settings()
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_the_files_topics_are_checked_though_a_variable_picks(monkeypatch, write
 def test_a_secret_is_not_shown_by_a_wrong_variable(monkeypatch, name, text):
     monkeypatch.setenv(name, text)
     with pytest.raises(SettingError, match=f"^{name}") as caught:
-        load()
+        load_settings()
     assert SECRET not in str(caught.value)
 
 
@@ -216,14 +216,14 @@ def test_a_secret_is_not_shown_by_a_wrong_file(tmp_path, text):
     config = tmp_path / "bridge.yaml"
     config.write_text(text)
     with pytest.raises(SettingError, match=f"^{config}: ") as caught:
-        load(config)
+        load_settings(config)
     assert SECRET not in str(caught.value)
 
 
 def test_a_secret_is_not_shown_by_a_wrong_env(tmp_path):
     (tmp_path / ".env").write_text(f"BRIDGE_AUTH__SECRET: {SECRET}\n")
     with pytest.raises(SettingError, match=r"^\.env: ") as caught:
-        load()
+        load_settings()
     assert SECRET not in str(caught.value)
 
 
@@ -232,7 +232,7 @@ def test_a_secret_is_not_shown_by_the_settings_themselves(monkeypatch):
     monkeypatch.setenv("BRIDGE_ADMIN_TOKENS", f'["{SECRET}"]')
     monkeypatch.setenv("BRIDGE_KAFKA__SASL_PLAIN_PASSWORD", SECRET)
     monkeypatch.setenv("BRIDGE_KAFKA__PASSWORD", SECRET)
-    settings = load()
+    settings = load_settings()
     assert settings.auth.secret is not None
     assert settings.auth.secret.get_secret_value() == SECRET
     assert SECRET not in repr(settings)
@@ -242,4 +242,4 @@ def test_a_secret_is_not_shown_by_the_settings_themselves(monkeypatch):
 def test_what_is_no_secret_is_shown(monkeypatch):
     monkeypatch.setenv("BRIDGE_PORT", "eighty")
     with pytest.raises(SettingError, match="'eighty'"):
-        load()
+        load_settings()

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import SecretStr
 
-from bridge.config.settings import Settings, load
-from bridge.config.topics import Topic
+from bridge.config.settings import Settings, load_settings
+from bridge.config.topics import TopicDefinition
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PUBLISHED: dict[str, tuple[Any, str, Any]] = {
     "HOST": ("127.0.0.1", "0.0.0.0", "0.0.0.0"),
     "PORT": (8080, "9090", 9090),
-    "TOPICS": ([], '["orders"]', [Topic(name="orders")]),
+    "TOPICS": ([], '["orders"]', [TopicDefinition(name="orders")]),
     "KAFKA__BOOTSTRAP_SERVERS": ("localhost:9092", "a:1,b:2", "a:1,b:2"),
     "KAFKA__PREFIX": ("push-bridge", "other", "other"),
     "KAFKA__SECURITY_PROTOCOL": ("PLAINTEXT", "SSL", "SSL"),
@@ -89,9 +89,9 @@ def value(settings: Settings, name: str) -> Any:
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_every_published_setting_has_its_name_and_its_default(monkeypatch, name):
     default, text, other = PUBLISHED[name]
-    assert value(load(), name) == default
+    assert value(load_settings(), name) == default
     monkeypatch.setenv(f"BRIDGE_{name}", text)
-    assert value(load(), name) == other
+    assert value(load_settings(), name) == other
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -100,14 +100,14 @@ def test_every_published_setting_may_stand_in_the_file(write, name):
     plain = json.loads(text) if text[0] == "[" or text.replace(".", "", 1).isdigit() else text
     for part in reversed(name.lower().split("__")):
         plain = {part: plain}
-    assert value(load(write(json.dumps(plain))), name) == other
+    assert value(load_settings(write(json.dumps(plain))), name) == other
 
 
 def test_the_instance_is_called_after_the_host_and_the_port(monkeypatch):
     monkeypatch.setenv("BRIDGE_PORT", "9090")
-    assert load().instance_name == f"{socket.gethostname()}-9090"
+    assert load_settings().instance_name == f"{socket.gethostname()}-9090"
     monkeypatch.setenv("BRIDGE_INSTANCE", "blue")
-    assert load().instance_name == "blue"
+    assert load_settings().instance_name == "blue"
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_the_instance_is_called_after_the_host_and_the_port(monkeypatch):
 )
 def test_the_sasl_settings_have_aiokafkas_own_names(monkeypatch, name, text):
     monkeypatch.setenv(f"BRIDGE_KAFKA__{name}", text)
-    assert getattr(load().kafka, name.lower()) == text
+    assert getattr(load_settings().kafka, name.lower()) == text
 
 
 @pytest.mark.parametrize("name", ["CAFILE", "CERTFILE", "KEYFILE"])
@@ -129,7 +129,7 @@ def test_the_tls_settings_have_aiokafkas_own_names(monkeypatch, tmp_path, name):
     path = tmp_path / "some.pem"
     path.touch()
     monkeypatch.setenv(f"BRIDGE_KAFKA__{name}", str(path))
-    assert getattr(load().kafka, f"ssl_{name.lower()}") == path
+    assert getattr(load_settings().kafka, f"ssl_{name.lower()}") == path
 
 
 # -- who wins --------------------------------------------------------------------------------------
@@ -140,7 +140,7 @@ def test_the_environment_wins_over_env_and_env_over_the_file(monkeypatch, write,
     (tmp_path / ".env").write_text("BRIDGE_PORT=2\nBRIDGE_LIMITS__ROOMS=2\nOTHER=x\n")
     monkeypatch.setenv("BRIDGE_LIMITS__TOPICS", "3")
     monkeypatch.setenv("BRIDGE_PORT", "3")
-    settings = load(config)
+    settings = load_settings(config)
     assert (settings.host, settings.port) == ("file", 3)
     assert settings.limits.model_dump(include={"rooms", "topics", "frame_bytes"}) == {
         "rooms": 2,
@@ -150,25 +150,25 @@ def test_the_environment_wins_over_env_and_env_over_the_file(monkeypatch, write,
 
 
 def test_the_defaults_of_a_command_stand_below_the_file(write):
-    assert load(write("host: file"), host="command", port=1).host == "file"
-    assert load(write("host: file"), host="command", port=1).port == 1
+    assert load_settings(write("host: file"), host="command", port=1).host == "file"
+    assert load_settings(write("host: file"), host="command", port=1).port == 1
 
 
 def test_a_name_may_be_written_in_lower_case(monkeypatch):
     monkeypatch.setenv("bridge_port", "7")
-    assert load().port == 7
+    assert load_settings().port == 7
 
 
 def test_a_folder_called_env_is_none_of_ours(tmp_path):
     (tmp_path / ".env").mkdir()
-    assert load().port == 8080
+    assert load_settings().port == 8080
 
 
 CATALOGUE = "topics: [{name: a, kafka: shop.a, private: true}, b, {name: c, kafka: shop.c}]"
 
 
 def test_the_topics_are_the_files_where_no_variable_picks(write):
-    assert [topic.kafka_name for topic in load(write(CATALOGUE)).topics] == [
+    assert [topic.kafka_name for topic in load_settings(write(CATALOGUE)).topics] == [
         "shop.a",
         "b",
         "shop.c",
@@ -177,10 +177,10 @@ def test_the_topics_are_the_files_where_no_variable_picks(write):
 
 def test_the_variable_picks_among_the_files_topics_and_adds_plain_ones(monkeypatch, write):
     monkeypatch.setenv("BRIDGE_TOPICS", '["c", "new", "a"]')
-    assert load(write(CATALOGUE)).topics == [
-        Topic(name="c", kafka="shop.c"),
-        Topic(name="new"),
-        Topic(name="a", kafka="shop.a", private=True),
+    assert load_settings(write(CATALOGUE)).topics == [
+        TopicDefinition(name="c", kafka="shop.c"),
+        TopicDefinition(name="new"),
+        TopicDefinition(name="a", kafka="shop.a", private=True),
     ]
     monkeypatch.setenv("BRIDGE_TOPICS", "[]")
-    assert load(write(CATALOGUE)).topics == []
+    assert load_settings(write(CATALOGUE)).topics == []

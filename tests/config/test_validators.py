@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from bridge.app.instance import gate
-from bridge.config.settings import Auth, SettingError, Settings, load
-from bridge.web.auth.authenticator import OpenGate, Refused
-from tests.web.signing import SECRET, jwk, jwk_set, rsa_key, signed
+from bridge.app.instance import build_authenticator
+from bridge.config.settings import AuthSettings, SettingError, Settings, load_settings
+from bridge.web.auth.authenticator import AllowAll, AuthRefused
+from tests.web.token_signing import SECRET, jwk_set, public_jwk, rsa_key, sign_token
 
 HERE = str(Path(__file__))
 
@@ -31,7 +31,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch, given: dict[str, Any]) -> Settings:
     for name, value in given.items():
         text = value if isinstance(value, str) else json.dumps(value)
         monkeypatch.setenv(f"BRIDGE_{name}", text)
-    return load()
+    return load_settings()
 
 
 PUBLIC = "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----"
@@ -106,19 +106,19 @@ def test_origins_are_compared_as_browsers_write_them(monkeypatch: pytest.MonkeyP
 
 
 def test_a_secret_is_not_shown_by_the_settings() -> None:
-    assert SECRET not in repr(Auth.model_validate({"secret": SECRET}))
+    assert SECRET not in repr(AuthSettings.model_validate({"secret": SECRET}))
 
 
 # -- the gate that comes of it ---------------------------------------------------------------------
 
 
-def made(**auth: Any) -> Auth:
-    return Auth.model_validate(auth)
+def made(**auth: Any) -> AuthSettings:
+    return AuthSettings.model_validate(auth)
 
 
 def test_authentication_off_is_said_again_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    opened, keys = gate(made(mode="none"), loopback_only=False)
-    assert isinstance(opened, OpenGate)
+    opened, keys = build_authenticator(made(mode="none"), loopback_only=False)
+    assert isinstance(opened, AllowAll)
     assert keys is None
     (said,) = caplog.records
     assert said.levelno == logging.WARNING
@@ -126,7 +126,7 @@ def test_authentication_off_is_said_again_in_the_log(caplog: pytest.LogCaptureFi
 
 
 def test_where_nobody_else_can_come_it_needs_no_saying(caplog: pytest.LogCaptureFixture) -> None:
-    gate(made(mode="none"), loopback_only=True)
+    build_authenticator(made(mode="none"), loopback_only=True)
     assert caplog.records == []
 
 
@@ -134,13 +134,13 @@ def test_a_short_secret_is_warned_of_once_and_used(caplog: pytest.LogCaptureFixt
     short = "s" * 31
     with warnings.catch_warnings(record=True):
         warnings.simplefilter("always")
-        token = signed(short)
-        guarded, _ = gate(made(secret=short), loopback_only=False)
-        assert guarded.identify(token, None).account == "alice"
+        token = sign_token(short)
+        guarded, _ = build_authenticator(made(secret=short), loopback_only=False)
+        assert guarded.authenticate(token, None).account == "alice"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        guarded, _ = gate(made(secret=short), loopback_only=False)
-        assert guarded.identify(token, None).account == "alice"  # PyJWT says nothing more
+        guarded, _ = build_authenticator(made(secret=short), loopback_only=False)
+        assert guarded.authenticate(token, None).account == "alice"  # PyJWT says nothing more
     said = [each.getMessage() for each in caplog.records]
     assert len(said) == 2
     assert all("BRIDGE_AUTH__SECRET has 31 bytes" in each for each in said)
@@ -148,32 +148,32 @@ def test_a_short_secret_is_warned_of_once_and_used(caplog: pytest.LogCaptureFixt
 
 
 def test_a_secret_that_is_long_enough_needs_no_saying(caplog: pytest.LogCaptureFixture) -> None:
-    gate(made(secret="\u00e9" * 16), loopback_only=False)
+    build_authenticator(made(secret="\u00e9" * 16), loopback_only=False)
     assert caplog.records == []
 
 
 def test_everything_that_is_set_is_asked_for() -> None:
     auth = made(secret=SECRET, algorithms=["HS512"], audience="push", issuer="me")
-    guarded, _ = gate(auth, loopback_only=False)
+    guarded, _ = build_authenticator(auth, loopback_only=False)
     good = {"aud": "push", "iss": "me"}
-    assert guarded.identify(signed(algorithm="HS512", **good), None).account == "alice"
+    assert guarded.authenticate(sign_token(algorithm="HS512", **good), None).account == "alice"
     for wrong in (
-        signed(algorithm="HS256", **good),
-        signed(algorithm="HS512", aud="push"),
-        signed(algorithm="HS512", iss="me"),
-        signed("x" * 64, algorithm="HS512", **good),
+        sign_token(algorithm="HS256", **good),
+        sign_token(algorithm="HS512", aud="push"),
+        sign_token(algorithm="HS512", iss="me"),
+        sign_token("x" * 64, algorithm="HS512", **good),
     ):
-        with pytest.raises(Refused, match="unauthenticated"):
-            guarded.identify(wrong, None)
+        with pytest.raises(AuthRefused, match="unauthenticated"):
+            guarded.authenticate(wrong, None)
 
 
 async def test_a_file_of_keys_is_read(tmp_path: Path) -> None:
     path = tmp_path / "jwks.json"
-    path.write_bytes(jwk_set(jwk(rsa_key(), "one")))
-    guarded, keys = gate(made(jwks_url=str(path)), loopback_only=False)
+    path.write_bytes(jwk_set(public_jwk(rsa_key(), "one")))
+    guarded, keys = build_authenticator(made(jwks_url=str(path)), loopback_only=False)
     assert keys is not None
-    token = signed(rsa_key(), "RS256", "one")
-    missing = guarded.missing(token)
+    token = sign_token(rsa_key(), "RS256", "one")
+    missing = guarded.pending_keys(token)
     assert missing is not None
     await missing
-    assert guarded.identify(token, None).account == "alice"
+    assert guarded.authenticate(token, None).account == "alice"

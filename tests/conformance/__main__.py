@@ -13,9 +13,9 @@ import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.conformance.driver import Driver
-from tests.conformance.scenario import Scenario, scenarios
-from tests.conformance.stage import Stage
+from tests.conformance.driver_process import DriverProcess
+from tests.conformance.scenario import Scenario, find_scenarios
+from tests.conformance.scenario_runner import ScenarioRunner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,51 +25,63 @@ class Outcome(NamedTuple):
     """What became of one scenario: `why` it failed, or the needs that the driver `lacks`."""
 
     scenario: Scenario
-    why: str | None
-    lacks: frozenset[str]
+    failure: str | None
+    missing_capabilities: frozenset[str]
     seconds: float
 
 
-async def play(scenario: Scenario, command: Sequence[str]) -> Outcome:
+async def play_scenario(scenario: Scenario, command: Sequence[str]) -> Outcome:
     """Play one scenario with a driver of its own."""
-    began = time.monotonic()
-    why, lacks = None, frozenset[str]()
+    started = time.monotonic()
+    failure, missing_capabilities = None, frozenset[str]()
     try:
-        async with Driver(command) as driver:
-            lacks = scenario.needs - driver.can
-            if not lacks:
-                async with Stage(scenario, driver) as stage:
+        async with DriverProcess(command) as driver:
+            missing_capabilities = scenario.needs - driver.capabilities
+            if not missing_capabilities:
+                async with ScenarioRunner(scenario, driver) as stage:
                     try:
                         await stage.play()
                     except AssertionError as error:
-                        why = "\n  ".join([str(error), *driver.complaints])
+                        failure = "\n  ".join([str(error), *driver.stderr_lines])
     except (AssertionError, OSError, TimeoutError) as error:
-        why = f"the driver does not start: {error}"
-    return Outcome(scenario, why, lacks, time.monotonic() - began)
+        failure = f"the driver does not start: {error}"
+    return Outcome(scenario, failure, missing_capabilities, time.monotonic() - started)
 
 
 async def run(command: Sequence[str], only: Sequence[str], jobs: int) -> int:
     """Play all, or those whose names contain one of `only`; how many failed."""
-    turns = asyncio.Semaphore(jobs)
+    slots = asyncio.Semaphore(jobs)
 
-    async def one(scenario: Scenario) -> Outcome:
-        async with turns:
-            outcome = await play(scenario, command)
-        verdict = "FAILED " if outcome.why else "skipped" if outcome.lacks else "ok     "
-        note = f"  (needs {', '.join(sorted(outcome.lacks))})" if outcome.lacks else ""
-        say(f"{verdict} {outcome.seconds:5.1f} s  {scenario.name}{note}")
-        if outcome.why:
-            say(f"  {scenario.about}\n  {outcome.why}")
+    async def play_one(scenario: Scenario) -> Outcome:
+        async with slots:
+            outcome = await play_scenario(scenario, command)
+        verdict = (
+            "FAILED "
+            if outcome.failure
+            else "skipped"
+            if outcome.missing_capabilities
+            else "ok     "
+        )
+        note = (
+            f"  (needs {', '.join(sorted(outcome.missing_capabilities))})"
+            if outcome.missing_capabilities
+            else ""
+        )
+        print_line(f"{verdict} {outcome.seconds:5.1f} s  {scenario.name}{note}")
+        if outcome.failure:
+            print_line(f"  {scenario.about}\n  {outcome.failure}")
         return outcome
 
-    outcomes = await asyncio.gather(*(one(scenario) for scenario in scenarios(*only)))
-    failed = sum(outcome.why is not None for outcome in outcomes)
-    skipped = sum(bool(outcome.lacks) and outcome.why is None for outcome in outcomes)
-    say(f"{len(outcomes) - failed - skipped} passed, {failed} failed, {skipped} skipped")
+    outcomes = await asyncio.gather(*(play_one(scenario) for scenario in find_scenarios(*only)))
+    failed = sum(outcome.failure is not None for outcome in outcomes)
+    skipped = sum(
+        bool(outcome.missing_capabilities) and outcome.failure is None for outcome in outcomes
+    )
+    print_line(f"{len(outcomes) - failed - skipped} passed, {failed} failed, {skipped} skipped")
     return failed if outcomes else 1
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     """Print `line` at once."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
@@ -81,10 +93,10 @@ def main() -> int:
     parser.add_argument("--only", action="append", default=[], metavar="NAME")
     parser.add_argument("--jobs", type=int, default=4)
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND")
-    told = parser.parse_args()
-    if not told.command:
+    arguments = parser.parse_args()
+    if not arguments.command:
         parser.error("which driver? as: python tests/conformance/drive_python.py")
-    return min(1, asyncio.run(run(told.command, told.only, told.jobs)))
+    return min(1, asyncio.run(run(arguments.command, arguments.only, arguments.jobs)))
 
 
 if __name__ == "__main__":

@@ -9,26 +9,26 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.conformance.__main__ import Outcome, play
-from tests.conformance.scenario import FOLDER, read
+from tests.conformance.__main__ import Outcome, play_scenario
+from tests.conformance.scenario import SCENARIO_FOLDER, read_scenario
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Verdicts = Callable[[str], dict[str, Outcome]]
+    OutcomesByDriver = Callable[[str], dict[str, Outcome]]
 
 JOBS = 4
-HERE = Path(__file__).parent
+FOLDER_HERE = Path(__file__).parent
 DRIVERS = {
-    "python": [sys.executable, str(HERE / "drive_python.py")],
+    "python": [sys.executable, str(FOLDER_HERE / "drive_python.py")],
     # Node 20 has a WebSocket behind this flag; the driver would start itself again to have it.
     "javascript": [
         *("node", "--experimental-websocket", "--no-warnings"),
-        str(HERE / "drive_javascript.mjs"),
+        str(FOLDER_HERE / "drive_javascript.mjs"),
     ],
 }
 #: What each of them can do beyond what all can.
-CAN = {
+CAPABILITIES = {
     "python": frozenset({"http_status", "pause", "wake"}),
     "javascript": frozenset({"leave", "sse", "wake"}),
 }
@@ -42,29 +42,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def verdicts(request: pytest.FixtureRequest) -> Verdicts:
+def verdicts(request: pytest.FixtureRequest) -> OutcomesByDriver:
     """What became of the scenarios that were asked for, by driver."""
-    asked: dict[str, list[str]] = {}
+    requested: dict[str, list[str]] = {}
     for item in request.session.items:
         params: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
         if "verdicts" in getattr(item, "fixturenames", ()):
-            asked.setdefault(item.name.split("_")[1], []).append(params["scenario"])
-    done: dict[str, dict[str, Outcome]] = {}
+            requested.setdefault(item.name.split("_")[1], []).append(params["scenario"])
+    outcomes: dict[str, dict[str, Outcome]] = {}
 
-    def judge(driver: str) -> dict[str, Outcome]:
-        if driver not in done:
-            done[driver] = asyncio.run(_all(asked[driver], DRIVERS[driver]))
-        return done[driver]
+    def outcomes_of(driver: str) -> dict[str, Outcome]:
+        if driver not in outcomes:
+            outcomes[driver] = asyncio.run(_play_all(requested[driver], DRIVERS[driver]))
+        return outcomes[driver]
 
-    return judge
+    return outcomes_of
 
 
-async def _all(names: list[str], command: list[str]) -> dict[str, Outcome]:
-    turns = asyncio.Semaphore(JOBS)
+async def _play_all(names: list[str], command: list[str]) -> dict[str, Outcome]:
+    slots = asyncio.Semaphore(JOBS)
 
-    async def one(name: str) -> Outcome:
-        async with turns:
-            return await play(read(FOLDER / f"{name}.json"), command)
+    async def play_one(name: str) -> Outcome:
+        async with slots:
+            return await play_scenario(read_scenario(SCENARIO_FOLDER / f"{name}.json"), command)
 
-    outcomes = await asyncio.gather(*map(one, names))
+    outcomes = await asyncio.gather(*map(play_one, names))
     return {outcome.scenario.name: outcome for outcome in outcomes}

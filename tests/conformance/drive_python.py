@@ -25,91 +25,93 @@ from bridge.client import (
     Warned,
 )
 
-AS_THEY_ARE = ("account", "since", "topics", "rooms", "types", "queue")
+PASSED_OPTIONS = ("account", "since", "topics", "rooms", "types", "queue")
 
 
-def say(**line: object) -> None:
+def write_line(**line: object) -> None:
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
 
 
-def shown(item: Item) -> dict[str, Any]:
+def item_fields(item: Item) -> dict[str, Any]:
     kind = "warning" if isinstance(item, Warned) else type(item).__name__.lower()
-    told = {"item": kind, **dataclasses.asdict(item)}
-    told.pop("frame", None)
+    fields = {"item": kind, **dataclasses.asdict(item)}
+    fields.pop("frame", None)
     if isinstance(item, Event):
         if item.deleted or item.data_base64 is not None:
-            del told["data"]
+            del fields["data"]
         optional = ("data_base64", "tag", "meta")
-        told = {name: it for name, it in told.items() if it is not None or name not in optional}
+        fields = {name: it for name, it in fields.items() if it is not None or name not in optional}
         if not item.deleted:
-            del told["deleted"]
-    return told
+            del fields["deleted"]
+    return fields
 
 
-class Turn:
+class ItemBudget:
     """How much the user takes: `left` items more; None: all from now on."""
 
-    def __init__(self, left: int | None) -> None:
-        self.left = left
+    def __init__(self, remaining: int | None) -> None:
+        self.remaining = remaining
         self._changed = asyncio.Event()
 
-    def more(self, count: int | None) -> None:
-        self.left = None if count is None or self.left is None else self.left + count
+    def add(self, count: int | None) -> None:
+        self.remaining = None if count is None or self.remaining is None else self.remaining + count
         self._changed.set()
 
-    async def comes(self) -> None:
-        while self.left == 0:
+    async def wait(self) -> None:
+        while self.remaining == 0:
             self._changed.clear()
             await self._changed.wait()
 
 
-async def hand_out(client: Client, turn: Turn, started: asyncio.Event) -> None:
+async def forward_items(client: Client, budget: ItemBudget, started: asyncio.Event) -> None:
     code, reason = 1000, "closed by the user"
     await started.wait()
     try:
         while True:
-            await turn.comes()
+            await budget.wait()
             item = await anext(client)
-            if not isinstance(item, Connected | Disconnected) and turn.left is not None:
-                turn.left -= 1
-            say(**shown(item))
+            if not isinstance(item, Connected | Disconnected) and budget.remaining is not None:
+                budget.remaining -= 1
+            write_line(**item_fields(item))
     except StopAsyncIteration:
         pass
     except Refused as refused:
         code, reason = refused.code, refused.reason
-    say(item="final", code=code, reason=reason, resume=client.resume_from)
+    write_line(item="final", code=code, reason=reason, resume=client.resume_from)
 
 
-async def change(client: Client, told: dict[str, Any]) -> None:
-    ask = client.subscribe if told["do"] == "subscribe" else client.unsubscribe
+async def change_subscriptions(client: Client, command: dict[str, Any]) -> None:
+    request = client.subscribe if command["do"] == "subscribe" else client.unsubscribe
     try:
-        done = await ask(topics=told.get("topics", []), rooms=told.get("rooms", []))
+        result = await request(topics=command.get("topics", []), rooms=command.get("rooms", []))
     except Rejected as rejected:
-        say(item="reply", n=told["n"], ok=False, error=rejected.code, reason=rejected.reason)
+        write_line(
+            item="reply", n=command["n"], ok=False, error=rejected.code, reason=rejected.reason
+        )
     else:
-        say(item="reply", n=told["n"], ok=True, topics=done.topics, rooms=done.rooms)
+        write_line(item="reply", n=command["n"], ok=True, topics=result.topics, rooms=result.rooms)
 
 
-def made(told: dict[str, Any]) -> Client:
-    options = told["options"]
-    given = {name: options[name] for name in AS_THEY_ARE if name in options}
-    base, most = options["backoff_ms"]
+def make_client(job: dict[str, Any]) -> Client:
+    options = job["options"]
+    client_options = {name: options[name] for name in PASSED_OPTIONS if name in options}
+    first_delay_ms, max_delay_ms = options["backoff_ms"]
     for option, name in (("welcome_ms", "welcome_seconds"), ("renew_ms", "renew_seconds")):
         if option in options:
-            given[name] = options[option] / 1000
+            client_options[name] = options[option] / 1000
     token = options.get("token")
     if isinstance(token, list):
         left = iter(token)
         token = lambda: next(left, options["token"][-1])  # noqa: E731
     return Client(
-        told["url"],
+        job["url"],
         token=token,
         resume_from=options.get("cursor"),
-        backoff=(base / 1000, most / 1000),
-        on_state=lambda state: say(item="state", state=state),
+        backoff=(first_delay_ms / 1000, max_delay_ms / 1000),
+        on_state=lambda state: write_line(item="state", state=state),
         dial={"proxy": None},
-        **given,
+        **client_options,
     )
 
 
@@ -118,43 +120,43 @@ async def main() -> None:
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
     )
-    say(can=["wake", "http_status", "pause"])
-    told = json.loads(await reader.readline())
-    options = told["options"]
-    client = made(told)
-    turn = Turn(0 if options.get("paused") else None)
+    write_line(can=["wake", "http_status", "pause"])
+    job = json.loads(await reader.readline())
+    options = job["options"]
+    client = make_client(job)
+    budget = ItemBudget(0 if options.get("paused") else None)
     started = asyncio.Event()
     if options.get("start", True):
         client.start()
         started.set()
-    hearing = asyncio.create_task(obey(reader, client, turn, started))
-    await hand_out(client, turn, started)
-    hearing.cancel()
-    await asyncio.gather(hearing, return_exceptions=True)
+    command_task = asyncio.create_task(run_commands(reader, client, budget, started))
+    await forward_items(client, budget, started)
+    command_task.cancel()
+    await asyncio.gather(command_task, return_exceptions=True)
 
 
-async def obey(
-    reader: asyncio.StreamReader, client: Client, turn: Turn, started: asyncio.Event
+async def run_commands(
+    reader: asyncio.StreamReader, client: Client, budget: ItemBudget, started: asyncio.Event
 ) -> None:
     async with asyncio.TaskGroup() as tasks:
         while line := await reader.readline():
-            told = json.loads(line)
-            match told["do"]:
+            command = json.loads(line)
+            match command["do"]:
                 case "start":
                     client.start()
                     started.set()
                 case "take":
-                    turn.more(told.get("count"))
+                    budget.add(command.get("count"))
                 case "wake":
                     client.wake()
                 case "waiting":
-                    say(item="reply", n=told["n"], waiting=client.waiting)
+                    write_line(item="reply", n=command["n"], waiting=client.waiting)
                 case "close":
                     await client.close()
-                    turn.more(None)
+                    budget.add(None)
                     started.set()
                 case _:
-                    tasks.create_task(change(client, told))
+                    tasks.create_task(change_subscriptions(client, command))
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 Fields = dict[str, Any]
-_NOW = "$in:"  # "$in:7" is the time in seven seconds
+_TIME_PREFIX = "$in:"  # "$in:7" is the time in seven seconds
 
-_OMITTED: dict[str, Fields] = {
+_DEFAULTS: dict[str, Fields] = {
     "welcome": {
         "connection": "454ad66c6a14533de6269fc3a30a16ac",
         "account": "alice",
@@ -29,13 +29,13 @@ _OMITTED: dict[str, Fields] = {
 }
 
 
-def whole(frame: Fields, bound: Fields) -> Fields:
+def complete_frame(frame: Fields, captured: Fields) -> Fields:
     """The frame that `frame` is short for."""
-    frame = {name: _value(value, bound) for name, value in frame.items()}
+    frame = {name: _resolve(value, captured) for name, value in frame.items()}
     match frame["op"]:
         case "event":
             at = frame["at"]
-            told: Fields = {
+            defaults: Fields = {
                 "topic": at.split(":")[0],
                 "to": "account",
                 "id": at,
@@ -43,49 +43,53 @@ def whole(frame: Fields, bound: Fields) -> Fields:
                 "time": "2026-11-21T09:00:00Z",
             }
             if not {"data", "data_base64", "deleted"} & frame.keys():
-                told["data"] = {"at": at}
+                defaults["data"] = {"at": at}
         case "closing":
-            told = {**_OMITTED["closing"], "reconnect": frame["code"] < 4500}
+            defaults = {**_DEFAULTS["closing"], "reconnect": frame["code"] < 4500}
         case op:
-            told = _OMITTED.get(op, {})
-    return {**told, **frame}
+            defaults = _DEFAULTS.get(op, {})
+    return {**defaults, **frame}
 
 
-def _value(value: object, bound: Fields) -> object:
-    if isinstance(value, str) and value.startswith(_NOW):
-        then = datetime.now(UTC) + timedelta(seconds=float(value.removeprefix(_NOW)))
-        return then.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _resolve(value: object, captured: Fields) -> object:
+    if isinstance(value, str) and value.startswith(_TIME_PREFIX):
+        time = datetime.now(UTC) + timedelta(seconds=float(value.removeprefix(_TIME_PREFIX)))
+        return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     if isinstance(value, list):
-        return [_value(each, bound) for each in value]
-    return bound.get(value, value) if isinstance(value, str) else value
+        return [_resolve(each, captured) for each in value]
+    return captured.get(value, value) if isinstance(value, str) else value
 
 
-def same(hello: Fields) -> Fields:
+def normalize_hello(hello: Fields) -> Fields:
     """A hello in the one form of all that mean the same.
 
     Names and positions stand in any order, of a partition's positions the highest counts, and to
     ask for no rooms is not to ask for rooms.
     """
-    told = {name: sorted(it) if isinstance(it, list) else it for name, it in hello.items()}
-    if told.get("rooms") == []:
-        del told["rooms"]
-    if isinstance(place := hello.get("cursor"), str):
-        cursor, *positions = place.split(",")
-        last: dict[str, int] = {}
+    normalized = {
+        name: sorted(value) if isinstance(value, list) else value for name, value in hello.items()
+    }
+    if normalized.get("rooms") == []:
+        del normalized["rooms"]
+    if isinstance(cursor_text := hello.get("cursor"), str):
+        cursor, *positions = cursor_text.split(",")
+        last_offsets: dict[str, int] = {}
         for partition, _, offset in (position.rpartition(":") for position in positions):
-            last[partition] = max(int(offset), last.get(partition, 0))
-        told["cursor"] = ",".join([cursor, *(f"{at}:{last[at]}" for at in sorted(last))])
-    return told
+            last_offsets[partition] = max(int(offset), last_offsets.get(partition, 0))
+        normalized["cursor"] = ",".join(
+            [cursor, *(f"{at}:{last_offsets[at]}" for at in sorted(last_offsets))]
+        )
+    return normalized
 
 
-def differs(wanted: Fields, told: Fields, bound: Fields) -> str | None:
-    """How `told` differs from the subset that is wanted of it; None where it does not."""
-    for name, expected in wanted.items():
-        value = _value(expected, bound)
-        found = told.get(name)
+def find_difference(expected_fields: Fields, received: Fields, captured: Fields) -> str | None:
+    """How `received` differs from the subset that is wanted of it; None where it does not."""
+    for name, expected in expected_fields.items():
+        value = _resolve(expected, captured)
+        found = received.get(name)
         if isinstance(value, dict) and isinstance(found, dict):
-            if (deeper := differs(value, found, bound)) is not None:
-                return f"{name}.{deeper}"
+            if (nested := find_difference(value, found, captured)) is not None:
+                return f"{name}.{nested}"
         elif found != value:
-            return f"{name}: {found!r} instead of {value!r}; in {told}"
+            return f"{name}: {found!r} instead of {value!r}; in {received}"
     return None

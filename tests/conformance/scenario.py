@@ -10,8 +10,8 @@ import json
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-FOLDER: Final = Path(__file__).parents[2] / "schemas" / "conformance"
-SCHEMA: Final = FOLDER.with_suffix(".json")
+SCENARIO_FOLDER: Final = Path(__file__).parents[2] / "schemas" / "conformance"
+SCENARIO_SCHEMA: Final = SCENARIO_FOLDER.with_suffix(".json")
 
 
 class Scenario(NamedTuple):
@@ -24,17 +24,17 @@ class Scenario(NamedTuple):
     steps: list[dict[str, Any]]
 
 
-def scenarios(*words: str) -> list[Scenario]:
+def find_scenarios(*words: str) -> list[Scenario]:
     """Those whose names contain one of `words`, or all."""
     return [
-        read(path)
-        for path in sorted(FOLDER.glob("*.json"))
+        read_scenario(path)
+        for path in sorted(SCENARIO_FOLDER.glob("*.json"))
         if not words or any(word in path.stem for word in words)
     ]
 
 
-def read(path: Path) -> Scenario:
+def read_scenario(path: Path) -> Scenario:
     """The scenario in a file."""
-    told = json.loads(path.read_text())
-    needs = frozenset(told.get("needs", []))
-    return Scenario(path.stem, told["about"], needs, told.get("options", {}), told["steps"])
+    fields = json.loads(path.read_text())
+    needs = frozenset(fields.get("needs", []))
+    return Scenario(path.stem, fields["about"], needs, fields.get("options", {}), fields["steps"])

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jsonschema_rs import Draft202012Validator, meta
 
-from bridge.client.states import TABLE, State
-from tests.conformance.__main__ import play
-from tests.conformance.frames import differs, same, whole
-from tests.conformance.scenario import SCHEMA, Scenario, read, scenarios
-from tests.harness.frames import check_frame
+from bridge.client.states import TRANSITIONS, State
+from tests.conformance.__main__ import play_scenario
+from tests.conformance.frames import complete_frame, find_difference, normalize_hello
+from tests.conformance.scenario import SCENARIO_SCHEMA, Scenario, find_scenarios, read_scenario
+from tests.harness.frame_schemas import check_frame
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-ALL = scenarios()
-FORM = json.loads(SCHEMA.read_text())
+ALL = find_scenarios()
+FORM = json.loads(SCENARIO_SCHEMA.read_text())
 #: What a scenario sends on purpose although no bridge of today would.
 OF_TOMORROW = {"unknown-ignored", "gap-unknown-reason", "code-4599"}
 each = pytest.mark.parametrize("scenario", ALL, ids=lambda scenario: scenario.name)
@@ -33,7 +33,7 @@ def test_the_form_is_a_schema() -> None:
 
 @each
 def test_a_scenario_is_of_the_form(scenario: Scenario) -> None:
-    told = json.loads((SCHEMA.with_suffix("") / f"{scenario.name}.json").read_text())
+    told = json.loads((SCENARIO_SCHEMA.with_suffix("") / f"{scenario.name}.json").read_text())
     Draft202012Validator(FORM).validate(told)
 
 
@@ -58,7 +58,7 @@ def check_all(frames: list[dict[str, Any]]) -> None:
 @each
 def test_what_a_scenario_sends_a_bridge_may_send(scenario: Scenario) -> None:
     bound = {"$1": "1", "$2": "2"}
-    frames = [whole(step["send"], bound) for step in scenario.steps if "send" in step]
+    frames = [complete_frame(step["send"], bound) for step in scenario.steps if "send" in step]
     if scenario.name in OF_TOMORROW:
         with pytest.raises(AssertionError):
             check_all(frames)
@@ -73,7 +73,7 @@ def test_every_way_through_the_state_table_is_gone() -> None:
         for step in scenario.steps:
             states += map(State, step.get("states", []))
         gone |= set(pairwise(states))
-    assert gone == {(state, to) for state, row in TABLE.items() for to in row.values()}
+    assert gone == {(state, to) for state, row in TRANSITIONS.items() for to in row.values()}
 
 
 # -- the runner ------------------------------------------------------------------------------------
@@ -107,15 +107,21 @@ def test_the_runner_sees_what_a_driver_does_wrong(
     tmp_path: Path, driver: str, why: str | None
 ) -> None:
     (tmp_path / "story.json").write_text(STORY)
-    outcome = asyncio.run(play(read(tmp_path / "story.json"), [sys.executable, "-c", driver]))
-    assert (outcome.why is None) if why is None else (why in (outcome.why or "")), outcome.why
+    outcome = asyncio.run(
+        play_scenario(read_scenario(tmp_path / "story.json"), [sys.executable, "-c", driver])
+    )
+    assert (outcome.failure is None) if why is None else (why in (outcome.failure or "")), (
+        outcome.failure
+    )
 
 
 def test_a_driver_that_can_not_is_not_asked(tmp_path: Path) -> None:
     (tmp_path / "story.json").write_text(STORY.replace('"steps"', '"needs": ["sse"], "steps"'))
-    outcome = asyncio.run(play(read(tmp_path / "story.json"), [sys.executable, "-c", DRIVER]))
-    assert outcome.why is None
-    assert outcome.lacks == frozenset({"sse"})
+    outcome = asyncio.run(
+        play_scenario(read_scenario(tmp_path / "story.json"), [sys.executable, "-c", DRIVER])
+    )
+    assert outcome.failure is None
+    assert outcome.missing_capabilities == frozenset({"sse"})
 
 
 @pytest.mark.parametrize(
@@ -134,4 +140,4 @@ def test_a_driver_that_can_not_is_not_asked(tmp_path: Path) -> None:
 def test_hellos_that_mean_the_same_are_alike(
     one: dict[str, Any], other: dict[str, Any], alike: bool
 ) -> None:
-    assert (differs(same(one), same(other), {}) is None) is alike
+    assert (find_difference(normalize_hello(one), normalize_hello(other), {}) is None) is alike

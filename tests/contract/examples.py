@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import pytest
 
-from tests.harness.frames import FOLDER
+from tests.harness.frame_schemas import SCHEMA_FOLDER
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-ROOT: Final = FOLDER / "examples"
+EXAMPLES_FOLDER: Final = SCHEMA_FOLDER / "examples"
 Verdict = Literal["valid", "invalid"]
 VERDICTS: Final[tuple[Verdict, ...]] = ("valid", "invalid")
 
@@ -27,10 +27,10 @@ class Example(NamedTuple):
 
 def examples(schema: str, verdict: Verdict) -> list[Example]:
     """Return those of `schema`; a choice of schemas, as `frames/server`, has those of each."""
-    return [_read(path) for path in sorted((ROOT / schema).rglob(f"{verdict}/*.json"))]
+    return [_read(path) for path in sorted((EXAMPLES_FOLDER / schema).rglob(f"{verdict}/*.json"))]
 
 
-def each(verdict: Verdict, *schemas: str) -> pytest.MarkDecorator:
+def parametrize_examples(verdict: Verdict, *schemas: str) -> pytest.MarkDecorator:
     """Run a test for each `example` of `schemas`."""
     found = [example for schema in schemas for example in examples(schema, verdict)]
     return pytest.mark.parametrize("example", found, ids=[example.name for example in found])
@@ -42,15 +42,17 @@ def read_json(text: bytes) -> Any:
     Raises:
         ValueError: If it is not that.
     """
-    value = json.loads(text.decode(), parse_constant=_refuse)
+    value = json.loads(text.decode(), parse_constant=_reject_constant)
     json.dumps(value, ensure_ascii=False).encode()
     return value
 
 
-def _refuse(constant: str) -> None:
+def _reject_constant(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
 
 
 def _read(path: Path) -> Example:
     text = path.read_bytes()
-    return Example(path.relative_to(ROOT).with_suffix("").as_posix(), text, read_json(text))
+    return Example(
+        path.relative_to(EXAMPLES_FOLDER).with_suffix("").as_posix(), text, read_json(text)
+    )

@@ -10,12 +10,12 @@ import pytest
 from jsonschema_rs import Draft202012Validator
 
 from bridge.web.api import schemas
-from bridge.web.app import openapi
-from tests.contract.examples import Example, each, examples
-from tests.contract.judging import ANSWERS
-from tests.harness.frames import SCHEMAS, compiled
+from bridge.web.app import build_openapi_document
+from tests.contract.examples import Example, examples, parametrize_examples
+from tests.contract.schema_checks import HTTP_RESPONSES
+from tests.harness.frame_schemas import SCHEMAS, schema_validator
 
-COMPONENTS: Final = openapi([])["components"]
+COMPONENTS: Final = build_openapi_document([])["components"]
 
 
 def in_openapi(kind: type[msgspec.Struct]) -> Draft202012Validator:
@@ -25,15 +25,17 @@ def in_openapi(kind: type[msgspec.Struct]) -> Draft202012Validator:
 
 
 def kind_of(example: Example) -> type[msgspec.Struct]:
-    return ANSWERS[example.name.split("/")[1]]
+    return HTTP_RESPONSES[example.name.split("/")[1]]
 
 
 def test_every_answer_has_a_schema() -> None:
-    assert {f"http/{name}" for name in ANSWERS} == {n for n in SCHEMAS if n.startswith("http/")}
-    assert {type(example) for example in schemas.EXAMPLES} <= set(ANSWERS.values())
+    assert {f"http/{name}" for name in HTTP_RESPONSES} == {
+        n for n in SCHEMAS if n.startswith("http/")
+    }
+    assert {type(example) for example in schemas.EXAMPLES} <= set(HTTP_RESPONSES.values())
 
 
-@each("valid", "http")
+@parametrize_examples("valid", "http")
 def test_a_valid_answer_is_what_the_bridge_writes(example: Example) -> None:
     known = {
         name: value
@@ -44,26 +46,26 @@ def test_a_valid_answer_is_what_the_bridge_writes(example: Example) -> None:
     assert json.loads(msgspec.json.encode(read)) == known
 
 
-@each("valid", "http")
+@parametrize_examples("valid", "http")
 def test_openapi_admits_a_valid_answer(example: Example) -> None:
     in_openapi(kind_of(example)).validate(example.value)
 
 
 @pytest.mark.parametrize("answer", schemas.EXAMPLES, ids=lambda it: type(it).__name__)
 def test_the_examples_of_openapi_are_valid_answers(answer: msgspec.Struct) -> None:
-    (name,) = [name for name, kind in ANSWERS.items() if kind is type(answer)]
+    (name,) = [name for name, kind in HTTP_RESPONSES.items() if kind is type(answer)]
     written: Any = msgspec.to_builtins(answer)
-    compiled(f"http/{name}").validate(written)
+    schema_validator(f"http/{name}").validate(written)
     in_openapi(type(answer)).validate(written)
     assert COMPONENTS["schemas"][type(answer).__name__]["examples"] == [written]
 
 
-@pytest.mark.parametrize("name", ANSWERS)
+@pytest.mark.parametrize("name", HTTP_RESPONSES)
 def test_openapi_asks_for_every_field_and_has_a_word_for_it(name: str) -> None:
-    schema = COMPONENTS["schemas"][ANSWERS[name].__name__]
-    assert set(schema["required"]) == set(ANSWERS[name].__struct_fields__)
+    schema = COMPONENTS["schemas"][HTTP_RESPONSES[name].__name__]
+    assert set(schema["required"]) == set(HTTP_RESPONSES[name].__struct_fields__)
     assert schema["description"]
     for example in examples(f"http/{name}", "valid"):
         for field in schema["required"]:
             without = {key: value for key, value in example.value.items() if key != field}
-            assert not in_openapi(ANSWERS[name]).is_valid(without)
+            assert not in_openapi(HTTP_RESPONSES[name]).is_valid(without)

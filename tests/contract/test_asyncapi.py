@@ -7,15 +7,23 @@ from typing import Any, Final
 
 import pytest
 
-from bridge.config.settings import Kafka
+from bridge.config.settings import KafkaSettings
 from bridge.core.protocol import frames
 from bridge.web.connections import sse, websocket
 from bridge.web.transport.ws_handshake import SUBPROTOCOL
-from tests.contract.asyncapi import DOCUMENT, official, reached, read, references, resolve, whole
+from tests.contract.asyncapi_document import (
+    DOCUMENT,
+    asyncapi_validator,
+    inlined_document,
+    read_schema_file,
+    referenced_files,
+    references,
+    resolve,
+)
 from tests.contract.examples import examples
-from tests.harness.frames import SCHEMAS, compiled
+from tests.harness.frame_schemas import SCHEMAS, schema_validator
 
-MESSAGES: Final[dict[str, Any]] = read("messages.yaml")
+MESSAGES: Final[dict[str, Any]] = read_schema_file("messages.yaml")
 #: What goes over HTTP is in the OpenAPI document.
 HTTP: Final = {name for name in SCHEMAS if name.startswith("http/")} | {"values/name-set"}
 #: Choices of schemas: the document names what is to be chosen from.
@@ -48,7 +56,7 @@ def schemas(messages: list[dict[str, str]] | dict[str, dict[str, str]]) -> set[s
 
 @pytest.mark.node
 def test_the_document_is_asyncapi_3() -> None:
-    official().validate(whole())
+    asyncapi_validator().validate(inlined_document())
 
 
 BREAKS: Final[dict[str, Any]] = {
@@ -71,12 +79,14 @@ BREAKS: Final[dict[str, Any]] = {
 @pytest.mark.node
 @pytest.mark.parametrize("broken", BREAKS)
 def test_a_broken_document_is_not(broken: str) -> None:
-    document = copy.deepcopy(whole())
+    document = copy.deepcopy(inlined_document())
     BREAKS[broken](document)
-    assert not official().is_valid(document)
+    assert not asyncapi_validator().is_valid(document)
 
 
-@pytest.mark.parametrize("file", sorted(file for file in reached() if any(references(file))))
+@pytest.mark.parametrize(
+    "file", sorted(file for file in referenced_files() if any(references(file)))
+)
 def test_every_reference_leads_somewhere(file: str) -> None:
     for target, pointer in references(file):
         resolve(target, pointer)
@@ -84,7 +94,7 @@ def test_every_reference_leads_somewhere(file: str) -> None:
 
 def test_every_schema_is_reached() -> None:
     files = {f"{name}.schema.json" for name in SCHEMAS.keys() - CHOICES - HTTP}
-    assert reached() == {DOCUMENT, "messages.yaml"} | files
+    assert referenced_files() == {DOCUMENT, "messages.yaml"} | files
 
 
 # -- messages --------------------------------------------------------------------------------------
@@ -99,12 +109,12 @@ def test_every_example_of_a_message_is_an_example_of_its_schema(name: str) -> No
     assert MESSAGES[name]["examples"]
     for example in MESSAGES[name]["examples"]:
         assert example[part] == files[example["name"]]
-        compiled(schema).validate(example[part])
+        schema_validator(schema).validate(example[part])
 
 
 @pytest.mark.parametrize("name", MESSAGES)
 def test_every_message_goes_through_a_channel(name: str) -> None:
-    channels = read(DOCUMENT)["channels"].values()
+    channels = read_schema_file(DOCUMENT)["channels"].values()
     assert any({"$ref": f"messages.yaml#/{name}"} in it["messages"].values() for it in channels)
 
 
@@ -116,7 +126,7 @@ def test_every_message_of_a_frame_has_the_name_that_the_frame_has() -> None:
 
 
 def test_the_socket_carries_every_frame_and_the_stream_what_was_not_asked_for() -> None:
-    channels = read(DOCUMENT)["channels"]
+    channels = read_schema_file(DOCUMENT)["channels"]
     assert schemas(channels["socket"]["messages"]) == FRAMES
     assert schemas(channels["stream"]["messages"]) == SIDES["send"] - {"frames/server/reply"}
 
@@ -124,7 +134,7 @@ def test_the_socket_carries_every_frame_and_the_stream_what_was_not_asked_for() 
 @pytest.mark.parametrize("action", SIDES)
 def test_every_frame_goes_its_own_way(action: str) -> None:
     found = set[str]()
-    for operation in read(DOCUMENT)["operations"].values():
+    for operation in read_schema_file(DOCUMENT)["operations"].values():
         if operation["channel"]["$ref"] != "#/channels/socket":
             continue
         if operation["action"] == action:
@@ -139,7 +149,7 @@ def test_every_frame_goes_its_own_way(action: str) -> None:
 
 def test_the_parameters_are_those_of_a_hello() -> None:
     hello = set(frames.Hello.__struct_fields__)
-    document = read(DOCUMENT)
+    document = read_schema_file(DOCUMENT)
     socket = document["channels"]["socket"]["bindings"]["ws"]["query"]
     stream = document["operations"]["stream"]["bindings"]["http"]["query"]
     assert set(socket["properties"]) == {*hello, "hello"}
@@ -147,13 +157,13 @@ def test_the_parameters_are_those_of_a_hello() -> None:
 
 
 def test_addresses_and_names_are_those_of_the_code() -> None:
-    document = read(DOCUMENT)
+    document = read_schema_file(DOCUMENT)
     socket = document["channels"]["socket"]
     assert socket["address"] == websocket.PATH
     assert document["channels"]["stream"]["address"] == sse.PATH
     protocol = socket["bindings"]["ws"]["headers"]["properties"]["Sec-WebSocket-Protocol"]
     assert protocol == {"const": SUBPROTOCOL}
-    assert document["components"]["parameters"]["prefix"]["default"] == Kafka().prefix
+    assert document["components"]["parameters"]["prefix"]["default"] == KafkaSettings().prefix
     own = {it["address"] for it in document["channels"].values() if "prefix" in it["address"]}
     topics = ("control", "lifecycle", "state", "dead-letters")
     assert own == {f"{{prefix}}.{topic}" for topic in topics}

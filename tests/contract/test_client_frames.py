@@ -8,14 +8,14 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
 from bridge.core.protocol import frames as protocol_frames
-from bridge.core.sessions.requests import Bounds, Dialogue
-from bridge.web.connections.connect_request import BadRequest, wish
-from tests.contract.examples import Example, each, read_json
-from tests.core.given import attached, frames, hub
+from bridge.core.sessions.requests import ClientRequests, RequestLimits
+from bridge.web.connections.connect_request import BadRequest, parse_connect_request
+from tests.contract.examples import Example, parametrize_examples, read_json
+from tests.core.factories import attached_session, hub, take_frames
 from tests.core.strategies import client_frames, hellos
-from tests.harness.frames import check_client_frame, check_frame
+from tests.harness.frame_schemas import check_client_frame, check_frame
 
-MANY: Final = Bounds(rooms=100, topics=100, changes_per_minute=100)
+MANY: Final = RequestLimits(max_rooms=100, max_topics=100, max_changes_per_minute=100)
 CHANGES: Final = [
     f"frames/client/{op}" for op in ("subscribe", "unsubscribe", "heartbeat", "token")
 ]
@@ -27,9 +27,9 @@ SAME: Final = settings(
 def answers(text: bytes) -> list[dict[str, Any]]:
     """Return what a client that has said `text` is answered, checked."""
     at = hub(orders=False, news=False)
-    session = attached(at)
-    Dialogue(at, session, MANY).hear(text, now=0.0, stale=None)
-    answered = frames(session)
+    session = attached_session(at)
+    ClientRequests(at, session, MANY).handle(text, now=0.0, stale_seconds=None)
+    answered = take_frames(session)
     for frame in answered:
         check_frame(frame)
     return answered
@@ -51,13 +51,13 @@ def admitted(text: bytes) -> str | None:
     return op
 
 
-@each("valid", *CHANGES)
+@parametrize_examples("valid", *CHANGES)
 def test_a_valid_frame_is_taken(example: Example) -> None:
-    frame = protocol_frames.read(example.text)
+    frame = protocol_frames.decode_frame(example.text)
     assert {name: getattr(frame, name) for name in fields(example)} == fields(example)
 
 
-@each("valid", *CHANGES)
+@parametrize_examples("valid", *CHANGES)
 def test_a_valid_frame_is_answered_with_its_id(example: Example) -> None:
     answered = answers(example.text)
     # A token is for the gate to judge, and answered from there.
@@ -67,22 +67,22 @@ def test_a_valid_frame_is_answered_with_its_id(example: Example) -> None:
         assert answer.get("ok", True)
 
 
-@each("invalid", *CHANGES)
+@parametrize_examples("invalid", *CHANGES)
 def test_an_invalid_frame_is_a_bad_frame(example: Example) -> None:
     (answer,) = answers(example.text)
     assert answer["error"] == "bad_frame"
 
 
-@each("valid", "frames/client/hello")
+@parametrize_examples("valid", "frames/client/hello")
 def test_a_valid_hello_is_taken(example: Example) -> None:
-    hello = protocol_frames.read_hello(example.text)
+    hello = protocol_frames.decode_hello(example.text)
     assert {name: getattr(hello, name) for name in fields(example)} == fields(example)
 
 
-@each("invalid", "frames/client/hello")
+@parametrize_examples("invalid", "frames/client/hello")
 def test_an_invalid_hello_is_refused(example: Example) -> None:
     with pytest.raises((protocol_frames.BadFrame, BadRequest)):
-        wish(protocol_frames.read_hello(example.text), max_topics=9, max_rooms=9)
+        parse_connect_request(protocol_frames.decode_hello(example.text), max_topics=9, max_rooms=9)
 
 
 @SAME
@@ -90,11 +90,11 @@ def test_an_invalid_hello_is_refused(example: Example) -> None:
 def test_whatever_the_schemas_admit_is_taken(text: bytes) -> None:
     op = admitted(text)
     assume(op is not None and op != "hello")
-    assert isinstance(protocol_frames.read(text), protocol_frames.ClientFrame)
+    assert isinstance(protocol_frames.decode_frame(text), protocol_frames.ClientFrame)
 
 
 @settings(SAME, max_examples=25)
 @given(hellos)
 def test_whatever_hello_the_schemas_admit_is_taken(text: bytes) -> None:
     assume(admitted(text) == "hello")
-    assert isinstance(protocol_frames.read_hello(text), protocol_frames.Hello)
+    assert isinstance(protocol_frames.decode_hello(text), protocol_frames.Hello)

@@ -1,6 +1,6 @@
 """No test reads a frame that the schemas have not judged.
 
-The rule kept here: whoever opens a WebSocket makes objects of texts by `tests.harness.frames`, or
+The rule kept here: whoever opens a WebSocket makes objects of texts by `tests.harness.frame_schemas`, or
 leaves that to somebody who does.
 """
 
@@ -13,7 +13,7 @@ from typing import Final
 import pytest
 
 TESTS: Final = Path(__file__).parents[1]
-JUDGE: Final = "tests.harness.frames"
+JUDGE: Final = "tests.harness.frame_schemas"
 OPENS: Final = (".connect", ".asyncio.client", ".sync.client")
 
 
@@ -59,5 +59,5 @@ def test_every_client_of_the_tests_has_its_frames_judged() -> None:
 def test_a_client_that_has_not_is_found(opening: str, reading: str) -> None:
     assert reads_unjudged(f"{opening}\n{reading}\n")
     assert not reads_unjudged(f"{opening}\n{reading}\nfrom {JUDGE} import read_frame\n")
-    assert not reads_unjudged(f"{opening}\nfrom tests.web.client import Client\n")
+    assert not reads_unjudged(f"{opening}\nfrom tests.web.websocket_client import Client\n")
     assert not reads_unjudged(f"from websockets.client import ClientProtocol\n{reading}\n")

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
 from bridge.core.protocol import envelope, frames
-from bridge.core.protocol.event import Dead
-from tests.contract.examples import Example, each, examples, read_json
-from tests.core.given import Record, record
+from bridge.core.protocol.event import InvalidRecord
+from tests.contract.examples import Example, examples, parametrize_examples, read_json
+from tests.core.factories import ConsumerRecord, record
 from tests.core.strategies import records
-from tests.harness.frames import compiled, read_frame
+from tests.harness.frame_schemas import read_frame, schema_validator
 
 LIMIT: Final = 1_000_000
 AUDIENCE: Final = ("accounts", "rooms", "connections", "all")
@@ -20,7 +20,7 @@ ADDRESSES: Final = (
     frames.TO_CONNECTION,
     frames.TO_ACCOUNT,
     frames.TO_ALL,
-    frames.to_room("order:42"),
+    frames.to_for_room("order:42"),
 )
 SAME: Final = settings(
     deadline=None, derandomize=True, suppress_health_check=[HealthCheck.filter_too_much]
@@ -34,23 +34,23 @@ WRONG_HEADERS: Final = [
 ]
 
 
-def with_headers(example: Example) -> Record:
+def with_headers(example: Example) -> ConsumerRecord:
     """Return a record with these headers, which Kafka holds as bytes."""
     pairs = example.value.items()
     headers = [(name, None if text is None else text.encode()) for name, text in pairs]
     return record(b'{"order": 42}', *headers)
 
 
-def frames_of(it: Record) -> list[dict[str, Any]]:
+def frames_of(it: ConsumerRecord) -> list[dict[str, Any]]:
     """Return the frames that `it` gives, one to each kind of address, checked."""
-    event = envelope.read(it, LIMIT)
+    event = envelope.decode_record(it, LIMIT)
     if event is None:
         return []
-    made = frames.event_frame("orders", 3, event)
-    return [read_frame(made.text(address)) for address in ADDRESSES]
+    made = frames.build_event_frame("orders", 3, event)
+    return [read_frame(made.encode(address)) for address in ADDRESSES]
 
 
-@each("valid", "envelope")
+@parametrize_examples("valid", "envelope")
 def test_a_valid_envelope_gives_frames_that_validate(example: Example) -> None:
     found = frames_of(record(example.text))
     assert bool(found) is any(example.value.get(name) for name in AUDIENCE)
@@ -59,13 +59,13 @@ def test_a_valid_envelope_gives_frames_that_validate(example: Example) -> None:
         assert frame.get("meta") == example.value.get("meta")
 
 
-@each("invalid", "envelope")
+@parametrize_examples("invalid", "envelope")
 def test_an_invalid_envelope_is_dead(example: Example) -> None:
-    with pytest.raises(Dead):
-        envelope.read(record(example.text), LIMIT)
+    with pytest.raises(InvalidRecord):
+        envelope.decode_record(record(example.text), LIMIT)
 
 
-@each("valid", "headers")
+@parametrize_examples("valid", "headers")
 def test_valid_headers_give_frames_that_validate(example: Example) -> None:
     found = frames_of(with_headers(example))
     assert [frame["to"] for frame in found] == ["connection", "account", "all", "room:order:42"]
@@ -74,32 +74,32 @@ def test_valid_headers_give_frames_that_validate(example: Example) -> None:
 
 @pytest.mark.parametrize("example", WRONG_HEADERS, ids=[each.name for each in WRONG_HEADERS])
 def test_invalid_headers_make_a_record_dead(example: Example) -> None:
-    with pytest.raises(Dead):
-        envelope.read(with_headers(example), LIMIT)
+    with pytest.raises(InvalidRecord):
+        envelope.decode_record(with_headers(example), LIMIT)
 
 
-@each("valid", "lifecycle")
+@parametrize_examples("valid", "lifecycle")
 def test_a_lifecycle_event_is_a_native_envelope_for_nobody(example: Example) -> None:
-    assert envelope.read(record(example.text), LIMIT) is None
-    assert compiled("envelope").is_valid(example.value)
+    assert envelope.decode_record(record(example.text), LIMIT) is None
+    assert schema_validator("envelope").is_valid(example.value)
 
 
 @SAME
 @given(records)
-def test_whatever_a_record_becomes_its_frames_validate(it: Record) -> None:
+def test_whatever_a_record_becomes_its_frames_validate(it: ConsumerRecord) -> None:
     try:
         frames_of(it)
-    except Dead:
+    except InvalidRecord:
         assume(False)
 
 
 @SAME
 @given(records)
-def test_an_envelope_that_the_schema_admits_is_not_dead(it: Record) -> None:
+def test_an_envelope_that_the_schema_admits_is_not_dead(it: ConsumerRecord) -> None:
     assume(it.value is not None and not it.headers)
     try:
         value = read_json(it.value or b"")
     except ValueError:
         value = None
-    assume(compiled("envelope").is_valid(value))
-    envelope.read(it, LIMIT)
+    assume(schema_validator("envelope").is_valid(value))
+    envelope.decode_record(it, LIMIT)

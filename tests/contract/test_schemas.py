@@ -7,10 +7,10 @@ from typing import Final
 import pytest
 from jsonschema_rs import meta
 
-from tests.contract.examples import ROOT, VERDICTS, Example, examples
-from tests.contract.judging import faults
-from tests.contract.mutants import mutants
-from tests.harness.frames import SCHEMAS, compiled
+from tests.contract.examples import EXAMPLES_FOLDER, VERDICTS, Example, examples
+from tests.contract.schema_checks import find_faults
+from tests.contract.schema_mutants import schema_mutants
+from tests.harness.frame_schemas import SCHEMAS, schema_validator
 
 DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 #: What other keywords of the same schema imply: kept for people, and for those who generate code.
@@ -45,31 +45,36 @@ def test_a_schema_is_one(name: str) -> None:
     ("name", "valid", "example"), EVERY_EXAMPLE, ids=[example.name for *_, example in EVERY_EXAMPLE]
 )
 def test_an_example_is_as_its_folder_says(name: str, valid: bool, example: Example) -> None:
-    assert compiled(name).is_valid(example.value) is valid
+    assert schema_validator(name).is_valid(example.value) is valid
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_a_schema_has_no_fault(name: str) -> None:
-    assert list(faults(name, SCHEMAS[name])) == []
+    assert list(find_faults(name, SCHEMAS[name])) == []
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_a_schema_that_lacks_anything_has_a_fault(name: str) -> None:
-    unnoticed = [path for path, mutant in mutants(SCHEMAS[name]) if not any(faults(name, mutant))]
+    unnoticed = [
+        path for path, mutant in schema_mutants(SCHEMAS[name]) if not any(find_faults(name, mutant))
+    ]
     assert set(unnoticed) == {path for of, path in SAID_TWICE if of == name}
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_a_schema_has_mutants(name: str) -> None:
     # Else the test above would pass for having nothing to do.
-    lacking = dict(mutants(SCHEMAS[name]))
+    lacking = dict(schema_mutants(SCHEMAS[name]))
     assert lacking
     declared = SCHEMAS[name].get("properties", {})
     assert {f"properties/{field}" for field in declared} <= lacking.keys()
 
 
 def test_every_example_belongs_to_a_schema() -> None:
-    files = {path.relative_to(ROOT).with_suffix("").as_posix() for path in ROOT.rglob("*.json")}
+    files = {
+        path.relative_to(EXAMPLES_FOLDER).with_suffix("").as_posix()
+        for path in EXAMPLES_FOLDER.rglob("*.json")
+    }
     assert files == {example.name for *_, example in EVERY_EXAMPLE}
 
 

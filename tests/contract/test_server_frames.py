@@ -9,16 +9,18 @@ import msgspec
 import pytest
 
 from bridge.core.protocol import close_codes, frames
-from bridge.core.protocol.cursor import read_cursor
-from tests.contract.examples import Example, each, examples
+from bridge.core.protocol.cursor import decode_cursor
+from tests.contract.examples import Example, examples, parametrize_examples
 from tests.core import frame_shape
-from tests.core.given import hub
-from tests.harness.frames import SCHEMAS, check_client_frame, check_frame, read_frame
+from tests.core.factories import hub
+from tests.harness.frame_schemas import SCHEMAS, check_client_frame, check_frame, read_frame
 
 KINDS: Final = {kind.__struct_config__.tag: kind for kind in get_args(frames.ServerFrame)}
 OPS: Final = sorted(name.removeprefix("frames/server/") for name in SCHEMAS if "server/" in name)
 CLOSES: Final = {
-    name: each for name, each in vars(close_codes).items() if isinstance(each, close_codes.Close)
+    name: each
+    for name, each in vars(close_codes).items()
+    if isinstance(each, close_codes.CloseCode)
 }
 EVENT: Final = {
     each.name.rpartition("/")[2]: each.value for each in examples("frames/server/event", "valid")
@@ -28,14 +30,14 @@ EVENT: Final = {
 def kind_of(frame: dict[str, Any]) -> Any:
     """Return what the bridge writes such a frame from."""
     if frame["op"] == "reply":
-        return frames.Done if frame["ok"] else frames.Refusal
+        return frames.OkReply if frame["ok"] else frames.ErrorReply
     return KINDS[frame["op"]]
 
 
-@each("valid", *(f"frames/server/{op}" for op in OPS if op != "event"))
+@parametrize_examples("valid", *(f"frames/server/{op}" for op in OPS if op != "event"))
 def test_a_valid_frame_is_what_the_bridge_writes(example: Example) -> None:
     frame = msgspec.json.decode(example.text, type=kind_of(example.value))
-    assert read_frame(frames.write(frame)) == example.value
+    assert read_frame(frames.encode_frame(frame)) == example.value
 
 
 def test_every_kind_of_frame_that_the_bridge_writes_has_an_example() -> None:
@@ -49,45 +51,47 @@ def of(op: Any) -> list[Example]:
     return examples(f"frames/server/{op}", "valid")
 
 
-@each("valid", "frames/server/event")
+@parametrize_examples("valid", "frames/server/event")
 def test_an_event_is_shaped_as_the_bridge_writes_it(example: Example) -> None:
-    frame_shape.check(example.text)
+    frame_shape.check_event_frame(example.text)
     check_frame(example.value)
 
 
-@each("valid", "frames/server")
+@parametrize_examples("valid", "frames/server")
 def test_the_cursor_of_an_example_can_be_read(example: Example) -> None:
     cursor = example.value.get("cursor")
-    assert cursor is None or read_cursor(cursor)
+    assert cursor is None or decode_cursor(cursor)
 
 
 @pytest.mark.parametrize("name", CLOSES)
 def test_every_close_there_is_can_be_told(name: str) -> None:
-    frame = read_frame(frames.write(hub().farewell(CLOSES[name])))
+    frame = read_frame(frames.encode_frame(hub().build_closing(CLOSES[name])))
     assert frame["code"] == CLOSES[name].code
 
 
 def test_every_code_of_the_catalogue_is_in_the_schema() -> None:
     codes = SCHEMAS["frames/server/closing"]["properties"]["code"]["enum"]
-    assert {code for code in codes if code >= 4000} == {each.code for each in close_codes.CATALOGUE}
+    assert {code for code in codes if code >= 4000} == {
+        each.code for each in close_codes.CLOSE_CODES
+    }
 
 
 # -- the judge itself ------------------------------------------------------------------------------
 
 
-@each("invalid", "frames/server")
+@parametrize_examples("invalid", "frames/server")
 def test_check_frame_refuses(example: Example) -> None:
     with pytest.raises(AssertionError):
         check_frame(example.value)
 
 
-@each("invalid", "frames/client")
+@parametrize_examples("invalid", "frames/client")
 def test_check_client_frame_refuses(example: Example) -> None:
     with pytest.raises(AssertionError):
         check_client_frame(example.value)
 
 
-@each("valid", "frames/client")
+@parametrize_examples("valid", "frames/client")
 def test_check_client_frame_takes(example: Example) -> None:
     check_client_frame(example.value)
     with pytest.raises(AssertionError):

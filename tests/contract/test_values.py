@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from bridge.core.protocol import envelope, timestamps
-from bridge.core.protocol.cursor import read_cursor, read_position
-from bridge.core.protocol.event import Types
-from bridge.core.protocol.names import is_name, is_topic
+from bridge.core.protocol.cursor import decode_cursor, parse_position
+from bridge.core.protocol.event import TypeFilter
+from bridge.core.protocol.names import is_valid_name, is_valid_topic
 from tests.contract.examples import VERDICTS, examples
 
 if TYPE_CHECKING:
@@ -31,28 +31,28 @@ def taken_by(read: Callable[[str], object]) -> Callable[[str], bool]:
 
 def is_position(text: str) -> bool:
     """Whether `text` is a position, and written as the bridge would write it."""
-    return taken_by(read_position)(text) and str(read_position(text)) == text
+    return taken_by(parse_position)(text) and str(parse_position(text)) == text
 
 
 def is_utc(text: str) -> bool:
     """Whether `text` is a time, and written as the bridge would write it."""
-    return taken_by(timestamps.to_utc)(text) and timestamps.to_utc(text) == text
+    return taken_by(timestamps.rfc3339_to_utc)(text) and timestamps.rfc3339_to_utc(text) == text
 
 
 def is_traceparent(text: str) -> bool:
     """Whether `text` is a trace parent, and written as the bridge would write it."""
-    return envelope.only([text.encode()]) == text
+    return envelope.parse_traceparent([text.encode()]) == text
 
 
 DOORS: Final[dict[str, Callable[[str], bool]]] = {
-    "name": is_name,
-    "topic": is_topic,
+    "name": is_valid_name,
+    "topic": is_valid_topic,
     "position": is_position,
-    "resume": taken_by(read_cursor),
+    "resume": taken_by(decode_cursor),
     "utc-time": is_utc,
-    "any-time": taken_by(timestamps.to_utc),
+    "any-time": taken_by(timestamps.rfc3339_to_utc),
     "traceparent": is_traceparent,
-    "type-filter": taken_by(lambda text: Types([text])),
+    "type-filter": taken_by(lambda text: TypeFilter([text])),
 }
 TEXTS: Final = [
     pytest.param(door, example.value, verdict == "valid", id=example.name)

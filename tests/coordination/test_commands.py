@@ -9,20 +9,25 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bridge.coordination import commands as offices
-from bridge.coordination.commands import Means, Office
-from bridge.coordination.topics import Own
+from bridge.coordination.commands import CommandConsumer, CommandContext
+from bridge.coordination.topics import BridgeTopics
 from bridge.core.coordination import state_records
-from bridge.core.coordination.membership import Backend, Members
-from bridge.core.coordination.presence import Census
-from bridge.core.coordination.state_records import Folded, Gone, Member, Revoked
-from bridge.core.protocol.envelope import Batch, Casualty
-from tests.core.facts import alive, present
-from tests.core.given import Record, attached, frames, hub
+from bridge.core.coordination.membership import CommandExecutor, Memberships
+from bridge.core.coordination.presence import PresenceTracker
+from bridge.core.coordination.state_records import (
+    Checkpoint,
+    Membership,
+    TokenRevocation,
+    Tombstone,
+)
+from bridge.core.protocol.envelope import Batch, UnusableRecord
+from tests.core.factories import ConsumerRecord, attached_session, hub, take_frames
+from tests.core.state_record_factories import alive_record, present_record
 
 if TYPE_CHECKING:
-    from bridge.core.coordination.state_records import Fact
+    from bridge.core.coordination.state_records import StateRecord
 
-OWN = Own("push-bridge")
+OWN = BridgeTopics("push-bridge")
 OLD, NEW = b"8 bytes.", b"another."
 NOON, LATE = "2026-11-21T12:00:00.000Z", "2026-11-21T15:00:00.000Z"
 
@@ -32,26 +37,26 @@ class Bureau:
 
     def __init__(self) -> None:
         self.hub = hub()
-        self.members = Members()
-        self.census = Census()
+        self.members = Memberships()
+        self.census = PresenceTracker()
         self.left = 0
-        self.dead: list[Casualty] = []
-        self.heard: list[Fact | Gone] = []
+        self.dead: list[UnusableRecord] = []
+        self.heard: list[StateRecord | Tombstone] = []
         self.kept: list[tuple[int, bytes, bytes | None]] = []
         self.amended: list[tuple[bytes, bytes | None]] = []
         self.folds: list[int] = []
         self.begun_anew = 0
         double: Any = self
-        means = Means("i1", 2000, leave=self.leave, dead=self.dead.append)
-        self.office = Office(
-            OWN, Backend(self.hub, self.members), self.census, double, double, means
+        means = CommandContext("i1", 2000, drain=self.leave, add_dead_letter=self.dead.append)
+        self.office = CommandConsumer(
+            OWN, CommandExecutor(self.hub, self.members), self.census, double, double, means
         )
 
     def leave(self) -> None:
         self.left += 1
 
     # what a herald and a steward are asked
-    def hear(self, fact: Fact | Gone) -> None:
+    def hear(self, fact: StateRecord | Tombstone) -> None:
         self.heard.append(fact)
 
     def keep_lasting(self, offset: int, key: bytes, value: bytes | None) -> None:
@@ -70,22 +75,24 @@ class Bureau:
     def told(self, *commands: dict[str, Any] | bytes | None, offset: int = 0) -> None:
         """Let it read commands, the first at this offset."""
         values = [json.dumps(it).encode() if isinstance(it, dict) else it for it in commands]
-        records = [Record(offset + n, 1000, b"k", value, ()) for n, value in enumerate(values)]
-        self.office.take(Batch(OWN.control, 0, records, offset + len(records)))
+        records = [
+            ConsumerRecord(offset + n, 1000, b"k", value, ()) for n, value in enumerate(values)
+        ]
+        self.office.apply(Batch(OWN.control, 0, records, offset + len(records)))
 
-    def learns(self, *facts: Fact | Gone | Record) -> None:
+    def learns(self, *facts: StateRecord | Tombstone | ConsumerRecord) -> None:
         """Let it read facts."""
-        records = [it if isinstance(it, Record) else stored(it) for it in facts]
-        self.office.take(Batch(OWN.state, 0, records, len(records)))
+        records = [it if isinstance(it, ConsumerRecord) else stored(it) for it in facts]
+        self.office.apply(Batch(OWN.state, 0, records, len(records)))
 
     def reasons(self) -> list[tuple[str, int, str]]:
-        return [(it.topic, it.record.offset, it.dead.reason) for it in self.dead]
+        return [(it.topic, it.record.offset, it.error.reason) for it in self.dead]
 
 
-def stored(fact: Fact | Gone) -> Record:
-    if isinstance(fact, Gone):
-        return Record(0, 0, ",".join([fact.kind, *fact.names]).encode(), None, ())
-    return Record(0, 0, state_records.key(fact), state_records.write(fact), ())
+def stored(fact: StateRecord | Tombstone) -> ConsumerRecord:
+    if isinstance(fact, Tombstone):
+        return ConsumerRecord(0, 0, ",".join([fact.kind, *fact.names]).encode(), None, ())
+    return ConsumerRecord(0, 0, state_records.record_key(fact), state_records.encode(fact), ())
 
 
 def join(room: str = "hall") -> dict[str, Any]:
@@ -102,36 +109,36 @@ def it() -> Bureau:
 
 
 def test_it_reads_commands_and_what_lasts_of_them(it: Bureau) -> None:
-    assert it.office.topics == (OWN.control, OWN.state)
+    assert it.office.consumed_topics == (OWN.control, OWN.state)
 
 
 # -- commands --------------------------------------------------------------------------------------
 
 
 def test_a_command_acts_on_who_is_here_and_what_lasts_of_it_is_kept(it: Bureau) -> None:
-    ann = attached(it.hub, "c1")
+    ann = attached_session(it.hub, "c1")
     it.told(join(), disconnect(), offset=5)
-    assert [frame["op"] for frame in frames(ann)] == ["closing"], "the queue was discarded"
-    assert ann.close is not None
-    key, value = b"member,ann,hall", state_records.write(Member("ann", "hall"))
+    assert [frame["op"] for frame in take_frames(ann)] == ["closing"], "the queue was discarded"
+    assert ann.close_code is not None
+    key, value = b"member,ann,hall", state_records.encode(Membership("ann", "hall"))
     assert (it.kept, it.dead) == ([(5, key, value)], [])
 
 
 def test_a_command_from_before_the_start_only_lasts(it: Bureau) -> None:
-    ann = attached(it.hub, "c1")
-    it.office.live_from({0: 10})
+    ann = attached_session(it.hub, "c1")
+    it.office.set_start_offsets({0: 10})
     it.told(disconnect(), join(), {"do": "drain", "instance": "i1"}, offset=7)
-    assert (ann.welcomed, it.left, set(ann.rooms)) == (True, 0, {"hall"})
+    assert (ann.is_welcomed, it.left, set(ann.rooms)) == (True, 0, {"hall"})
     assert [offset for offset, _, _ in it.kept] == [8]
     it.told(disconnect(), offset=10)
-    assert not ann.welcomed
+    assert not ann.is_welcomed
 
 
 def test_each_partition_has_a_start_of_its_own(it: Bureau) -> None:
-    ann = attached(it.hub, "c1")
-    it.office.live_from({1: 10})
+    ann = attached_session(it.hub, "c1")
+    it.office.set_start_offsets({1: 10})
     it.told(disconnect())
-    assert not ann.welcomed
+    assert not ann.is_welcomed
 
 
 def test_only_the_instance_that_is_named_is_drained(it: Bureau) -> None:
@@ -142,7 +149,7 @@ def test_only_the_instance_that_is_named_is_drained(it: Bureau) -> None:
 
 
 def test_what_is_no_command_is_buried_and_does_not_stop_the_next(it: Bureau) -> None:
-    ann = attached(it.hub, "c1")
+    ann = attached_session(it.hub, "c1")
     it.told(
         b"{",
         None,
@@ -160,7 +167,7 @@ def test_what_is_no_command_is_buried_and_does_not_stop_the_next(it: Bureau) -> 
 
 
 def test_what_is_no_command_is_buried_from_before_the_start_too(it: Bureau) -> None:
-    it.office.live_from({0: 10})
+    it.office.set_start_offsets({0: 10})
     it.told(b"{")
     assert it.reasons() == [(OWN.control, 0, "bad_command")]
 
@@ -169,31 +176,36 @@ def test_what_is_no_command_is_buried_from_before_the_start_too(it: Bureau) -> N
 
 
 def test_a_fact_is_told_to_all_whom_it_concerns(it: Bureau) -> None:
-    facts = (alive(), present("c1", ("hall",)), Member("ann", "hall"), Folded(7))
-    it.learns(*facts, Gone("title", ("hall",)))
-    assert it.heard == [*facts, Gone("title", ("hall",))]
-    assert it.census.roster.connections.keys() == {"c1"}
-    assert (it.members.rooms, it.folds, it.amended) == ({"ann": {"hall"}}, [7], [])
+    facts = (
+        alive_record(),
+        present_record("c1", ("hall",)),
+        Membership("ann", "hall"),
+        Checkpoint(7),
+    )
+    it.learns(*facts, Tombstone("title", ("hall",)))
+    assert it.heard == [*facts, Tombstone("title", ("hall",))]
+    assert it.census.index.connections.keys() == {"c1"}
+    assert (it.members.rooms_by_account, it.folds, it.amended) == ({"ann": {"hall"}}, [7], [])
 
 
 def test_what_is_no_fact_is_buried_and_does_not_stop_the_next(it: Bureau) -> None:
     it.learns(
-        Record(0, 0, b"key", b"{", ()),
-        Record(1, 0, None, None, ()),
-        Record(2, 0, b"title,yard", state_records.write(Member("ann", "hall")), ()),
-        Record(3, 0, b"\xff", None, ()),
-        Member("ann", "hall"),
+        ConsumerRecord(0, 0, b"key", b"{", ()),
+        ConsumerRecord(1, 0, None, None, ()),
+        ConsumerRecord(2, 0, b"title,yard", state_records.encode(Membership("ann", "hall")), ()),
+        ConsumerRecord(3, 0, b"\xff", None, ()),
+        Membership("ann", "hall"),
     )
     assert it.reasons() == [(OWN.state, n, "bad_state") for n in range(4)]
-    assert it.heard == [Member("ann", "hall")]
+    assert it.heard == [Membership("ann", "hall")]
 
 
 def test_a_revocation_that_is_kept_is_the_latest_of_command_and_fact(it: Bureau) -> None:
     it.told({"do": "revoke", "account": "ann", "before": NOON}, offset=4)
     key = b"revoked,ann"
-    assert it.kept == [(4, key, state_records.write(Revoked("ann", NOON)))]
-    it.learns(Revoked("ann", LATE))
-    assert it.amended == [(key, state_records.write(Revoked("ann", LATE)))]
+    assert it.kept == [(4, key, state_records.encode(TokenRevocation("ann", NOON)))]
+    it.learns(TokenRevocation("ann", LATE))
+    assert it.amended == [(key, state_records.encode(TokenRevocation("ann", LATE)))]
 
 
 # -- topics that are not what they were ------------------------------------------------------------
@@ -202,10 +214,10 @@ def test_a_revocation_that_is_kept_is_the_latest_of_command_and_fact(it: Bureau)
 def test_once_kafka_forgot_what_was_not_read_it_leaves(
     it: Bureau, caplog: pytest.LogCaptureFixture
 ) -> None:
-    it.office.skip(OWN.control, "corrupt")
-    it.office.skip(OWN.state, "truncated")
+    it.office.report_gap(OWN.control, "corrupt")
+    it.office.report_gap(OWN.state, "truncated")
     assert (it.left, caplog.messages) == (0, [])
-    it.office.skip(OWN.control, "expired")
+    it.office.report_gap(OWN.control, "expired")
     assert it.left == 1
     assert OWN.control in caplog.text
 
@@ -213,24 +225,24 @@ def test_once_kafka_forgot_what_was_not_read_it_leaves(
 def test_the_commands_of_a_topic_that_was_created_anew_act(
     it: Bureau, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ann = attached(it.hub, "c1")
-    it.office.live_from({0: 10})
-    it.office.begin(OWN.control, OLD)
-    it.office.begin(OWN.control, OLD)
+    ann = attached_session(it.hub, "c1")
+    it.office.set_start_offsets({0: 10})
+    it.office.start_topic(OWN.control, OLD)
+    it.office.start_topic(OWN.control, OLD)
     it.told(disconnect(), offset=9)
-    assert (ann.welcomed, caplog.messages) == (True, [])
+    assert (ann.is_welcomed, caplog.messages) == (True, [])
     with caplog.at_level(logging.ERROR, offices.__name__):
-        it.office.begin(OWN.control, NEW)
+        it.office.start_topic(OWN.control, NEW)
     assert OWN.control in caplog.text
     it.told(disconnect())
-    assert (ann.welcomed, it.begun_anew) == (False, 1)
+    assert (ann.is_welcomed, it.begun_anew) == (False, 1)
 
 
 def test_that_the_state_is_new_revives_no_old_command(it: Bureau) -> None:
-    ann = attached(it.hub, "c1")
-    it.office.live_from({0: 10})
-    it.office.begin(OWN.control, OLD)
-    it.office.begin(OWN.state, OLD)
-    it.office.begin(OWN.state, NEW)
+    ann = attached_session(it.hub, "c1")
+    it.office.set_start_offsets({0: 10})
+    it.office.start_topic(OWN.control, OLD)
+    it.office.start_topic(OWN.state, OLD)
+    it.office.start_topic(OWN.state, NEW)
     it.told(disconnect(), offset=9)
-    assert (ann.welcomed, it.begun_anew) == (True, 0)
+    assert (ann.is_welcomed, it.begun_anew) == (True, 0)

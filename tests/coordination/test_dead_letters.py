@@ -5,34 +5,39 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bridge.coordination import dead_letters as keeping
-from bridge.coordination.dead_letters import Letter, Letters, letter
-from bridge.core.protocol.envelope import Casualty
-from bridge.core.protocol.event import Dead
-from bridge.kafka.client.client import Partition
-from tests.core.given import Record
+from bridge.coordination.dead_letters import DeadLetter, DeadLetterQueue, build_dead_letter
+from bridge.core.protocol.envelope import UnusableRecord
+from bridge.core.protocol.event import InvalidRecord
+from bridge.kafka.client.client import TopicPartition
+from tests.core.factories import ConsumerRecord
 
 if TYPE_CHECKING:
     import pytest
 
-T0, T1 = Partition("t", 0), Partition("t", 1)
+T0, T1 = TopicPartition("t", 0), TopicPartition("t", 1)
 
 
 def dead(
-    offset: int, partition: Partition = T0, value: bytes | None = b"?", key: bytes | None = None
-) -> Letter:
-    return Letter(partition, offset, key, value, [])
+    offset: int,
+    partition: TopicPartition = T0,
+    value: bytes | None = b"?",
+    key: bytes | None = None,
+) -> DeadLetter:
+    return DeadLetter(partition, offset, key, value, [])
 
 
-def places(letters: Letters) -> list[tuple[int, int]]:
-    return [(each.partition.number, each.offset) for each in letters.next(1000)]
+def places(letters: DeadLetterQueue) -> list[tuple[int, int]]:
+    return [(each.partition.number, each.offset) for each in letters.peek(1000)]
 
 
 def test_a_letter_is_the_record_and_says_why_and_where() -> None:
     headers = [("push-time", b"never"), ("x", None)]
-    record = Record(7, 0, b"key", b"value", headers)
-    made = letter(Casualty("public", 3, record, Dead("bad_time", "no time")), "in-kafka")
-    assert made == Letter(
-        *(Partition("in-kafka", 3), 7, b"key", b"value"),
+    record = ConsumerRecord(7, 0, b"key", b"value", headers)
+    made = build_dead_letter(
+        UnusableRecord("public", 3, record, InvalidRecord("bad_time", "no time")), "in-kafka"
+    )
+    assert made == DeadLetter(
+        *(TopicPartition("in-kafka", 3), 7, b"key", b"value"),
         [
             *headers,
             ("dead-reason", b"bad_time"),
@@ -44,104 +49,107 @@ def test_a_letter_is_the_record_and_says_why_and_where() -> None:
 
 
 def test_letters_are_kept_until_they_are_known_to_be_written() -> None:
-    letters = Letters()
+    letters = DeadLetterQueue()
     for number in range(3):
-        letters.keep(dead(number))
-        letters.keep(dead(number, T1))
-    assert [len(letters.next(count)) for count in (-1, 0, 4, 99)] == [0, 0, 4, 6]
-    letters.written({T0: 2})
+        letters.add(dead(number))
+        letters.add(dead(number, T1))
+    assert [len(letters.peek(count)) for count in (-1, 0, 4, 99)] == [0, 0, 4, 6]
+    letters.mark_written({T0: 2})
     assert places(letters) == [(1, 0), (1, 1), (0, 2), (1, 2)]
-    letters.written({T0: 1, T1: 3, Partition("other", 0): 5})
+    letters.mark_written({T0: 1, T1: 3, TopicPartition("other", 0): 5})
     assert places(letters) == [(0, 2)]
-    letters.written({T0: 3})
-    assert (places(letters), letters.lost) == ([], 0)
+    letters.mark_written({T0: 3})
+    assert (places(letters), letters.lost_count) == ([], 0)
 
 
 def test_what_another_instance_has_written_is_not_kept_at_all() -> None:
-    letters = Letters()
-    letters.written({T0: 2})
-    letters.written({T0: 1})
+    letters = DeadLetterQueue()
+    letters.mark_written({T0: 2})
+    letters.mark_written({T0: 1})
     for number in range(4):
-        letters.keep(dead(number))
+        letters.add(dead(number))
     assert places(letters) == [(0, 2), (0, 3)]
 
 
 def test_what_is_known_to_be_written_is_what_kafka_says_last() -> None:
-    letters = Letters()
-    letters.keep(dead(7))
-    letters.known({T0: 1000, T1: 5})
-    assert letters.next(9) == []
-    letters.known({T1: 5})  # the topic was deleted, and has begun anew
-    letters.keep(dead(0))
-    letters.keep(dead(4, T1))
+    letters = DeadLetterQueue()
+    letters.add(dead(7))
+    letters.set_written_offsets({T0: 1000, T1: 5})
+    assert letters.peek(9) == []
+    letters.set_written_offsets({T1: 5})  # the topic was deleted, and has begun anew
+    letters.add(dead(0))
+    letters.add(dead(4, T1))
     assert places(letters) == [(0, 0)]
 
 
 def test_what_is_kept_is_bounded_in_bytes_and_the_oldest_are_lost(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    size = dead(0, value=b"v" * 1000).size
-    monkeypatch.setattr(keeping, "MOST_BYTES", 3 * size)
-    letters = Letters()
+    size = dead(0, value=b"v" * 1000).size_bytes
+    monkeypatch.setattr(keeping, "MAX_BYTES", 3 * size)
+    letters = DeadLetterQueue()
     for number in range(3):
-        letters.keep(dead(number, value=b"v" * 1000))
-    assert letters.lost == 0
-    letters.keep(dead(3, value=b"v"))
-    assert (places(letters), letters.lost) == ([(0, 1), (0, 2), (0, 3)], 1)
-    letters.written({T0: 3})  # makes room again
+        letters.add(dead(number, value=b"v" * 1000))
+    assert letters.lost_count == 0
+    letters.add(dead(3, value=b"v"))
+    assert (places(letters), letters.lost_count) == ([(0, 1), (0, 2), (0, 3)], 1)
+    letters.mark_written({T0: 3})  # makes room again
     for number in (4, 5):
-        letters.keep(dead(number, value=b"v" * 1000))
-    assert (places(letters), letters.lost) == ([(0, 3), (0, 4), (0, 5)], 1)
+        letters.add(dead(number, value=b"v" * 1000))
+    assert (places(letters), letters.lost_count) == ([(0, 3), (0, 4), (0, 5)], 1)
 
 
 def test_key_and_headers_take_room_too() -> None:
     bare = dead(0, value=b"")
-    assert bare._replace(key=b"k" * 10).size == bare.size + 10
-    assert bare._replace(headers=[("name", b"12345"), ("none", None)]).size == bare.size + 13
+    assert bare._replace(key=b"k" * 10).size_bytes == bare.size_bytes + 10
+    assert (
+        bare._replace(headers=[("name", b"12345"), ("none", None)]).size_bytes
+        == bare.size_bytes + 13
+    )
 
 
 def test_the_largest_is_cut_and_says_how_long_its_value_was() -> None:
-    letters = Letters()
+    letters = DeadLetterQueue()
     for number, size in enumerate((10, 5000, 300)):
-        letters.keep(dead(number, value=b"v" * size, key=b"k"))
-    letters.cut(letters.next(3))
-    first, second, third = letters.next(3)
+        letters.add(dead(number, value=b"v" * size, key=b"k"))
+    letters.truncate_largest(letters.peek(3))
+    first, second, third = letters.peek(3)
     assert (first.value, third.value) == (b"v" * 10, b"v" * 300)
     assert second == dead(1, value=None, key=b"k")._replace(headers=[("dead-value-bytes", b"5000")])
 
 
 def test_what_is_cut_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeping, "MOST_BYTES", 2000)
-    letters = Letters()
-    letters.keep(dead(0, value=b"v" * 1500))
-    letters.cut(letters.next(1))
-    letters.keep(dead(1, value=b"v" * 1000))
-    assert (places(letters), letters.lost) == ([(0, 0), (0, 1)], 0)
+    monkeypatch.setattr(keeping, "MAX_BYTES", 2000)
+    letters = DeadLetterQueue()
+    letters.add(dead(0, value=b"v" * 1500))
+    letters.truncate_largest(letters.peek(1))
+    letters.add(dead(1, value=b"v" * 1000))
+    assert (places(letters), letters.lost_count) == ([(0, 0), (0, 1)], 0)
 
 
 def test_what_is_too_large_even_without_its_value_is_lost_and_blocks_nothing() -> None:
-    letters = Letters()
-    letters.keep(dead(0, value=b"v" * 500))
-    letters.keep(dead(1, value=b"")._replace(headers=[("h", b"h" * 5000)]))
-    letters.cut(letters.next(2))
+    letters = DeadLetterQueue()
+    letters.add(dead(0, value=b"v" * 500))
+    letters.add(dead(1, value=b"")._replace(headers=[("h", b"h" * 5000)]))
+    letters.truncate_largest(letters.peek(2))
     assert places(letters) == [(0, 0)]
-    assert (letters.next(1)[0].value, letters.lost) == (b"v" * 500, 1)
+    assert (letters.peek(1)[0].value, letters.lost_count) == (b"v" * 500, 1)
 
 
 def test_a_letter_is_cut_once_and_then_lost() -> None:
-    letters = Letters()
-    letters.keep(dead(0, value=b"v" * 500)._replace(headers=[("h", b"h" * 5000)]))
-    letters.cut(letters.next(1))
-    assert letters.next(1)[0].value is None
-    letters.cut(letters.next(1))
-    assert (places(letters), letters.lost) == ([], 1)
+    letters = DeadLetterQueue()
+    letters.add(dead(0, value=b"v" * 500)._replace(headers=[("h", b"h" * 5000)]))
+    letters.truncate_largest(letters.peek(1))
+    assert letters.peek(1)[0].value is None
+    letters.truncate_largest(letters.peek(1))
+    assert (places(letters), letters.lost_count) == ([], 1)
 
 
 def test_a_letter_that_is_not_kept_any_more_is_not_cut() -> None:
-    letters = Letters()
-    letters.keep(dead(0, value=b"v" * 500))
-    asked = letters.next(1)
-    letters.written({T0: 1})
-    letters.keep(dead(1))
-    letters.cut(asked)
-    assert letters.next(9) == [dead(1)]
+    letters = DeadLetterQueue()
+    letters.add(dead(0, value=b"v" * 500))
+    asked = letters.peek(1)
+    letters.mark_written({T0: 1})
+    letters.add(dead(1))
+    letters.truncate_largest(asked)
+    assert letters.peek(9) == [dead(1)]

@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.coordination import leader as dealing
-from bridge.coordination.leader import Duties
-from bridge.coordination.topics import Own
-from bridge.kafka.client.client import Access
+from bridge.coordination.leader import LeaderElection
+from bridge.coordination.topics import BridgeTopics
+from bridge.kafka.client.client import KafkaAccess
+from tests.coordination.election_member import (
+    ConcurrencyCounter,
+    ElectionMember,
+    RecordingTask,
+    running_members,
+)
 from tests.harness.admin import create_topic, fresh_name
-from tests.kafka.member import Member, Shift, Worker, members
-from tests.kafka.pacing import until
-from tests.kafka.tape import plain
+from tests.kafka.held_replays import wait_until
+from tests.kafka.recording_sink import plaintext_access
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -24,15 +29,15 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-async def own(kafka: KafkaCluster, monkeypatch: pytest.MonkeyPatch) -> Own:
-    made = Own(fresh_name("prefix"))
+async def own(kafka: KafkaCluster, monkeypatch: pytest.MonkeyPatch) -> BridgeTopics:
+    made = BridgeTopics(fresh_name("prefix"))
     await create_topic(kafka.bootstrap, made.state)
-    monkeypatch.setattr(dealing, "SESSION_MS", 6000)  # the least that a broker takes
+    monkeypatch.setattr(dealing, "SESSION_TIMEOUT_MS", 6000)  # the least that a broker takes
     return made
 
 
 @contextlib.asynccontextmanager
-async def running(duties: Duties) -> AsyncIterator[None]:
+async def running(duties: LeaderElection) -> AsyncIterator[None]:
     task = asyncio.create_task(duties.run())
     try:
         yield
@@ -42,55 +47,59 @@ async def running(duties: Duties) -> AsyncIterator[None]:
             await task
 
 
-def working(of: Iterable[Member]) -> list[Member]:
-    return [member for member in of if member.worker.working]
+def working(of: Iterable[ElectionMember]) -> list[ElectionMember]:
+    return [member for member in of if member.task.is_running]
 
 
 @pytest.mark.kafka
 async def test_one_of_three_does_it_and_another_where_that_one_ends(
-    kafka: KafkaCluster, own: Own
+    kafka: KafkaCluster, own: BridgeTopics
 ) -> None:
-    shift = Shift()
-    with members(kafka.bootstrap, own, 3, shift) as them:
+    shift = ConcurrencyCounter()
+    with running_members(kafka.bootstrap, own, 3, shift) as them:
         left = list(them)
         while left:
-            await until(lambda: all(member.joined for member in left) and len(working(left)) == 1)
+            await wait_until(
+                lambda: all(member.has_joined for member in left) and len(working(left)) == 1
+            )
             (one,) = working(left)
             one.stop()
             await asyncio.to_thread(one.join)
-            assert not one.worker.working
+            assert not one.task.is_running
             left.remove(one)
-    assert shift.most == 1
+    assert shift.max_running == 1
 
 
 @pytest.mark.kafka
 async def test_where_one_is_paused_another_does_it_and_it_stops_once_it_goes_on(
-    kafka: KafkaCluster, own: Own
+    kafka: KafkaCluster, own: BridgeTopics
 ) -> None:
-    with members(kafka.bootstrap, own, 2) as them:
-        await until(lambda: all(member.joined for member in them) and len(working(them)) == 1)
+    with running_members(kafka.bootstrap, own, 2) as them:
+        await wait_until(
+            lambda: all(member.has_joined for member in them) and len(working(them)) == 1
+        )
         (paused,) = working(them)
         (other,) = [member for member in them if member is not paused]
-        before = other.worker.begun
+        before = other.task.start_count
         paused.pause()
-        await until(lambda: other.worker.begun > before)
-        assert paused.worker.working, "it knows nothing of it"
-        ended = paused.worker.ended
+        await wait_until(lambda: other.task.start_count > before)
+        assert paused.task.is_running, "it knows nothing of it"
+        ended = paused.task.end_count
         paused.resume()
-        await until(lambda: paused.worker.ended > ended)
-        await until(lambda: len(working(them)) == 1)
+        await wait_until(lambda: paused.task.end_count > ended)
+        await wait_until(lambda: len(working(them)) == 1)
 
 
 @pytest.mark.kafka
 async def test_a_work_that_fails_is_begun_anew(
-    kafka: KafkaCluster, own: Own, caplog: pytest.LogCaptureFixture
+    kafka: KafkaCluster, own: BridgeTopics, caplog: pytest.LogCaptureFixture
 ) -> None:
-    worker = Worker(fails=2)
-    duties = Duties(plain(kafka.bootstrap), own, worker)
+    worker = RecordingTask(failures=2)
+    duties = LeaderElection(plaintext_access(kafka.bootstrap), own, worker)
     async with running(duties):
-        await until(lambda: worker.begun == 3)
+        await wait_until(lambda: worker.start_count == 3)
         assert duties.on_duty
-    assert (worker.ended, duties.on_duty) == (3, False)
+    assert (worker.end_count, duties.on_duty) == (3, False)
     assert caplog.text.count("a duty failed") == 2
 
 
@@ -98,10 +107,12 @@ async def test_with_the_embedded_broker_it_is_always_on_duty(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(dealing, "_RETRY_SECONDS", 0.01)
-    worker = Worker(fails=1)
-    duties = Duties(Access("127.0.0.1:1", {}, may_create_topics=True), Own("p"), worker)
+    worker = RecordingTask(failures=1)
+    duties = LeaderElection(
+        KafkaAccess("127.0.0.1:1", {}, may_create_topics=True), BridgeTopics("p"), worker
+    )
     async with running(duties):
-        await until(lambda: worker.begun == 2)
+        await wait_until(lambda: worker.start_count == 2)
         assert duties.on_duty
-    assert (worker.working, duties.on_duty) == (False, False)
+    assert (worker.is_running, duties.on_duty) == (False, False)
     assert caplog.text.count("a duty failed") == 1

@@ -7,29 +7,29 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from bridge.coordination.dead_letters import Letters
-from bridge.coordination.leader_tasks import Steward
-from bridge.coordination.topics import Own
+from bridge.coordination.dead_letters import DeadLetterQueue
+from bridge.coordination.leader_tasks import LeaderTasks
+from bridge.coordination.topics import BridgeTopics
 from bridge.core.coordination import state_records
-from bridge.core.coordination.presence import Census
-from bridge.kafka.client.client import Access
-from bridge.kafka.partitions import Partitions
-from tests.core.facts import alive, gone, present
-from tests.kafka.memory import MemoryCluster
-from tests.web.rig import Record, until
+from bridge.core.coordination.presence import PresenceTracker
+from bridge.kafka.client.client import KafkaAccess
+from bridge.kafka.partitions import AssignedPartitions
+from tests.core.state_record_factories import alive_record, gone_record, present_record
+from tests.kafka.memory_kafka import MemoryKafkaClient
+from tests.web.in_process_bridge import ConsumerRecord, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     import pytest
 
-OWN = Own("push-bridge")
+OWN = BridgeTopics("push-bridge")
 
 
 class Prompt:
     """A producer whose records are read by everybody before it has heard that they are written."""
 
-    def __init__(self, census: Census) -> None:
+    def __init__(self, census: PresenceTracker) -> None:
         self._census = census
         self._said: list[tuple[bytes, bytes | None]] = []
         self.notices: list[bytes | None] = []
@@ -54,37 +54,37 @@ class Prompt:
     async def transaction(self) -> AsyncIterator[None]:
         yield
         for key, value in self._said:
-            record = Record(0, 0, key, value, ())
-            self._census.load(state_records.read(record), time.monotonic())
+            record = ConsumerRecord(0, 0, key, value, ())
+            self._census.apply(state_records.decode(record), time.monotonic())
         self._said.clear()
 
 
 async def test_a_room_that_was_told_occupied_can_be_vacated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("bridge.core.coordination.presence.EMPTY_SECONDS", 0.0)
-    monkeypatch.setattr("bridge.coordination.leader_tasks.TICK_SECONDS", 0.001)
-    census = Census()
+    monkeypatch.setattr("bridge.core.coordination.presence.VACATED_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr("bridge.coordination.leader_tasks.ROUND_INTERVAL_SECONDS", 0.001)
+    census = PresenceTracker()
     producer = Prompt(census)
-    steward = Steward(
-        Access("127.0.0.1:1", {}),
-        MemoryCluster(),
+    steward = LeaderTasks(
+        KafkaAccess("127.0.0.1:1", {}),
+        MemoryKafkaClient(),
         OWN,
         census,
-        Letters(),
-        letters_per_second=0,
-        current=lambda: True,
-        feed=Partitions([]),
+        DeadLetterQueue(),
+        dead_letters_per_second=0,
+        is_current=lambda: True,
+        consumer_positions=AssignedPartitions([]),
     )
-    monkeypatch.setattr(steward, "_producer", lambda: producer)
+    monkeypatch.setattr(steward, "_create_producer", lambda: producer)
     monkeypatch.setattr(steward, "_catch_up", lambda: asyncio.sleep(0))
     working = asyncio.create_task(steward.run())
     try:
-        for fact in alive(), present("c1", ("hall",)):
-            census.load(fact, time.monotonic())
-        await until(lambda: len(producer.notices) == 1)
-        census.load(gone("c1"), time.monotonic())
-        await until(lambda: len(producer.notices) == 2)
+        for fact in alive_record(), present_record("c1", ("hall",)):
+            census.apply(fact, time.monotonic())
+        await wait_until(lambda: len(producer.notices) == 1)
+        census.apply(gone_record("c1"), time.monotonic())
+        await wait_until(lambda: len(producer.notices) == 2)
     finally:
         working.cancel()
         await asyncio.wait([working])

@@ -7,51 +7,51 @@ import json
 import pytest
 
 from bridge.coordination import presence as heralding
-from bridge.coordination.presence import ECHO_SECONDS
+from bridge.coordination.presence import MAX_ECHO_AGE_SECONDS
 from bridge.core.coordination import state_records
-from bridge.core.coordination.state_records import Gone, Present
+from bridge.core.coordination.state_records import ConnectionPresence, Tombstone
 from bridge.core.protocol import close_codes
-from tests.core.given import attached
-from tests.kafka.saying import OWN, Speaker, presents
+from tests.coordination.presence_recorder import TOPICS, PresenceHarness, present_records
+from tests.core.factories import attached_session
 
 
 @pytest.fixture
-def it() -> Speaker:
+def it() -> PresenceHarness:
     """One that has just heard itself."""
-    made = Speaker()
-    made.echo()
+    made = PresenceHarness()
+    made.apply_echo()
     return made
 
 
-def gone(id: str) -> Gone:
-    return Gone("connection", (id,))
+def gone(id: str) -> Tombstone:
+    return Tombstone("connection", (id,))
 
 
 # -- who came, who went ----------------------------------------------------------------------------
 
 
-def test_who_came_is_told_once(it: Speaker) -> None:
-    attached(it.hub, "c1")
-    assert it.tell() == ["+connection,c1", "connected c1"]
-    assert it.tell() == []
+def test_who_came_is_told_once(it: PresenceHarness) -> None:
+    attached_session(it.hub, "c1")
+    assert it.publish_changes() == ["+connection,c1", "connected c1"]
+    assert it.publish_changes() == []
 
 
-def test_it_is_told_what_a_client_follows_and_again_when_that_changes(it: Speaker) -> None:
-    ann = attached(it.hub, "c1", topics=["orders"], rooms=["hall"])
-    it.herald.tell_changes()
-    it.hub.follow(ann, ["news"], ["yard"])
-    it.hub.unfollow(ann, ["orders"], ["hall"])
-    it.herald.tell_changes()
-    told = [(each.topics, each.rooms) for each in presents(it.notebook.take())]
+def test_it_is_told_what_a_client_follows_and_again_when_that_changes(it: PresenceHarness) -> None:
+    ann = attached_session(it.hub, "c1", topics=["orders"], rooms=["hall"])
+    it.publisher.publish_changes()
+    it.hub.subscribe(ann, ["news"], ["yard"])
+    it.hub.unsubscribe(ann, ["orders"], ["hall"])
+    it.publisher.publish_changes()
+    told = [(each.topics, each.rooms) for each in present_records(it.writer.take_written())]
     assert told == [(["orders"], ["hall"]), (["news"], ["yard"])]
 
 
-def test_a_change_that_was_taken_back_is_no_news(it: Speaker) -> None:
-    ann = attached(it.hub, "c1", rooms=["hall"])
-    it.tell()
-    it.hub.follow(ann, [], ["yard"])
-    it.hub.unfollow(ann, [], ["yard"])
-    assert it.tell() == []
+def test_a_change_that_was_taken_back_is_no_news(it: PresenceHarness) -> None:
+    ann = attached_session(it.hub, "c1", rooms=["hall"])
+    it.publish_changes()
+    it.hub.subscribe(ann, [], ["yard"])
+    it.hub.unsubscribe(ann, [], ["yard"])
+    assert it.publish_changes() == []
 
 
 @pytest.mark.parametrize(
@@ -62,71 +62,73 @@ def test_a_change_that_was_taken_back_is_no_news(it: Speaker) -> None:
     ],
 )
 def test_who_was_hung_up_on_is_told_with_the_code_and_the_reason(
-    it: Speaker, why: close_codes.Close, code: int, reason: str
+    it: PresenceHarness, why: close_codes.CloseCode, code: int, reason: str
 ) -> None:
-    ann = attached(it.hub, "c1")
-    it.tell()
-    it.hub.hang_up(ann, why)
-    it.herald.tell_changes()
-    tombstone, notice = it.notebook.take()
-    assert tombstone == (OWN.state, b"connection,c1", None)
+    ann = attached_session(it.hub, "c1")
+    it.publish_changes()
+    it.hub.close(ann, why)
+    it.publisher.publish_changes()
+    tombstone, notice = it.writer.take_written()
+    assert tombstone == (TOPICS.state, b"connection,c1", None)
     data = json.loads(notice.value or b"")["data"]
     assert (notice.key, data["code"], data["reason"]) == (b"ann", code, reason)
     it.hub.detach(ann)
-    assert it.tell() == []
+    assert it.publish_changes() == []
 
 
 @pytest.mark.parametrize("code", [1000, 1006])
-def test_who_left_is_told_with_the_clients_own_code_and_no_reason(it: Speaker, code: int) -> None:
-    ann = attached(it.hub, "c1")
-    it.tell()
-    ann.left = code
+def test_who_left_is_told_with_the_clients_own_code_and_no_reason(
+    it: PresenceHarness, code: int
+) -> None:
+    ann = attached_session(it.hub, "c1")
+    it.publish_changes()
+    ann.client_close_code = code
     it.hub.detach(ann)
-    it.herald.tell_changes()
-    notice = json.loads(it.notebook.take()[1].value or b"")
+    it.publisher.publish_changes()
+    notice = json.loads(it.writer.take_written()[1].value or b"")
     assert (notice["data"]["code"], "reason" in notice["data"]) == (code, False)
 
 
-def test_who_came_and_went_between_two_looks_is_told_both(it: Speaker) -> None:
-    it.hub.detach(attached(it.hub, "c1"))
-    assert it.tell() == ["connected c1", "disconnected c1 1006"]
-    assert it.tell() == []
+def test_who_came_and_went_between_two_looks_is_told_both(it: PresenceHarness) -> None:
+    it.hub.detach(attached_session(it.hub, "c1"))
+    assert it.publish_changes() == ["connected c1", "disconnected c1 1006"]
+    assert it.publish_changes() == []
 
 
-def test_who_was_never_welcomed_is_not_told(it: Speaker) -> None:
-    ann = attached(it.hub, "c1")
-    it.hub.hang_up(ann, close_codes.DRAINING)
-    it.tell()
-    it.hub.hang_up(ann, close_codes.EXPIRED)
+def test_who_was_never_welcomed_is_not_told(it: PresenceHarness) -> None:
+    ann = attached_session(it.hub, "c1")
+    it.hub.close(ann, close_codes.DRAINING)
+    it.publish_changes()
+    it.hub.close(ann, close_codes.EXPIRED)
     it.hub.detach(ann)
-    assert it.tell() == []
+    assert it.publish_changes() == []
 
 
 # -- hearing itself --------------------------------------------------------------------------------
 
 
 def test_nothing_is_told_before_it_has_heard_itself() -> None:
-    it = Speaker()
-    attached(it.hub, "c1")
-    assert (it.herald.current(), it.tell()) == (False, [])
-    it.echo(1.0)
-    assert it.tell() == ["+connection,c1", "connected c1"]
+    it = PresenceHarness()
+    attached_session(it.hub, "c1")
+    assert (it.publisher.is_current(), it.publish_changes()) == (False, [])
+    it.apply_echo(1.0)
+    assert it.publish_changes() == ["+connection,c1", "connected c1"]
 
 
-def test_nothing_is_told_while_it_has_not_heard_itself_for_a_while(it: Speaker) -> None:
-    ann = attached(it.hub, "c1")
-    it.tell()
-    it.now += ECHO_SECONDS - 0.01
-    assert it.herald.current()
-    it.now += 0.02
-    bob = attached(it.hub, "c2")
+def test_nothing_is_told_while_it_has_not_heard_itself_for_a_while(it: PresenceHarness) -> None:
+    ann = attached_session(it.hub, "c1")
+    it.publish_changes()
+    it.now_seconds += MAX_ECHO_AGE_SECONDS - 0.01
+    assert it.publisher.is_current()
+    it.now_seconds += 0.02
+    bob = attached_session(it.hub, "c2")
     it.hub.detach(ann)
-    attached(it.hub, "c3")
-    assert it.tell() == []
+    attached_session(it.hub, "c3")
+    assert it.publish_changes() == []
     it.hub.detach(bob)
-    assert (it.herald.current(), it.tell()) == (False, [])
-    it.echo()
-    told = it.tell()
+    assert (it.publisher.is_current(), it.publish_changes()) == (False, [])
+    it.apply_echo()
+    told = it.publish_changes()
     assert sorted(told) == sorted(
         [
             *("-connection,c1", "disconnected c1 1006"),
@@ -137,42 +139,44 @@ def test_nothing_is_told_while_it_has_not_heard_itself_for_a_while(it: Speaker) 
     assert told.index("connected c2") < told.index("disconnected c2 1006")
 
 
-def test_what_it_said_long_ago_and_reads_late_does_not_make_it_current(it: Speaker) -> None:
-    it.now += 60
-    it.echo(ECHO_SECONDS + 0.01)
-    assert not it.herald.current()
-    it.herald.hear(it.alive(boot="of an earlier start"))
-    assert not it.herald.current()
-    it.echo(ECHO_SECONDS - 0.01)
-    assert it.herald.current()
+def test_what_it_said_long_ago_and_reads_late_does_not_make_it_current(it: PresenceHarness) -> None:
+    it.now_seconds += 60
+    it.apply_echo(MAX_ECHO_AGE_SECONDS + 0.01)
+    assert not it.publisher.is_current()
+    it.publisher.apply(it.alive_record(boot="of an earlier start"))
+    assert not it.publisher.is_current()
+    it.apply_echo(MAX_ECHO_AGE_SECONDS - 0.01)
+    assert it.publisher.is_current()
 
 
-def test_a_clock_that_was_set_back_does_not_make_it_current_for_long(it: Speaker) -> None:
-    it.now -= 3600
-    assert not it.herald.current()
-    it.echo()
-    assert it.herald.current()
+def test_a_clock_that_was_set_back_does_not_make_it_current_for_long(it: PresenceHarness) -> None:
+    it.now_seconds -= 3600
+    assert not it.publisher.is_current()
+    it.apply_echo()
+    assert it.publisher.is_current()
 
 
 # -- taken for dead --------------------------------------------------------------------------------
 
 
-def test_one_that_returns_tells_anew_who_is_here_and_not_again_who_went(it: Speaker) -> None:
-    stays, _ = attached(it.hub, "c1"), attached(it.hub, "c2")
-    went, unsaid = attached(it.hub, "c3"), attached(it.hub, "c4")
-    it.tell()
-    it.now += 60  # it was stopped, and others told that all of them are lost
+def test_one_that_returns_tells_anew_who_is_here_and_not_again_who_went(
+    it: PresenceHarness,
+) -> None:
+    stays, _ = attached_session(it.hub, "c1"), attached_session(it.hub, "c2")
+    went, unsaid = attached_session(it.hub, "c3"), attached_session(it.hub, "c4")
+    it.publish_changes()
+    it.now_seconds += 60  # it was stopped, and others told that all of them are lost
     it.hub.detach(went)
-    it.hub.follow(stays, [], ["hall"])
-    attached(it.hub, "c5")
-    assert it.tell() == []
+    it.hub.subscribe(stays, [], ["hall"])
+    attached_session(it.hub, "c5")
+    assert it.publish_changes() == []
     for id in ("c1", "c2", "c3", "c4"):
-        it.herald.hear(gone(id))
+        it.publisher.apply(gone(id))
     it.hub.detach(unsaid)
-    it.herald.hear(Gone("instance", (it.hub.instance,)))
-    assert it.words() == ["+instance,i1"]
-    it.echo()
-    told = it.tell()
+    it.publisher.apply(Tombstone("instance", (it.hub.instance,)))
+    assert it.take_summaries() == ["+instance,i1"]
+    it.apply_echo()
+    told = it.publish_changes()
     assert sorted(told) == sorted(
         [
             *("+connection,c1", "connected c1", "+connection,c2", "connected c2"),
@@ -180,44 +184,46 @@ def test_one_that_returns_tells_anew_who_is_here_and_not_again_who_went(it: Spea
             *("+connection,c5", "connected c5"),
         ]
     )
-    assert it.tell() == []
-    it.herald.hear(gone("c3"))  # whoever told it reads it back as well
-    assert it.tell() == []
+    assert it.publish_changes() == []
+    it.publisher.apply(gone("c3"))  # whoever told it reads it back as well
+    assert it.publish_changes() == []
 
 
 def test_who_went_before_it_was_read_that_all_are_lost_is_not_told_to_have_gone(
-    it: Speaker,
+    it: PresenceHarness,
 ) -> None:
-    ann = attached(it.hub, "c1")
-    it.tell()
-    it.now += 60
+    ann = attached_session(it.hub, "c1")
+    it.publish_changes()
+    it.now_seconds += 60
     it.hub.detach(ann)
-    it.tell()  # looked, but not told: it has not heard itself
-    it.herald.hear(gone("c1"))
-    it.echo()
-    assert it.tell() == []
+    it.publish_changes()  # looked, but not told: it has not heard itself
+    it.publisher.apply(gone("c1"))
+    it.apply_echo()
+    assert it.publish_changes() == []
 
 
-def test_its_own_words_are_no_news_to_it(it: Speaker) -> None:
-    ann = attached(it.hub, "c1")
-    it.tell()
+def test_its_own_words_are_no_news_to_it(it: PresenceHarness) -> None:
+    ann = attached_session(it.hub, "c1")
+    it.publish_changes()
     it.hub.detach(ann)
-    it.tell()
-    it.herald.hear(gone("c1"))
-    it.herald.hear(gone("of another"))
-    it.herald.hear(Gone("instance", ("another",)))
-    it.herald.hear(state_records.Folded(7))
-    it.herald.hear(Present("c9", "another", "b", None, "", "2026-11-18T11:06:40.123Z"))
-    assert (it.tell(), it.words()) == ([], [])
+    it.publish_changes()
+    it.publisher.apply(gone("c1"))
+    it.publisher.apply(gone("of another"))
+    it.publisher.apply(Tombstone("instance", ("another",)))
+    it.publisher.apply(state_records.Checkpoint(7))
+    it.publisher.apply(
+        ConnectionPresence("c9", "another", "b", None, "", "2026-11-18T11:06:40.123Z")
+    )
+    assert (it.publish_changes(), it.take_summaries()) == ([], [])
 
 
-def test_that_thousands_were_lost_is_answered_once_for_each(it: Speaker) -> None:
+def test_that_thousands_were_lost_is_answered_once_for_each(it: PresenceHarness) -> None:
     ids = [f"c{number}" for number in range(2000)]
     for id in ids:
-        attached(it.hub, id)
-    assert len(it.tell()) == 2 * len(ids)
+        attached_session(it.hub, id)
+    assert len(it.publish_changes()) == 2 * len(ids)
     looks = 0
-    take = it.hub.crowd.take_changed
+    take = it.hub.registry.pop_changed
 
     def counted() -> list:  # type: ignore[type-arg]
         nonlocal looks
@@ -225,60 +231,60 @@ def test_that_thousands_were_lost_is_answered_once_for_each(it: Speaker) -> None
         looks += len(changed)
         return changed
 
-    it.hub.crowd.take_changed = counted  # type: ignore[method-assign]
+    it.hub.registry.pop_changed = counted  # type: ignore[method-assign]
     for id in ids:
-        it.herald.hear(gone(id))
-    assert it.words() == [], "told when it is looked, not for each"
+        it.publisher.apply(gone(id))
+    assert it.take_summaries() == [], "told when it is looked, not for each"
     expected = [word for id in ids for word in (f"+connection,{id}", f"connected {id}")]
-    assert it.tell() == expected
-    assert (it.tell(), looks) == ([], 0)
+    assert it.publish_changes() == expected
+    assert (it.publish_changes(), looks) == ([], 0)
 
 
 def test_who_came_and_went_unsaid_is_kept_within_bounds(
-    it: Speaker, monkeypatch: pytest.MonkeyPatch
+    it: PresenceHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(heralding, "MOST_WAITING", 10)
-    attached(it.hub, "stays")
-    it.tell()
-    it.now += 60  # nobody reads it, and clients come and go
+    monkeypatch.setattr(heralding, "MAX_PENDING_CLIENTS", 10)
+    attached_session(it.hub, "stays")
+    it.publish_changes()
+    it.now_seconds += 60  # nobody reads it, and clients come and go
     for number in range(30):
-        ann = attached(it.hub, f"c{number}")
+        ann = attached_session(it.hub, f"c{number}")
         if number % 2:
-            assert it.tell() == []  # it was seen here
+            assert it.publish_changes() == []  # it was seen here
         it.hub.detach(ann)
-        assert it.tell() == []
-    assert len(it.herald._changed) <= 10 + len(it.hub.crowd)
-    kept = len(it.herald._changed)
-    assert it.herald.untold == 30 - kept > 0
-    it.echo()
-    assert len(it.tell()) == 2 * kept
+        assert it.publish_changes() == []
+    assert len(it.publisher._pending) <= 10 + len(it.hub.registry)
+    kept = len(it.publisher._pending)
+    assert it.publisher.unpublished_count == 30 - kept > 0
+    it.apply_echo()
+    assert len(it.publish_changes()) == 2 * kept
 
 
 def test_who_is_connected_is_told_however_many_wait(
-    it: Speaker, monkeypatch: pytest.MonkeyPatch
+    it: PresenceHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(heralding, "MOST_WAITING", 1)
-    said = attached(it.hub, "said")
-    it.tell()
-    it.now += 60
+    monkeypatch.setattr(heralding, "MAX_PENDING_CLIENTS", 1)
+    said = attached_session(it.hub, "said")
+    it.publish_changes()
+    it.now_seconds += 60
     for number in range(5):
-        it.hub.detach(attached(it.hub, f"gone{number}"))
-        attached(it.hub, f"here{number}")
+        it.hub.detach(attached_session(it.hub, f"gone{number}"))
+        attached_session(it.hub, f"here{number}")
     it.hub.detach(said)
-    it.tell()
-    it.echo()
-    told = it.tell()
+    it.publish_changes()
+    it.apply_echo()
+    told = it.publish_changes()
     assert [f"connected here{n}" in told for n in range(5)] == [True] * 5
     assert "disconnected said 1006" in told
 
 
 def test_of_many_it_tells_a_portion_at_a_time() -> None:
-    it = Speaker()
-    it.echo()
+    it = PresenceHarness()
+    it.apply_echo()
     for number in range(5):
-        attached(it.hub, f"c{number}")
-    assert it.herald.tell_changes(2)
-    assert len(presents(it.notebook.take())) == 2
-    assert it.herald.tell_changes(2)
-    assert not it.herald.tell_changes(2)
-    assert len(presents(it.notebook.take())) == 3
+        attached_session(it.hub, f"c{number}")
+    assert it.publisher.publish_changes(2)
+    assert len(present_records(it.writer.take_written())) == 2
+    assert it.publisher.publish_changes(2)
+    assert not it.publisher.publish_changes(2)
+    assert len(present_records(it.writer.take_written())) == 3

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.coordination import state_writer as writing
-from bridge.coordination.state_writer import Scribe
+from bridge.coordination.state_writer import StateWriter
 from tests.harness.admin import create_topic, fresh_name
 from tests.harness.kafka_cluster import KafkaCluster
-from tests.kafka.pacing import until
-from tests.kafka.reading import records, values
-from tests.kafka.tape import plain
+from tests.kafka.held_replays import wait_until
+from tests.kafka.recording_sink import plaintext_access
+from tests.kafka.topic_reader import read_records, read_values
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -31,7 +31,7 @@ def broker() -> Iterator[KafkaCluster]:
 
 
 @contextlib.asynccontextmanager
-async def running(scribe: Scribe) -> AsyncIterator[asyncio.Task[None]]:
+async def running(scribe: StateWriter) -> AsyncIterator[asyncio.Task[None]]:
     task = asyncio.create_task(scribe.run())
     try:
         yield task
@@ -53,25 +53,25 @@ def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 async def read(bootstrap: str, topic: str, count: int) -> list[bytes | None]:
     """All that is in the topic, once so much is there and what is on its way had to come."""
-    await values(bootstrap, topic, count)
-    return [it.value for it in await records(bootstrap, topic)]
+    await read_values(bootstrap, topic, count)
+    return [it.value for it in await read_records(bootstrap, topic)]
 
 
 async def test_of_facts_only_the_newest_is_written_and_of_notices_each(
     kafka: KafkaCluster,
 ) -> None:
     state, told = await fresh(kafka.bootstrap), await fresh(kafka.bootstrap)
-    scribe = Scribe(plain(kafka.bootstrap))
+    scribe = StateWriter(plaintext_access(kafka.bootstrap))
     for number in range(50):
-        scribe.fact(state, b"a", b"%d" % number)
-        scribe.notice(told, b"k", b"%d" % number)
-    scribe.fact(state, b"b", b"last")
-    scribe.fact(state, b"a", None)
+        scribe.queue_state_record(state, b"a", b"%d" % number)
+        scribe.queue_lifecycle_record(told, b"k", b"%d" % number)
+    scribe.queue_state_record(state, b"b", b"last")
+    scribe.queue_state_record(state, b"a", None)
     async with running(scribe):
-        await until(lambda: not len(scribe))
-    found = await records(kafka.bootstrap, state)
+        await wait_until(lambda: not len(scribe))
+    found = await read_records(kafka.bootstrap, state)
     assert [(it.key, it.value) for it in found] == [(b"a", None), (b"b", b"last")]
-    notices = await records(kafka.bootstrap, told)
+    notices = await read_records(kafka.bootstrap, told)
     assert [it.value for it in notices] == [b"%d" % number for number in range(50)]
     assert {it.key for it in notices} == {b"k"}
 
@@ -80,16 +80,16 @@ async def test_what_is_said_while_it_writes_is_written_in_the_same_order(
     kafka: KafkaCluster,
 ) -> None:
     topic = await fresh(kafka.bootstrap)
-    scribe = Scribe(plain(kafka.bootstrap))
+    scribe = StateWriter(plaintext_access(kafka.bootstrap))
     async with running(scribe):
         for number in range(500):
-            scribe.fact(topic, b"fact", b"fact %d" % number)
-            scribe.notice(topic, b"k", b"%d" % number)
+            scribe.queue_state_record(topic, b"fact", b"fact %d" % number)
+            scribe.queue_lifecycle_record(topic, b"k", b"%d" % number)
             if number % 7 == 0:
                 await asyncio.sleep(0)
             if number % 100 == 99:
-                await until(lambda: not len(scribe))
-    found = [it.value for it in await records(kafka.bootstrap, topic)]
+                await wait_until(lambda: not len(scribe))
+    found = [it.value for it in await read_records(kafka.bootstrap, topic)]
     facts = [int(value[5:]) for value in found if value.startswith(b"fact")]
     assert [value for value in found if not value.startswith(b"fact")] == [
         b"%d" % number for number in range(500)
@@ -100,25 +100,25 @@ async def test_what_is_said_while_it_writes_is_written_in_the_same_order(
 
 async def test_at_the_end_what_waits_is_written_and_nothing_twice(kafka: KafkaCluster) -> None:
     topic = await fresh(kafka.bootstrap)
-    scribe = Scribe(plain(kafka.bootstrap))
+    scribe = StateWriter(plaintext_access(kafka.bootstrap))
     expected = [b"%d" % number for number in range(5000)]
     async with running(scribe):
-        scribe.notice(topic, b"k", expected[0])
-        await until(lambda: not len(scribe))
+        scribe.queue_lifecycle_record(topic, b"k", expected[0])
+        await wait_until(lambda: not len(scribe))
         for value in expected[1:]:
-            scribe.notice(topic, b"k", value)
-        await until(lambda: len(scribe) < 4000)
+            scribe.queue_lifecycle_record(topic, b"k", value)
+        await wait_until(lambda: len(scribe) < 4000)
     assert len(scribe) == 0
     assert await read(kafka.bootstrap, topic, 5000) == expected
 
 
 async def test_what_is_said_last_is_written_though_it_never_began(kafka: KafkaCluster) -> None:
     topic = await fresh(kafka.bootstrap)
-    scribe = Scribe(plain(kafka.bootstrap))
+    scribe = StateWriter(plaintext_access(kafka.bootstrap))
     async with running(scribe):
         await asyncio.sleep(0)
-        scribe.fact(topic, b"k", None)
-    found = await records(kafka.bootstrap, topic)
+        scribe.queue_state_record(topic, b"k", None)
+    found = await read_records(kafka.bootstrap, topic)
     assert [(it.key, it.value) for it in found] == [(b"k", None)]
 
 
@@ -127,26 +127,26 @@ async def test_an_outage_loses_nothing_that_still_holds_and_keeps_the_order(
 ) -> None:
     topic = await fresh(broker.bootstrap)
     monkeypatch.setattr(writing, "_RETRY_SECONDS", 0.1)
-    monkeypatch.setattr(writing, "_LAST_SECONDS", 0.5)
-    monkeypatch.setattr(writing, "_REQUEST_MS", 1000)
-    scribe = Scribe(plain(broker.bootstrap))
+    monkeypatch.setattr(writing, "_STOP_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(writing, "_REQUEST_TIMEOUT_MS", 1000)
+    scribe = StateWriter(plaintext_access(broker.bootstrap))
     expected = [b"%d %s" % (number, b"." * 100) for number in range(1000)]
     caplog.set_level(logging.WARNING, writing.__name__)
     async with running(scribe):
-        scribe.fact(topic, b"fact", b"before")
-        scribe.notice(topic, b"k", expected[0])
-        await until(lambda: not len(scribe))
+        scribe.queue_state_record(topic, b"fact", b"before")
+        scribe.queue_lifecycle_record(topic, b"k", expected[0])
+        await wait_until(lambda: not len(scribe))
         await asyncio.to_thread(broker.stop, 0)
         for number, value in enumerate(expected[1:], 1):
-            scribe.notice(topic, b"k", value)
-            scribe.fact(topic, b"fact", b"%d" % number)
-        await until(lambda: warned(caplog))  # it has given up once at least
-        scribe.fact(topic, b"fact", None)
+            scribe.queue_lifecycle_record(topic, b"k", value)
+            scribe.queue_state_record(topic, b"fact", b"%d" % number)
+        await wait_until(lambda: warned(caplog))  # it has given up once at least
+        scribe.queue_state_record(topic, b"fact", None)
         await asyncio.to_thread(broker.start, 0)
-        await until(lambda: not len(scribe))
-        scribe.notice(topic, b"k", b"after")
-        await until(lambda: not len(scribe))
-    found = await records(broker.bootstrap, topic)
+        await wait_until(lambda: not len(scribe))
+        scribe.queue_lifecycle_record(topic, b"k", b"after")
+        await wait_until(lambda: not len(scribe))
+    found = await read_records(broker.bootstrap, topic)
     notices = [it.value for it in found if it.key == b"k"]
     facts = [it.value for it in found if it.key == b"fact"]
     assert notices == [*expected, b"after"]
@@ -160,14 +160,14 @@ async def test_at_the_end_an_outage_is_not_waited_for(
     broker: KafkaCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topic = await fresh(broker.bootstrap)
-    monkeypatch.setattr(writing, "_LAST_SECONDS", 0.5)
-    monkeypatch.setattr(writing, "_REQUEST_MS", 1000)
-    scribe = Scribe(plain(broker.bootstrap))
+    monkeypatch.setattr(writing, "_STOP_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(writing, "_REQUEST_TIMEOUT_MS", 1000)
+    scribe = StateWriter(plaintext_access(broker.bootstrap))
     async with running(scribe) as task:
-        scribe.notice(topic, b"k", b"before")
-        await until(lambda: not len(scribe))
+        scribe.queue_lifecycle_record(topic, b"k", b"before")
+        await wait_until(lambda: not len(scribe))
         await asyncio.to_thread(broker.stop, 0)
-        scribe.notice(topic, b"k", b"never")
+        scribe.queue_lifecycle_record(topic, b"k", b"never")
         await asyncio.sleep(0)
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -183,25 +183,25 @@ async def test_at_the_end_an_outage_is_not_waited_for(
 async def test_what_waits_is_bounded_and_facts_always_have_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(writing, "MOST_NOTICES", 10)
-    scribe = Scribe(plain("127.0.0.1:1"))
+    monkeypatch.setattr(writing, "MAX_LIFECYCLE_RECORDS", 10)
+    scribe = StateWriter(plaintext_access("127.0.0.1:1"))
     for number in range(15):
-        scribe.notice("t", b"k", b"%d" % number)
-        scribe.fact("t", b"%d" % number, b"")
-    assert (len(scribe), scribe.lost) == (25, 5)
+        scribe.queue_lifecycle_record("t", b"k", b"%d" % number)
+        scribe.queue_state_record("t", b"%d" % number, b"")
+    assert (len(scribe), scribe.lost_count) == (25, 5)
 
 
 async def test_what_was_written_makes_room(
     kafka: KafkaCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topic = await fresh(kafka.bootstrap)
-    monkeypatch.setattr(writing, "MOST_NOTICES", 3)
-    scribe = Scribe(plain(kafka.bootstrap))
+    monkeypatch.setattr(writing, "MAX_LIFECYCLE_RECORDS", 3)
+    scribe = StateWriter(plaintext_access(kafka.bootstrap))
     async with running(scribe):
         for number in range(9):
-            scribe.notice(topic, b"k", b"%d" % number)
-            await until(lambda: not len(scribe))
-    assert scribe.lost == 0
+            scribe.queue_lifecycle_record(topic, b"k", b"%d" % number)
+            await wait_until(lambda: not len(scribe))
+    assert scribe.lost_count == 0
 
 
 async def test_a_topic_that_takes_little_at_a_time_gets_little_at_a_time(
@@ -210,29 +210,29 @@ async def test_a_topic_that_takes_little_at_a_time_gets_little_at_a_time(
     monkeypatch.setattr(writing, "_RETRY_SECONDS", 0.05)
     topic = fresh_name("scribe")
     await create_topic(kafka.bootstrap, topic, configs={"max.message.bytes": "2000"})
-    scribe = Scribe(plain(kafka.bootstrap))
+    scribe = StateWriter(plaintext_access(kafka.bootstrap))
     expected = [b"%d %s" % (number, b"." * 100) for number in range(100)]
     async with running(scribe):
         for value in expected:
-            scribe.notice(topic, b"k", value)
-        await until(lambda: not len(scribe))
-    assert [it.value for it in await records(kafka.bootstrap, topic)] == expected
-    assert scribe.lost == 0
+            scribe.queue_lifecycle_record(topic, b"k", value)
+        await wait_until(lambda: not len(scribe))
+    assert [it.value for it in await read_records(kafka.bootstrap, topic)] == expected
+    assert scribe.lost_count == 0
 
 
 async def test_what_kafka_does_not_take_stops_nothing(
     kafka: KafkaCluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     topic = await fresh(kafka.bootstrap)
-    scribe = Scribe(plain(kafka.bootstrap))
+    scribe = StateWriter(plaintext_access(kafka.bootstrap))
     caplog.set_level(logging.WARNING, writing.__name__)
     async with running(scribe):
-        scribe.fact(topic, b"first", b"1")
-        scribe.fact(topic, b"large", b"x" * (3 << 20))
-        scribe.notice(topic, b"k", b"x" * 1_048_600)
-        scribe.fact(topic, b"last", b"2")
-        await until(lambda: not len(scribe))
-    found = await records(kafka.bootstrap, topic)
+        scribe.queue_state_record(topic, b"first", b"1")
+        scribe.queue_state_record(topic, b"large", b"x" * (3 << 20))
+        scribe.queue_lifecycle_record(topic, b"k", b"x" * 1_048_600)
+        scribe.queue_state_record(topic, b"last", b"2")
+        await wait_until(lambda: not len(scribe))
+    found = await read_records(kafka.bootstrap, topic)
     assert [it.key for it in found] == [b"first", b"last"]
-    assert scribe.lost == 2
+    assert scribe.lost_count == 2
     assert topic in caplog.text

@@ -12,11 +12,11 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from bridge.coordination import topics as owning
-from bridge.coordination.topics import Own, create
-from bridge.kafka.client.client import Cluster
+from bridge.coordination.topics import BridgeTopics, create_topics
+from bridge.kafka.client.client import KafkaClient
 from tests.harness.admin import create_topic, fresh_name
-from tests.kafka.pacing import until
-from tests.kafka.tape import plain
+from tests.kafka.held_replays import wait_until
+from tests.kafka.recording_sink import plaintext_access
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -29,11 +29,11 @@ HOUR_MS = 3_600_000
 
 
 @pytest.fixture
-def own() -> Own:
-    return Own(fresh_name("prefix"))
+def own() -> BridgeTopics:
+    return BridgeTopics(fresh_name("prefix"))
 
 
-class Boaster(Cluster):
+class Boaster(KafkaClient):
     """One that believes in more brokers than there are, so that Kafka refuses to make topics."""
 
     @property
@@ -42,8 +42,10 @@ class Boaster(Cluster):
 
 
 @contextlib.asynccontextmanager
-async def connected(kafka: KafkaCluster, kind: type[Cluster] = Cluster) -> AsyncIterator[Cluster]:
-    cluster = kind(plain(kafka.bootstrap))
+async def connected(
+    kafka: KafkaCluster, kind: type[KafkaClient] = KafkaClient
+) -> AsyncIterator[KafkaClient]:
+    cluster = kind(plaintext_access(kafka.bootstrap))
     try:
         await cluster.connect()
         yield cluster
@@ -51,7 +53,7 @@ async def connected(kafka: KafkaCluster, kind: type[Cluster] = Cluster) -> Async
         await cluster.close()
 
 
-def names(own: Own) -> list[str]:
+def names(own: BridgeTopics) -> list[str]:
     return [own.control, own.state, own.lifecycle, own.dead_letters]
 
 
@@ -66,12 +68,12 @@ async def configs(kafka: KafkaCluster, topic: str) -> dict[str, str]:
 
 
 async def test_they_are_made_as_they_have_to_be_kept_by_two_at_a_time_too(
-    kafka: KafkaCluster, own: Own
+    kafka: KafkaCluster, own: BridgeTopics
 ) -> None:
     async with connected(kafka) as cluster, connected(kafka) as other:
-        access = plain(kafka.bootstrap)
-        await asyncio.gather(create(cluster, access, own), create(other, access, own))
-        found = await cluster.describe(names(own))
+        access = plaintext_access(kafka.bootstrap)
+        await asyncio.gather(create_topics(cluster, access, own), create_topics(other, access, own))
+        found = await cluster.describe_topics(names(own))
         assert {name: [*it.leaders] for name, it in found.items()} == {
             name: [0] for name in names(own)
         }
@@ -88,14 +90,14 @@ async def test_they_are_made_as_they_have_to_be_kept_by_two_at_a_time_too(
     )
 
 
-async def test_what_is_there_is_left_as_it_is(kafka: KafkaCluster, own: Own) -> None:
+async def test_what_is_there_is_left_as_it_is(kafka: KafkaCluster, own: BridgeTopics) -> None:
     its = {"retention.ms": "123456", "cleanup.policy": "delete"}
     for name in (own.control, own.state):
         await create_topic(kafka.bootstrap, name, 2, configs=its)
     async with connected(kafka) as cluster:
         for _ in range(2):
-            await create(cluster, plain(kafka.bootstrap), own)
-        found = await cluster.describe(names(own))
+            await create_topics(cluster, plaintext_access(kafka.bootstrap), own)
+        found = await cluster.describe_topics(names(own))
     assert [len(found[name].leaders) for name in names(own)] == [2, 2, 1, 1]
     for name in (own.control, own.state):
         assert its.items() <= (await configs(kafka, name)).items()
@@ -103,7 +105,7 @@ async def test_what_is_there_is_left_as_it_is(kafka: KafkaCluster, own: Own) -> 
 
 async def test_where_they_can_not_be_made_that_is_told_and_it_waits_until_they_are_there(
     kafka: KafkaCluster,
-    own: Own,
+    own: BridgeTopics,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -111,16 +113,18 @@ async def test_where_they_can_not_be_made_that_is_told_and_it_waits_until_they_a
     caplog.set_level(logging.ERROR, owning.__name__)
     async with connected(kafka, Boaster) as cluster:
         asked = 0
-        describe = cluster.describe
+        describe = cluster.describe_topics
 
         async def counted(topics: list[str]) -> object:
             nonlocal asked
             asked += 1
             return await describe(topics)
 
-        monkeypatch.setattr(cluster, "describe", counted)
-        creating = asyncio.create_task(create(cluster, plain(kafka.bootstrap), own))
-        await until(lambda: asked > 5)
+        monkeypatch.setattr(cluster, "describe_topics", counted)
+        creating = asyncio.create_task(
+            create_topics(cluster, plaintext_access(kafka.bootstrap), own)
+        )
+        await wait_until(lambda: asked > 5)
         (line,) = [it.getMessage() for it in caplog.records if it.name == owning.__name__]
         assert [name in line for name in names(own)] == [True] * 4
         assert not creating.done()
@@ -131,12 +135,14 @@ async def test_where_they_can_not_be_made_that_is_told_and_it_waits_until_they_a
 
 
 async def test_it_can_be_ended_while_it_waits(
-    kafka: KafkaCluster, own: Own, caplog: pytest.LogCaptureFixture
+    kafka: KafkaCluster, own: BridgeTopics, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with connected(kafka, Boaster) as cluster:
-        creating = asyncio.create_task(create(cluster, plain(kafka.bootstrap), own))
-        await until(lambda: caplog.records)
+        creating = asyncio.create_task(
+            create_topics(cluster, plaintext_access(kafka.bootstrap), own)
+        )
+        await wait_until(lambda: caplog.records)
         creating.cancel()
         with pytest.raises(asyncio.CancelledError):
             await creating
-        assert await cluster.describe(names(own)) == {}
+        assert await cluster.describe_topics(names(own)) == {}

@@ -10,38 +10,38 @@ import base64
 import json
 from typing import Any
 
-from bridge.core.protocol.cursor import read_position
+from bridge.core.protocol.cursor import parse_position
 
-HEAD = ["op", "topic", "at", "to", "id", "type", "time"]
-OPTIONAL = ["tag", "meta", "traceparent"]
-BODIES = ["data", "data_base64", "deleted"]
+REQUIRED_FIELDS = ["op", "topic", "at", "to", "id", "type", "time"]
+OPTIONAL_FIELDS = ["tag", "meta", "traceparent"]
+BODY_FIELDS = ["data", "data_base64", "deleted"]
 
 
-def refused(constant: str) -> None:
+def reject_constant(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
 
 
-def members(text: bytes) -> list[tuple[str, Any]]:
+def read_members(text: bytes) -> list[tuple[str, Any]]:
     """The members of the JSON object `text`, numbers left as text: they may be of any size."""
     parsed: list[tuple[str, Any]] = json.loads(
         text.decode(),
         object_pairs_hook=list,
         parse_int=str,
         parse_float=str,
-        parse_constant=refused,
+        parse_constant=reject_constant,
     )
     return parsed
 
 
-def check(frame: bytes) -> dict[str, Any]:
+def check_event_frame(frame: bytes) -> dict[str, Any]:
     """Return the members of an event's frame, which has exactly those of the contract, in order."""
-    found = members(frame)
+    found = read_members(frame)
     names = [name for name, _ in found]
-    extra = [name for name in OPTIONAL if name in names]
-    assert names in [[*HEAD, *extra, body] for body in BODIES]
+    extra = [name for name in OPTIONAL_FIELDS if name in names]
+    assert names in [[*REQUIRED_FIELDS, *extra, body] for body in BODY_FIELDS]
     fields = dict(found)
     assert fields["op"] == "event"
-    assert str(read_position(fields["at"])) == fields["at"]
+    assert str(parse_position(fields["at"])) == fields["at"]
     assert fields["at"].startswith(fields["topic"] + ":")
     texts = {"to", "id", "type", "time", "tag", "traceparent"} & fields.keys()
     assert all(isinstance(fields[name], str) for name in texts)

@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 from hypothesis import strategies as st
 
-from bridge.core.protocol.cursor import IDENTITY_BYTES, Place
-from tests.core.given import Record
+from bridge.core.protocol.cursor import TOPIC_ID_BYTES, TopicOffsets
+from tests.core.factories import ConsumerRecord
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -26,41 +26,43 @@ _numbers = st.from_regex(
     r"-?(0|[1-9][0-9]{0,40})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,4})?", fullmatch=True
 )
 _strings = st.builds(json.dumps, texts, ensure_ascii=st.booleans())
-_blanks = st.sampled_from(["", "", "", " ", "\t", "\n", " \r\n "])
+_whitespace = st.sampled_from(["", "", "", " ", "\t", "\n", " \r\n "])
 
 
-def _list(parts: list[str], blank: str, ends: str) -> str:
+def _json_list(parts: list[str], blank: str, ends: str) -> str:
     return ends[0] + blank + f"{blank},".join(parts) + blank + ends[1]
 
 
-def _compound(inner: SearchStrategy[str]) -> SearchStrategy[str]:
+def _json_container(inner: SearchStrategy[str]) -> SearchStrategy[str]:
     members = st.builds("{}:{}".format, _strings, inner)
     return st.one_of(
-        st.builds(_list, st.lists(inner, max_size=4), _blanks, st.just("[]")),
-        st.builds(_list, st.lists(members, max_size=4), _blanks, st.just("{}")),
+        st.builds(_json_list, st.lists(inner, max_size=4), _whitespace, st.just("[]")),
+        st.builds(_json_list, st.lists(members, max_size=4), _whitespace, st.just("{}")),
     )
 
 
 #: JSON text whose tokens a decoder would not give back: long numbers, escapes, doubled keys.
 json_texts = st.recursive(
     st.one_of(_numbers, _strings, st.sampled_from(["null", "true", "false"])),
-    _compound,
+    _json_container,
     max_leaves=8,
 )
 
 
-def damaged(whole: SearchStrategy[bytes]) -> SearchStrategy[bytes]:
-    """Return `whole`, or what is left of it when a piece is cut out and another put in."""
+def corrupted(original: SearchStrategy[bytes]) -> SearchStrategy[bytes]:
+    """Return `original`, or what is left of it when a piece is cut out and another put in."""
 
-    def damage(text: bytes, start: int, end: int, piece: bytes) -> bytes:
+    def corrupt(text: bytes, start: int, end: int, inserted: bytes) -> bytes:
         start, end = sorted((start % (len(text) + 1), end % (len(text) + 1)))
-        return text[:start] + piece + text[end:]
+        return text[:start] + inserted + text[end:]
 
-    places = st.integers(0, 10_000)
-    return st.one_of(whole, st.builds(damage, whole, places, places, st.binary(max_size=3)))
+    positions = st.integers(0, 10_000)
+    return st.one_of(
+        original, st.builds(corrupt, original, positions, positions, st.binary(max_size=3))
+    )
 
 
-def written(fields: dict[str, str]) -> bytes:
+def json_object(fields: dict[str, str]) -> bytes:
     """Return the JSON object of these members, whose values are JSON text."""
     return (
         "{" + ",".join(f"{json.dumps(key)}:{text}" for key, text in fields.items()) + "}"
@@ -75,30 +77,32 @@ _names = st.lists(
     max_size=3,
 )
 _times = st.sampled_from(["2026-11-21T09:00:00Z", "0001-01-01T00:00:00.5-01:00"])
-_wrong = st.one_of(texts, st.none(), st.booleans(), st.integers(), st.lists(texts, max_size=3))
+_invalid_values = st.one_of(
+    texts, st.none(), st.booleans(), st.integers(), st.lists(texts, max_size=3)
+)
 
 
-def _text(of: SearchStrategy[Any]) -> SearchStrategy[str]:
-    return st.builds(json.dumps, of)
+def _json_text_of(values: SearchStrategy[Any]) -> SearchStrategy[str]:
+    return st.builds(json.dumps, values)
 
 
-_right_fields = st.fixed_dictionaries(
+_valid_fields = st.fixed_dictionaries(
     {},
     optional={
-        **dict.fromkeys(("id", "type", "tag", "surprise"), _text(texts)),
-        **dict.fromkeys(("accounts", "rooms", "connections"), _text(_names)),
-        "time": _text(_times),
-        "all": _text(st.booleans()),
+        **dict.fromkeys(("id", "type", "tag", "surprise"), _json_text_of(texts)),
+        **dict.fromkeys(("accounts", "rooms", "connections"), _json_text_of(_names)),
+        "time": _json_text_of(_times),
+        "all": _json_text_of(st.booleans()),
         "meta": json_texts,
         "data": json_texts,
     },
 )
-_wrong_fields = st.dictionaries(
+_invalid_fields = st.dictionaries(
     st.sampled_from(["id", "type", "time", "tag", "accounts", "rooms", "connections", "all"]),
-    _text(_wrong),
+    _json_text_of(_invalid_values),
     max_size=1,
 )
-_native = st.builds(written, st.builds(operator.or_, _right_fields, _wrong_fields))
+_native_envelopes = st.builds(json_object, st.builds(operator.or_, _valid_fields, _invalid_fields))
 
 
 def _header(name: str, value: SearchStrategy[str]) -> SearchStrategy[tuple[str, bytes]]:
@@ -106,10 +110,10 @@ def _header(name: str, value: SearchStrategy[str]) -> SearchStrategy[tuple[str, 
 
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-_listed = _names.map(lambda names: " ,".join(quote(name) for name in names))
-_right_headers = st.lists(
+_name_lists = _names.map(lambda names: " ,".join(quote(name) for name in names))
+_valid_headers = st.lists(
     st.one_of(
-        *(_header(f"push-{name}", _listed) for name in ("accounts", "rooms", "connections")),
+        *(_header(f"push-{name}", _name_lists) for name in ("accounts", "rooms", "connections")),
         *(_header(f"push-{name}", texts) for name in ("id", "type", "tag", "surprise")),
         _header("push-all", st.sampled_from(["true", "false"])),
         _header("push-time", _times),
@@ -118,7 +122,7 @@ _right_headers = st.lists(
     ),
     max_size=4,
 )
-_wrong_headers = st.lists(
+_invalid_headers = st.lists(
     st.tuples(
         st.sampled_from(
             ["push-accounts", "push-rooms", "push-all", "push-id", "push-meta", "traceparent", "x"]
@@ -127,16 +131,16 @@ _wrong_headers = st.lists(
     ),
     max_size=1,
 )
-_headers = st.builds(operator.add, _right_headers, _wrong_headers)
+_headers = st.builds(operator.add, _valid_headers, _invalid_headers)
 
 records = st.builds(
-    Record,
+    ConsumerRecord,
     offset=st.integers(0, 2**63 - 2),  # the last that a record can have
     timestamp=int64s,
     key=st.none() | st.binary(max_size=5),
     value=st.one_of(
         *(st.none(), st.binary(max_size=40), json_texts.map(str.encode)),
-        *(_native, damaged(_native)),
+        *(_native_envelopes, corrupted(_native_envelopes)),
     ),
     headers=st.just([]) | _headers,
 )
@@ -144,8 +148,8 @@ records = st.builds(
 # -- cursors ------------------------------------------------------------------------------------
 
 places = st.builds(
-    Place,
-    st.just(b"") | st.binary(min_size=IDENTITY_BYTES, max_size=IDENTITY_BYTES),
+    TopicOffsets,
+    st.just(b"") | st.binary(min_size=TOPIC_ID_BYTES, max_size=TOPIC_ID_BYTES),
     st.dictionaries(st.integers(0, 5) | st.integers(0, 2**31 - 1), st.integers(0, 2**63 - 1)),
 )
 cursors = st.dictionaries(topics, places, max_size=4)
@@ -153,35 +157,37 @@ cursors = st.dictionaries(topics, places, max_size=4)
 
 # -- what clients send --------------------------------------------------------------------------
 
-_id = {"id": _text(st.integers() | texts)}
-_changes = dict.fromkeys(("topics", "rooms"), _text(_names))
+_id = {"id": _json_text_of(st.integers() | texts)}
+_changes = dict.fromkeys(("topics", "rooms"), _json_text_of(_names))
 
 
 def _frame(
     op: str, optional: dict[str, SearchStrategy[str]], **required: SearchStrategy[str]
 ) -> SearchStrategy[bytes]:
     fields = st.fixed_dictionaries({"op": st.just(f'"{op}"'), **required}, optional=optional)
-    return st.builds(written, fields)
+    return st.builds(json_object, fields)
 
 
-_right_frames = st.one_of(
+_valid_frames = st.one_of(
     _frame("subscribe", {**_id, **_changes}),
     _frame("unsubscribe", {**_id, **_changes}),
     _frame("heartbeat", _id),
-    _frame("token", _id, token=_text(texts)),
+    _frame("token", _id, token=_json_text_of(texts)),
 )
-_any_fields = dict.fromkeys(("id", "topics", "rooms", "token", "surprise"), _text(_wrong))
-_wrong_frames = st.sampled_from(["subscribe", "heartbeat", "token", "hello", "else"]).flatmap(
+_any_fields = dict.fromkeys(
+    ("id", "topics", "rooms", "token", "surprise"), _json_text_of(_invalid_values)
+)
+_invalid_frames = st.sampled_from(["subscribe", "heartbeat", "token", "hello", "else"]).flatmap(
     lambda op: _frame(op, _any_fields)
 )
 client_frames = st.one_of(
-    st.binary(max_size=40), _right_frames, damaged(_right_frames), _wrong_frames
+    st.binary(max_size=40), _valid_frames, corrupted(_valid_frames), _invalid_frames
 )
-_right_hellos = _frame(
+_valid_hellos = _frame(
     "hello",
     {
-        **dict.fromkeys(("topics", "rooms", "types"), _text(_names)),
-        **dict.fromkeys(("cursor", "since", "token", "account"), _text(texts)),
+        **dict.fromkeys(("topics", "rooms", "types"), _json_text_of(_names)),
+        **dict.fromkeys(("cursor", "since", "token", "account"), _json_text_of(texts)),
     },
 )
-hellos = st.one_of(st.binary(max_size=40), _right_hellos, damaged(_right_hellos), _wrong_frames)
+hellos = st.one_of(st.binary(max_size=40), _valid_hellos, corrupted(_valid_hellos), _invalid_frames)

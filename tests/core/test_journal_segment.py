@@ -12,16 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core import journal as module
-from bridge.core.journal import ALL, Segment, of_account, of_connection, of_room
+from bridge.core.journal import ALL_KEY, Segment, account_key, connection_key, room_key
 from bridge.core.protocol.event import Event
-from tests.core.given import event
-from tests.core.reading import outcome
+from tests.core.envelope_results import read_outcome
+from tests.core.factories import event
 from tests.core.strategies import records
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tests.core.given import Record
+    from tests.core.factories import ConsumerRecord
 
 EVERYTHING = 2**40
 names = st.lists(st.sampled_from(["a", "b", "c"]), max_size=3)
@@ -33,13 +33,13 @@ batches = st.lists(
     st.lists(st.tuples(st.integers(1, 3), audiences), min_size=1, max_size=6), max_size=6
 )
 addresses = st.lists(st.tuples(st.sampled_from(["connections", "accounts", "rooms"]), names))
-KEYS = {"connections": of_connection, "accounts": of_account, "rooms": of_room}
+KEYS = {"connections": connection_key, "accounts": account_key, "rooms": room_key}
 
 
 def segment(*batches: Sequence[Event]) -> Segment:
     made = Segment()
     for batch in batches:
-        made.keep(batch)
+        made.append(batch)
     return made
 
 
@@ -71,13 +71,13 @@ def test_what_is_found_is_what_a_look_at_each_would_find(
             for step, audience in batch:
                 offset += step
                 packed.append(event(offset, b"%d" % offset, **audience))
-            it.keep(packed)
+            it.append(packed)
             events += packed
             if portions:
-                it.pack(portions.pop())
-        while it.loose:
-            it.pack(1)
-    keys = [KEYS[kind](name) for kind, some in wanted for name in some] + [ALL] * broadcasts
+                it.index_events(portions.pop())
+        while it.has_unindexed_events:
+            it.index_events(1)
+    keys = [KEYS[kind](name) for kind, some in wanted for name in some] + [ALL_KEY] * broadcasts
     expected = [
         each
         for each in events
@@ -88,51 +88,53 @@ def test_what_is_found_is_what_a_look_at_each_would_find(
         )
     ]
     assert found(it, keys, place) == [each.offset for each in expected]
-    assert it.next == offset + 1
+    assert it.next_offset == offset + 1
 
 
 @given(st.lists(records, min_size=1, max_size=5))
-def test_whatever_a_record_says_comes_back_as_it_was(some: list[Record]) -> None:
-    events = [understood for record in some if isinstance(understood := outcome(record), Event)]
+def test_whatever_a_record_says_comes_back_as_it_was(some: list[ConsumerRecord]) -> None:
+    events = [
+        understood for record in some if isinstance(understood := read_outcome(record), Event)
+    ]
     it = segment(*([each] for each in events))
-    it.pack(EVERYTHING)
+    it.index_events(EVERYTHING)
     back = [it.event(number) for number in range(len(events))]
     assert msgspec.json.encode(back) == msgspec.json.encode(events)
 
 
 def test_the_same_name_of_another_kind_is_another_address() -> None:
     it = segment([event(1, rooms=["x"]), event(2, accounts=["x"]), event(3, connections=["x"])])
-    it.pack(EVERYTHING)
-    assert found(it, [of_room("x")]) == [1]
-    assert found(it, [of_account("x")]) == [2]
-    assert found(it, [of_connection("x")]) == [3]
-    assert found(it, [ALL]) == []
+    it.index_events(EVERYTHING)
+    assert found(it, [room_key("x")]) == [1]
+    assert found(it, [account_key("x")]) == [2]
+    assert found(it, [connection_key("x")]) == [3]
+    assert found(it, [ALL_KEY]) == []
 
 
 @pytest.mark.parametrize(("place", "offsets"), [(5, [5, 9]), (6, [9]), (9, [9]), (10, [])])
 def test_a_place_is_the_first_offset_that_is_looked_at(place: int, offsets: list[int]) -> None:
     it = segment([event(5, all=True), event(9, all=True)])
-    it.pack(EVERYTHING)
-    assert found(it, [ALL], place) == offsets
+    it.index_events(EVERYTHING)
+    assert found(it, [ALL_KEY], place) == offsets
 
 
 def test_one_that_is_for_somebody_in_several_ways_is_found_once() -> None:
     it = segment([event(1, rooms=["r", "r", "s"], accounts=["ann"], all=True)])
-    it.pack(EVERYTHING)
-    assert found(it, [ALL, of_room("r"), of_room("s"), of_account("ann"), ALL]) == [1]
+    it.index_events(EVERYTHING)
+    assert found(it, [ALL_KEY, room_key("r"), room_key("s"), account_key("ann"), ALL_KEY]) == [1]
 
 
 def test_packing_goes_on_oldest_first_and_tells_how_far_it_came() -> None:
     it = segment(*([event(2 * n, all=True), event(2 * n + 1, all=True)] for n in range(3)))
-    assert it.loose
-    assert found(it, [ALL]) == []
-    assert it.pack(3) == 4  # whole batches
-    assert it.loose
-    assert found(it, [ALL]) == [0, 1, 2, 3]
-    it.keep([event(9, all=True)])
-    assert it.pack(EVERYTHING) == 3
-    assert not it.loose
-    assert found(it, [ALL]) == [0, 1, 2, 3, 4, 5, 9]
+    assert it.has_unindexed_events
+    assert found(it, [ALL_KEY]) == []
+    assert it.index_events(3) == 4  # whole batches
+    assert it.has_unindexed_events
+    assert found(it, [ALL_KEY]) == [0, 1, 2, 3]
+    it.append([event(9, all=True)])
+    assert it.index_events(EVERYTHING) == 3
+    assert not it.has_unindexed_events
+    assert found(it, [ALL_KEY]) == [0, 1, 2, 3, 4, 5, 9]
     assert it.pack(EVERYTHING) == 0
 
 
@@ -140,7 +142,7 @@ def test_what_is_kept_is_not_changed_by_what_happens_to_the_event_later() -> Non
     given_event = event(1, b"1", all=True)
     it = segment([given_event])
     given_event.data = b"2"
-    it.pack(EVERYTHING)
+    it.index_events(EVERYTHING)
     assert it.event(0).data == b"1"
 
 
@@ -157,8 +159,8 @@ def test_it_knows_what_memory_it_takes(packed: int) -> None:
     try:
         before = tracemalloc.get_traced_memory()[0]
         it = segment(*batches)
-        it.pack(packed)
+        it.index_events(packed)
         taken = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
-    assert taken == pytest.approx(it.bytes, rel=0.05)
+    assert taken == pytest.approx(it.size_bytes, rel=0.05)

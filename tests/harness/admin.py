@@ -19,18 +19,18 @@ from aiokafka.errors import for_code
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
-SECONDS = 60
+TIMEOUT_SECONDS = 60
 POLL_SECONDS = 0.05
 
 
-class Record(NamedTuple):
+class RecordToProduce(NamedTuple):
     """What a producer says; `time` is in milliseconds, and without `partition` the key decides."""
 
     value: bytes | None
     key: bytes | None = None
     headers: tuple[tuple[str, bytes], ...] = ()
     partition: int | None = None
-    time: int | None = None
+    timestamp_ms: int | None = None
 
 
 def fresh_name(stem: str = "topic") -> str:
@@ -43,74 +43,78 @@ async def create_topic(
     topic: str,
     partitions: int = 1,
     *,
-    copies: int = 1,
+    replication_factor: int = 1,
     configs: Mapping[str, str] | None = None,
 ) -> None:
     """Create a topic; return once each of its partitions has a leader."""
-    async with _admin(bootstrap) as admin:
-        new = NewTopic(topic, partitions, copies, topic_configs=dict(configs or {}))
+    async with _admin_client(bootstrap) as admin:
+        new = NewTopic(topic, partitions, replication_factor, topic_configs=dict(configs or {}))
         _raise_refusal((await admin.create_topics([new])).topic_errors)
-        await _led(admin, topic, partitions)
+        await _wait_for_leaders(admin, topic, partitions)
 
 
 async def add_partitions(bootstrap: str, topic: str, total: int) -> None:
     """Grow a topic to so many partitions; return once the new ones have leaders too."""
-    async with _admin(bootstrap) as admin:
+    async with _admin_client(bootstrap) as admin:
         await admin.create_partitions({topic: NewPartitions(total)})
-        await _led(admin, topic, total)
+        await _wait_for_leaders(admin, topic, total)
 
 
 async def delete_topic(bootstrap: str, topic: str) -> None:
     """Delete a topic; return once the cluster does not name it any more."""
-    async with _admin(bootstrap) as admin:
+    async with _admin_client(bootstrap) as admin:
         _raise_refusal((await admin.delete_topics([topic])).topic_error_codes)
 
-        async def gone() -> bool:
+        async def is_deleted() -> bool:
             return topic not in await admin.list_topics()
 
-        await _until(gone, f"{topic} was deleted, and is still named")
+        await _wait_until(is_deleted, f"{topic} was deleted, and is still named")
 
 
 async def delete_records(bootstrap: str, topic: str, partition: int, before: int) -> int:
     """Delete what is before this offset, as retention would; return the log's new start."""
-    place = TopicPartition(topic, partition)
-    async with _admin(bootstrap) as admin:
-        starts = await admin.delete_records({place: RecordsToDelete(before_offset=before)})
-    return int(starts[place])
+    topic_partition = TopicPartition(topic, partition)
+    async with _admin_client(bootstrap) as admin:
+        starts = await admin.delete_records(
+            {topic_partition: RecordsToDelete(before_offset=before)}
+        )
+    return int(starts[topic_partition])
 
 
 async def produce(
-    bootstrap: str, topic: str, records: Iterable[Record], **settings: object
+    bootstrap: str, topic: str, records: Iterable[RecordToProduce], **settings: object
 ) -> list[tuple[int, int]]:
     """Produce all of these; return the partition and offset of each, as acknowledged.
 
     In order and without repeats even where brokers fail on the way. `settings` are aiokafka's.
     """
-    chosen = {"enable_idempotence": True, "linger_ms": 5, **settings}
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, **chosen)
+    producer_settings = {"enable_idempotence": True, "linger_ms": 5, **settings}
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, **producer_settings)
     try:
         await producer.start()
         # It can not send to a partition that it has not heard of.
         await producer.partitions_for(topic)
-        sent = [
+        futures = [
             await producer.send(
                 topic,
                 record.value,
                 key=record.key,
                 headers=list(record.headers),
                 partition=record.partition,
-                timestamp_ms=record.time,
+                timestamp_ms=record.timestamp_ms,
             )
             for record in records
         ]
-        return [(done.partition, done.offset) for done in await asyncio.gather(*sent)]
+        return [
+            (metadata.partition, metadata.offset) for metadata in await asyncio.gather(*futures)
+        ]
     finally:
         await producer.stop()  # one that could not start, too
 
 
-async def transactions_ended(bootstrap: str, topic: str, partition: int = 0) -> None:
+async def wait_transactions_ended(bootstrap: str, topic: str, partition: int = 0) -> None:
     """Return once no transaction is open; the answer to a commit comes before its marker."""
-    place = TopicPartition(topic, partition)
+    topic_partition = TopicPartition(topic, partition)
     consumers = [
         AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level=level)
         for level in ("read_committed", "read_uncommitted")
@@ -119,18 +123,18 @@ async def transactions_ended(bootstrap: str, topic: str, partition: int = 0) -> 
         for consumer in consumers:
             await consumer.start()
 
-        async def ended() -> bool:
-            committed, written = [await each.end_offsets([place]) for each in consumers]
+        async def has_ended() -> bool:
+            committed, written = [await each.end_offsets([topic_partition]) for each in consumers]
             return bool(committed == written)
 
-        await _until(ended, f"a transaction in {topic} does not end")
+        await _wait_until(has_ended, f"a transaction in {topic} does not end")
     finally:
         for consumer in consumers:
             await consumer.stop()
 
 
 @asynccontextmanager
-async def _admin(bootstrap: str) -> AsyncIterator[Any]:
+async def _admin_client(bootstrap: str) -> AsyncIterator[Any]:
     client = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     try:
         await client.start()
@@ -139,25 +143,25 @@ async def _admin(bootstrap: str) -> AsyncIterator[Any]:
         await client.close()
 
 
-def _raise_refusal(answers: Iterable[tuple[Any, ...]]) -> None:
+def _raise_refusal(responses: Iterable[tuple[Any, ...]]) -> None:
     """Each answer is a topic, an error code and perhaps more; aiokafka leaves them unread."""
-    for topic, code, *_ in answers:
+    for topic, code, *_ in responses:
         if code:
             raise for_code(code)(topic)
 
 
-async def _led(admin: AIOKafkaAdminClient, topic: str, partitions: int) -> None:
-    async def led() -> bool:
-        (told,) = await admin.describe_topics([topic])
-        leaders = [partition["leader"] for partition in told["partitions"]]
+async def _wait_for_leaders(admin: AIOKafkaAdminClient, topic: str, partitions: int) -> None:
+    async def has_leaders() -> bool:
+        (description,) = await admin.describe_topics([topic])
+        leaders = [partition["leader"] for partition in description["partitions"]]
         return len(leaders) == partitions and -1 not in leaders
 
-    await _until(led, f"{topic} has no leader for each of {partitions} partitions")
+    await _wait_until(has_leaders, f"{topic} has no leader for each of {partitions} partitions")
 
 
-async def _until(condition: Callable[[], Awaitable[bool]], complaint: str) -> None:
-    deadline = time.monotonic() + SECONDS
+async def _wait_until(condition: Callable[[], Awaitable[bool]], message: str) -> None:
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while not await condition():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{complaint} after {SECONDS} s")
+            raise TimeoutError(f"{message} after {TIMEOUT_SECONDS} s")
         await asyncio.sleep(POLL_SECONDS)

@@ -22,7 +22,7 @@ from tests.harness.ports import HOST, free_ports
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-PATIENCE = 60.0
+TIMEOUT_SECONDS = 60.0
 POLL_SECONDS = 0.05
 
 
@@ -34,7 +34,7 @@ class BridgeProcess:
     ) -> None:
         (self.port,) = free_ports(1)
         self.instance = instance
-        said = {
+        all_settings = {
             "HOST": HOST,
             "PORT": str(self.port),
             "INSTANCE": instance,
@@ -43,8 +43,11 @@ class BridgeProcess:
             "AUTH__MODE": "none",
             **settings,
         }
-        kept = {k: v for k, v in os.environ.items() if not k.upper().startswith("BRIDGE_")}
-        self._environment = {**kept, **{f"BRIDGE_{name}": it for name, it in said.items()}}
+        inherited = {k: v for k, v in os.environ.items() if not k.upper().startswith("BRIDGE_")}
+        self._environment = {
+            **inherited,
+            **{f"BRIDGE_{name}": value for name, value in all_settings.items()},
+        }
         self._folder = tempfile.TemporaryDirectory(prefix="push-bridge-serve-")
         self._log = Path(self._folder.name) / "stderr"
         self._process: subprocess.Popen[bytes] | None = None
@@ -56,7 +59,7 @@ class BridgeProcess:
     async def __aexit__(self, *_: object) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
-            await self.ended()
+            await self.wait_exit()
         self._folder.cleanup()
 
     @property
@@ -87,61 +90,61 @@ class BridgeProcess:
         """What it has printed so far; it has nothing to say on stdout."""
         return self._log.read_text(errors="replace")
 
-    async def ready(self) -> Self:
+    async def wait_ready(self) -> Self:
         """Wait until it is ready."""
-        await self._until_answers("/readyz", 200)
+        await self._wait_for_status("/readyz", 200)
         return self
 
-    async def alive(self) -> Self:
+    async def wait_alive(self) -> Self:
         """Wait until it answers at all."""
-        await self._until_answers("/healthz", 200)
+        await self._wait_for_status("/healthz", 200)
         return self
 
     async def status(self, path: str) -> int:
         """Return the status with which it answers; 0 where nobody does."""
-        async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=TIMEOUT_SECONDS) as client:
             try:
                 return (await client.get(f"http://{HOST}:{self.port}{path}")).status_code
             except httpx.TransportError:
                 return 0
 
-    async def says(self, words: str) -> str:
-        """Wait for the first line with `words`; return it."""
-        async with asyncio.timeout(PATIENCE):
+    async def wait_for_log(self, text: str) -> str:
+        """Wait for the first line with `text`; return it."""
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while True:
                 for line in self.stderr().splitlines():
-                    if words in line:
+                    if text in line:
                         return line
-                self._must_run()
+                self._check_running()
                 await asyncio.sleep(POLL_SECONDS)
 
     async def terminate(self) -> int:
         """End it in order; return the exit code."""
         assert self._process is not None, "it was not started"
         self._process.send_signal(signal.SIGTERM)
-        return await self.ended()
+        return await self.wait_exit()
 
     async def kill(self) -> None:
         """End it with SIGKILL, in the middle of whatever it does."""
         assert self._process is not None, "it was not started"
         self._process.kill()
-        await self.ended()
+        await self.wait_exit()
 
-    async def ended(self) -> int:
+    async def wait_exit(self) -> int:
         """Wait for its end; return the exit code."""
         assert self._process is not None, "it was not started"
-        return await asyncio.to_thread(self._process.wait, PATIENCE)
+        return await asyncio.to_thread(self._process.wait, TIMEOUT_SECONDS)
 
-    async def _until_answers(self, path: str, status: int) -> None:
+    async def _wait_for_status(self, path: str, status: int) -> None:
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 while await self.status(path) != status:
-                    self._must_run()
+                    self._check_running()
                     await asyncio.sleep(POLL_SECONDS)
         except TimeoutError:
             raise AssertionError(f"{path} is not {status}; it says:\n{self.stderr()}") from None
 
-    def _must_run(self) -> None:
+    def _check_running(self) -> None:
         assert self._process is not None, "it was not started"
         code = self._process.poll()
         assert code is None, f"it has ended with {code}; it says:\n{self.stderr()}"

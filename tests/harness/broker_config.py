@@ -21,7 +21,7 @@ LISTENERS = {
     "SCRAM": "SASL_PLAINTEXT",
     "SSL": "SSL",
 }
-SCRAM = "SCRAM-SHA-256"
+SCRAM_MECHANISM = "SCRAM-SHA-256"
 
 
 def server_properties(
@@ -33,22 +33,24 @@ def server_properties(
     overrides: Mapping[str, str],
 ) -> str:
     """The text of one broker's file; `ports` has, by broker, the port of each listener."""
-    places = {name: f"{name}://{HOST}:{port}" for name, port in ports[broker].items()}
-    public = [place for name, place in places.items() if name != "CONTROLLER"]
-    voters = [f"{node}@{HOST}:{own['CONTROLLER']}" for node, own in enumerate(ports)]
-    copies = str(min(3, len(ports)))
-    quorum = "2" if len(ports) > 2 else "1"
+    listener_urls = {name: f"{name}://{HOST}:{port}" for name, port in ports[broker].items()}
+    advertised = [place for name, place in listener_urls.items() if name != "CONTROLLER"]
+    voters = [
+        f"{node}@{HOST}:{listener_ports['CONTROLLER']}" for node, listener_ports in enumerate(ports)
+    ]
+    replication_factor = str(min(3, len(ports)))
+    min_in_sync = "2" if len(ports) > 2 else "1"
     properties = {
         "process.roles": "broker,controller",
         "node.id": str(broker),
         "controller.quorum.voters": ",".join(voters),
         "controller.listener.names": "CONTROLLER",
         "inter.broker.listener.name": "PLAINTEXT",
-        "listeners": ",".join(places.values()),
-        "advertised.listeners": ",".join(public),
+        "listeners": ",".join(listener_urls.values()),
+        "advertised.listeners": ",".join(advertised),
         "listener.security.protocol.map": ",".join(f"{k}:{v}" for k, v in LISTENERS.items()),
-        "sasl.enabled.mechanisms": SCRAM,
-        f"listener.name.scram.{SCRAM.lower()}.sasl.jaas.config": (
+        "sasl.enabled.mechanisms": SCRAM_MECHANISM,
+        f"listener.name.scram.{SCRAM_MECHANISM.lower()}.sasl.jaas.config": (
             "org.apache.kafka.common.security.scram.ScramLoginModule required;"
         ),
         "listener.name.ssl.ssl.keystore.type": "PEM",
@@ -56,12 +58,12 @@ def server_properties(
         "log.dirs": str(data),
         # A test that reads a topic which nobody created should fail, not create it.
         "auto.create.topics.enable": "false",
-        "min.insync.replicas": quorum,
-        "transaction.state.log.min.isr": quorum,
-        "offsets.topic.replication.factor": copies,
-        "transaction.state.log.replication.factor": copies,
-        "share.coordinator.state.topic.replication.factor": copies,
-        "share.coordinator.state.topic.min.isr": quorum,
+        "min.insync.replicas": min_in_sync,
+        "transaction.state.log.min.isr": min_in_sync,
+        "offsets.topic.replication.factor": replication_factor,
+        "transaction.state.log.replication.factor": replication_factor,
+        "share.coordinator.state.topic.replication.factor": replication_factor,
+        "share.coordinator.state.topic.min.isr": min_in_sync,
         # Time and memory: fifty partitions of each are for a company, three seconds for a crowd.
         "offsets.topic.num.partitions": "4",
         "transaction.state.log.num.partitions": "4",

@@ -21,17 +21,20 @@ if TYPE_CHECKING:
 
 def write_certificates(folder: Path) -> tuple[Path, Path]:
     """Write `ca.pem`, for clients to trust, and `keystore.pem`, for the brokers; return both."""
-    authority, authority_key = _name("push-bridge test authority"), _new_key()
+    authority, authority_key = _x509_name("push-bridge test authority"), _new_key()
     root = (
-        _draft(authority, authority, authority_key)
+        _certificate_builder(authority, authority, authority_key)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(authority_key, hashes.SHA256())
     )
     broker_key = _new_key()
-    places = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.IPv4Address("127.0.0.1"))]
+    alternative_names = [
+        x509.DNSName("localhost"),
+        x509.IPAddress(ipaddress.IPv4Address("127.0.0.1")),
+    ]
     broker = (
-        _draft(_name("push-bridge test broker"), authority, broker_key)
-        .add_extension(x509.SubjectAlternativeName(places), critical=False)
+        _certificate_builder(_x509_name("push-bridge test broker"), authority, broker_key)
+        .add_extension(x509.SubjectAlternativeName(alternative_names), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
     ca_file, keystore = folder / "ca.pem", folder / "keystore.pem"
@@ -47,11 +50,11 @@ def _new_key() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
-def _name(text: str) -> x509.Name:
+def _x509_name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 
-def _draft(
+def _certificate_builder(
     subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey
 ) -> x509.CertificateBuilder:
     """A certificate, yet to be signed: valid from an hour ago (clocks differ) for two days."""

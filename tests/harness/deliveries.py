@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Kind = Literal["missing", "twice", "out_of_order", "stray", "wrong_to", "wrong_content"]
 
 
-class Log(NamedTuple):
+class PartitionLog(NamedTuple):
     """A partition from its creation to its deletion: within it, offsets tell the order."""
 
     topic: str
@@ -23,7 +23,7 @@ class Log(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Produced:
+class ProducedEvent:
     """An event as it was produced.
 
     `rooms` are in the record's order. `content` has what the frame must show beside `topic`, `id`
@@ -48,12 +48,12 @@ class Produced:
         return f"{self.topic}:{self.partition}:{self.offset}"
 
     @property
-    def log(self) -> Log:
-        return Log(self.topic, self.partition, self.generation)
+    def log(self) -> PartitionLog:
+        return PartitionLog(self.topic, self.partition, self.generation)
 
 
 @dataclass(frozen=True)
-class Owed:
+class ExpectedRange:
     """What a client is owed of one partition: from `first` on, up to but not including `end`.
 
     Where it began amid production, events from `earliest` on may come too. Later ones than `end`
@@ -70,8 +70,8 @@ class Owed:
     generation: int = 0
 
     @property
-    def log(self) -> Log:
-        return Log(self.topic, self.partition, self.generation)
+    def log(self) -> PartitionLog:
+        return PartitionLog(self.topic, self.partition, self.generation)
 
     def may_have(self, offset: int) -> bool:
         return offset >= (self.first if self.earliest is None else self.earliest)
@@ -79,7 +79,7 @@ class Owed:
     def must_have(self, offset: int) -> bool:
         return self.first <= offset < self.end
 
-    def may_be_told_instead(self, offset: int) -> bool:
+    def may_be_in_gap(self, offset: int) -> bool:
         return self.after_gap is None or offset < self.after_gap
 
 
@@ -95,7 +95,7 @@ class Observation:
     client: str
     account: str | None
     topics: frozenset[str]
-    owed: Sequence[Owed]
+    owed: Sequence[ExpectedRange]
     frames: Sequence[Mapping[str, Any]]
     rooms: frozenset[str] = frozenset()
     types: tuple[str, ...] | None = None

@@ -21,7 +21,7 @@ FETCH_SECONDS = 600
 # Short lives: the quick compiler and the plain collector are ready sooner and leave the cores to
 # the tests. Performance data would litter the system's temporary folder after every SIGKILL. The
 # machine's own warnings (such as that an archive is of another Java) must not look like answers.
-QUICK = (
+JVM_OPTIONS = (
     "-XX:TieredStopAtLevel=1",
     "-XX:+UseSerialGC",
     "-XX:-UsePerfData",
@@ -40,29 +40,32 @@ class BrokerError(RuntimeError):
 
 
 @functools.cache
-def jars() -> Path:
+def kafka_jars() -> Path:
     """The folder with the jars that `pom.xml` names; Maven fills it the first time."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "push-bridge-tests"
     folder = cache / f"kafka-{hashlib.sha256(POM.read_bytes()).hexdigest()[:12]}"
     if folder.is_dir():
         return folder
     cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache, prefix="fetching-") as draft:
-        filled = Path(draft) / "jars"
-        goal = ["dependency:copy-dependencies", f"-DoutputDirectory={filled}"]
-        _run(["mvn", "--quiet", "--batch-mode", f"--file={POM}", *goal], FETCH_SECONDS)
+    with tempfile.TemporaryDirectory(dir=cache, prefix="fetching-") as temporary:
+        filled_folder = Path(temporary) / "jars"
+        goal = ["dependency:copy-dependencies", f"-DoutputDirectory={filled_folder}"]
+        _run_command(["mvn", "--quiet", "--batch-mode", f"--file={POM}", *goal], FETCH_SECONDS)
         try:
-            filled.rename(folder)
+            filled_folder.rename(folder)
         except OSError:
             if not folder.is_dir():  # else another test run was quicker, which is as good
                 raise
     return folder
 
 
-def run_tool(main_class: str, *arguments: str, seconds: float) -> str:
+def run_tool(main_class: str, *arguments: str, timeout_seconds: float) -> str:
     """Run one of Kafka's command line tools to its end; return what it printed."""
     quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
-    return _run(["java", *QUICK, *_classes(), quiet, main_class, *arguments], seconds)
+    return _run_command(
+        ["java", *JVM_OPTIONS, *_class_path_options(), quiet, main_class, *arguments],
+        timeout_seconds,
+    )
 
 
 def start_broker(properties: Path, *, heap: str, log: Path, draft: Path) -> subprocess.Popen[bytes]:
@@ -71,7 +74,15 @@ def start_broker(properties: Path, *, heap: str, log: Path, draft: Path) -> subp
     `draft` is where a broker that finds no class archive leaves one, if it is stopped in order.
     """
     command = [
-        *("setpriv", "--pdeathsig", "KILL", "java", f"-Xmx{heap}", *QUICK, *_classes(draft)),
+        *(
+            "setpriv",
+            "--pdeathsig",
+            "KILL",
+            "java",
+            f"-Xmx{heap}",
+            *JVM_OPTIONS,
+            *_class_path_options(draft),
+        ),
         f"-Djava.io.tmpdir={properties.parent}",
         "-Dorg.slf4j.simpleLogger.showDateTime=true",
         "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
@@ -88,41 +99,41 @@ def start_broker(properties: Path, *, heap: str, log: Path, draft: Path) -> subp
         ).result()
 
 
-def class_archive() -> Path:
+def class_archive_path() -> Path:
     """Kafka's classes as the virtual machine keeps them: with it a broker is up in a third."""
-    return jars() / "classes.jsa"
+    return kafka_jars() / "classes.jsa"
 
 
 def keep_class_archive(draft: Path) -> None:
     """Take what a broker left at its orderly end as everybody's archive."""
-    if draft.exists() and not class_archive().exists():
-        beside = class_archive().with_suffix(f".{os.getpid()}")
+    if draft.exists() and not class_archive_path().exists():
+        beside = class_archive_path().with_suffix(f".{os.getpid()}")
         shutil.copy(draft, beside)  # the draft may be on another file system
-        beside.rename(class_archive())
+        beside.rename(class_archive_path())
 
 
-def _classes(draft: Path | None = None) -> tuple[str, ...]:
+def _class_path_options(draft: Path | None = None) -> tuple[str, ...]:
     """Where the classes are; with a draft and no archive yet, the order to leave one there."""
     sharing: tuple[str, ...] = ()
-    if class_archive().exists():
-        sharing = (f"-XX:SharedArchiveFile={class_archive()}",)
+    if class_archive_path().exists():
+        sharing = (f"-XX:SharedArchiveFile={class_archive_path()}",)
     elif draft:
         sharing = (f"-XX:ArchiveClassesAtExit={draft}",)
-    return (*sharing, "-cp", f"{jars()}/*")
+    return (*sharing, "-cp", f"{kafka_jars()}/*")
 
 
-def _run(command: list[str], seconds: float) -> str:
+def _run_command(command: list[str], timeout_seconds: float) -> str:
     try:
-        done = subprocess.run(
+        completed = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=seconds,
+            timeout=timeout_seconds,
             check=False,
         )
-    except subprocess.TimeoutExpired as late:
-        raise BrokerError(f"no end after {seconds:.0f} s: {' '.join(command)}") from late
-    if done.returncode:
-        raise BrokerError(f"failed: {' '.join(command)}\n{done.stdout}{done.stderr}")
-    return done.stdout
+    except subprocess.TimeoutExpired as error:
+        raise BrokerError(f"no end after {timeout_seconds:.0f} s: {' '.join(command)}") from error
+    if completed.returncode:
+        raise BrokerError(f"failed: {' '.join(command)}\n{completed.stdout}{completed.stderr}")
+    return completed.stdout

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any, Self
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from tests.harness import java, needs
-from tests.harness.broker_config import LISTENERS, SCRAM, server_properties
+from tests.harness import java, required_programs
+from tests.harness.broker_config import LISTENERS, SCRAM_MECHANISM, server_properties
 from tests.harness.certificates import write_certificates
 from tests.harness.java import BrokerError
 from tests.harness.ports import HOST, free_ports
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Mapping
 
-__all__ = ["BrokerError", "KafkaCluster", "missing"]
+__all__ = ["BrokerError", "KafkaCluster", "missing_kafka"]
 
 POLL_SECONDS = 0.05
-ANSWER_SECONDS = 2.0
+METADATA_TIMEOUT_SECONDS = 2.0
 TAIL_CHARACTERS = 4000
 
 
-def missing() -> str | None:
+def missing_kafka() -> str | None:
     """The sentence that says what to install for a real Kafka; None if all is there."""
-    return needs.missing("kafka")
+    return required_programs.missing_sentence("kafka")
 
 
 class KafkaCluster:
@@ -66,19 +66,19 @@ class KafkaCluster:
         *,
         properties: Mapping[str, str] | None = None,
         heap: str = "512m",
-        limit: float = 180,
+        timeout_seconds: float = 180,
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="push-bridge-kafka-"))
         self.ca_file, self._keystore = write_certificates(self.folder)
         self._properties = dict(properties or {})
-        self._heap, self._limit = heap, limit
+        self._heap, self._timeout_seconds = heap, timeout_seconds
         ports = iter(free_ports(brokers * len(LISTENERS)))
         self._ports = [{name: next(ports) for name in LISTENERS} for _ in range(brokers)]
         self._running: dict[int, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Self:
         try:
-            self._format()
+            self._format_storage()
             self.start(*range(len(self._ports)))
         except BaseException:
             self.close()
@@ -88,7 +88,7 @@ class KafkaCluster:
     def __exit__(self, *_: object) -> None:
         try:
             alive = [broker for broker, its in self._running.items() if its.poll() is None]
-            if alive and not java.class_archive().exists():
+            if alive and not java.class_archive_path().exists():
                 self.stop(alive[0])  # what it leaves speeds up every later start
         finally:
             self.close()
@@ -114,12 +114,12 @@ class KafkaCluster:
             if broker in self._running:
                 raise BrokerError(f"broker {broker} was started before, and not stopped or killed")
             self._running[broker] = java.start_broker(
-                self._home(broker) / "server.properties",
+                self._broker_folder(broker) / "server.properties",
                 heap=self._heap,
                 log=self.log_file(broker),
-                draft=self._draft(broker),
+                draft=self._class_archive_draft(broker),
             )
-        deadline = time.monotonic() + self._limit
+        deadline = time.monotonic() + self._timeout_seconds
         for broker in self._running:
             self._wait(partial(self._is_ready, broker), deadline, broker, "is not ready")
 
@@ -127,10 +127,10 @@ class KafkaCluster:
         """Ask the broker to end: it hands its leaderships over and closes its logs first."""
         self._running[broker].terminate()
         try:
-            self._running[broker].wait(self._limit)
+            self._running[broker].wait(self._timeout_seconds)
         finally:
             self.kill(broker)
-        java.keep_class_archive(self._draft(broker))
+        java.keep_class_archive(self._class_archive_draft(broker))
 
     def kill(self, broker: int) -> None:
         """End the broker with SIGKILL, in the middle of whatever it does."""
@@ -148,10 +148,10 @@ class KafkaCluster:
 
         Between the restarts of a rolling restart: a broker that is ready still has to catch up.
         """
-        deadline = time.monotonic() + self._limit
-        asked = next(iter(self._running))
-        ready = partial(self._is_in_sync, asked)
-        self._wait(ready, deadline, asked, "sees copies out of sync")
+        deadline = time.monotonic() + self._timeout_seconds
+        queried_broker = next(iter(self._running))
+        is_ready = partial(self._is_in_sync, queried_broker)
+        self._wait(is_ready, deadline, queried_broker, "sees copies out of sync")
 
     def close(self) -> None:
         """End all brokers at once and remove what they wrote."""
@@ -161,15 +161,15 @@ class KafkaCluster:
 
     def tool(self, main_class: str, *arguments: str) -> str:
         """Run one of Kafka's command line tools, such as `TOPICS`, and return what it printed."""
-        return java.run_tool(main_class, *arguments, seconds=self._limit)
+        return java.run_tool(main_class, *arguments, timeout_seconds=self._timeout_seconds)
 
     def log_file(self, broker: int) -> Path:
         """What the broker says about itself, over all its starts."""
-        return self._home(broker) / "broker.log"
+        return self._broker_folder(broker) / "broker.log"
 
     def log_dir(self, broker: int = 0) -> Path:
         """Where the broker keeps its partitions, each in a folder `TOPIC-PARTITION`."""
-        return self._home(broker) / "data"
+        return self._broker_folder(broker) / "data"
 
     def segments(self, topic: str, partition: int = 0, *, broker: int = 0) -> list[Path]:
         """The segment files of a partition, oldest first; the last one is still written to.
@@ -178,20 +178,20 @@ class KafkaCluster:
         """
         return sorted((self.log_dir(broker) / f"{topic}-{partition}").glob("*.log"))
 
-    def _home(self, broker: int) -> Path:
+    def _broker_folder(self, broker: int) -> Path:
         return self.folder / f"broker-{broker}"
 
-    def _draft(self, broker: int) -> Path:
-        return self._home(broker) / "classes.jsa"
+    def _class_archive_draft(self, broker: int) -> Path:
+        return self._broker_folder(broker) / "classes.jsa"
 
     def _addresses(self, listener: str) -> str:
         return ",".join(f"{HOST}:{ports[listener]}" for ports in self._ports)
 
-    def _format(self) -> None:
+    def _format_storage(self) -> None:
         """Give each broker its settings and an empty store, as Kafka's own tool makes it."""
         for broker in range(len(self._ports)):
-            self._home(broker).mkdir()
-            (self._home(broker) / "server.properties").write_text(
+            self._broker_folder(broker).mkdir()
+            (self._broker_folder(broker) / "server.properties").write_text(
                 server_properties(
                     broker,
                     self._ports,
@@ -204,8 +204,8 @@ class KafkaCluster:
             "kafka.tools.StorageTool",
             "format",
             f"--cluster-id={_kafka_uuid()}",
-            f"--config={self._home(0) / 'server.properties'}",
-            f"--add-scram={SCRAM}=[name={self.USER},password={self.PASSWORD}]",
+            f"--config={self._broker_folder(0) / 'server.properties'}",
+            f"--add-scram={SCRAM_MECHANISM}=[name={self.USER},password={self.PASSWORD}]",
         )
         # The tool takes a second a time, and two lines are all that differs between two brokers.
         meta = (self.log_dir(0) / "meta.properties").read_text()
@@ -235,7 +235,7 @@ class KafkaCluster:
         try:
             # Silent: that nobody listens yet is nothing to report.
             client = AdminClient({"bootstrap.servers": address, "log_level": 0})
-            metadata = client.list_topics(timeout=ANSWER_SECONDS)
+            metadata = client.list_topics(timeout=METADATA_TIMEOUT_SECONDS)
         except KafkaException:
             return None
         return metadata if metadata.orig_broker_id == broker else None

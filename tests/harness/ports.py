@@ -13,13 +13,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 HOST = "127.0.0.1"
-LOWEST = 10_240
+LOWEST_PORT = 10_240
 
 
 def free_ports(count: int) -> list[int]:
     """As many different ports as asked for, each free at this moment."""
     first_ephemeral = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    candidates = list(range(LOWEST, first_ephemeral))
+    candidates = list(range(LOWEST_PORT, first_ephemeral))
     random.shuffle(candidates)  # two test runs on one machine should rarely meet
     found: list[int] = []
     with ExitStack() as held:
@@ -32,4 +32,4 @@ def free_ports(count: int) -> list[int]:
             except OSError:
                 continue
             found.append(port)
-    raise OSError(f"no {count} free ports between {LOWEST} and {first_ephemeral}")
+    raise OSError(f"no {count} free ports between {LOWEST_PORT} and {first_ephemeral}")

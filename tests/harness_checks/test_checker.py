@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.harness.checker import Observation, Owed, Produced, check
+from tests.harness.deliveries import ExpectedRange, Observation, ProducedEvent
+from tests.harness.delivery_checker import check
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,14 +19,16 @@ WELCOME: dict[str, object] = {"op": "welcome", "connection": "c1"}
 AGAIN: dict[str, object] = {"op": "welcome", "connection": "c2"}
 GAP: dict[str, object] = {"op": "gap", "topic": "orders", "reason": "expired", "cursor": "x"}
 OTHER_GAP = {**GAP, "topic": "news"}
-TEN = [Owed("orders", 0, 0, 10)]
+TEN = [ExpectedRange("orders", 0, 0, 10)]
 
 
-def order(offset: int, **audience: Any) -> Produced:
-    return Produced("orders", 0, offset, f"o-{offset}", **(audience or {"accounts": ("alice",)}))
+def order(offset: int, **audience: Any) -> ProducedEvent:
+    return ProducedEvent(
+        "orders", 0, offset, f"o-{offset}", **(audience or {"accounts": ("alice",)})
+    )
 
 
-def frame(record: Produced, to: str | None = "account", **other: object) -> dict[str, object]:
+def frame(record: ProducedEvent, to: str | None = "account", **other: object) -> dict[str, object]:
     return {
         "op": "event",
         "topic": record.topic,
@@ -39,9 +42,9 @@ def frame(record: Produced, to: str | None = "account", **other: object) -> dict
 
 
 def verdict(
-    produced: list[Produced],
+    produced: list[ProducedEvent],
     frames: list[dict[str, object]],
-    owed: Sequence[Owed] = TEN,
+    owed: Sequence[ExpectedRange] = TEN,
     **other: Any,
 ) -> list[str]:
     """The violations' kinds and positions, as short as `missing 3`."""
@@ -100,7 +103,7 @@ def test_a_gap_excuses_what_is_missing_where_it_came(frames, expected):
 
 
 def test_a_gap_does_not_excuse_what_was_produced_after_it():
-    owed = [Owed("orders", 0, 0, 10, after_gap=8)]
+    owed = [ExpectedRange("orders", 0, 0, 10, after_gap=8)]
     assert verdict(E, [WELCOME, *F[:3], GAP], owed) == ["missing 8", "missing 9"]
 
 
@@ -115,18 +118,18 @@ def test_who_resumes_without_positions_gets_some_again_but_not_on_one_connection
 
 
 def test_what_is_owed_has_a_start_and_an_end():
-    owed = [Owed("orders", 0, first=3, end=8)]
+    owed = [ExpectedRange("orders", 0, first=3, end=8)]
     assert verdict(E, [WELCOME, *F[3:8]], owed) == []
     assert verdict(E, [WELCOME, *F[3:]], owed) == []
     assert verdict(E, [WELCOME, *F[2:8]], owed) == ["stray 2"]
     assert verdict(E, [WELCOME, *F[4:8]], owed) == ["missing 3"]
-    between = [Owed("orders", 0, first=3, end=8, earliest=2)]
+    between = [ExpectedRange("orders", 0, first=3, end=8, earliest=2)]
     assert verdict(E, [WELCOME, *F[2:8]], between) == []
     assert verdict(E, [WELCOME, *F[1:8]], between) == ["stray 1"]
     assert verdict(E, [WELCOME, F[0]], []) == ["stray 0"]
 
 
-FIRST = {"owed": [Owed("orders", 0, 0, 1)]}
+FIRST = {"owed": [ExpectedRange("orders", 0, 0, 1)]}
 
 
 @pytest.mark.parametrize(
@@ -174,9 +177,9 @@ def test_a_type_with_a_star_is_a_prefix():
 
 
 def test_another_topic_is_a_stray():
-    record = Produced("news", 0, 0, "n-0", all=True)
-    assert verdict([record], [WELCOME], [Owed("news", 0, 0, 1)]) == []
-    assert verdict([record], [WELCOME, frame(record, "all")], [Owed("news", 0, 0, 1)]) == [
+    record = ProducedEvent("news", 0, 0, "n-0", all=True)
+    assert verdict([record], [WELCOME], [ExpectedRange("news", 0, 0, 1)]) == []
+    assert verdict([record], [WELCOME, frame(record, "all")], [ExpectedRange("news", 0, 0, 1)]) == [
         "stray 0"
     ]
 
@@ -226,9 +229,12 @@ def test_a_frame_has_one_body():
 
 
 def test_a_topic_that_was_created_again_begins_anew():
-    new = [Produced("orders", 0, n, f"new-{n}", all=True, generation=1) for n in range(3)]
+    new = [ProducedEvent("orders", 0, n, f"new-{n}", all=True, generation=1) for n in range(3)]
     came = [frame(record, "all") for record in new]
-    owed = [Owed("orders", 0, 0, 10), Owed("orders", 0, 0, 3, after_gap=0, generation=1)]
+    owed = [
+        ExpectedRange("orders", 0, 0, 10),
+        ExpectedRange("orders", 0, 0, 3, after_gap=0, generation=1),
+    ]
     assert verdict(E + new, [WELCOME, *F[:6], GAP, *came], owed) == []
     assert verdict(E + new, [WELCOME, *F[:6], GAP, *came[1:]], owed) == ["missing 0"]
     assert verdict(E + new, [WELCOME, *F, *came[2:]], owed) == [

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.harness.checker import Observation, Owed, Produced, check
+from tests.harness.deliveries import ExpectedRange, Observation, ProducedEvent
+from tests.harness.delivery_checker import check
 
 ACCOUNT, ROOM, TYPE = "alice", "lobby", "order.shipped"
 FOLLOWED = frozenset({"orders", "news"})
@@ -20,7 +21,7 @@ FOLLOWED = frozenset({"orders", "news"})
 class History:
     """A client's frames, and what was produced; `due` are the events that came by right."""
 
-    produced: list[Produced]
+    produced: list[ProducedEvent]
     frames: list[dict[str, Any]]
     resumed_with_positions: bool = True
 
@@ -34,7 +35,11 @@ class History:
         return {n: f for n, f in enumerate(self.frames) if f.get("at") in plain}
 
     def faults(self) -> list[tuple[str, str]]:
-        owed = [Owed(topic, p, 0, 10_000) for topic in ("orders", "news", "other") for p in (0, 1)]
+        owed = [
+            ExpectedRange(topic, p, 0, 10_000)
+            for topic in ("orders", "news", "other")
+            for p in (0, 1)
+        ]
         seen = Observation(
             "client",
             ACCOUNT,
@@ -48,7 +53,7 @@ class History:
         return [(v.kind, v.position) for v in check(self.produced, [seen])]
 
 
-def matched(record: Produced, connection: str) -> list[str]:
+def matched(record: ProducedEvent, connection: str) -> list[str]:
     """Every way in which the record is for the client, best first."""
     if record.topic not in FOLLOWED or record.type != TYPE:
         return []
@@ -65,7 +70,7 @@ def subset(*names: str) -> st.SearchStrategy[tuple[str, ...]]:
 
 
 RECORDS = st.builds(
-    Produced,
+    ProducedEvent,
     topic=st.sampled_from(["orders", "news", "other"]),
     partition=st.integers(0, 1),
     offset=st.just(0),
@@ -78,14 +83,14 @@ RECORDS = st.builds(
 )
 RESUME = "the client comes back on another connection"
 # Every history has two events of one partition, so that each fault finds its place.
-SURE = [(Produced("orders", 0, 0, "", TYPE, accounts=(ACCOUNT,)), 1)] * 2
+SURE = [(ProducedEvent("orders", 0, 0, "", TYPE, accounts=(ACCOUNT,)), 1)] * 2
 STEPS = st.lists(st.tuples(RECORDS, st.integers(1, 3)) | st.just(RESUME), max_size=25)
 
 
 @st.composite
 def histories(draw: st.DrawFn, *, to_connections: bool = True) -> History:
     """What a bridge without a fault would have sent, offsets with holes and all."""
-    produced: list[Produced] = []
+    produced: list[ProducedEvent] = []
     ends: dict[tuple[str, int], int] = {}
     resumes = 0
     frames: list[dict[str, Any]] = [{"op": "welcome", "connection": "c0"}]
@@ -111,7 +116,7 @@ def histories(draw: st.DrawFn, *, to_connections: bool = True) -> History:
     return History(produced, frames)
 
 
-def frame(record: Produced, to: str) -> dict[str, Any]:
+def frame(record: ProducedEvent, to: str) -> dict[str, Any]:
     return {
         "op": "event",
         "topic": record.topic,
@@ -150,7 +155,7 @@ def swapped(history: History, data: st.DataObject) -> tuple[str, str]:
 
 def strayed(history: History, data: st.DataObject) -> tuple[str, str]:
     others = [r for r in history.produced if not (matched(r, "c0") or r.connections)]
-    unheard = Produced("orders", 0, 9_999, "id-unheard", TYPE, all=True)
+    unheard = ProducedEvent("orders", 0, 9_999, "id-unheard", TYPE, all=True)
     record = data.draw(st.sampled_from([*others, unheard]))
     history.frames.insert(data.draw(st.integers(1, len(history.frames))), frame(record, "all"))
     return "stray", record.position

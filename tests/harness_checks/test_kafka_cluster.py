@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaConnectionError, TopicAlreadyExistsError
 from aiokafka.helpers import create_ssl_context
 
 from tests.harness.admin import (
-    Record,
+    RecordToProduce,
     add_partitions,
     create_topic,
     delete_records,
@@ -67,19 +67,19 @@ def tls(ca_file: Path) -> dict[str, object]:
 async def filled(kafka: KafkaCluster, topic_name: str) -> str:
     """A topic with the values `one` and `two`."""
     await create_topic(kafka.bootstrap, topic_name)
-    await produce(kafka.bootstrap, topic_name, [Record(b"one"), Record(b"two")])
+    await produce(kafka.bootstrap, topic_name, [RecordToProduce(b"one"), RecordToProduce(b"two")])
     return topic_name
 
 
 async def test_a_killed_broker_comes_back_with_its_data(topic_name):
     with KafkaCluster() as cluster:
         await create_topic(cluster.bootstrap, topic_name)
-        await produce(cluster.bootstrap, topic_name, [Record(b"before")])
+        await produce(cluster.bootstrap, topic_name, [RecordToProduce(b"before")])
         address = cluster.bootstrap
 
         await asyncio.to_thread(cluster.kill, 0)
         with pytest.raises(KafkaConnectionError):
-            await produce(cluster.bootstrap, topic_name, [Record(b"never")])
+            await produce(cluster.bootstrap, topic_name, [RecordToProduce(b"never")])
         await asyncio.to_thread(cluster.start, 0)
         # The kernel would end a broker with the thread that started it.
         passing = threading.Thread(target=cluster.restart, args=(0,))
@@ -87,17 +87,17 @@ async def test_a_killed_broker_comes_back_with_its_data(topic_name):
         await asyncio.to_thread(passing.join)
 
         assert cluster.bootstrap == address
-        assert await produce(cluster.bootstrap, topic_name, [Record(b"after")]) == [(0, 1)]
+        assert await produce(cluster.bootstrap, topic_name, [RecordToProduce(b"after")]) == [(0, 1)]
         assert await read(cluster.bootstrap, topic_name, 2) == [b"before", b"after"]
     assert not cluster.folder.exists()
 
 
 async def test_of_three_brokers_one_may_die(topic_name):
     with KafkaCluster(3) as cluster:
-        await create_topic(cluster.bootstrap, topic_name, copies=3)
-        await produce(cluster.bootstrap, topic_name, [Record(b"three")])
+        await create_topic(cluster.bootstrap, topic_name, replication_factor=3)
+        await produce(cluster.bootstrap, topic_name, [RecordToProduce(b"three")])
         await asyncio.to_thread(cluster.kill, 0)
-        await produce(cluster.bootstrap, topic_name, [Record(b"two")])
+        await produce(cluster.bootstrap, topic_name, [RecordToProduce(b"two")])
         await asyncio.to_thread(cluster.start, 0)
         await asyncio.to_thread(cluster.wait_in_sync)
         assert await read(cluster.bootstrap, topic_name, 2) == [b"three", b"two"]
@@ -183,9 +183,11 @@ async def test_topics_are_made_grown_and_deleted(kafka):
 async def test_records_are_produced_with_all_that_they_have(kafka, topic_name):
     await create_topic(kafka.bootstrap, topic_name, 2)
     said = [
-        Record(b"v", key=b"k", headers=(("h", b"1"),), partition=0, time=1_700_000_000_000),
-        Record(None, key=b"k", partition=1),
-        Record(b"w", partition=0),
+        RecordToProduce(
+            b"v", key=b"k", headers=(("h", b"1"),), partition=0, timestamp_ms=1_700_000_000_000
+        ),
+        RecordToProduce(None, key=b"k", partition=1),
+        RecordToProduce(b"w", partition=0),
     ]
     assert await produce(kafka.bootstrap, topic_name, said) == [(0, 0), (1, 0), (0, 1)]
     consumer = AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap)
@@ -207,7 +209,7 @@ async def test_records_are_deleted_from_the_start(kafka, filled):
 
 async def test_a_closed_segment_is_there_to_be_damaged(kafka, topic_name):
     await create_topic(kafka.bootstrap, topic_name, configs={"segment.bytes": str(1024 * 1024)})
-    large = [Record(os.urandom(400_000)) for _ in range(6)]
+    large = [RecordToProduce(os.urandom(400_000)) for _ in range(6)]
     await produce(kafka.bootstrap, topic_name, large)
     closed, *_, last = kafka.segments(topic_name)
     assert closed.stat().st_size > 400_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.harness import kafka_cluster, needs
+from tests.harness import kafka_cluster, required_programs
 
 
 def only(monkeypatch: pytest.MonkeyPatch, *present: str) -> None:
@@ -14,34 +14,38 @@ def only(monkeypatch: pytest.MonkeyPatch, *present: str) -> None:
 def test_what_is_absent_is_named(monkeypatch):
     only(monkeypatch, "setpriv")
     expected = "real Kafka needs Java 17 and Maven: install `openjdk-17-jre-headless` and `maven`"
-    assert kafka_cluster.missing() == expected
+    assert kafka_cluster.missing_kafka() == expected
     only(monkeypatch, "setpriv", "java")
-    assert kafka_cluster.missing() == "real Kafka needs Java 17 and Maven: install `maven`"
+    assert kafka_cluster.missing_kafka() == "real Kafka needs Java 17 and Maven: install `maven`"
 
 
 def test_nothing_is_said_where_all_is_there(monkeypatch):
     programs = ("java", "mvn", "google-chrome", "chromedriver", "node", "npm", "nginx", "promtool")
     only(monkeypatch, "setpriv", *programs)
-    monkeypatch.setattr(needs, "node", lambda: needs.NODE)
-    assert [needs.missing(marker) for marker in needs.NEEDS] == [None] * len(needs.NEEDS)
+    monkeypatch.setattr(
+        required_programs, "node_version", lambda: required_programs.MIN_NODE_VERSION
+    )
+    assert [
+        required_programs.missing_sentence(marker) for marker in required_programs.REQUIRED_PROGRAMS
+    ] == [None] * len(required_programs.REQUIRED_PROGRAMS)
 
 
 def test_a_node_that_is_too_old_is_said_to_be(monkeypatch):
     only(monkeypatch, "node", "npm")
-    monkeypatch.setattr(needs, "node", lambda: (18, 20, 4))
+    monkeypatch.setattr(required_programs, "node_version", lambda: (18, 20, 4))
     expected = (
         "the JavaScript client needs Node.js 20.10 or newer: install `nodejs` from nodejs.org"
     )
-    assert needs.missing("node") == expected
-    assert needs.missing("npm") is not None
+    assert required_programs.missing_sentence("node") == expected
+    assert required_programs.missing_sentence("npm") is not None
 
 
 def test_every_need_is_a_marker_of_the_project(request):
     names = {line.partition(":")[0] for line in request.config.getini("markers")}
-    assert needs.NEEDS.keys() <= names
+    assert required_programs.REQUIRED_PROGRAMS.keys() <= names
 
 
-@pytest.mark.parametrize("marker", sorted(needs.NEEDS))
+@pytest.mark.parametrize("marker", sorted(required_programs.REQUIRED_PROGRAMS))
 def test_a_marked_test_is_skipped_with_the_sentence(request, monkeypatch, marker):
     only(monkeypatch)
     request.node.add_marker(marker)

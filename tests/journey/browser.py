@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from selenium.webdriver.remote.webelement import WebElement
 
-PATIENCE = 60.0
+TIMEOUT_SECONDS = 60.0
 _SWITCHES = (
     *("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run"),
     *("disable-background-networking", "disable-component-update", "disable-sync"),
@@ -44,7 +44,7 @@ class Browser:
     def open(self, url: str) -> None:
         """Go to `url`, and wait for the page to have made up its mind."""
         self._driver.get(url)
-        self.until(lambda: self.find("#sign-in").is_displayed(), "the form to sign in")
+        self.wait_until(lambda: self.find("#sign-in").is_displayed(), "the form to sign in")
 
     def find(self, css: str) -> WebElement:
         return self._driver.find_element(By.CSS_SELECTOR, css)
@@ -55,7 +55,7 @@ class Browser:
         found: list[str] = self._driver.execute_script(script, css)
         return found
 
-    def ask(self, script: str, *arguments: Any) -> Any:
+    def run_script(self, script: str, *arguments: Any) -> Any:
         return self._driver.execute_script(script, *arguments)
 
     def field(self, label: str, within: str = "body") -> WebElement:
@@ -66,16 +66,16 @@ class Browser:
         assert found is not None, f"nothing is labelled {label!r}"
         return found
 
-    def write(self, label: str, text: str, within: str = "body") -> None:
+    def fill_field(self, label: str, text: str, within: str = "body") -> None:
         field = self.field(label, within)
         field.clear()
         field.send_keys(text)
 
-    def type(self, keys: str) -> None:
+    def send_keys(self, keys: str) -> None:
         """Type into whatever has the focus."""
         self._driver.switch_to.active_element.send_keys(keys)
 
-    def press(self, text: str, within: str = "body") -> None:
+    def click_button(self, text: str, within: str = "body") -> None:
         """Click the button that says `text`."""
         for button in self.find(within).find_elements(By.TAG_NAME, "button"):
             if button.is_displayed() and button.text.strip().startswith(text):
@@ -83,26 +83,28 @@ class Browser:
                 return
         raise AssertionError(f"no button says {text!r}")
 
-    def until(self, condition: Callable[[], object], what: str) -> None:
-        deadline = time.monotonic() + PATIENCE
+    def wait_until(self, condition: Callable[[], object], description: str) -> None:
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while True:
             with contextlib.suppress(StaleElementReferenceException):
                 if condition():
                     return
-            assert time.monotonic() < deadline, f"waited in vain for {what}; {self.told()}"
+            assert time.monotonic() < deadline, (
+                f"waited in vain for {description}; {self.page_summary()}"
+            )
             time.sleep(0.05)
 
-    def told(self) -> str:
+    def page_summary(self) -> str:
         """What the page says, for a test that fails."""
         lines = [*self.texts("#state"), *self.texts("#why-not"), *self.texts("#frames li")[:5]]
         return " | ".join(lines)
 
-    def sees(self, css: str, text: str) -> str:
+    def wait_for_text(self, css: str, text: str) -> str:
         """Wait for an element with this text in it; return all of its text."""
-        self.until(lambda: any(text in each for each in self.texts(css)), f"{text!r} in {css}")
+        self.wait_until(lambda: any(text in each for each in self.texts(css)), f"{text!r} in {css}")
         return next(each for each in self.texts(css) if text in each)
 
-    def looks(self, scheme: str, width: int, height: int = 900) -> None:
+    def emulate_screen(self, scheme: str, width: int, height: int = 900) -> None:
         """Prefer `scheme`, light or dark, and be so wide."""
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self._cdp("Emulation.setEmulatedMedia", features=features)
@@ -114,10 +116,10 @@ class Browser:
             mobile=False,
         )
 
-    def picture(self, path: Path) -> None:
+    def save_screenshot(self, path: Path) -> None:
         path.write_bytes(self._driver.get_screenshot_as_png())
 
-    def complaints(self) -> list[str]:
+    def console_errors(self) -> list[str]:
         """What the browser itself found wrong, less connections that broke as the test wants."""
         log = [
             str(entry["message"])
@@ -130,7 +132,7 @@ class Browser:
 
 
 @contextlib.contextmanager
-def browsing(profile: Path) -> Iterator[Browser]:
+def running_browser(profile: Path) -> Iterator[Browser]:
     """Run Chromium with nothing of anybody's in it, and nothing fetched for it."""
     options = ChromeOptions()
     names = ("chromium", "chromium-browser", "google-chrome")

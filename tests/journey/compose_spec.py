@@ -26,16 +26,16 @@ FETCH_SECONDS: Final = 300
 
 
 @functools.cache
-def official() -> Draft202012Validator:
+def compose_validator() -> Draft202012Validator:
     """Return the validator of Compose files."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "push-bridge-tests"
-    kept = cache / f"compose-spec-{SHA256[:12]}.json"
-    if not kept.is_file():
+    cached = cache / f"compose-spec-{SHA256[:12]}.json"
+    if not cached.is_file():
         cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache, prefix="fetching-") as draft:
-            _fetch(Path(draft)).replace(kept)
-    text = kept.read_bytes()
-    assert hashlib.sha256(text).hexdigest() == SHA256, f"{kept} is not the published schema"
+        with tempfile.TemporaryDirectory(dir=cache, prefix="fetching-") as temporary:
+            _fetch(Path(temporary)).replace(cached)
+    text = cached.read_bytes()
+    assert hashlib.sha256(text).hexdigest() == SHA256, f"{cached} is not the published schema"
     schema = json.loads(text)
     del schema["$id"]  # it is no URL, and nothing refers to it
     return Draft202012Validator(schema, offline=True)

@@ -27,62 +27,62 @@ import httpx
 from tests.harness.admin import create_topic
 from tests.harness.bridge_process import BridgeProcess
 from tests.harness.kafka_cluster import KafkaCluster
-from tests.harness.listener import Listener
 from tests.harness.ports import HOST
-from tests.journey.missed import PARTITIONS, Missed, judge
-from tests.journey.swarm import Reader, connected
+from tests.harness.recording_client import RecordingClient
+from tests.journey.client_pool import BufferedClient, connect_all
+from tests.journey.missed_events import PARTITIONS, MissedEvents, check_received
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
 ROOT: Final = Path(__file__).parents[2]
-PATIENCE = 300.0
-REST_SECONDS = 3.0
-HEARTBEAT = 1.0
-READ = "push_bridge_replay_records_read_total"
-DELIVERED = "push_bridge_events_delivered_total"
-CPU = "process_cpu_seconds_total"
+TIMEOUT_SECONDS = 300.0
+IDLE_SECONDS = 3.0
+HEARTBEAT_SECONDS = 1.0
+RECORDS_READ = "push_bridge_replay_records_read_total"
+EVENTS_DELIVERED = "push_bridge_events_delivered_total"
+CPU_SECONDS = "process_cpu_seconds_total"
 
 
-class Size(NamedTuple):
+class StormSize(NamedTuple):
     """How many come back, how much they have missed, and how many never left."""
 
     clients: int = 5_000
     records: int = 200_000
-    watchers: int = 100
+    idle_clients: int = 100
 
 
 @dataclass(frozen=True)
-class Report:
+class StormReport:
     """What one storm cost."""
 
     records_read: int  #: from Kafka, to replay
     events: int  #: that clients were handed
-    sent_away: int  #: clients that were told to come back later, and did
+    overloaded_count: int  #: clients that were told to come back later, and did
     seconds: float  #: from the first connect until the last `live`
     cpu_seconds: float  #: of the bridge, meanwhile
     memory_mb: float  #: of the bridge, at its most
-    heartbeat_delay: float  #: the longest of those who had never left, beyond the interval
-    heartbeat_delay_at_rest: float
-    wrong: tuple[str, ...]  #: sentences about clients that were not served rightly
+    heartbeat_delay_seconds: float  #: the longest of those who had never left, beyond the interval
+    idle_heartbeat_delay_seconds: float
+    failures: tuple[str, ...]  #: sentences about clients that were not served rightly
 
 
-class Client:
+class StormClient:
     """One that comes back, as often as it is told to, until it is live."""
 
     def __init__(self, port: int, cursor: str, **query: str) -> None:
-        self.connections: list[Reader] = []
+        self.connections: list[BufferedClient] = []
         self._port = port
         self._cursor = cursor
         self._query = query
 
-    async def come_back(self) -> None:
+    async def reconnect(self) -> None:
         while True:
-            reader = Reader(HOST, self._port, cursor=self._cursor, **self._query)
+            reader = BufferedClient(HOST, self._port, cursor=self._cursor, **self._query)
             self.connections.append(reader)
-            await connected(HOST, self._port, [reader])
-            await reader.over.wait()
-            if reader.live is not None:
+            await connect_all(HOST, self._port, [reader])
+            await reader.ended.wait()
+            if reader.live_at is not None:
                 return
             closing = reader.frames()[-1]
             assert closing["op"] == "closing", closing
@@ -98,83 +98,83 @@ class Client:
             reader.close()
 
 
-async def storm(
+async def run_storm(
     bootstrap: str,
-    size: Size,
+    size: StormSize,
     *,
     core: int | None = None,
-    alongside: Callable[[int], None] = lambda _: None,
-) -> Report:
-    """Let the storm happen once; `alongside` is told the bridge's process id before it."""
-    missed = Missed(size.clients, size.records)
-    for topic in missed.topics:
+    on_start: Callable[[int], None] = lambda _: None,
+) -> StormReport:
+    """Let the storm happen once; `on_start` is told the bridge's process id before it."""
+    events = MissedEvents(size.clients, size.records)
+    for topic in events.topics:
         await create_topic(bootstrap, topic, PARTITIONS)
-    async with BridgeProcess("before", missed.topics, bootstrap) as bridge:
-        await bridge.ready()
-        async with Listener(bridge.url) as listener:
-            (welcome, *_) = listener.frames()
-    await asyncio.to_thread(missed.produce, bootstrap)
+    async with BridgeProcess("before", events.topics, bootstrap) as bridge:
+        await bridge.wait_ready()
+        async with RecordingClient(bridge.url) as listener:
+            (welcome_frame, *_) = listener.frames()
+    await asyncio.to_thread(events.produce, bootstrap)
     settings = {
         "REPLAY__WARM_SECONDS": "0",
-        "HEARTBEAT_SECONDS": str(HEARTBEAT),
+        "HEARTBEAT_SECONDS": str(HEARTBEAT_SECONDS),
         "LIMITS__HANDSHAKES_PER_SECOND": "100000",
     }
-    fresh = BridgeProcess("fresh", missed.topics, bootstrap, **settings)
-    with _on(None if core is None else {core}):
+    fresh = BridgeProcess("fresh", events.topics, bootstrap, **settings)
+    with _pinned_to(None if core is None else {core}):
         await fresh.__aenter__()
     try:
-        await fresh.ready()
-        async with _watching(fresh, size.watchers) as longest_wait:
-            await asyncio.sleep(REST_SECONDS)
-            at_rest = await longest_wait()
-            alongside(fresh.pid)
+        await fresh.wait_ready()
+        async with _idle_clients(fresh, size.idle_clients) as longest_wait:
+            await asyncio.sleep(IDLE_SECONDS)
+            idle_wait = await longest_wait()
+            on_start(fresh.pid)
             before = await _metrics(fresh)
             clients = [
-                Client(
+                StormClient(
                     fresh.port,
-                    welcome["cursor"],
+                    welcome_frame["cursor"],
                     account=f"account-{n}",
-                    rooms=missed.room(n),
+                    rooms=events.room_of(n),
                 )
                 for n in range(size.clients)
             ]
-            seconds = await _come_back(clients)
+            seconds = await _reconnect_all(clients)
             after = await _metrics(fresh)
-            in_storm = await longest_wait()
+            storm_wait = await longest_wait()
             memory = _memory_mb(fresh.pid)
         for client in clients:
             client.close()
     finally:
         await fresh.__aexit__()
-    wrong = [
+    failures = [
         each
         for n, client in enumerate(clients)
-        for each in judge(n, client.frames(), missed.due(n))
+        for each in check_received(n, client.frames(), events.expected_positions(n))
     ]
-    return Report(
-        records_read=int(after[READ] - before[READ]),
-        events=int(after[DELIVERED] - before[DELIVERED]),
-        sent_away=sum(len(client.connections) - 1 for client in clients),
+    return StormReport(
+        records_read=int(after[RECORDS_READ] - before[RECORDS_READ]),
+        events=int(after[EVENTS_DELIVERED] - before[EVENTS_DELIVERED]),
+        overloaded_count=sum(len(client.connections) - 1 for client in clients),
         seconds=seconds,
-        cpu_seconds=after[CPU] - before[CPU],
+        cpu_seconds=after[CPU_SECONDS] - before[CPU_SECONDS],
         memory_mb=memory,
-        heartbeat_delay=in_storm - HEARTBEAT,
-        heartbeat_delay_at_rest=at_rest - HEARTBEAT,
-        wrong=tuple(wrong),
+        heartbeat_delay_seconds=storm_wait - HEARTBEAT_SECONDS,
+        idle_heartbeat_delay_seconds=idle_wait - HEARTBEAT_SECONDS,
+        failures=tuple(failures),
     )
 
 
-async def _come_back(clients: Sequence[Client]) -> float:
+async def _reconnect_all(clients: Sequence[StormClient]) -> float:
     """Let all of them come back at once; return the seconds until the last of them was live."""
     now = asyncio.get_running_loop().time
     began = now()
-    async with asyncio.timeout(PATIENCE):
-        await asyncio.gather(*(client.come_back() for client in clients))
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        await asyncio.gather(*(client.reconnect() for client in clients))
     return now() - began
 
 
 async def _metrics(bridge: BridgeProcess) -> dict[str, float]:
-    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=TIMEOUT_SECONDS) as client:
         text = (await client.get(f"http://{HOST}:{bridge.port}/metrics")).text
     lines = [line.split(" ") for line in text.splitlines() if not line.startswith("#")]
     return {line[0]: float(line[1]) for line in lines if len(line) == 2}
@@ -187,34 +187,34 @@ def _memory_mb(pid: int) -> float:
 
 
 @asynccontextmanager
-async def _watching(
+async def _idle_clients(
     bridge: BridgeProcess, count: int
 ) -> AsyncIterator[Callable[[], Awaitable[float]]]:
     """Keep `count` clients connected from a process of their own: what is yielded is its lap."""
-    program = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.journey.swarm", HOST, str(bridge.port), str(count)),
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.journey.client_pool", HOST, str(bridge.port), str(count)),
         cwd=ROOT,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
-    assert program.stdin is not None and program.stdout is not None  # noqa: PT018 - both are pipes
-    talk, listen = program.stdin, program.stdout
+    assert process.stdin is not None and process.stdout is not None  # noqa: PT018 - both are pipes
+    stdin, stdout = process.stdin, process.stdout
 
-    async def lap() -> float:
-        talk.write(b"\n")
-        async with asyncio.timeout(PATIENCE):
-            return float(await listen.readline())
+    async def longest_wait() -> float:
+        stdin.write(b"\n")
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            return float(await stdout.readline())
 
     try:
-        await lap()  # from now on all are connected
-        yield lap
+        await longest_wait()  # from now on all are connected
+        yield longest_wait
     finally:
-        program.kill()
-        await program.wait()
+        process.kill()
+        await process.wait()
 
 
 @contextmanager
-def _on(cores: set[int] | None) -> Iterator[None]:
+def _pinned_to(cores: set[int] | None) -> Iterator[None]:
     """Let what is started meanwhile run on these cores."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, before if cores is None else cores)
@@ -225,22 +225,24 @@ def _on(cores: set[int] | None) -> Iterator[None]:
 
 
 async def _main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
-    for name, default in Size()._asdict().items():
-        options.add_argument(f"--{name}", type=int, default=default)
-    options.add_argument("--runs", type=int, default=1)
-    options.add_argument("--pin", action="store_true")
-    said = options.parse_args()
-    size = Size(said.clients, said.records, said.watchers)
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name, default in StormSize()._asdict().items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--pin", action="store_true")
+    arguments = parser.parse_args()
+    size = StormSize(arguments.clients, arguments.records, arguments.idle_clients)
     first, *others = sorted(os.sched_getaffinity(0))
-    with _on(set(others) if said.pin else None), KafkaCluster() as cluster:
+    with _pinned_to(set(others) if arguments.pin else None), KafkaCluster() as cluster:
         reports = []
-        for _ in range(said.runs):
-            reports.append(await storm(cluster.bootstrap, size, core=first if said.pin else None))
+        for _ in range(arguments.runs):
+            reports.append(
+                await run_storm(cluster.bootstrap, size, core=first if arguments.pin else None)
+            )
             print(reports[-1], flush=True)
-    for figure in fields(Report)[:-1]:
-        median = statistics.median(getattr(report, figure.name) for report in reports)
-        print(f"{figure.name}: {median:g} (the median of {said.runs})")
+    for report_field in fields(StormReport)[:-1]:
+        median = statistics.median(getattr(report, report_field.name) for report in reports)
+        print(f"{report_field.name}: {median:g} (the median of {arguments.runs})")
 
 
 if __name__ == "__main__":

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.client_js.workshop import EXAMPLES
-from tests.harness.admin import Record, create_topic, produce
+from tests.client_js.npm_project import EXAMPLES
+from tests.harness.admin import RecordToProduce, create_topic, produce
 from tests.harness.bridge_process import BridgeProcess
 from tests.harness.ports import HOST
-from tests.journey.browser import Browser, browsing
+from tests.journey.browser import Browser, running_browser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ PARTITIONS = 3
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with browsing(tmp_path_factory.mktemp("profile")) as opened:
+    with running_browser(tmp_path_factory.mktemp("profile")) as opened:
         yield opened
 
 
@@ -54,7 +54,7 @@ def site() -> Iterator[str]:
 
 async def write(kafka: KafkaCluster, topic: str, numbers: range) -> None:
     records = [
-        Record(
+        RecordToProduce(
             json.dumps({"accounts": [account], "type": "order", "data": number}).encode(),
             partition=number % PARTITIONS,
         )
@@ -71,7 +71,7 @@ async def test_a_page_of_another_origin_comes_back_to_a_bridge_that_was_killed(
     await create_topic(kafka.bootstrap, topic_name, PARTITIONS)
     origins = json.dumps([site])
     async with BridgeProcess("c", [topic_name], kafka.bootstrap, ALLOWED_ORIGINS=origins) as bridge:
-        await bridge.ready()
+        await bridge.wait_ready()
         url = f"{site}/?bridge=http://{HOST}:{bridge.port}&account=alice"
 
         def numbers() -> list[int]:
@@ -80,24 +80,24 @@ async def test_a_page_of_another_origin_comes_back_to_a_bridge_that_was_killed(
 
         async def until_shown(count: int) -> None:
             await asyncio.to_thread(
-                browser.until, lambda: len(numbers()) >= count, f"{count} orders: {numbers()}"
+                browser.wait_until, lambda: len(numbers()) >= count, f"{count} orders: {numbers()}"
             )
 
         def begin() -> None:
             browser.visit(f"{site}/nothing")
-            browser.ask("sessionStorage.clear()")
+            browser.run_script("sessionStorage.clear()")
             browser.visit(url + ("&transport=sse" if transport == "sse" else ""))
-            browser.sees("#state", "live")
+            browser.wait_for_text("#state", "live")
 
         await asyncio.to_thread(begin)
         await write(kafka, topic_name, range(50))
         await until_shown(50)
         await bridge.kill()
-        await asyncio.to_thread(browser.sees, "#state", "waiting")
+        await asyncio.to_thread(browser.wait_for_text, "#state", "waiting")
         await write(kafka, topic_name, range(50, 100))
         bridge.start()
         await until_shown(100)
-        await asyncio.to_thread(browser.sees, "#state", "live")
+        await asyncio.to_thread(browser.wait_for_text, "#state", "live")
         await write(kafka, topic_name, range(100, 120))
         await until_shown(120)
         assert sorted(numbers()) == list(range(120))
@@ -108,8 +108,8 @@ async def test_a_page_of_another_origin_comes_back_to_a_bridge_that_was_killed(
         await until_shown(121)
 
         def again() -> None:
-            browser.ask("location.reload()")
-            browser.sees("#orders li", "0 were caught up with")
+            browser.run_script("location.reload()")
+            browser.wait_for_text("#orders li", "0 were caught up with")
 
         await asyncio.to_thread(again)
         await write(kafka, topic_name, range(121, 131))

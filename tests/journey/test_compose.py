@@ -11,12 +11,12 @@ from xml.etree import ElementTree as ET
 import pytest
 import yaml
 
-from bridge.config.settings import SettingError, load
-from tests.journey.compose_spec import official
-from tests.journey.stack import BRIDGES, FOLDER, ROOT, services, settings
+from bridge.config.settings import SettingError, load_settings
+from tests.journey.compose_spec import compose_validator
+from tests.journey.compose_stack import BRIDGES, COMPOSE_FOLDER, ROOT, bridge_settings, services
 from tests.journey.test_image import instructions
 
-DOCUMENT = yaml.safe_load((FOLDER / "compose.yaml").read_text(encoding="utf-8"))
+DOCUMENT = yaml.safe_load((COMPOSE_FOLDER / "compose.yaml").read_text(encoding="utf-8"))
 SERVICES = services()
 DONE, HEALTHY = "service_completed_successfully", "service_healthy"
 POM = ROOT / "tests" / "harness" / "pom.xml"
@@ -28,13 +28,13 @@ def once(service: dict[str, Any]) -> bool:
 
 
 def test_it_is_a_compose_file_by_the_specifications_own_schema():
-    official().validate(DOCUMENT)
+    compose_validator().validate(DOCUMENT)
 
 
 def test_the_schema_finds_a_word_that_compose_does_not_know():
     wrong = copy.deepcopy(DOCUMENT)
     wrong["services"]["nginx"]["health_check"] = wrong["services"]["nginx"].pop("healthcheck")
-    assert not official().is_valid(wrong)
+    assert not compose_validator().is_valid(wrong)
 
 
 def test_it_is_kafka_two_bridges_nginx_a_producer_and_who_watches_them():
@@ -78,42 +78,46 @@ def test_kafka_is_the_version_that_the_tests_run():
 @pytest.mark.parametrize("name", [*BRIDGES, "producer"])
 def test_every_setting_is_one(name, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)  # there is no `.env`
-    for setting, value in settings(name).items():
+    for setting, value in bridge_settings(name).items():
         monkeypatch.setenv(setting, value)
-    assert [topic.name for topic in load().topics] == ["demo"]
+    assert [topic.name for topic in load_settings().topics] == ["demo"]
     monkeypatch.setenv("BRIDGE_TOPIC", "demo")
     with pytest.raises(SettingError):
-        load()
+        load_settings()
 
 
 def test_the_bridges_differ_in_their_names_only():
-    one, two = (settings(name) for name in BRIDGES)
+    one, two = (bridge_settings(name) for name in BRIDGES)
     assert (one.pop("BRIDGE_INSTANCE"), two.pop("BRIDGE_INSTANCE")) == BRIDGES
     assert one == two
 
 
 def test_they_read_the_topic_that_is_made():
     (made,) = [word for word in SERVICES["topics"]["command"] if word.startswith("--topic=")]
-    assert json.loads(settings("bridge-1")["BRIDGE_TOPICS"]) == [made.removeprefix("--topic=")]
+    assert json.loads(bridge_settings("bridge-1")["BRIDGE_TOPICS"]) == [
+        made.removeprefix("--topic=")
+    ]
 
 
 def test_prometheus_asks_every_bridge_on_its_admin_port_inside_the_stack():
-    asked = yaml.safe_load((FOLDER / "prometheus.yaml").read_text(encoding="utf-8"))
+    asked = yaml.safe_load((COMPOSE_FOLDER / "prometheus.yaml").read_text(encoding="utf-8"))
     (job,) = asked["scrape_configs"]
-    port = settings("bridge-1")["BRIDGE_ADMIN_PORT"]
+    port = bridge_settings("bridge-1")["BRIDGE_ADMIN_PORT"]
     assert job["static_configs"] == [{"targets": [f"{name}:{port}" for name in BRIDGES]}]
-    assert port not in (FOLDER / "nginx.conf").read_text(encoding="utf-8")
+    assert port not in (COMPOSE_FOLDER / "nginx.conf").read_text(encoding="utf-8")
 
 
 def test_grafana_asks_the_prometheus_that_is_there():
-    source = yaml.safe_load((FOLDER / "grafana" / "source.yaml").read_text(encoding="utf-8"))
+    source = yaml.safe_load(
+        (COMPOSE_FOLDER / "grafana" / "source.yaml").read_text(encoding="utf-8")
+    )
     (only,) = source["datasources"]
     assert only["url"] == "http://prometheus:9090"
     assert "9090" in SERVICES["prometheus"]["ports"][0]
 
 
 def test_nginx_knows_them_by_their_names():
-    text = (FOLDER / "nginx.conf").read_text(encoding="utf-8")
+    text = (COMPOSE_FOLDER / "nginx.conf").read_text(encoding="utf-8")
     assert tuple(re.findall(r"server ([\w-]+):8080", text)) == BRIDGES
 
 
@@ -121,10 +125,10 @@ def test_nginx_knows_them_by_their_names():
 def test_what_it_mounts_and_builds_is_there(name):
     for volume in SERVICES[name].get("volumes", []):
         source, _, mode = volume.split(":")
-        assert (FOLDER / source).is_file()
+        assert (COMPOSE_FOLDER / source).is_file()
         assert mode == "ro"
     if build := SERVICES[name].get("build"):
-        assert (FOLDER / build["context"] / build["dockerfile"]).is_file()
+        assert (COMPOSE_FOLDER / build["context"] / build["dockerfile"]).is_file()
 
 
 @pytest.mark.parametrize("name", [*BRIDGES, "producer", "nginx", "prometheus", "grafana"])
@@ -138,7 +142,7 @@ def test_the_images_own_settings_are_some_and_it_runs_as_nobody():
     final = instructions()[-1]
     environment = next(text for word, text in final if word == "ENV")
     for setting in re.findall(r"BRIDGE_\w+", environment):
-        assert f"{setting.removeprefix('BRIDGE_').lower()}" in type(load()).model_fields
+        assert f"{setting.removeprefix('BRIDGE_').lower()}" in type(load_settings()).model_fields
     words = [word for word, _ in final]
     assert ("USER", "10001") in final
     assert "HEALTHCHECK" in words

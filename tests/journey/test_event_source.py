@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.harness.admin import Record, create_topic, produce
+from tests.harness.admin import RecordToProduce, create_topic, produce
 from tests.harness.bridge_process import BridgeProcess
 from tests.harness.ports import HOST
-from tests.journey.browser import Browser, browsing
-from tests.journey.event_source import CONNECTING, OPEN, listening
-from tests.journey.stack import BRIDGES, Nginx
+from tests.journey.browser import Browser, running_browser
+from tests.journey.compose_stack import BRIDGES, NginxProcess
+from tests.journey.event_source_page import CONNECTING, OPEN, open_event_source
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from tests.harness.kafka_cluster import KafkaCluster
-    from tests.journey.event_source import Page
+    from tests.journey.event_source_page import EventSourcePage
 
 pytestmark = [pytest.mark.browser, pytest.mark.kafka, pytest.mark.timeout(300)]
 
@@ -33,7 +33,7 @@ PARTITIONS = 3
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with browsing(tmp_path_factory.mktemp("profile")) as opened:
+    with running_browser(tmp_path_factory.mktemp("profile")) as opened:
         yield opened
 
 
@@ -49,7 +49,7 @@ class Producer:
         for number in range(self.written, self.written + count):
             for account in "alice", "bob":
                 value = json.dumps({"accounts": [account], "data": number}).encode()
-                records.append(Record(value, partition=number % PARTITIONS))
+                records.append(RecordToProduce(value, partition=number % PARTITIONS))
         await produce(self._bootstrap, self._topic, records)
         self.written += count
 
@@ -76,9 +76,9 @@ class Producer:
                 enough.set()
 
 
-async def check(page: Page, written: int) -> None:
+async def check(page: EventSourcePage, written: int) -> None:
     """Every event came once and in order, as the browser gave them to the page."""
-    events = await page.until("event", written)
+    events = await page.wait_for_frames("event", written)
     assert sorted(event["data"] for event in events) == list(range(written))
     offsets = defaultdict(list)
     for event in events:
@@ -88,7 +88,7 @@ async def check(page: Page, written: int) -> None:
     for found in offsets.values():
         assert found == sorted(found)
     assert await page.frames("gap") == []
-    assert await page.look("source.readyState") == OPEN
+    assert await page.evaluate("source.readyState") == OPEN
 
 
 async def test_a_bridge_that_is_killed_and_started_again_is_come_back_to(
@@ -97,18 +97,20 @@ async def test_a_bridge_that_is_killed_and_started_again_is_come_back_to(
     await create_topic(kafka.bootstrap, topic_name, PARTITIONS)
     producer = Producer(kafka.bootstrap, topic_name)
     async with BridgeProcess("killed", [topic_name], kafka.bootstrap) as bridge:
-        await bridge.ready()
-        page = await listening(browser, f"http://{HOST}:{bridge.port}", "/events?account=alice")
-        await page.until("welcome", 1)
+        await bridge.wait_ready()
+        page = await open_event_source(
+            browser, f"http://{HOST}:{bridge.port}", "/events?account=alice"
+        )
+        await page.wait_for_frames("welcome", 1)
         for times in (1, 2):
             async with producer.all_the_while():
-                await page.until("event", producer.written + 30)
+                await page.wait_for_frames("event", producer.written + 30)
                 await bridge.kill()
-                await page.becomes(f"doors.at(-1) === {CONNECTING}")
+                await page.wait_for_condition(f"doors.at(-1) === {CONNECTING}")
                 await producer.goes_on(40)
                 bridge.start()
-                await page.until("live", times)
-            await page.until("event", producer.written)
+                await page.wait_for_frames("live", times)
+            await page.wait_for_frames("event", producer.written)
         await check(page, producer.written)
         assert all(live["replayed"] >= 40 for live in await page.frames("live"))
 
@@ -119,20 +121,22 @@ async def test_a_bridge_that_comes_up_before_its_kafka_loses_no_browser(
     await create_topic(kafka.bootstrap, topic_name, PARTITIONS)
     producer = Producer(kafka.bootstrap, topic_name)
     async with BridgeProcess("early", [topic_name], kafka.bootstrap) as bridge:
-        await bridge.ready()
-        page = await listening(browser, f"http://{HOST}:{bridge.port}", "/events?account=alice")
-        await page.until("welcome", 1)
+        await bridge.wait_ready()
+        page = await open_event_source(
+            browser, f"http://{HOST}:{bridge.port}", "/events?account=alice"
+        )
+        await page.wait_for_frames("welcome", 1)
         await producer.write(10)
-        await page.until("event", 10)
+        await page.wait_for_frames("event", 10)
         await bridge.kill()
         nowhere = {"BRIDGE_KAFKA__BOOTSTRAP_SERVERS": f"{HOST}:1"}
         bridge.start(**nowhere)
-        (closing, *_) = await page.until("closing", 1)
+        (closing, *_) = await page.wait_for_frames("closing", 1)
         assert (closing["code"], closing["reconnect"]) == (4006, True)
         await bridge.kill()
         await producer.write(10)
         bridge.start()
-        await page.until("live", 1)
+        await page.wait_for_frames("live", 1)
         await check(page, 20)
 
 
@@ -150,34 +154,36 @@ async def test_behind_nginx_another_instance_takes_over(
             for name in BRIDGES
         }
         for bridge in bridges.values():
-            await bridge.ready()
+            await bridge.wait_ready()
         upstreams = {f"{name}:8080": f"{HOST}:{bridge.port}" for name, bridge in bridges.items()}
-        nginx = await stack.enter_async_context(Nginx(tmp_path, upstreams))
+        nginx = await stack.enter_async_context(NginxProcess(tmp_path, upstreams))
         url = "/events?account=alice"
-        page = await listening(browser, f"http://{nginx.address}", url)
-        (welcome,) = await page.until("welcome", 1)
+        page = await open_event_source(browser, f"http://{nginx.address}", url)
+        (welcome,) = await page.wait_for_frames("welcome", 1)
         first = welcome["instance"]
         async with producer.all_the_while():
-            await page.until("event", 30)
+            await page.wait_for_frames("event", 30)
             await bridges[first].kill()
-            await page.until("live", 1)
+            await page.wait_for_frames("live", 1)
             second = (await page.frames("welcome"))[-1]["instance"]
             assert second != first
             # Then both are away, and nginx alone answers.
             await bridges[second].kill()
-            await page.becomes(f"doors.at(-1) === {CONNECTING} && doors.push('noted')")
-            await page.becomes("doors.slice(doors.lastIndexOf('noted')).includes('open')")
+            await page.wait_for_condition(f"doors.at(-1) === {CONNECTING} && doors.push('noted')")
+            await page.wait_for_condition(
+                "doors.slice(doors.lastIndexOf('noted')).includes('open')"
+            )
             await producer.goes_on(20)
             bridges[first].start()
-            await page.until("live", 2)
+            await page.wait_for_frames("live", 2)
             # One that is told to leave says so, and it is the other that is come back to.
             bridges[second].start()
-            await bridges[second].ready()
+            await bridges[second].wait_ready()
             await bridges[first].terminate()
-            await page.until("live", 3)
-        await page.until("event", producer.written)
+            await page.wait_for_frames("live", 3)
+        await page.wait_for_frames("event", producer.written)
         (closing,) = await page.frames("closing")
         assert (closing["code"], closing["reconnect"]) == (4001, True)
         assert (await page.frames("welcome"))[-1]["instance"] == second
         await check(page, producer.written)
-        assert "account=" not in nginx.log()
+        assert "account=" not in nginx.read_log()

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from tests.harness.admin import Record, create_topic, fresh_name, produce
+from tests.harness.admin import RecordToProduce, create_topic, fresh_name, produce
 from tests.harness.bridge_process import BridgeProcess
+from tests.harness.history_pages import ReceivedPage, read_page
 from tests.harness.kafka_cluster import KafkaCluster
-from tests.harness.pages import Turned, read_page
 from tests.harness.ports import HOST, free_ports
-from tests.web.client import Client
-from tests.web.posting import check_problem
-from tests.web.signing import SECRET, signed
+from tests.web.publish_api import check_problem
+from tests.web.token_signing import SECRET, sign_token
+from tests.web.websocket_client import WebSocketClient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -40,9 +40,9 @@ def story(n: int) -> dict[str, Any]:
     return {**({"accounts": ["bob"]} if n % 3 else audience), "data": n}
 
 
-def records(start: int, end: int) -> list[Record]:
+def records(start: int, end: int) -> list[RecordToProduce]:
     return [
-        Record(json.dumps(story(n)).encode(), partition=n * n % PARTITIONS)
+        RecordToProduce(json.dumps(story(n)).encode(), partition=n * n % PARTITIONS)
         for n in range(start, end)
     ]
 
@@ -52,17 +52,17 @@ async def get(http: httpx.AsyncClient, bridge: BridgeProcess, **asked: Any) -> h
     return await http.get(
         f"http://{HOST}:{bridge.port}/history",
         params=asked,
-        headers={"Authorization": f"Bearer {signed(rooms=['r'])}"},
+        headers={"Authorization": f"Bearer {sign_token(rooms=['r'])}"},
     )
 
 
-async def page(http: httpx.AsyncClient, bridge: BridgeProcess, **asked: Any) -> Turned:
+async def page(http: httpx.AsyncClient, bridge: BridgeProcess, **asked: Any) -> ReceivedPage:
     answer = await get(http, bridge, **asked)
     assert answer.status_code == 200, answer.text
     return read_page(answer.content)
 
 
-def data(turned: list[Turned]) -> list[Any]:
+def data(turned: list[ReceivedPage]) -> list[Any]:
     return [event["data"] for each in turned for event in each.events]
 
 
@@ -84,7 +84,7 @@ async def test_a_client_pages_on_at_any_instance_and_then_connects_to_one(
             for name, more in (("blue", COLD), ("green", {}))
         ]
         for bridge in bridges:
-            await bridge.ready()
+            await bridge.wait_ready()
         await produce(kafka.bootstrap, topic_name, records(COUNT, COUNT + 500))
         turned = [await page(http, bridges[0], rooms="r", limit=150)]
         while turned[-1].more and len(turned) < 8:
@@ -93,8 +93,8 @@ async def test_a_client_pages_on_at_any_instance_and_then_connects_to_one(
         assert [len(each.events) for each in turned] == [150] * 8
         times = [event["time"] for each in turned for event in each.events]
         assert times == sorted(times)
-        query = f"rooms=r&token={signed(rooms=['r'])}&cursor={turned[-1].cursor}"
-        async with Client(f"{bridges[0].url}?{query}") as client:
+        query = f"rooms=r&token={sign_token(rooms=['r'])}&cursor={turned[-1].cursor}"
+        async with WebSocketClient(f"{bridges[0].url}?{query}") as client:
             await client.expect("welcome")
             rest = [(await client.expect("event"))["data"] for _ in range(len(mine) - 1200)]
             await client.expect("live")
@@ -108,7 +108,7 @@ async def test_what_a_page_may_read_is_bounded_and_counted(
     await produce(kafka.bootstrap, topic_name, records(0, COUNT))
     bounded = {**TOKENS, **COLD, "REPLAY__MAX_RECORDS": "300"}
     async with BridgeProcess("blue", [topic_name], kafka.bootstrap, **bounded) as bridge:
-        await bridge.ready()
+        await bridge.wait_ready()
         turned = [await page(http, bridge, rooms="r", limit=1000)]
         while turned[-1].more:
             turned.append(await page(http, bridge, rooms="r", cursor=turned[-1].cursor, limit=1000))
@@ -126,7 +126,7 @@ async def test_operators_ask_for_anybodys_past_at_their_own_port_only(
     (admin_port,) = free_ports(1)
     settings = {**TOKENS, "ADMIN_PORT": str(admin_port)}
     async with BridgeProcess("blue", [topic_name], kafka.bootstrap, **settings) as bridge:
-        await bridge.ready()
+        await bridge.wait_ready()
         await produce(kafka.bootstrap, topic_name, records(0, 30))
         bearer = {"Authorization": f"Bearer {ADMIN}"}
 
@@ -152,7 +152,7 @@ async def test_while_kafka_is_away_it_is_a_503_and_then_it_is_told_again(
         await produce(own.bootstrap, topic, records(0, 60))
         settings = {**TOKENS, **COLD, "REPLAY__WAIT_SECONDS": "2"}
         async with BridgeProcess("blue", [topic], own.bootstrap, **settings) as bridge:
-            await bridge.ready()
+            await bridge.wait_ready()
             first = await page(http, bridge, limit=5)
             await asyncio.to_thread(own.kill, 0)
             answer = await get(http, bridge, cursor=first.cursor)

@@ -12,25 +12,25 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from bridge.app.instance import Instance, access
+from bridge.app.instance import Instance, build_kafka_access
 from bridge.config.settings import Settings
-from bridge.kafka.client.client import Lane
-from bridge.kafka.client.embedded import EmbeddedBroker, EmbeddedCluster
-from tests.harness.admin import Record, fresh_name, produce
-from tests.harness.pages import Turned, read_page
+from bridge.kafka.client.client import BrokerConnection
+from bridge.kafka.client.embedded import EmbeddedBroker, EmbeddedKafkaClient
+from tests.harness.admin import RecordToProduce, fresh_name, produce
+from tests.harness.history_pages import ReceivedPage, read_page
 from tests.harness.ports import HOST
-from tests.kafka.library import Held, data
-from tests.kafka.pacing import until
-from tests.web.client import Client
-from tests.web.posting import check_problem
+from tests.kafka.held_replays import wait_until
+from tests.kafka.history_instance import HeldFetchClient, data
+from tests.web.publish_api import check_problem
+from tests.web.websocket_client import WebSocketClient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from bridge.kafka.client.client import Access
+    from bridge.kafka.client.client import KafkaAccess
 
 
-class Cluster(Held, EmbeddedCluster):
+class Cluster(HeldFetchClient, EmbeddedKafkaClient):
     """The embedded broker, which a test may hold up."""
 
 
@@ -48,17 +48,19 @@ class Bridge:
     async def put(self, *records: tuple[int, dict[str, Any]], time: int) -> None:
         """Write envelopes into partitions of `orders`, a millisecond apart."""
         written = [
-            Record(json.dumps(envelope).encode(), partition=partition, time=time + n)
+            RecordToProduce(
+                json.dumps(envelope).encode(), partition=partition, timestamp_ms=time + n
+            )
             for n, (partition, envelope) in enumerate(records)
         ]
         await produce(self.bootstrap, "orders", written, enable_idempotence=False)
 
-    async def page(self, **parameters: Any) -> Turned:
+    async def page(self, **parameters: Any) -> ReceivedPage:
         answer = await self.http.get("/history", params=parameters)
         assert answer.status_code == 200, answer.text
         return read_page(answer.content)
 
-    async def pages(self, **parameters: Any) -> list[Turned]:
+    async def pages(self, **parameters: Any) -> list[ReceivedPage]:
         """Page on to the end."""
         found = [await self.page(**parameters)]
         while found[-1].more:
@@ -67,8 +69,8 @@ class Bridge:
             found.append(await self.page(**parameters))
         return found
 
-    def connect(self, query: str) -> Client:
-        return Client(f"ws://{HOST}:{self.port}/ws?{query}")
+    def connect(self, query: str) -> WebSocketClient:
+        return WebSocketClient(f"ws://{HOST}:{self.port}/ws?{query}")
 
 
 @contextlib.asynccontextmanager
@@ -81,16 +83,16 @@ async def serving(broker: EmbeddedBroker, topics: list[Any], **more: Any) -> Asy
     async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as http:
         bridge = Bridge(broker, listening.getsockname()[1], http)
 
-        def cluster(access: Access) -> Cluster:
+        def cluster(access: KafkaAccess) -> Cluster:
             bridge.cluster = Cluster(access)
             return bridge.cluster
 
-        reach = access(settings.kafka, may_create_topics=True, fetch_wait_ms=10)
-        bridge.instance = instance = Instance(settings, access=reach, cluster=cluster)
+        reach = build_kafka_access(settings.kafka, may_create_topics=True, fetch_wait_ms=10)
+        bridge.instance = instance = Instance(settings, access=reach, client_factory=cluster)
         ready = asyncio.Event()
-        running = asyncio.create_task(instance.run(listening, started=ready.set))
+        running = asyncio.create_task(instance.run(listening, on_ready=ready.set))
         try:
-            await until(lambda: ready.is_set() or running.done())
+            await wait_until(lambda: ready.is_set() or running.done())
             yield bridge
         finally:
             instance._server.should_exit = True
@@ -158,9 +160,9 @@ async def test_a_topic_of_two_names_is_told_under_both() -> None:
     async with serving(broker, topics, replay={"warm_seconds": 0}) as bridge:
         turned = await bridge.pages(account="alice", limit=3)
         assert data(turned) == sorted([*range(0, 40, 3)] * 2)
-        assert {at.partition(":")[0] for page in turned for at in page.ats} == {"a", "b"}
+        assert {at.partition(":")[0] for page in turned for at in page.positions} == {"a", "b"}
         both = await bridge.pages(account="alice", topics="a,secret", limit=5)
-        assert {at.partition(":")[0] for page in both for at in page.ats} == {"a", "secret"}
+        assert {at.partition(":")[0] for page in both for at in page.positions} == {"a", "secret"}
 
 
 async def test_a_large_page_arrives_whole() -> None:
@@ -179,16 +181,16 @@ async def test_for_a_client_that_goes_away_kafka_is_not_read_any_more() -> None:
         await bridge.put(*map(story, range(40)), time=now)
     replay = {"warm_seconds": 0, "passes": 1}
     async with serving(broker, ["orders"], replay=replay) as bridge:
-        bridge.cluster.hold(Lane.HISTORY)
+        bridge.cluster.hold(BrokerConnection.HISTORY)
         _, writer = await asyncio.open_connection(HOST, bridge.port)
         writer.write(b"GET /history?account=alice HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        await bridge.cluster.until_held()
+        await bridge.cluster.wait_until_held()
         writer.close()
-        await bridge.cluster.until_free()
-        fetched = len(bridge.cluster.fetched)
-        bridge.cluster.let_go()
+        await bridge.cluster.wait_until_free()
+        fetched = len(bridge.cluster.fetched_offsets)
+        bridge.cluster.release()
         assert len((await bridge.page(account="alice")).events) == 14, "it has the turn"
-        assert len(bridge.cluster.fetched) > fetched
+        assert len(bridge.cluster.fetched_offsets) > fetched
 
 
 async def test_an_instance_that_drains_keeps_nobody_waiting() -> None:
@@ -196,10 +198,10 @@ async def test_an_instance_that_drains_keeps_nobody_waiting() -> None:
     async with serving(broker, ["orders"], replay={"warm_seconds": 0}) as bridge:
         await bridge.put(*map(story, range(40)), time=int(time.time() * 1000) - 60_000)
     async with serving(broker, ["orders"], replay={"warm_seconds": 0}) as bridge:
-        bridge.cluster.hold(Lane.HISTORY)
+        bridge.cluster.hold(BrokerConnection.HISTORY)
         asking = asyncio.create_task(bridge.http.get("/history", params={"account": "alice"}))
-        await bridge.cluster.until_held()
-        bridge.instance.sockets.leaving.set()
+        await bridge.cluster.wait_until_held()
+        bridge.instance.pool.drain_started.set()
         check_problem(await asking, 503)
 
 

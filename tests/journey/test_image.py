@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.journey.stack import FOLDER, ROOT
+from tests.journey.compose_stack import COMPOSE_FOLDER, ROOT
 
 pytestmark = pytest.mark.timeout(600, func_only=True)
 
@@ -33,7 +33,7 @@ DEVELOPMENT = ("pytest", "mypy", "hypothesis", "ruff", "httpx", "schemathesis")
 
 def instructions() -> list[list[tuple[str, str]]]:
     """The Dockerfile's stages, each a list of instructions: the word and its text."""
-    lines = (FOLDER / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    lines = (COMPOSE_FOLDER / "Dockerfile").read_text(encoding="utf-8").splitlines()
     text = "\n".join(line for line in lines if not line.startswith("#")).replace("\\\n", " ")
     stages: list[list[tuple[str, str]]] = []
     for line in filter(str.strip, text.splitlines()):
@@ -156,7 +156,11 @@ def test_check_without_kafka_is_exit_1_and_a_sentence(image, tmp_path):
 
 def test_the_demos_scripts_need_nothing_else(image, tmp_path):
     settings = {"BRIDGE_AUTH__SECRET": "a-secret-of-more-than-thirty-two-bytes"}
-    done = image.run("python", str(FOLDER / "sign.py"), "alice", folder=tmp_path, **settings)
+    done = image.run(
+        "python", str(COMPOSE_FOLDER / "sign.py"), "alice", folder=tmp_path, **settings
+    )
     assert done.out.count(".") == 2, done
-    done = image.run("python", "-c", "import produce", folder=FOLDER, PYTHONDONTWRITEBYTECODE="1")
+    done = image.run(
+        "python", "-c", "import produce", folder=COMPOSE_FOLDER, PYTHONDONTWRITEBYTECODE="1"
+    )
     assert done.code == 0, done

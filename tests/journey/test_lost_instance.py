@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.journey.fleet import Fleet
+from tests.journey.bridge_group import BridgeGroup
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from tests.harness.kafka_cluster import KafkaCluster
-    from tests.journey.fleet import Reading
-    from tests.web.client import Client
+    from tests.journey.bridge_group import TopicFollower
+    from tests.web.websocket_client import WebSocketClient
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
 CLIENTS = 300
@@ -32,13 +32,15 @@ NAMES = ["one", "two", "three"]
 
 
 @pytest.fixture
-async def fleet(kafka: KafkaCluster) -> AsyncIterator[Fleet]:
+async def fleet(kafka: KafkaCluster) -> AsyncIterator[BridgeGroup]:
     settings = {"LIMITS__HANDSHAKES_PER_SECOND": "2000", "HEARTBEAT_SECONDS": "2"}
-    async with Fleet(kafka.bootstrap, NAMES, **settings) as fleet:
+    async with BridgeGroup(kafka.bootstrap, NAMES, **settings) as fleet:
         yield fleet
 
 
-async def joined(fleet: Fleet, stack: AsyncExitStack, bridge: int, count: int) -> list[Client]:
+async def joined(
+    fleet: BridgeGroup, stack: AsyncExitStack, bridge: int, count: int
+) -> list[WebSocketClient]:
     """So many clients of an instance: each in a room of ten, and some in one of everybody's."""
     return [
         await stack.enter_async_context(
@@ -52,7 +54,7 @@ async def joined(fleet: Fleet, stack: AsyncExitStack, bridge: int, count: int) -
     ]
 
 
-def ids(clients: list[Client]) -> set[str]:
+def ids(clients: list[WebSocketClient]) -> set[str]:
     return {client.welcome["connection"] for client in clients}
 
 
@@ -60,9 +62,9 @@ def show(what: str, seconds: list[float]) -> None:
     print(f"{what} after {min(seconds):.1f} to {max(seconds):.1f} s")  # noqa: T201 - for `-s`
 
 
-def told(reading: Reading, type: str, about: str) -> Counter[str]:
+def told(reading: TopicFollower, type: str, about: str) -> Counter[str]:
     """How often each was told of this type."""
-    notices = (json.loads(each.value) for each in reading.told)
+    notices = (json.loads(each.value) for each in reading.records)
     return Counter(
         notice["data"][about]
         for notice in notices
@@ -71,45 +73,51 @@ def told(reading: Reading, type: str, about: str) -> Counter[str]:
 
 
 @pytest.mark.parametrize("on_duty", [False, True])
-async def test_those_on_a_killed_instance_are_told_lost_once(fleet: Fleet, on_duty: bool) -> None:
-    async with AsyncExitStack() as stack, fleet.reading("lifecycle") as lifecycle:
-        duty = await fleet.on_duty()
+async def test_those_on_a_killed_instance_are_told_lost_once(
+    fleet: BridgeGroup, on_duty: bool
+) -> None:
+    async with AsyncExitStack() as stack, fleet.follow_topic("lifecycle") as lifecycle:
+        duty = await fleet.wait_for_leader()
         killed = duty if on_duty else (duty + 1) % 3
         others = [bridge for bridge in range(3) if bridge != killed]
         stayed = await joined(fleet, stack, others[0], 20)
         lost = ids(await joined(fleet, stack, killed, CLIENTS))
         rooms = {f"{NAMES[killed]}-{n}" for n in range(CLIENTS // 10)}
-        await lifecycle.until(lambda: set(told(lifecycle, "connected", "connection")) >= lost)
-        await lifecycle.until(lambda: set(told(lifecycle, "occupied", "room")) >= rooms)
+        await lifecycle.wait_until(lambda: set(told(lifecycle, "connected", "connection")) >= lost)
+        await lifecycle.wait_until(lambda: set(told(lifecycle, "occupied", "room")) >= rooms)
         began = asyncio.get_running_loop().time()
         await fleet.bridges[killed].kill()
-        await lifecycle.until(lambda: set(told(lifecycle, "disconnected", "connection")) >= lost)
-        await lifecycle.until(lambda: set(told(lifecycle, "vacated", "room")) >= rooms)
+        await lifecycle.wait_until(
+            lambda: set(told(lifecycle, "disconnected", "connection")) >= lost
+        )
+        await lifecycle.wait_until(lambda: set(told(lifecycle, "vacated", "room")) >= rooms)
         gone = lifecycle.notices("disconnected", instance=NAMES[killed])
-        show("disconnected", [each.since - began for each in gone])
-        show("vacated", [each.since - began for each in lifecycle.notices("vacated")])
+        show("disconnected", [each.received_at - began for each in gone])
+        show("vacated", [each.received_at - began for each in lifecycle.notices("vacated")])
         await asyncio.sleep(SETTLE_SECONDS)
         assert told(lifecycle, "disconnected", "connection") == dict.fromkeys(lost, 1)
         assert told(lifecycle, "vacated", "room") == dict.fromkeys(rooms, 1)
         assert {json.loads(each.value)["data"]["code"] for each in gone} == {1006}
         for bridge in others:
-            page = await fleet.told(bridge, "connections", limit="1000")
+            page = await fleet.get(bridge, "connections", limit="1000")
             assert {each["id"] for each in page["items"]} == ids(stayed)
-            page = await fleet.told(bridge, "instances")
+            page = await fleet.get(bridge, "instances")
             assert [each["instance"] for each in page["items"]] == sorted(
                 NAMES[other] for other in others
             )
 
 
-async def test_one_that_stood_still_and_returns_does_not_fight(fleet: Fleet) -> None:
-    async with AsyncExitStack() as stack, fleet.reading("lifecycle") as lifecycle:
+async def test_one_that_stood_still_and_returns_does_not_fight(fleet: BridgeGroup) -> None:
+    async with AsyncExitStack() as stack, fleet.follow_topic("lifecycle") as lifecycle:
         there = await joined(fleet, stack, 1, 20)
         leaving, staying = there[:5], there[5:]
         everybody = ids(there)
-        await lifecycle.until(lambda: set(told(lifecycle, "connected", "connection")) >= everybody)
+        await lifecycle.wait_until(
+            lambda: set(told(lifecycle, "connected", "connection")) >= everybody
+        )
         os.kill(fleet.bridges[1].pid, signal.SIGSTOP)
         try:
-            await lifecycle.until(
+            await lifecycle.wait_until(
                 lambda: set(told(lifecycle, "disconnected", "connection")) >= everybody
             )
             for client in leaving:
@@ -118,7 +126,7 @@ async def test_one_that_stood_still_and_returns_does_not_fight(fleet: Fleet) -> 
         finally:
             os.kill(fleet.bridges[1].pid, signal.SIGCONT)
         back = ids(staying)
-        await lifecycle.until(
+        await lifecycle.wait_until(
             lambda: (
                 {
                     id
@@ -135,10 +143,10 @@ async def test_one_that_stood_still_and_returns_does_not_fight(fleet: Fleet) -> 
         }
         assert told(lifecycle, "disconnected", "connection") == dict.fromkeys(everybody, 1)
         for bridge in range(3):
-            page = await fleet.told(bridge, "connections")
+            page = await fleet.get(bridge, "connections")
             assert {each["id"] for each in page["items"]} == back
-            page = await fleet.told(bridge, "instances")
+            page = await fleet.get(bridge, "instances")
             assert [each["instance"] for each in page["items"]] == sorted(NAMES)
         await fleet.publish(all=True, data=1)
         for client in staying:
-            assert (await client.next("event"))["data"] == 1
+            assert (await client.next_of("event"))["data"] == 1

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.harness.admin import Record, create_topic, produce
+from tests.harness.admin import RecordToProduce, create_topic, produce
 from tests.harness.bridge_process import BridgeProcess
-from tests.harness.checker import check
-from tests.harness.deliveries import Owed, Produced
-from tests.harness.listener import Listener
+from tests.harness.deliveries import ExpectedRange, ProducedEvent
+from tests.harness.delivery_checker import check
+from tests.harness.recording_client import RecordingClient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,8 +72,8 @@ def stories() -> list[dict[str, Any]]:
     return [*said, *last]
 
 
-def as_produced(topic: str, partition: int, offset: int, story: dict[str, Any]) -> Produced:
-    return Produced(
+def as_produced(topic: str, partition: int, offset: int, story: dict[str, Any]) -> ProducedEvent:
+    return ProducedEvent(
         topic=topic,
         partition=partition,
         offset=offset,
@@ -95,10 +95,10 @@ async def test_every_event_reaches_whom_it_is_for_once_in_order_and_nobody_else(
             await stack.enter_async_context(BridgeProcess(name, [topic_name], kafka.bootstrap))
             for name in ("blue", "green")
         ]
-        bridges = [await bridge.ready() for bridge in started]
+        bridges = [await bridge.wait_ready() for bridge in started]
         # The two clients of an account are on different instances, and in different rooms.
         clients = [
-            Listener(
+            RecordingClient(
                 bridges[(n // ACCOUNTS) % 2].url,
                 name=f"client-{n}",
                 account=f"account-{n % ACCOUNTS}",
@@ -114,20 +114,20 @@ async def test_every_event_reaches_whom_it_is_for_once_in_order_and_nobody_else(
         places: list[tuple[int, int]] = []
         for at in range(0, len(told), AT_A_TIME):
             records = [
-                Record(json.dumps(story).encode(), partition=(at + n) % PARTITIONS)
+                RecordToProduce(json.dumps(story).encode(), partition=(at + n) % PARTITIONS)
                 for n, story in enumerate(told[at : at + AT_A_TIME])
             ]
             places += await produce(kafka.bootstrap, topic_name, records)
         async with asyncio.timeout(500):
             for client in clients:
-                await client.until_said(LAST, PARTITIONS, 500)
+                await client.wait_for_text(LAST, PARTITIONS, 500)
 
         produced = [
             as_produced(topic_name, *place, story)
             for place, story in zip(places, told, strict=True)
         ]
         counts = [sum(place[0] == p for place in places) for p in range(PARTITIONS)]
-        owed = [Owed(topic_name, p, first=0, end=counts[p]) for p in range(PARTITIONS)]
+        owed = [ExpectedRange(topic_name, p, first=0, end=counts[p]) for p in range(PARTITIONS)]
         observations = [client.observation(owed) for client in clients]
         delivered = sum(len(client.events()) for client in clients)
         print(f"{len(produced)} events, {delivered} deliveries")  # noqa: T201 - for `-s`

@@ -22,19 +22,30 @@ import pytest
 
 from tests.harness.admin import create_topic
 from tests.harness.bridge_process import BridgeProcess
-from tests.harness.checker import check
-from tests.journey.cast import cast, envelopes, last
-from tests.journey.chaos import upon_brokers, upon_clients, upon_instances, upon_topics, wreak
-from tests.journey.production import Production
-from tests.journey.tale import errors, gaps, tell
-from tests.journey.trial import INSTANCES, observed, owed, settled
+from tests.harness.delivery_checker import check
+from tests.journey.acknowledged_producer import AcknowledgedProducer
+from tests.journey.clients import envelopes, last_event, make_clients
+from tests.journey.delivery_expectations import (
+    INSTANCE_SETTINGS,
+    expected_deliveries,
+    make_observations,
+    wait_for_last_events,
+)
+from tests.journey.failure_report import describe_gaps, describe_violations, find_errors
+from tests.journey.fault_injection import (
+    broker_faults,
+    client_faults,
+    inject_faults,
+    instance_faults,
+    topic_faults,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tests.harness.kafka_cluster import KafkaCluster
-    from tests.journey.chaos import Deed
-    from tests.journey.roamer import Roamer
+    from tests.journey.fault_injection import InjectedFault
+    from tests.journey.reconnecting_client import ReconnectingClient
 
 SECONDS = float(os.environ.get("NOTHING_MISSED_SECONDS", "30"))
 SEED = int(os.environ.get("NOTHING_MISSED_SEED", "2026"))
@@ -50,17 +61,19 @@ COMMON = {
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(900 + 4 * SECONDS)]
 
 
-def figures(clients: Sequence[Roamer], deeds: Sequence[Deed], events: int, took: float) -> str:
-    recalls = [client.recall for client in clients]
+def figures(
+    clients: Sequence[ReconnectingClient], deeds: Sequence[InjectedFault], events: int, took: float
+) -> str:
+    recalls = [client.resume_state for client in clients]
     ops = Counter(frame["op"] for recall in recalls for frame in recall.frames)
-    codes = sum((client.codes for client in clients), Counter[int | None]())
-    strikes = Counter(f"{deed.actor} {deed.what.split('-')[0]}" for deed in deeds)
+    codes = sum((client.close_codes for client in clients), Counter[int | None]())
+    strikes = Counter(f"{deed.injector} {deed.target.split('-')[0]}" for deed in deeds)
     return (
         f"seed {SEED}: {events} events, {ops['event']} deliveries, "
-        f"{sum(recall.connections for recall in recalls) - len(recalls)} reconnects, "
-        f"{sum(client.refused for client in clients)} refused, "
-        f"{sum(recall.replayed for recall in recalls)} replayed, "
-        f"{sum(recall.repeated for recall in recalls)} repeated by right, "
+        f"{sum(recall.connection_count for recall in recalls) - len(recalls)} reconnects, "
+        f"{sum(client.failed_attempts for client in clients)} refused, "
+        f"{sum(recall.replayed_count for recall in recalls)} replayed, "
+        f"{sum(recall.repeated_count for recall in recalls)} repeated by right, "
         f"{ops['gap']} gaps, {took:.0f} s; closes {dict(codes)}; {dict(strikes)}"
     )
 
@@ -72,51 +85,51 @@ async def test_everybody_gets_what_is_owed_once_and_in_order_whatever_is_struck_
     bootstrap = frail_kafka.bootstrap
     for topic, partitions in TOPICS.items():
         await create_topic(bootstrap, topic, partitions)
-    production = Production(bootstrap, TOPICS, Random(f"{SEED}/partitions"))
+    production = AcknowledgedProducer(bootstrap, TOPICS, Random(f"{SEED}/partitions"))
     complaints: list[str] = []
     async with AsyncExitStack() as stack:
         bridges = [
             await stack.enter_async_context(BridgeProcess(name, TOPICS, bootstrap, **COMMON, **its))
-            for name, its in INSTANCES.items()
+            for name, its in INSTANCE_SETTINGS.items()
         ]
         for bridge in bridges:
-            await bridge.ready()
-        clients = cast(SEED, [bridge.url for bridge in bridges], sorted(TOPICS))
+            await bridge.wait_ready()
+        clients = make_clients(SEED, [bridge.url for bridge in bridges], sorted(TOPICS))
         for client in clients:
             await stack.enter_async_context(client)
         actors = [
-            *upon_clients(clients, stall=(2, 9)),
-            *upon_instances(bridges, complaints),
-            *upon_brokers(frail_kafka),
-            *upon_topics(bootstrap, production, WIDER),
+            *client_faults(clients, stall_seconds=(2, 9)),
+            *instance_faults(bridges, complaints),
+            *broker_faults(frail_kafka),
+            *topic_faults(bootstrap, production, WIDER),
         ]
 
         began = time.monotonic()
         producing = asyncio.create_task(production.run(envelopes(SEED), PER_SECOND))
-        deeds = await wreak(actors, SEED, SECONDS)
+        deeds = await inject_faults(actors, SEED, SECONDS)
         producing.cancel()
         for topic, partitions in production.partitions.items():
             for number in range(partitions):
-                production.say(topic, number, last(topic, number))
-        await production.finish(SETTLE_SECONDS)
-        await settled(clients, production.partitions, SETTLE_SECONDS)
+                production.produce(topic, number, last_event(topic, number))
+        await production.flush(SETTLE_SECONDS)
+        await wait_for_last_events(clients, production.partitions, SETTLE_SECONDS)
         took = time.monotonic() - began
         codes = [await bridge.terminate() for bridge in bridges]
         logs = {bridge.instance: bridge.stderr() for bridge in bridges}
 
     produced = production.acknowledged
-    observations = observed(clients, owed(produced), TOPICS)
+    observations = make_observations(clients, expected_deliveries(produced), TOPICS)
     violations = check(produced, observations)
     story = figures(clients, deeds, len(produced), took)
     print(story)  # noqa: T201 - for `-s`
     for client in clients:
-        complaints += [f"{client.name}: {each}" for each in client.recall.complaints]
+        complaints += [f"{client.name}: {each}" for each in client.resume_state.errors]
     for observation in observations:
-        complaints += gaps(observation)
+        complaints += describe_gaps(observation)
     for instance, log in logs.items():
-        complaints += errors(instance, log)
-    complaints += production.complaints
+        complaints += find_errors(instance, log)
+    complaints += production.errors
     told = "\n".join([story, *map(str, deeds), *complaints])
-    assert not violations, f"{told}\n{tell(violations, observations)}"
+    assert not violations, f"{told}\n{describe_violations(violations, observations)}"
     assert not complaints, told
     assert codes == [0, 0, 0], told

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from tests.harness.admin import Record, create_topic, produce
+from tests.harness.admin import RecordToProduce, create_topic, produce
 from tests.harness.bridge_process import BridgeProcess
-from tests.harness.listener import Listener
 from tests.harness.ports import HOST
+from tests.harness.recording_client import RecordingClient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -25,20 +25,20 @@ ADMIN = "a-token-of-operators"
 PATIENCE = 60.0
 
 
-def said(start: int, end: int) -> list[Record]:
+def said(start: int, end: int) -> list[RecordToProduce]:
     """Events for all, which say their numbers; every other one in the other partition."""
     return [
-        Record(json.dumps({"all": True, "data": n}).encode(), partition=n % 2)
+        RecordToProduce(json.dumps({"all": True, "data": n}).encode(), partition=n % 2)
         for n in range(start, end)
     ]
 
 
-def heard(client: Listener) -> list[int]:
+def heard(client: RecordingClient) -> list[int]:
     return sorted(each["data"] for each in client.events())
 
 
-async def got(client: Listener, count: int) -> None:
-    await client.until(lambda: len(client.events()) >= count)
+async def got(client: RecordingClient, count: int) -> None:
+    await client.wait_until(lambda: len(client.events()) >= count)
 
 
 class Bridge(BridgeProcess):
@@ -84,7 +84,7 @@ async def bridge(kafka: KafkaCluster, topic_name: str) -> AsyncIterator[Bridge]:
     await create_topic(kafka.bootstrap, topic_name, 2)
     await produce(kafka.bootstrap, topic_name, said(0, 4))
     async with Bridge("blue", topic_name, kafka.bootstrap) as bridge:
-        await bridge.ready()
+        await bridge.wait_ready()
         yield bridge
         assert await bridge.terminate() == 0
         assert "Traceback" not in bridge.stderr()
@@ -96,7 +96,10 @@ async def test_a_topic_sleeps_while_nobody_follows_it_and_nobody_misses_anything
     asleep = await bridge.topic()
     assert (asleep["state"], asleep["partitions"]) == ("asleep", [])
     assert await bridge.counts("feed_awake") == 0
-    first, second = Listener(bridge.url, name="first"), Listener(bridge.url, name="second")
+    first, second = (
+        RecordingClient(bridge.url, name="first"),
+        RecordingClient(bridge.url, name="second"),
+    )
     async with first, second:
         await produce(kafka.bootstrap, topic_name, said(4, 10))
         for each in (first, second):
@@ -114,13 +117,13 @@ async def test_a_topic_sleeps_while_nobody_follows_it_and_nobody_misses_anything
     assert await bridge.counts("records_read_total") == 6
     assert await bridge.counts("lag") == 0
 
-    new = Listener(bridge.url, name="new", topics=[topic_name])
-    back = Listener(bridge.url, name="back", topics=[topic_name], cursor=cursor)
+    new = RecordingClient(bridge.url, name="new", topics=[topic_name])
+    back = RecordingClient(bridge.url, name="back", topics=[topic_name], cursor=cursor)
     async with new, back:
         await produce(kafka.bootstrap, topic_name, said(300, 302))
         await got(back, 292)
         await got(new, 2)
-        await back.until_said('"op":"live"', 1)
+        await back.wait_for_text('"op":"live"', 1)
     assert heard(back) == [*range(10, 302)]
     assert heard(new) == [300, 301]
     assert [each["op"] for each in (*back.frames(), *new.frames()) if each["op"] == "gap"] == []
@@ -131,9 +134,9 @@ async def test_whoever_comes_just_as_it_goes_to_sleep_misses_nothing(
 ) -> None:
     """Clients come and go about when it is tired; each gets what happens after its welcome."""
     for n in range(6):
-        async with Listener(bridge.url) as client:
+        async with RecordingClient(bridge.url) as client:
             await produce(kafka.bootstrap, topic_name, said(n, n + 1))
-            await client.until(client.events)
+            await client.wait_until(client.events)
             assert heard(client) == [n]
         await asyncio.sleep(0.8 + 0.4 * n)
 
@@ -141,13 +144,13 @@ async def test_whoever_comes_just_as_it_goes_to_sleep_misses_nothing(
 async def test_a_cursor_of_one_bridge_resumes_on_another_where_the_topic_is_asleep(
     bridge: Bridge, kafka: KafkaCluster, topic_name: str
 ) -> None:
-    async with Listener(bridge.url) as left:
+    async with RecordingClient(bridge.url) as left:
         pass
     await produce(kafka.bootstrap, topic_name, said(4, 9))
     async with Bridge("green", topic_name, kafka.bootstrap) as other:
-        await other.ready()
-        async with Listener(other.url, cursor=left.frames()[0]["cursor"]) as back:
-            await back.until_said('"op":"live"', 1)
+        await other.wait_ready()
+        async with RecordingClient(other.url, cursor=left.frames()[0]["cursor"]) as back:
+            await back.wait_for_text('"op":"live"', 1)
         assert heard(back) == [*range(4, 9)]
         assert (await bridge.topic())["state"] in {"reading", "asleep"}
         assert await other.terminate() == 0

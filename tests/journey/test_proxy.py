@@ -11,14 +11,14 @@ import pytest
 
 from bridge.config.settings import Settings
 from tests.harness.ports import HOST, free_ports
-from tests.journey.stack import BRIDGES, FOLDER, PATIENCE, Nginx
+from tests.journey.compose_stack import BRIDGES, COMPOSE_FOLDER, TIMEOUT_SECONDS, NginxProcess
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.nginx
 
-CONFIGURATION = (FOLDER / "nginx.conf").read_text(encoding="utf-8")
+CONFIGURATION = (COMPOSE_FOLDER / "nginx.conf").read_text(encoding="utf-8")
 
 
 class Origin:
@@ -41,8 +41,8 @@ async def test_a_stream_passes_event_by_event(tmp_path: Path):
     async with await asyncio.start_server(origin.answer, HOST, 0) as server:
         port = server.sockets[0].getsockname()[1]
         async with (
-            Nginx(tmp_path, upstreams(port, port)) as nginx,
-            httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as http,
+            NginxProcess(tmp_path, upstreams(port, port)) as nginx,
+            httpx.AsyncClient(trust_env=False, timeout=TIMEOUT_SECONDS) as http,
             http.stream("GET", f"http://{nginx.address}/events") as answer,
         ):
             parts = answer.aiter_text()
@@ -75,8 +75,8 @@ async def test_an_instance_that_takes_no_streams_now_is_passed_over(tmp_path: Pa
     ):
         ports = [server.sockets[0].getsockname()[1] for server in (good, leaving)]
         async with (
-            Nginx(tmp_path, upstreams(*ports)) as nginx,
-            httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as http,
+            NginxProcess(tmp_path, upstreams(*ports)) as nginx,
+            httpx.AsyncClient(trust_env=False, timeout=TIMEOUT_SECONDS) as http,
         ):
             for _ in range(6):
                 answer = await http.get(f"http://{nginx.address}/events")
@@ -86,8 +86,8 @@ async def test_an_instance_that_takes_no_streams_now_is_passed_over(tmp_path: Pa
 async def test_where_no_bridge_answers_a_browsers_stream_comes_back(tmp_path: Path):
     browser = {"Accept": "text/event-stream", "Sec-Fetch-Mode": "cors"}
     async with (
-        Nginx(tmp_path, upstreams(*free_ports(2))) as nginx,
-        httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as http,
+        NginxProcess(tmp_path, upstreams(*free_ports(2))) as nginx,
+        httpx.AsyncClient(trust_env=False, timeout=TIMEOUT_SECONDS) as http,
     ):
         answer = await http.get(f"http://{nginx.address}/events?token=t", headers=browser)
         assert (answer.status_code, answer.text) == (200, "retry: 2000\n\n")
@@ -95,11 +95,11 @@ async def test_where_no_bridge_answers_a_browsers_stream_comes_back(tmp_path: Pa
         assert answer.headers["cache-control"] == "no-store"
         assert (await http.get(f"http://{nginx.address}/events")).status_code == 502
         assert (await http.get(f"http://{nginx.address}/healthz")).status_code == 502
-        assert "token=" not in nginx.log()
+        assert "token=" not in nginx.read_log()
 
 
 def test_nginx_finds_nothing_to_say_against_it(tmp_path: Path):
-    told = Nginx(tmp_path, {f"{name}:8080": f"{HOST}:1" for name in BRIDGES}).check()
+    told = NginxProcess(tmp_path, {f"{name}:8080": f"{HOST}:1" for name in BRIDGES}).check_config()
     assert "syntax is ok" in told
     assert "[warn]" not in told
 

@@ -14,9 +14,9 @@ import httpx
 import pytest
 
 from tests.harness.ports import HOST
-from tests.journey.fleet import Fleet
-from tests.web.client import Client
-from tests.web.signing import SECRET, signed
+from tests.journey.bridge_group import BridgeGroup
+from tests.web.token_signing import SECRET, sign_token
+from tests.web.websocket_client import WebSocketClient
 
 if TYPE_CHECKING:
     from tests.harness.kafka_cluster import KafkaCluster
@@ -27,19 +27,22 @@ EACH = 20
 
 def token(account: str, age: float) -> str:
     """A token that was issued so many seconds ago."""
-    return signed(sub=account, iat=int(time.time() - age))
+    return sign_token(sub=account, iat=int(time.time() - age))
 
 
-async def refusal(fleet: Fleet, bridge: int, credential: str) -> Any:
-    async with Client(f"{fleet.bridges[bridge].url}?token={credential}") as client:
-        return (await client.end()).closing
+async def refusal(fleet: BridgeGroup, bridge: int, credential: str) -> Any:
+    async with WebSocketClient(f"{fleet.bridges[bridge].url}?token={credential}") as client:
+        return (await client.wait_closed()).closing_frame
 
 
 async def test_a_revoked_token_is_refused_on_all_instances_and_its_sockets_closed(
     kafka: KafkaCluster,
 ) -> None:
     settings = {"AUTH__MODE": "jwt", "AUTH__SECRET": SECRET, "HEARTBEAT_SECONDS": "1"}
-    async with Fleet(kafka.bootstrap, ["one", "two"], **settings) as fleet, AsyncExitStack() as all:
+    async with (
+        BridgeGroup(kafka.bootstrap, ["one", "two"], **settings) as fleet,
+        AsyncExitStack() as all,
+    ):
         old = token("mallory", 60)
         there = [
             await all.enter_async_context(fleet.client(bridge, token=old))
@@ -49,13 +52,13 @@ async def test_a_revoked_token_is_refused_on_all_instances_and_its_sockets_close
         ann = await all.enter_async_context(fleet.client(1, token=token("ann", 60)))
         now = asyncio.get_running_loop().time
 
-        async def closed(client: Client) -> tuple[int, float]:
-            end = await client.end()
+        async def closed(client: WebSocketClient) -> tuple[int, float]:
+            end = await client.wait_closed()
             return end.code, now()
 
         closing = [asyncio.ensure_future(closed(client)) for client in there]
         called = now()
-        await fleet.tell(0, "POST", "accounts", "mallory", "revoke")
+        await fleet.send_command(0, "POST", "accounts", "mallory", "revoke")
         answered = now()
         ends = await asyncio.gather(*closing)
         assert {code for code, _ in ends} == {4005}
@@ -64,7 +67,7 @@ async def test_a_revoked_token_is_refused_on_all_instances_and_its_sockets_close
             f"{len(ends)} sockets closed {(last - called) * 1000:.1f} ms after the call,"
             f" which was answered after {(answered - called) * 1000:.1f} ms"
         )
-        await ann.next("heartbeat")
+        await ann.next_of("heartbeat")
         for bridge in 0, 1:
             told = await refusal(fleet, bridge, old)
             assert (told["code"], told["reconnect"]) == (4500, False)
@@ -75,10 +78,10 @@ async def test_a_revoked_token_is_refused_on_all_instances_and_its_sockets_close
             assert answer.status_code == 401
         await fleet.bridges[1].terminate()
         fleet.bridges[1].start()
-        await fleet.bridges[1].ready()
+        await fleet.bridges[1].wait_ready()
         assert (await refusal(fleet, 1, old))["code"] == 4500
         async with fleet.client(1, token=token("mallory", -2)) as anew:
             assert anew.welcome["account"] == "mallory"
-            await anew.say("token", token=old, id="the old one again")
-            reply = await anew.next("reply")
+            await anew.send("token", token=old, id="the old one again")
+            reply = await anew.next_of("reply")
             assert (reply["ok"], reply["error"]) == (False, "bad_token")

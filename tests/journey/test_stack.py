@@ -19,12 +19,19 @@ from aiokafka.errors import TopicAlreadyExistsError
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from tests.harness.admin import Record, create_topic, produce
+from tests.harness.admin import RecordToProduce, create_topic, produce
 from tests.harness.bridge_process import BridgeProcess
-from tests.harness.eventstream import EventStream
-from tests.harness.frames import read_frame
+from tests.harness.event_stream_parser import EventStreamParser
+from tests.harness.frame_schemas import read_frame
 from tests.harness.ports import HOST, free_ports
-from tests.journey.stack import BRIDGES, FOLDER, PATIENCE, Nginx, settings, token
+from tests.journey.compose_stack import (
+    BRIDGES,
+    COMPOSE_FOLDER,
+    TIMEOUT_SECONDS,
+    NginxProcess,
+    bridge_settings,
+    signed_token,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -45,18 +52,18 @@ class Stack(NamedTuple):
 
     kafka: str
     bridges: dict[str, BridgeProcess]
-    nginx: Nginx
+    nginx: NginxProcess
 
     def client(self, query: str, **more: Any) -> connect:
         url = f"ws://{self.nginx.address}/ws?{query}"
-        return connect(url, proxy=None, compression=None, open_timeout=PATIENCE, **more)
+        return connect(url, proxy=None, compression=None, open_timeout=TIMEOUT_SECONDS, **more)
 
     async def send(self, **envelope: object) -> None:
-        await produce(self.kafka, TOPIC, [Record(json.dumps(envelope).encode())])
+        await produce(self.kafka, TOPIC, [RecordToProduce(json.dumps(envelope).encode())])
 
     async def comes_back(self, query: str, client: AsyncExitStack) -> tuple[Any, str]:
         """Connect until somebody welcomes; return the connection and the instance."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while True:
                 with contextlib.suppress(OSError, InvalidStatus, ConnectionClosed):
                     connection = await client.enter_async_context(self.client(query))
@@ -67,7 +74,7 @@ class Stack(NamedTuple):
 
     async def takes_in(self, query: str, instance: str) -> None:
         """Connect anew until this instance is the one."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while True:
                 async with AsyncExitStack() as client:
                     if (await self.comes_back(query, client))[1] == instance:
@@ -76,7 +83,7 @@ class Stack(NamedTuple):
 
     def logs(self) -> dict[str, str]:
         told = {name: bridge.stderr() for name, bridge in self.bridges.items()}
-        return {"nginx": self.nginx.log(), **told}
+        return {"nginx": self.nginx.read_log(), **told}
 
 
 async def running(kafka: KafkaCluster, folder: Path, **more: str) -> AsyncIterator[Stack]:
@@ -85,7 +92,7 @@ async def running(kafka: KafkaCluster, folder: Path, **more: str) -> AsyncIterat
     async with AsyncExitStack() as stack:
         bridges = {}
         for name in BRIDGES:
-            said = {key.removeprefix("BRIDGE_"): it for key, it in settings(name).items()}
+            said = {key.removeprefix("BRIDGE_"): it for key, it in bridge_settings(name).items()}
             proxies = [*json.loads(said["TRUSTED_PROXIES"]), HOST]
             here = {
                 "KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap,
@@ -97,9 +104,9 @@ async def running(kafka: KafkaCluster, folder: Path, **more: str) -> AsyncIterat
             process = BridgeProcess(name, [TOPIC], kafka.bootstrap, **{**own, **here, **more})
             bridges[name] = await stack.enter_async_context(process)
         for bridge in bridges.values():
-            await bridge.ready()
+            await bridge.wait_ready()
         upstreams = {f"{name}:8080": f"{HOST}:{bridge.port}" for name, bridge in bridges.items()}
-        nginx = await stack.enter_async_context(Nginx(folder, upstreams))
+        nginx = await stack.enter_async_context(NginxProcess(folder, upstreams))
         yield Stack(kafka.bootstrap, bridges, nginx)
 
 
@@ -130,7 +137,9 @@ async def test_events_come_to_clients_through_nginx_whichever_instance_they_are_
     async with AsyncExitStack() as clients:
         homes = {}
         for account in accounts:
-            client = await clients.enter_async_context(stack.client(f"token={token(account)}"))
+            client = await clients.enter_async_context(
+                stack.client(f"token={signed_token(account)}")
+            )
             homes[account] = client, (await frame(client, "welcome"))["instance"]
         assert {instance for _, instance in homes.values()} == set(BRIDGES)
         for account in accounts:
@@ -143,13 +152,13 @@ async def test_events_come_to_clients_through_nginx_whichever_instance_they_are_
 
 
 async def test_the_demos_producer_writes_what_its_account_gets(stack, tmp_path):
-    sign = f"token={token('alice', 'news')}&rooms=news"
+    sign = f"token={signed_token('alice', 'news')}&rooms=news"
     acknowledged = tmp_path / "acknowledged"
     async with stack.client(sign) as client:
         await frame(client, "welcome")
         producer = await asyncio.create_subprocess_exec(
             sys.executable,
-            str(FOLDER / "produce.py"),
+            str(COMPOSE_FOLDER / "produce.py"),
             str(acknowledged),
             env={"BRIDGE_KAFKA__BOOTSTRAP_SERVERS": stack.kafka},
         )
@@ -163,7 +172,7 @@ async def test_the_demos_producer_writes_what_its_account_gets(stack, tmp_path):
 
 
 async def test_when_an_instance_is_killed_its_clients_come_back_to_the_other(stack, topic_name):
-    query = f"token={token(topic_name)}"
+    query = f"token={signed_token(topic_name)}"
     async with AsyncExitStack() as clients:
         homes = [await stack.comes_back(query, clients) for _ in range(CLIENTS)]
         gone, left = BRIDGES
@@ -180,13 +189,13 @@ async def test_when_an_instance_is_killed_its_clients_come_back_to_the_other(sta
         else:
             pytest.fail("nobody was on the instance that was killed")
         stack.bridges[gone].start()
-        await stack.bridges[gone].ready()
+        await stack.bridges[gone].wait_ready()
         await stack.takes_in(query, gone)
-    assert " 502 " not in stack.nginx.log()
+    assert " 502 " not in stack.nginx.read_log()
 
 
 async def test_a_drain_is_told_through_nginx_and_the_client_goes_to_the_other(stack, topic_name):
-    query = f"token={token(topic_name)}"
+    query = f"token={signed_token(topic_name)}"
     async with AsyncExitStack() as clients:
         client, home = await stack.comes_back(query, clients)
         ending = asyncio.create_task(stack.bridges[home].terminate())
@@ -199,7 +208,9 @@ async def test_a_drain_is_told_through_nginx_and_the_client_goes_to_the_other(st
         assert await ending == 0
 
 
-async def frames(answer: httpx.Response, source: EventStream) -> AsyncIterator[dict[str, Any]]:
+async def frames(
+    answer: httpx.Response, source: EventStreamParser
+) -> AsyncIterator[dict[str, Any]]:
     """The frames of an event stream, less heartbeats."""
     async for received in answer.aiter_bytes():
         for event in source.feed(received):
@@ -210,9 +221,9 @@ async def frames(answer: httpx.Response, source: EventStream) -> AsyncIterator[d
 async def test_event_streams_come_through_nginx_and_go_over_to_the_other_instance(
     stack, topic_name
 ):
-    url, source = f"http://{stack.nginx.address}/events", EventStream()
-    headers = {"Authorization": f"Bearer {token(topic_name)}"}
-    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE, headers=headers) as http:
+    url, source = f"http://{stack.nginx.address}/events", EventStreamParser()
+    headers = {"Authorization": f"Bearer {signed_token(topic_name)}"}
+    async with httpx.AsyncClient(trust_env=False, timeout=TIMEOUT_SECONDS, headers=headers) as http:
         async with http.stream("GET", url) as answer:
             told = frames(answer, source)
             home = (await anext(told))["instance"]
@@ -234,8 +245,8 @@ async def test_event_streams_come_through_nginx_and_go_over_to_the_other_instanc
 
 
 async def test_no_token_is_in_any_log_whatever_went_wrong(stack, topic_name):
-    right, wrong = token(topic_name), "eyJ.not-a-token-but-as-secret.as-one"
-    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as http:
+    right, wrong = signed_token(topic_name), "eyJ.not-a-token-but-as-secret.as-one"
+    async with httpx.AsyncClient(trust_env=False, timeout=TIMEOUT_SECONDS) as http:
         site = f"http://{stack.nginx.address}"
         async with stack.client(f"token={right}") as client:
             await frame(client, "welcome")
@@ -267,7 +278,7 @@ async def test_no_token_is_in_any_log_whatever_went_wrong(stack, topic_name):
 
 
 async def test_a_client_can_not_say_that_it_comes_from_elsewhere(strict_stack, topic_name):
-    query = f"token={token(topic_name)}"
+    query = f"token={signed_token(topic_name)}"
     async with AsyncExitStack() as clients:
         for _ in BRIDGES:  # one from this address fills each of them
             await strict_stack.comes_back(query, clients)

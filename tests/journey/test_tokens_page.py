@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
-from bridge.app.instance import gate
-from bridge.config.settings import Auth
-from tests.journey.stack import PATIENCE, ROOT
+from bridge.app.instance import build_authenticator
+from bridge.config.settings import AuthSettings
+from tests.journey.compose_stack import ROOT, TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,21 +37,21 @@ def run(program: str, script: Path) -> str:
         check=True,
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT_SECONDS,
     )
     return done.stdout.strip()
 
 
 def is_good(token: str) -> None:
-    admits, _ = gate(Auth(secret=SecretStr(SECRET)), loopback_only=False)
-    grant = admits.identify(token, None)
+    admits, _ = build_authenticator(AuthSettings(secret=SecretStr(SECRET)), loopback_only=False)
+    grant = admits.authenticate(token, None)
     assert grant.account == "alice"
-    assert grant.expires is not None
-    assert grant.issued is not None
-    assert grant.expires - grant.issued == 900
+    assert grant.expires_at is not None
+    assert grant.issued_at is not None
+    assert grant.expires_at - grant.issued_at == 900
     assert grant.rooms is not None
-    assert grant.rooms.covers("order:42")
-    assert not grant.rooms.covers("order:42:notes")
+    assert grant.rooms.matches("order:42")
+    assert not grant.rooms.matches("order:42:notes")
 
 
 def test_the_example_in_python(tmp_path: Path):

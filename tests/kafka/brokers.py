@@ -8,75 +8,77 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge.kafka.client.client import Partition
+from bridge.kafka.client.client import TopicPartition
 from tests.harness import admin
-from tests.harness.admin import Record
-from tests.kafka.memory import MemoryCluster
-from tests.kafka.pacing import Paced
-from tests.kafka.tape import BlinkingCluster, plain
+from tests.harness.admin import RecordToProduce
+from tests.kafka.held_replays import HeldReplayClient
+from tests.kafka.memory_kafka import MemoryKafkaClient
+from tests.kafka.recording_sink import HeldMetadataClient, plaintext_access
 
-NOW = 1_795_000_000_000
-HOUR = 3_600_000
+NOW_MS = 1_795_000_000_000
+HOUR_MS = 3_600_000
 
 
-class PacedMemory(Paced, MemoryCluster):
+class HeldMemoryClient(HeldReplayClient, MemoryKafkaClient):
     pass
 
 
-class PacedCluster(Paced, BlinkingCluster):
+class HeldKafkaClient(HeldReplayClient, HeldMetadataClient):
     pass
 
 
-class InMemory:
+class MemoryBroker:
     """A broker in memory, and what tests do to it."""
 
     def __init__(self) -> None:
-        self.cluster: Any = PacedMemory()
+        self.client: Any = HeldMemoryClient()
 
-    def fresh(self) -> Any:
+    def new_client(self) -> Any:
         """Another connection to it."""
-        return self.cluster
+        return self.client
 
     async def create(self, topic: str, partitions: int = 1) -> None:
-        self.cluster.create(topic, partitions)
+        self.client.create(topic, partitions)
 
     async def delete(self, topic: str) -> None:
-        self.cluster.delete(topic)
+        self.client.delete(topic)
 
     async def produce(
-        self, topic: str, values: list[bytes], partition: int = 0, time: int = NOW
+        self, topic: str, values: list[bytes], partition: int = 0, time_ms: int = NOW_MS
     ) -> None:
-        self.cluster.put(topic, partition, values, time)
+        self.client.put(topic, partition, values, time_ms)
 
     async def delete_before(self, topic: str, offset: int) -> None:
-        self.cluster.logs[Partition(topic, 0)].start = offset
+        self.client.logs[TopicPartition(topic, 0)].start = offset
 
 
-class Real:
+class RealBroker:
     """The same on a real one."""
 
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
-        self.cluster: Any = PacedCluster(plain(bootstrap))
+        self.client: Any = HeldKafkaClient(plaintext_access(bootstrap))
 
-    def fresh(self) -> Any:
-        return PacedCluster(plain(self._bootstrap))
+    def new_client(self) -> Any:
+        return HeldKafkaClient(plaintext_access(self._bootstrap))
 
     async def create(self, topic: str, partitions: int = 1) -> None:
-        forever = {"retention.ms": "-1"}  # the times here are what they are
-        await admin.create_topic(self._bootstrap, topic, partitions, configs=forever)
+        configs = {"retention.ms": "-1"}  # the times here are what they are
+        await admin.create_topic(self._bootstrap, topic, partitions, configs=configs)
 
     async def delete(self, topic: str) -> None:
         await admin.delete_topic(self._bootstrap, topic)
 
     async def produce(
-        self, topic: str, values: list[bytes], partition: int = 0, time: int = NOW
+        self, topic: str, values: list[bytes], partition: int = 0, time_ms: int = NOW_MS
     ) -> None:
-        records = [Record(value, partition=partition, time=time) for value in values]
+        records = [
+            RecordToProduce(value, partition=partition, timestamp_ms=time_ms) for value in values
+        ]
         await admin.produce(self._bootstrap, topic, records)
 
     async def delete_before(self, topic: str, offset: int) -> None:
         await admin.delete_records(self._bootstrap, topic, 0, before=offset)
 
 
-Broker = InMemory | Real
+Broker = MemoryBroker | RealBroker

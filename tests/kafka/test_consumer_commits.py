@@ -9,66 +9,66 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.kafka import consumer as committing
-from bridge.kafka.client.client import Description, Partition
-from bridge.kafka.consumer import Commits
-from bridge.kafka.partitions import Partitions
-from tests.kafka.memory import MemoryCluster
+from bridge.kafka.client.client import TopicDescription, TopicPartition
+from bridge.kafka.consumer import OffsetCommitter
+from bridge.kafka.partitions import AssignedPartitions
+from tests.kafka.memory_kafka import MemoryKafkaClient
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-T = Partition("t", 0)
+T = TopicPartition("t", 0)
 
 
-class Register(MemoryCluster):
+class Register(MemoryKafkaClient):
     """Writes down what is committed; fails, or never answers, when it is told to."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.heard_of: list[dict[Partition, int]] = []
+        self.heard_of: list[dict[TopicPartition, int]] = []
         self.silent = False
         self.heard = asyncio.Event()
 
-    async def commit(self, group: str, offsets: Mapping[Partition, int]) -> None:
+    async def commit(self, group: str, offsets: Mapping[TopicPartition, int]) -> None:
         assert group == "group"
         self.heard.set()
         if self.silent:
             await asyncio.Event().wait()
-        if self.down:
+        if self.is_down:
             raise TimeoutError("no broker answers")
         self.heard_of.append(dict(offsets))
 
 
 @pytest.fixture
-def partitions() -> Partitions:
-    made = Partitions(["t"])
-    made.follow({"t": Description(uuid.uuid4(), {0: 0})})
-    made.begin(T, 5, 0)
+def partitions() -> AssignedPartitions:
+    made = AssignedPartitions(["t"])
+    made.update_metadata({"t": TopicDescription(uuid.uuid4(), {0: 0})})
+    made.start(T, 5, 0)
     return made
 
 
 async def test_what_could_not_be_committed_is_committed_later(partitions):
     register = Register()
-    commits = Commits(register, "group", partitions)
-    register.down = True
-    await commits.last()
-    assert partitions.uncommitted() == {T: 5}
-    register.down = False
-    partitions.readings[T].offset = 7
-    await commits.last()
-    await commits.last()
+    commits = OffsetCommitter(register, "group", partitions)
+    register.is_down = True
+    await commits.commit_final()
+    assert partitions.uncommitted_offsets() == {T: 5}
+    register.is_down = False
+    partitions.states[T].offset = 7
+    await commits.commit_final()
+    await commits.commit_final()
     assert register.heard_of == [{T: 7}], "once, and the newest"
 
 
 async def test_a_broker_that_is_away_does_not_end_the_commits(partitions, monkeypatch):
-    monkeypatch.setattr(committing, "COMMIT_SECONDS", 0.01)
+    monkeypatch.setattr(committing, "COMMIT_INTERVAL_SECONDS", 0.01)
     register = Register()
-    register.down = True
-    running = asyncio.create_task(Commits(register, "group", partitions).run())
+    register.is_down = True
+    running = asyncio.create_task(OffsetCommitter(register, "group", partitions).run())
     try:
         async with asyncio.timeout(20):
             await register.heard.wait()
-            register.down = False
+            register.is_down = False
             while not register.heard_of:
                 register.heard.clear()
                 await register.heard.wait()
@@ -78,10 +78,10 @@ async def test_a_broker_that_is_away_does_not_end_the_commits(partitions, monkey
 
 
 async def test_the_last_commit_does_not_wait_for_ever(partitions, monkeypatch):
-    monkeypatch.setattr(committing, "_LAST_COMMIT_SECONDS", 0.05)
+    monkeypatch.setattr(committing, "_FINAL_COMMIT_SECONDS", 0.05)
     register = Register()
     register.silent = True
     async with asyncio.timeout(20):
-        await Commits(register, "group", partitions).last()
+        await OffsetCommitter(register, "group", partitions).commit_final()
     assert register.heard.is_set()
     assert register.heard_of == []

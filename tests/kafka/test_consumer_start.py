@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.harness.admin import Record, add_partitions, create_topic, delete_topic, produce
-from tests.kafka.tape import Got, following, plain
+from tests.harness.admin import RecordToProduce, add_partitions, create_topic, delete_topic, produce
+from tests.kafka.recording_sink import DeliveredRecord, plaintext_access, running_consumer
 
 if TYPE_CHECKING:
     from tests.harness.kafka_cluster import KafkaCluster
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.kafka
 
 
-def numbered(stem: str, count: int, partition: int = 0) -> list[Record]:
-    return [Record(f"{stem}-{n}".encode(), partition=partition) for n in range(count)]
+def numbered(stem: str, count: int, partition: int = 0) -> list[RecordToProduce]:
+    return [RecordToProduce(f"{stem}-{n}".encode(), partition=partition) for n in range(count)]
 
 
 async def test_an_instance_starts_at_the_end(kafka: KafkaCluster, topic_name: str) -> None:
     await create_topic(kafka.bootstrap, topic_name, 2)
     await produce(kafka.bootstrap, topic_name, numbered("before", 3))
-    async with following(plain(kafka.bootstrap), topic_name) as it:
-        ((identity, begun),) = it.tape.lives().items()
+    async with running_consumer(plaintext_access(kafka.bootstrap), topic_name) as it:
+        ((identity, begun),) = it.sink.starts_by_topic_id().items()
         assert begun == {0: 3, 1: 0}
         assert len(identity) == 8
         after = [*numbered("after", 2), *numbered("after", 2, partition=1)]
         await produce(kafka.bootstrap, topic_name, after)
-        await it.tape.until_got(4)
-    assert it.tape.places() == {0: [3, 4], 1: [0, 1]}
-    assert it.tape.skipped() == []
+        await it.sink.wait_for_records(4)
+    assert it.sink.offsets_by_partition() == {0: [3, 4], 1: [0, 1]}
+    assert it.sink.skip_calls() == []
 
 
 async def test_partitions_that_are_added_are_read_from_their_beginning(
@@ -38,33 +38,35 @@ async def test_partitions_that_are_added_are_read_from_their_beginning(
 ) -> None:
     await create_topic(kafka.bootstrap, topic_name)
     await produce(kafka.bootstrap, topic_name, numbered("before", 3))
-    async with following(plain(kafka.bootstrap), topic_name) as it:
-        await it.cluster.shut_eyes()
+    async with running_consumer(plaintext_access(kafka.bootstrap), topic_name) as it:
+        await it.client.hold_metadata()
         await add_partitions(kafka.bootstrap, topic_name, 3)
         await produce(kafka.bootstrap, topic_name, numbered("unseen", 3, partition=2))
-        it.cluster.open_eyes()
-        await it.tape.until_got(3)
+        it.client.release_metadata()
+        await it.sink.wait_for_records(3)
         await produce(kafka.bootstrap, topic_name, numbered("after", 1))
-        await it.tape.until_got(4)
-    assert it.tape.places() == {2: [0, 1, 2], 0: [3]}
-    assert it.tape.begun()[0].offsets == {0: 3}
-    assert list(it.tape.lives().values()) == [{0: 3, 1: 0, 2: 0}], "it is the same topic"
+        await it.sink.wait_for_records(4)
+    assert it.sink.offsets_by_partition() == {2: [0, 1, 2], 0: [3]}
+    assert it.sink.begin_calls()[0].offsets == {0: 3}
+    assert list(it.sink.starts_by_topic_id().values()) == [{0: 3, 1: 0, 2: 0}], (
+        "it is the same topic"
+    )
 
 
 async def test_a_topic_that_is_created_late_is_read_from_its_beginning(
     kafka: KafkaCluster, topic_name: str
 ) -> None:
-    async with following(plain(kafka.bootstrap), topic_name) as it:
-        assert it.tape.said == []
-        await it.cluster.shut_eyes()
+    async with running_consumer(plaintext_access(kafka.bootstrap), topic_name) as it:
+        assert it.sink.calls == []
+        await it.client.hold_metadata()
         await create_topic(kafka.bootstrap, topic_name, 2)
         await produce(kafka.bootstrap, topic_name, numbered("unseen", 3))
-        it.cluster.open_eyes()
-        await it.tape.until_got(3)
+        it.client.release_metadata()
+        await it.sink.wait_for_records(3)
         await produce(kafka.bootstrap, topic_name, numbered("after", 1, partition=1))
-        await it.tape.until_got(4)
-    assert it.tape.places() == {0: [0, 1, 2], 1: [0]}
-    assert list(it.tape.lives().values()) == [{0: 0, 1: 0}]
+        await it.sink.wait_for_records(4)
+    assert it.sink.offsets_by_partition() == {0: [0, 1, 2], 1: [0]}
+    assert list(it.sink.starts_by_topic_id().values()) == [{0: 0, 1: 0}]
 
 
 @pytest.mark.parametrize("unseen", [2, 9], ids=["shorter", "grown past the old position"])
@@ -74,27 +76,29 @@ async def test_a_topic_that_comes_back_is_another_one(
 ) -> None:
     """Whether an instance looks at the topics while it is gone, or only after it is back."""
     await create_topic(kafka.bootstrap, topic_name)
-    async with following(plain(kafka.bootstrap), topic_name) as it:
+    async with running_consumer(plaintext_access(kafka.bootstrap), topic_name) as it:
         await produce(kafka.bootstrap, topic_name, numbered("old", 5))
-        await it.tape.until_got(5)
+        await it.sink.wait_for_records(5)
         if not seen_gone:
-            await it.cluster.shut_eyes()
+            await it.client.hold_metadata()
         await delete_topic(kafka.bootstrap, topic_name)
         if seen_gone:
-            await it.cluster.look()
-            await it.cluster.shut_eyes()
+            await it.client.wait_for_refresh()
+            await it.client.hold_metadata()
         await create_topic(kafka.bootstrap, topic_name)
         await produce(kafka.bootstrap, topic_name, numbered("new", unseen))
-        it.cluster.open_eyes()
-        await it.tape.until_got(5 + unseen)
+        it.client.release_metadata()
+        await it.sink.wait_for_records(5 + unseen)
         await produce(kafka.bootstrap, topic_name, numbered("after", 1))
-        await it.tape.until_got(6 + unseen)
-    assert list(it.tape.lives().values()) == [{0: 0}, {0: 0}]
-    assert b"" not in it.tape.lives()
-    assert it.tape.places() == {0: [*range(5), *range(unseen + 1)]}
+        await it.sink.wait_for_records(6 + unseen)
+    assert list(it.sink.starts_by_topic_id().values()) == [{0: 0}, {0: 0}]
+    assert b"" not in it.sink.starts_by_topic_id()
+    assert it.sink.offsets_by_partition() == {0: [*range(5), *range(unseen + 1)]}
     new = [b"new-%d" % n for n in range(unseen)]
-    assert it.tape.values()[5:] == [*new, b"after-0"]
-    assert it.tape.skipped() == []
+    assert it.sink.values()[5:] == [*new, b"after-0"]
+    assert it.sink.skip_calls() == []
     # The sink hears of the new life before anything of it, and of nothing of the old one after.
-    at = it.tape.said.index(it.tape.begun()[-1])
-    assert [each.offset for each in it.tape.said[:at] if isinstance(each, Got)] == [*range(5)]
+    at = it.sink.calls.index(it.sink.begin_calls()[-1])
+    assert [each.offset for each in it.sink.calls[:at] if isinstance(each, DeliveredRecord)] == [
+        *range(5)
+    ]

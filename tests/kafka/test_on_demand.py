@@ -4,43 +4,45 @@ from __future__ import annotations
 
 import asyncio
 
-from bridge.kafka.client.client import Fetched, Partition
-from bridge.kafka.fetcher import STRIKES, Trouble
-from bridge.kafka.on_demand import Sleepers
-from bridge.kafka.partitions import Reading
-from tests.kafka.memory import MemoryCluster
-from tests.kafka.tape import Tape
+from bridge.kafka.client.client import FetchedPartition, TopicPartition
+from bridge.kafka.fetcher import MAX_ATTEMPTS, FetchErrors
+from bridge.kafka.on_demand import ActiveTopics
+from bridge.kafka.partitions import PartitionState
+from tests.kafka.memory_kafka import MemoryKafkaClient
+from tests.kafka.recording_sink import RecordingSink
 
 
 def test_who_was_there_for_a_moment_begins_the_time_anew():
     followers: set[str] = set()
-    it = Sleepers({"t": 10}, {"t": ["t"]}, followers.__contains__, wait_seconds=1)
-    it.wake(["t"])
-    assert it.tired(0) == it.tired(9) == []
-    it.call("t")
-    assert it.tired(12) == it.tired(21) == []
-    assert it.tired(22) == ["t"]
-    it.sleep("t")
-    assert (it.tired(99), it.wanted()) == ([], set())
+    it = ActiveTopics({"t": 10}, {"t": ["t"]}, followers.__contains__, wait_seconds=1)
+    it.mark_active(["t"])
+    assert it.to_deactivate(0) == it.to_deactivate(9) == []
+    it.request_activation("t")
+    assert it.to_deactivate(12) == it.to_deactivate(21) == []
+    assert it.to_deactivate(22) == ["t"]
+    it.mark_idle("t")
+    assert (it.to_deactivate(99), it.to_activate()) == ([], set())
     followers.add("t")
-    assert it.wanted() == {"t"}
+    assert it.to_activate() == {"t"}
 
 
 def test_only_a_call_for_what_is_asleep_asks_for_a_look():
     looks: list[None] = []
-    it = Sleepers({"t": 10}, {"t": ["a", "b"]}, bool, wait_seconds=1)
-    it.look = lambda: looks.append(None)
-    it.call("b")
+    it = ActiveTopics({"t": 10}, {"t": ["a", "b"]}, bool, wait_seconds=1)
+    it.request_refresh = lambda: looks.append(None)
+    it.request_activation("b")
     assert len(looks) == 1
-    it.wake(["t"])
-    it.call("a")
+    it.mark_active(["t"])
+    it.request_activation("a")
     assert len(looks) == 1
 
 
 def test_a_partition_that_is_read_no_more_is_not_passed_on() -> None:
-    tape = Tape()
-    trouble = Trouble(MemoryCluster(), {"t": ["t"]}, tape, asyncio.Event())
-    reading = Reading(5, 0, 5)
-    reading.strikes, reading.dropped = STRIKES - 1, True
-    trouble.strike(Fetched(Partition("t", 0), 5, 0, 9, [], b""), reading, 7, "it is damaged")
-    assert (tape.said, reading.offset) == ([], 5)
+    tape = RecordingSink()
+    trouble = FetchErrors(MemoryKafkaClient(), {"t": ["t"]}, tape, asyncio.Event())
+    reading = PartitionState(5, 0, 5)
+    reading.failed_attempts, reading.is_dropped = MAX_ATTEMPTS - 1, True
+    trouble.count_failure(
+        FetchedPartition(TopicPartition("t", 0), 5, 0, 9, [], b""), reading, 7, "it is damaged"
+    )
+    assert (tape.calls, reading.offset) == ([], 5)

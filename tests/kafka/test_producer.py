@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 from aiokafka import AIOKafkaConsumer
 
-from bridge.core.ports import NotAcknowledged, NoTopic, TooLarge
+from bridge.core.ports import NotAcknowledged, RecordTooLarge, UnknownTopic
 from bridge.kafka import producer as writing
-from bridge.kafka.client.client import Access
-from bridge.kafka.producer import Writer
+from bridge.kafka.client.client import KafkaAccess
+from bridge.kafka.producer import KafkaPublisher
 from tests.harness.admin import create_topic
 from tests.harness.kafka_cluster import KafkaCluster
-from tests.web.rig import until
+from tests.web.in_process_bridge import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -24,9 +24,9 @@ pytestmark = pytest.mark.kafka
 
 
 @contextlib.asynccontextmanager
-async def running(bootstrap: str, **topics: str) -> AsyncIterator[Writer]:
+async def running(bootstrap: str, **topics: str) -> AsyncIterator[KafkaPublisher]:
     """A writer that runs, connected or not."""
-    writer = Writer(Access(bootstrap, {"client_id": "test"}), topics)
+    writer = KafkaPublisher(KafkaAccess(bootstrap, {"client_id": "test"}), topics)
     task = asyncio.create_task(writer.run())
     try:
         yield writer
@@ -36,15 +36,15 @@ async def running(bootstrap: str, **topics: str) -> AsyncIterator[Writer]:
             await task
 
 
-async def connected(writer: Writer) -> None:
-    await until(lambda: writer._producer is not None, 60.0)
+async def connected(writer: KafkaPublisher) -> None:
+    await wait_until(lambda: writer._producer is not None, 60.0)
 
 
 async def test_a_record_is_written_where_it_is_said(kafka: KafkaCluster, topic_name: str) -> None:
     await create_topic(kafka.bootstrap, topic_name, 3)
     async with running(kafka.bootstrap, orders=topic_name) as writer:
         await connected(writer)
-        places = [await writer.write("orders", b"%d" % n, key=b"k") for n in range(3)]
+        places = [await writer.publish("orders", b"%d" % n, key=b"k") for n in range(3)]
     assert [(at.topic, at.offset) for at in places] == [("orders", 0), ("orders", 1), ("orders", 2)]
     assert len({at.partition for at in places}) == 1, "one key, one partition"
 
@@ -54,8 +54,8 @@ async def test_a_record_is_written_with_its_headers(kafka: KafkaCluster, topic_n
     headers = [("traceparent", b"00-1"), ("x", b"")]
     async with running(kafka.bootstrap, orders=topic_name) as writer:
         await connected(writer)
-        await writer.write("orders", b"1", key=None, headers=headers)
-        await writer.write("orders", b"2", key=None)
+        await writer.publish("orders", b"1", key=None, headers=headers)
+        await writer.publish("orders", b"2", key=None)
     consumer = AIOKafkaConsumer(
         topic_name, bootstrap_servers=kafka.bootstrap, auto_offset_reset="earliest"
     )
@@ -70,10 +70,10 @@ async def test_a_topic_that_is_not_there_is_told_and_not_made(
     async with running(kafka.bootstrap, orders=topic_name) as writer:
         await connected(writer)
         for name in ("orders", "unknown"):
-            with pytest.raises(NoTopic):
-                await writer.write(name, b"1", key=None)
+            with pytest.raises(UnknownTopic):
+                await writer.publish(name, b"1", key=None)
         await create_topic(kafka.bootstrap, topic_name)  # fails where it was made
-        assert (await writer.write("orders", b"1", key=None)).offset == 0
+        assert (await writer.publish("orders", b"1", key=None)).offset == 0
 
 
 async def test_a_record_that_kafka_does_not_take_is_told(
@@ -83,11 +83,11 @@ async def test_a_record_that_kafka_does_not_take_is_told(
     async with running(kafka.bootstrap, orders=topic_name) as writer:
         await connected(writer)
         for size in (2000, 2 << 20):
-            with pytest.raises(TooLarge):
-                await writer.write("orders", b"x" * size, key=None)
-        assert (await writer.write("orders", b"1", key=None)).offset == 0
-        with pytest.raises(NoTopic):
-            await writer.write("nowhere", b"1", key=None)
+            with pytest.raises(RecordTooLarge):
+                await writer.publish("orders", b"x" * size, key=None)
+        assert (await writer.publish("orders", b"1", key=None)).offset == 0
+        with pytest.raises(UnknownTopic):
+            await writer.publish("nowhere", b"1", key=None)
         outcomes = {"acknowledged": 1, "not_acknowledged": 0, "no_topic": 1, "too_large": 2}
         assert writer.outcomes == outcomes
 
@@ -99,18 +99,18 @@ async def test_an_outage_is_told_in_time_and_ends_by_itself(
         await create_topic(own.bootstrap, topic_name)
         async with running(own.bootstrap, orders=topic_name) as writer:
             await connected(writer)
-            await writer.write("orders", b"before", key=None)
+            await writer.publish("orders", b"before", key=None)
             own.stop(0)
-            monkeypatch.setattr(writing, "PATIENCE", 0.5)
+            monkeypatch.setattr(writing, "ACKNOWLEDGEMENT_TIMEOUT_SECONDS", 0.5)
             for _ in range(3):
                 with pytest.raises(NotAcknowledged):
-                    await writer.write("orders", b"lost or not", key=None)
+                    await writer.publish("orders", b"lost or not", key=None)
             own.start(0)
-            monkeypatch.setattr(writing, "PATIENCE", 30.0)
+            monkeypatch.setattr(writing, "ACKNOWLEDGEMENT_TIMEOUT_SECONDS", 30.0)
             async with asyncio.timeout(90):
                 while True:
                     with contextlib.suppress(NotAcknowledged):
-                        await writer.write("orders", b"after", key=None)
+                        await writer.publish("orders", b"after", key=None)
                         break
     said = [each.getMessage() for each in caplog.records if each.name == writing.__name__]
     assert len(said) == 2, said
@@ -120,5 +120,5 @@ async def test_an_outage_is_told_in_time_and_ends_by_itself(
 async def test_before_kafka_was_ever_reached_that_is_told_at_once(topic_name: str) -> None:
     async with running("127.0.0.1:1", orders=topic_name) as writer:
         with pytest.raises(NotAcknowledged):
-            await writer.write("orders", b"1", key=None)
+            await writer.publish("orders", b"1", key=None)
         assert writer.outcomes["not_acknowledged"] == 1

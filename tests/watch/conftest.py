@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.watch.whole import Whole
+from tests.watch.metrics_instance import MetricsInstance
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 
 @pytest.fixture
-async def whole() -> AsyncIterator[Whole]:
+async def whole() -> AsyncIterator[MetricsInstance]:
     """An instance with all its parts, which do nothing by themselves."""
-    made = Whole()
+    made = MetricsInstance()
     async with made.http:
         yield made

@@ -13,13 +13,20 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from tests.watch import asked
-from tests.watch.asked import ADDED, BOARD, labels, names, panels, queries
+from tests.watch import monitoring_queries
+from tests.watch.monitoring_queries import (
+    ADDED_LABELS,
+    DASHBOARD,
+    label_names,
+    metric_names,
+    panels,
+    queries,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.watch.whole import Whole
+    from tests.watch.metrics_instance import MetricsInstance
 
 ROWS = [
     *("Clients", "Events and latency", "Kafka and lag", "Replay and journal"),
@@ -48,26 +55,26 @@ def read(board: dict[str, Any]) -> Any:
 
 
 def test_grafanas_own_models_know_every_field() -> None:
-    assert list(lost(BOARD, read(BOARD))) == []
+    assert list(lost(DASHBOARD, read(DASHBOARD))) == []
 
 
 def test_the_models_find_a_field_that_grafana_does_not_know() -> None:
-    wrong = copy.deepcopy(BOARD)
+    wrong = copy.deepcopy(DASHBOARD)
     wrong["panels"][2]["fieldConfig"]["defaults"]["units"] = "s"
     assert list(lost(wrong, read(wrong))) == ["board.panels[2].fieldConfig.defaults.units"]
 
 
 def test_the_rows_are_in_order_and_open() -> None:
-    rows = [panel for panel in BOARD["panels"] if panel["type"] == "row"]
+    rows = [panel for panel in DASHBOARD["panels"] if panel["type"] == "row"]
     assert [row["title"] for row in rows] == ROWS
     assert not any(row["collapsed"] for row in rows)
-    heights = [panel["gridPos"]["y"] for panel in BOARD["panels"]]
+    heights = [panel["gridPos"]["y"] for panel in DASHBOARD["panels"]]
     assert heights == sorted(heights)
 
 
 def test_every_panel_has_a_title_and_a_number_of_its_own_and_says_what_it_shows() -> None:
     titles = [panel["title"] for panel in panels()]
-    ids = [panel["id"] for panel in BOARD["panels"]]
+    ids = [panel["id"] for panel in DASHBOARD["panels"]]
     assert (len({*titles}), len({*ids})) == (len(titles), len(ids))
     for panel in panels():
         assert panel["description"].endswith("."), panel["title"]
@@ -76,7 +83,7 @@ def test_every_panel_has_a_title_and_a_number_of_its_own_and_says_what_it_shows(
 
 def test_no_panel_covers_another_or_leaves_the_board() -> None:
     cells: dict[str, set[tuple[int, int]]] = {}
-    for panel in BOARD["panels"]:
+    for panel in DASHBOARD["panels"]:
         place = panel["gridPos"]
         across = range(place["x"], place["x"] + place["w"])
         cells[panel["title"]] = {
@@ -87,18 +94,24 @@ def test_no_panel_covers_another_or_leaves_the_board() -> None:
         assert not cells[one] & cells[other], f"{one} and {other}"
 
 
-async def test_every_query_asks_for_metrics_and_labels_that_there_are(whole: Whole) -> None:
+async def test_every_query_asks_for_metrics_and_labels_that_there_are(
+    whole: MetricsInstance,
+) -> None:
     samples = await whole.samples()
     for query in queries():
-        asks = names(query.expr)
+        asks = metric_names(query.expr)
         assert asks, query
         assert asks <= samples.keys(), query
-        assert labels(query.expr) <= ADDED.union(*(samples[name] for name in asks)), query
-        assert set(re.findall(r"\{\{(\w+)\}\}", query.legend)) <= labels(query.expr), query
+        assert label_names(query.expr) <= ADDED_LABELS.union(*(samples[name] for name in asks)), (
+            query
+        )
+        assert set(re.findall(r"\{\{(\w+)\}\}", query.legend)) <= label_names(query.expr), query
 
 
-async def test_every_metric_of_the_bridge_is_on_the_board(whole: Whole) -> None:
-    shown = {re.sub(r"_bucket$", "", name) for query in queries() for name in names(query.expr)}
+async def test_every_metric_of_the_bridge_is_on_the_board(whole: MetricsInstance) -> None:
+    shown = {
+        re.sub(r"_bucket$", "", name) for query in queries() for name in metric_names(query.expr)
+    }
     for family in (await whole.families()).values():
         if family.name.startswith("push_bridge_"):
             assert shown & {family.name, f"{family.name}_total", f"{family.name}_info"}, family
@@ -112,7 +125,7 @@ def test_every_query_is_of_the_instances_that_are_chosen() -> None:
 
 
 def test_what_is_chosen_from_is_there() -> None:
-    source, instance = BOARD["templating"]["list"]
+    source, instance = DASHBOARD["templating"]["list"]
     assert (source["name"], source["query"]) == ("datasource", "prometheus")
     assert instance["query"] == "label_values(push_bridge_ready, instance)"
     for panel in panels():
@@ -129,4 +142,7 @@ def test_what_is_chosen_from_is_there() -> None:
     ],
 )
 def test_what_an_expression_names_is_found(expr: str, metrics: set[str], by: set[str]) -> None:
-    assert (asked.names(expr), asked.labels(expr)) == (metrics, by)
+    assert (monitoring_queries.metric_names(expr), monitoring_queries.label_names(expr)) == (
+        metrics,
+        by,
+    )

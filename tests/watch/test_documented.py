@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.web.connections.sse import Stream
-from bridge.web.connections.websocket import Socket
+from bridge.web.connections.sse import SseConnection
+from bridge.web.connections.websocket import WebSocketConnection
 from bridge.web.endpoints import metrics as module
-from tests.journey.stack import ROOT
-from tests.watch import asked
-from tests.watch.whole import described
+from tests.journey.compose_stack import ROOT
+from tests.watch import monitoring_queries
+from tests.watch.metrics_instance import documented_name
 
 if TYPE_CHECKING:
-    from tests.watch.whole import Whole
+    from tests.watch.metrics_instance import MetricsInstance
 
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
@@ -35,10 +35,10 @@ def sections() -> dict[str, str]:
 
 
 async def test_every_metric_is_in_the_table_and_every_one_in_the_table_is_there(
-    whole: Whole,
+    whole: MetricsInstance,
 ) -> None:
     told = {cell.strip("`") for cell in table("## Metrics")}
-    found = {described(family) for family in (await whole.families()).values()}
+    found = {documented_name(family) for family in (await whole.families()).values()}
     processes = {name for name in found if name.startswith("process_")}
     assert processes
     assert told == {*(found - processes), "process_*"}
@@ -50,16 +50,16 @@ def test_every_reason_for_which_a_client_is_not_let_in_is_explained() -> None:
         for cell in table("### Why a client is not let in")
         for word in re.findall(r"`(\w+)`", cell)
     ]
-    assert sorted(told) == sorted(module._REFUSALS)
+    assert sorted(told) == sorted(module._REFUSAL_REASONS)
 
 
 def test_the_kinds_of_clients_are_those_that_there_are() -> None:
-    assert (Socket.kind, Stream.kind) == module._KINDS
+    assert (WebSocketConnection.kind, SseConnection.kind) == module._CONNECTION_KINDS
 
 
-@pytest.mark.parametrize("alert", asked.alerts())
+@pytest.mark.parametrize("alert", monitoring_queries.alert_rules())
 def test_an_alert_leads_to_its_section_of_the_runbook(alert: str) -> None:
-    rule = asked.alerts()[alert]
+    rule = monitoring_queries.alert_rules()[alert]
     file, _, anchor = rule["annotations"]["runbook"].partition("#")
     assert file == "docs/runbook.md"
     section = sections()[anchor]
@@ -69,7 +69,7 @@ def test_an_alert_leads_to_its_section_of_the_runbook(alert: str) -> None:
 
 
 def test_every_section_of_the_runbook_is_of_an_alert() -> None:
-    rules = asked.alerts().values()
+    rules = monitoring_queries.alert_rules().values()
     anchors = [rule["annotations"]["runbook"].partition("#")[2] for rule in rules]
     assert list(sections()) == anchors
 
@@ -78,7 +78,7 @@ def test_every_panel_that_the_runbook_sends_to_is_on_the_board() -> None:
     text = RUNBOOK.replace("\n", " ")
     sent = set(re.findall(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)", text))
     assert len(sent) > 10
-    assert sent <= {panel["title"] for panel in asked.panels()}
+    assert sent <= {panel["title"] for panel in monitoring_queries.panels()}
 
 
 def test_every_metric_that_the_runbook_names_is_there() -> None:

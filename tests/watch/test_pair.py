@@ -8,9 +8,9 @@ import pytest
 
 from tests.harness.admin import fresh_name
 from tests.harness.ports import HOST
-from tests.journey.fleet import Fleet
-from tests.watch.asked import alerts, here, queries
-from tests.watch.prometheus import Prometheus
+from tests.journey.bridge_group import BridgeGroup
+from tests.watch.monitoring_queries import alert_rules, queries, substitute_variables
+from tests.watch.prometheus_process import PrometheusProcess
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,26 +24,26 @@ async def test_every_query_answers_of_both_and_no_alert_is_raised_until_one_is_g
     kafka: KafkaCluster, tmp_path: Path
 ) -> None:
     rare = {"name": fresh_name("rare"), "on_demand": True}
-    async with Fleet(kafka.bootstrap, ["one", "two"], rare) as fleet:
+    async with BridgeGroup(kafka.bootstrap, ["one", "two"], rare) as fleet:
         targets = [f"{HOST}:{bridge.port}" for bridge in fleet.bridges]
         async with (
             fleet.client(0, account="ann") as ann,
             fleet.client(1, account="bob", rooms="hall") as bob,
-            Prometheus(tmp_path, *targets) as prometheus,
+            PrometheusProcess(tmp_path, *targets) as prometheus,
         ):
-            await fleet.on_duty()
+            await fleet.wait_for_leader()
             for _ in range(3):
                 await fleet.publish(all=True, data=1)
-                await ann.next("event")
-                await bob.next("event")
+                await ann.next_of("event")
+                await bob.next_of("event")
 
             async def has_seen_enough() -> bool:
                 seen = "count_over_time(push_bridge_events_delivered_total[1m]) > 5"
                 return len(await prometheus.query(seen)) == len(targets)
 
-            await prometheus.until(has_seen_enough)
+            await prometheus.wait_until(has_seen_enough)
             for query in queries():
-                assert await prometheus.query(here(query.expr)), query
+                assert await prometheus.query(substitute_variables(query.expr)), query
             told = {
                 series["metric"]["instance"]
                 for series in await prometheus.query("push_bridge_connections")
@@ -53,7 +53,7 @@ async def test_every_query_answers_of_both_and_no_alert_is_raised_until_one_is_g
             assert [series["value"][1] for series in duty] == ["1"]
             rules = await prometheus.rules()
             assert {name: (rule["health"], rule["state"]) for name, rule in rules.items()} == (
-                dict.fromkeys(alerts(), ("ok", "inactive"))
+                dict.fromkeys(alert_rules(), ("ok", "inactive"))
             )
             await fleet.bridges[1].kill()
 
@@ -61,4 +61,4 @@ async def test_every_query_answers_of_both_and_no_alert_is_raised_until_one_is_g
                 states = {name: rule["state"] for name, rule in (await prometheus.rules()).items()}
                 return bool(states["PushBridgeInstanceGone"] != "inactive")
 
-            await prometheus.until(knows_that_one_is_gone)
+            await prometheus.wait_until(knows_that_one_is_gone)

@@ -9,10 +9,10 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.cli.command import Command
-from tests.cli.conftest import frame, running_dev
-from tests.watch.asked import alerts, here, names, queries
-from tests.watch.prometheus import Prometheus
+from tests.cli.command_process import CommandProcess
+from tests.cli.conftest import next_frame, running_dev
+from tests.watch.monitoring_queries import alert_rules, metric_names, queries, substitute_variables
+from tests.watch.prometheus_process import PrometheusProcess
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,30 +30,30 @@ async def told(url: str) -> set[str]:
 
 
 async def test_every_query_and_every_alert_has_an_answer(tmp_path: Path) -> None:
-    with Command(tmp_path, "dev", "--demo", PORT="0") as command:
+    with CommandProcess(tmp_path, "dev", "--demo", PORT="0") as command:
         dev = running_dev(command)
         address = dev.url.removeprefix("http://")
         async with (
             dev.client("account=alice&rooms=lobby") as client,
-            Prometheus(tmp_path, address) as prometheus,
+            PrometheusProcess(tmp_path, address) as prometheus,
         ):
-            await frame(client, "event")
+            await next_frame(client, "event")
 
             async def has_seen_enough() -> bool:
                 seen = "count_over_time(push_bridge_events_delivered_total[1m]) > 5"
                 return bool(await prometheus.query(seen))
 
-            await prometheus.until(has_seen_enough)
+            await prometheus.wait_until(has_seen_enough)
             there = {*await told(dev.url), "up"}
             for query in queries():
-                series = await prometheus.query(here(query.expr))
-                assert bool(series) == (names(query.expr) <= there), query
+                series = await prometheus.query(substitute_variables(query.expr))
+                assert bool(series) == (metric_names(query.expr) <= there), query
 
-            (target,) = (await prometheus.ask("targets"))["activeTargets"]
+            (target,) = (await prometheus.get("targets"))["activeTargets"]
             assert (target["health"], target["lastError"]) == ("up", "")
             rules = await prometheus.rules()
             assert {name: rule["health"] for name, rule in rules.items()} == dict.fromkeys(
-                alerts(), "ok"
+                alert_rules(), "ok"
             )
 
             async def knows_that_it_is_gone() -> bool:
@@ -61,5 +61,5 @@ async def test_every_query_and_every_alert_has_an_answer(tmp_path: Path) -> None
                 return bool(states["PushBridgeInstanceGone"] != "inactive")
 
             assert not await knows_that_it_is_gone()
-            command.signal(signal.SIGTERM)
-            await prometheus.until(knows_that_it_is_gone)
+            command.send_signal(signal.SIGTERM)
+            await prometheus.wait_until(knows_that_it_is_gone)

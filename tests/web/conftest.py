@@ -10,12 +10,12 @@ import pytest
 import uvloop
 from hypothesis import settings
 
-from tests.web.rig import opened
+from tests.web.in_process_bridge import running_bridge
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from tests.web.rig import Rig
+    from tests.web.in_process_bridge import InProcessBridge
 
 
 # The same examples each time, and no deadline on a busy machine; as in tests/core.
@@ -38,25 +38,25 @@ def pytest_asyncio_loop_factories(
     return {"uvloop": uvloop.new_event_loop}
 
 
-class OpenRig(Protocol):
+class OpenBridge(Protocol):
     """Opens a bridge with the options of `rig.opened`."""
 
-    async def __call__(self, **options: Any) -> Rig: ...
+    async def __call__(self, **options: Any) -> InProcessBridge: ...
 
 
 @pytest.fixture
-async def rig() -> AsyncIterator[Rig]:
+async def rig() -> AsyncIterator[InProcessBridge]:
     """A bridge with generous limits and no heartbeat during a test."""
-    async with opened() as rig:
+    async with running_bridge() as rig:
         yield rig
 
 
 @pytest.fixture
-async def open_rig() -> AsyncIterator[OpenRig]:
+async def open_rig() -> AsyncIterator[OpenBridge]:
     """A bridge with limits of the test's own."""
     async with contextlib.AsyncExitStack() as stack:
 
-        async def open_one(**options: Any) -> Rig:
-            return await stack.enter_async_context(opened(**options))
+        async def open_one(**options: Any) -> InProcessBridge:
+            return await stack.enter_async_context(running_bridge(**options))
 
         yield open_one

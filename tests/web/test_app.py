@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from bridge.web.auth.origins import LOOPBACK_HOSTS, Doors
+from bridge.web.auth.origins import LOOPBACK_HOSTS, OriginPolicy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.web.conftest import OpenRig
+    from tests.web.conftest import OpenBridge
 
 
 @pytest.fixture
@@ -82,8 +82,8 @@ async def test_the_server_does_not_name_its_software(http):
     assert "server" not in (await http.get("/healthz")).headers
 
 
-async def test_a_host_that_is_not_this_machine_is_a_403_in_dev(open_rig: OpenRig):
-    rig = await open_rig(doors=Doors(hosts=LOOPBACK_HOSTS))
+async def test_a_host_that_is_not_this_machine_is_a_403_in_dev(open_rig: OpenBridge):
+    rig = await open_rig(doors=OriginPolicy(hosts=LOOPBACK_HOSTS))
     async with httpx.AsyncClient(base_url=rig.http, trust_env=False) as http:
         for path in ("/healthz", "/readyz", "/openapi.json", "/nothing"):
             check_problem(await http.get(path, headers={"Host": "evil.example"}), 403)
@@ -96,6 +96,6 @@ async def test_any_host_will_do_elsewhere(http):
 
 
 async def test_a_request_that_http_can_not_read_is_a_400(rig):
-    raw = await rig.dial()
+    raw = await rig.open_tcp()
     answer = await raw.request("NONSENSE\r\n\r\n")
     assert answer.status == 400

@@ -21,51 +21,59 @@ from bridge.core.protocol.frames import Hello
 from bridge.core.replay import retention
 from bridge.core.replay.catchup import CatchUp
 from bridge.core.sessions.hub import Hub
-from bridge.core.sessions.requests import Bounds
-from bridge.web.api.publish import EXAMPLE, AdminTokens, api
-from bridge.web.app import openapi, site
-from bridge.web.auth.authenticator import OpenGate
-from bridge.web.auth.origins import Doors
-from bridge.web.connections.admission import Entrance, Limits
-from bridge.web.connections.sse import events
-from bridge.web.endpoints.health import probes
-from bridge.web.endpoints.history import history
-from bridge.web.endpoints.metrics import Metrics, metrics
-from bridge.web.http.rate_limit import Pace
-from tests.web.asking import Archive
-from tests.web.posting import BEARER, TOKEN, Outlet
-from tests.web.registry import Registry
-from tests.web.upstream import NoKafka
+from bridge.core.sessions.requests import RequestLimits
+from bridge.web.api.publish import EXAMPLE, AdminTokens, publish_router
+from bridge.web.app import build_openapi_document, create_app
+from bridge.web.auth.authenticator import AllowAll
+from bridge.web.auth.origins import OriginPolicy
+from bridge.web.connections.admission import AdmissionController, AdmissionLimits
+from bridge.web.connections.sse import events_router
+from bridge.web.endpoints.health import health_router
+from bridge.web.endpoints.history import history_router
+from bridge.web.endpoints.metrics import MetricsCollector, metrics_router
+from bridge.web.http.rate_limit import RateLimit
+from tests.web.directory_api import DirectoryBackend
+from tests.web.history_api import StubHistory
+from tests.web.publish_api import BEARER, TOKEN, RecordingPublisher
+from tests.web.stub_upstream import UnusedUpstream
 
 if TYPE_CHECKING:
     from schemathesis import Case
 
-    from bridge.web.connections.pool import Sockets
-    from bridge.web.connections.sse import Streams
+    from bridge.web.connections.pool import ConnectionPool
+    from bridge.web.connections.sse import SseEndpoint
 
 METHODS: Final = {"get", "put", "post", "delete", "patch"}
 
 
 def routers() -> list[Any]:
-    hub = Hub("i1", {"orders": False}, heartbeat=25.0, ceiling=1 << 20, jitter=float)
-    catch_up = CatchUp(hub, retention.Limits(1000, 1 << 20), 1 << 20)
-    limits = Limits(Bounds(200, 50, 300))
-    entrance = Entrance(hub, OpenGate(), Doors(), limits, catch_up=catch_up)
-    entrance.upstream = upstream = NoKafka()
-    backends = api(Outlet(), [TOKEN], event_bytes=2000, pace=Pace(1e9))
-    streams = events(cast("Streams", None))  # they need a connection; tests/web/test_streams*.py
+    hub = Hub(
+        "i1", {"orders": False}, heartbeat_seconds=25.0, max_outbox_bytes=1 << 20, jitter=float
+    )
+    catch_up = CatchUp(hub, retention.ReplayLimits(1000, 1 << 20), 1 << 20)
+    limits = AdmissionLimits(RequestLimits(200, 50, 300))
+    entrance = AdmissionController(hub, AllowAll(), OriginPolicy(), limits, catch_up=catch_up)
+    entrance.upstream = upstream = UnusedUpstream()
+    backends = publish_router(
+        RecordingPublisher(), [TOKEN], max_event_bytes=2000, rate_limit=RateLimit(1e9)
+    )
+    streams = events_router(
+        cast("SseEndpoint", None)
+    )  # they need a connection; tests/web/test_streams*.py
     # And a clock; tests/web/endpoints/test_history_openapi.py.
-    past = history(entrance, Archive(hub), AdminTokens([TOKEN]), cast("Sockets", None))
-    counted = metrics(Metrics(hub, entrance, upstream))
-    registry = Registry()
-    registry.here("0")  # what Schemathesis calls things
-    registry.elsewhere("00", "0", ["0"])
-    registry.runs("i2")
-    registry.reads("orders")
-    return [probes(entrance), streams, past, counted, backends, *registry.routers()]
+    past = history_router(
+        entrance, StubHistory(hub), AdminTokens([TOKEN]), cast("ConnectionPool", None)
+    )
+    counted = metrics_router(MetricsCollector(hub, entrance, upstream))
+    registry = DirectoryBackend()
+    registry.connect_here("0")  # what Schemathesis calls things
+    registry.connect_elsewhere("00", "0", ["0"])
+    registry.add_instance("i2")
+    registry.add_topic("orders")
+    return [health_router(entrance), streams, past, counted, backends, *registry.routers()]
 
 
-APP: Final = site(Doors(), routers())
+APP: Final = create_app(OriginPolicy(), routers())
 DOCUMENT: Final = APP.openapi()
 OPERATIONS: Final = {
     f"{method.upper()} {path}": operation
@@ -110,7 +118,7 @@ def test_it_describes_every_route_that_there_is() -> None:
 
 
 def test_it_is_the_same_for_the_routes_alone() -> None:
-    assert openapi(routers()) == DOCUMENT
+    assert build_openapi_document(routers()) == DOCUMENT
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

@@ -13,78 +13,91 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
-from bridge.bench.load.delivery_check import Reader
+from bridge.bench.load.delivery_check import ReadProgress
 
 if TYPE_CHECKING:
-    from bridge.bench.load.job import Job, Target
-    from bridge.bench.load.stream_reader import Tape, Walk
+    from bridge.bench.load.job import LoadJob, Target
+    from bridge.bench.load.stream_reader import PrivateStreamReader, SharedStreamReader
 
-_BIND_WITHOUT_PORT: Final = 24  # IP_BIND_ADDRESS_NO_PORT: ports are chosen for each destination
-_SMALL_BUFFER: Final = 16_384
-_KEY: Final = base64.b64encode(os.urandom(16)).decode()
-_HEAD_END: Final = b"\r\n\r\n"
-_LONGEST_REASON: Final = 200
+_IP_BIND_ADDRESS_NO_PORT: Final = (
+    24  # IP_BIND_ADDRESS_NO_PORT: ports are chosen for each destination
+)
+_STALLED_BUFFER_BYTES: Final = 16_384
+_WEBSOCKET_KEY: Final = base64.b64encode(os.urandom(16)).decode()
+_HEADERS_END: Final = b"\r\n\r\n"
+_MAX_REASON_BYTES: Final = 200
 
 
-class State(IntEnum):
+class LoadClientState(IntEnum):
     """How far a client has come."""
 
-    AWAY = 0
+    DISCONNECTED = 0
     CONNECTING = 1
     UPGRADING = 2
-    GREETING = 3
+    AWAITING_WELCOME = 3
     OPEN = 4  #: it was welcomed
     LIVE = 5  #: it has been given what it had missed, too
-    GONE = 6
+    CLOSED = 6
 
 
-class Client:
+class LoadClient:
     """One of many."""
 
     __slots__ = (
-        *("closing", "cursor", "head", "number", "reader", "returning", "socket", "stalled"),
-        *("state", "way"),
+        *(
+            "closing_frame",
+            "cursor",
+            "response_head",
+            "number",
+            "progress",
+            "is_resuming",
+            "socket",
+            "is_stalled",
+        ),
+        *("state", "stream_reader"),
     )
 
-    def __init__(self, number: int, way: Tape | Walk) -> None:
+    def __init__(
+        self, number: int, stream_reader: SharedStreamReader | PrivateStreamReader
+    ) -> None:
         self.number = number
-        self.way = way  #: what takes apart whatever it reads
-        self.reader = Reader()
-        self.state = State.AWAY
+        self.stream_reader = stream_reader  #: what takes apart whatever it reads
+        self.progress = ReadProgress()
+        self.state = LoadClientState.DISCONNECTED
         self.socket: socket.socket | None = None
-        self.head = b""  #: what has come of the answer to its request
+        self.response_head = b""  #: what has come of the answer to its request
         self.cursor: str | None = None
-        self.closing: dict[str, Any] | None = None
-        self.returning = False  #: it comes back with its cursor
-        self.stalled = False
+        self.closing_frame: dict[str, Any] | None = None
+        self.is_resuming = False  #: it comes back with its cursor
+        self.is_stalled = False
 
-    def dial(self, job: Job) -> tuple[socket.socket, int]:
+    def connect(self, job: LoadJob) -> tuple[socket.socket, int]:
         """Begin to connect; return the socket and what the system says to it."""
         target = self._target(job)
         family = socket.AF_INET6 if ":" in target.host else socket.AF_INET
-        dialled = socket.socket(family, socket.SOCK_STREAM)
-        dialled.setblocking(False)  # noqa: FBT003 - it has no other name
-        if self.number < job.stalled:
-            dialled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL_BUFFER)
-        if job.sources > 1:
+        connecting_socket = socket.socket(family, socket.SOCK_STREAM)
+        connecting_socket.setblocking(False)  # noqa: FBT003 - it has no other name
+        if self.number < job.stalled_clients:
+            connecting_socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _STALLED_BUFFER_BYTES)
+        if job.source_address_count > 1:
             with contextlib.suppress(OSError):
-                dialled.setsockopt(socket.IPPROTO_IP, _BIND_WITHOUT_PORT, 1)
-            dialled.bind((f"127.0.0.{1 + self.number % job.sources}", 0))
-        self.socket = dialled
-        self.state = State.CONNECTING
-        self.head = b""
-        self.closing = None
-        return dialled, dialled.connect_ex((target.host, target.port))
+                connecting_socket.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
+            connecting_socket.bind((f"127.0.0.{1 + self.number % job.source_address_count}", 0))
+        self.socket = connecting_socket
+        self.state = LoadClientState.CONNECTING
+        self.response_head = b""
+        self.closing_frame = None
+        return connecting_socket, connecting_socket.connect_ex((target.host, target.port))
 
-    def request(self, job: Job) -> bytes:
+    def upgrade_request(self, job: LoadJob) -> bytes:
         """Return what it says first."""
         target = self._target(job)
         query = {"topics": job.topic}
-        if job.account is not None and job.token is None:
-            query["account"] = f"{job.account}{self.number}"
+        if job.account_prefix is not None and job.token is None:
+            query["account"] = f"{job.account_prefix}{self.number}"
         if job.room is not None:
             query["rooms"] = job.room
-        if self.returning and self.cursor is not None:
+        if self.is_resuming and self.cursor is not None:
             query["cursor"] = self.cursor
         host = f"[{target.host}]" if ":" in target.host else target.host
         lines = [
@@ -92,7 +105,7 @@ class Client:
             f"Host: {host}:{target.port}",
             "Upgrade: websocket",
             "Connection: Upgrade",
-            f"Sec-WebSocket-Key: {_KEY}",
+            f"Sec-WebSocket-Key: {_WEBSOCKET_KEY}",
             "Sec-WebSocket-Version: 13",
             "Sec-WebSocket-Protocol: push-bridge.v1",
         ]
@@ -100,23 +113,23 @@ class Client:
             lines.append(f"Authorization: Bearer {job.token}")
         return "\r\n".join([*lines, "", ""]).encode()
 
-    def upgraded(self, data: bytes) -> bytes | None:
+    def read_upgrade_response(self, data: bytes) -> bytes | None:
         """Take a part of the answer in; return what is behind it, or None while it is not whole.
 
         Raises:
             ConnectionError: If the answer is another than was asked for.
         """
-        self.head += data
-        end = self.head.find(_HEAD_END)
+        self.response_head += data
+        end = self.response_head.find(_HEADERS_END)
         if end < 0:
             return None
-        head, rest = self.head[:end], self.head[end + len(_HEAD_END) :]
+        head, rest = self.response_head[:end], self.response_head[end + len(_HEADERS_END) :]
         status = head.partition(b"\r\n")[0]
         if status.split(b" ")[1:2] != [b"101"]:
-            said = b" ".join((status, rest[:_LONGEST_REASON])).decode("utf-8", "replace")
-            raise ConnectionError(" ".join(said.split()))
-        self.head = b""
-        self.state = State.GREETING
+            response_text = b" ".join((status, rest[:_MAX_REASON_BYTES])).decode("utf-8", "replace")
+            raise ConnectionError(" ".join(response_text.split()))
+        self.response_head = b""
+        self.state = LoadClientState.AWAITING_WELCOME
         return rest
 
     def close(self) -> None:
@@ -125,5 +138,5 @@ class Client:
             self.socket.close()
             self.socket = None
 
-    def _target(self, job: Job) -> Target:
+    def _target(self, job: LoadJob) -> Target:
         return job.targets[self.number % len(job.targets)]

@@ -17,177 +17,205 @@ from collections import Counter
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
 
-from bridge.bench.load.client import Client, State
-from bridge.bench.load.delivery_check import Verdict
-from bridge.bench.load.latency import Histogram
-from bridge.bench.load.payload import mark
-from bridge.bench.load.stream_reader import CLOSE, PING, PONG, TEXT, Tape, Walk, masked
+from bridge.bench.load.client import LoadClient, LoadClientState
+from bridge.bench.load.delivery_check import DeliveryErrors
+from bridge.bench.load.latency import LatencyHistogram
+from bridge.bench.load.payload import run_marker
+from bridge.bench.load.stream_reader import (
+    CLOSE,
+    PING,
+    PONG,
+    TEXT,
+    PrivateStreamReader,
+    SharedStreamReader,
+    encode_client_frame,
+)
 
 if TYPE_CHECKING:
-    from bridge.bench.load.job import Job
+    from bridge.bench.load.job import LoadJob
 
-_READ: Final = select.EPOLLIN | select.EPOLLRDHUP
-_BYTES: Final = 1 << 20
-_WHILE_IT_LISTENS: Final = range(4000, 4500)  # close codes after which one comes back
-_NO_CLOSE: Final = 1006
-_EVENT: Final = b'{"op":"event"'
+_READ_EVENTS: Final = select.EPOLLIN | select.EPOLLRDHUP
+_BUFFER_BYTES: Final = 1 << 20
+_RETRY_CLOSE_CODES: Final = range(4000, 4500)  # close codes after which one comes back
+_ABNORMAL_CLOSURE: Final = 1006
+_EVENT_PREFIX: Final = b'{"op":"event"'
 
 
-class Swarm:
+class ClientPool:
     """The clients of one process."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: LoadJob) -> None:
         self.job = job
         self.epoll = select.epoll()
-        self.histogram = Histogram()
-        self.count: Counter[str] = Counter()
-        self.closes: Counter[int] = Counter()
-        self.received = 0
-        self.refused: str | None = None  #: why nobody, or not everybody, can come in
-        self._by_fd: dict[int, Client] = {}
-        self._reading: dict[int, Client] = {}  # those of them that were upgraded and read
+        self.latencies = LatencyHistogram()
+        self.counters: Counter[str] = Counter()
+        self.close_codes: Counter[int] = Counter()
+        self.received_events = 0
+        self.refusal_reason: str | None = None  #: why nobody, or not everybody, can come in
+        self._clients_by_fd: dict[int, LoadClient] = {}
+        self._reading_by_fd: dict[int, LoadClient] = {}  # those of them that were upgraded and read
         # Members of a room are sent the same, but by each bridge in another order.
-        self._tapes = [] if job.own else [Tape(mark(job.run), self.histogram) for _ in job.targets]
-        walk = Walk(mark(job.run), self.histogram)
-        self.clients: dict[int, Client] = {}
+        self._shared_readers = (
+            []
+            if job.has_private_events
+            else [SharedStreamReader(run_marker(job.run_id), self.latencies) for _ in job.targets]
+        )
+        private_reader = PrivateStreamReader(run_marker(job.run_id), self.latencies)
+        self.clients: dict[int, LoadClient] = {}
         for number in job.numbers:
-            way = self._tapes[number % len(self._tapes)] if self._tapes else walk
-            client = self.clients[number] = Client(number, way)
-            way.join(client.reader)
-        self._buffer = memoryview(bytearray(_BYTES))
-        self._due: list[tuple[float, int]] = []
-        self._coming = 0
+            stream_reader = (
+                self._shared_readers[number % len(self._shared_readers)]
+                if self._shared_readers
+                else private_reader
+            )
+            client = self.clients[number] = LoadClient(number, stream_reader)
+            stream_reader.add_client(client.progress)
+        self._buffer = memoryview(bytearray(_BUFFER_BYTES))
+        self._connect_queue: list[tuple[float, int]] = []
+        self._connecting_count = 0
 
     # -- what the process is told --------------------------------------------------------------
 
-    def come(self, *, returning: bool = False) -> None:
+    def connect_all(self, *, resuming: bool = False) -> None:
         """Let everybody connect who is not connected."""
         for client in self.clients.values():
             if client.socket is None:
-                client.returning = returning
-                client.state = State.AWAY
-                heapq.heappush(self._due, (0.0, client.number))
+                client.is_resuming = resuming
+                client.state = LoadClientState.DISCONNECTED
+                heapq.heappush(self._connect_queue, (0.0, client.number))
 
-    def leave(self) -> None:
+    def disconnect_all(self) -> None:
         """Let everybody go, without a word."""
         for client in self.clients.values():
             if client.socket is not None:
-                self._drop(client)
-            client.state = State.AWAY
-        self._due.clear()
-        self._coming = 0
+                self._disconnect(client)
+            client.state = LoadClientState.DISCONNECTED
+        self._connect_queue.clear()
+        self._connecting_count = 0
 
-    def stall(self) -> None:
+    def stall_clients(self) -> None:
         """Let those who shall stop reading do so."""
         for client in self.clients.values():
-            if client.number < self.job.stalled and client.socket is not None:
-                client.stalled = True
-                self._reading.pop(client.socket.fileno(), None)
+            if client.number < self.job.stalled_clients and client.socket is not None:
+                client.is_stalled = True
+                self._reading_by_fd.pop(client.socket.fileno(), None)
                 self.epoll.modify(client.socket.fileno(), select.EPOLLRDHUP)
 
-    def mark(self) -> None:
+    def reset_latencies(self) -> None:
         """Forget the latencies so far."""
-        self._settle()
-        self.histogram.clear()
+        self._flush_readers()
+        self.latencies.clear()
 
     def status(self) -> dict[str, Any]:
         """Tell how it stands."""
         states = Counter(client.state for client in self.clients.values())
         return {
-            "open": states[State.OPEN] + states[State.LIVE],
-            "live": states[State.LIVE],
-            "gone": states[State.GONE],
-            "received": self.received,
-            "refused": self.refused,
+            "open": states[LoadClientState.OPEN] + states[LoadClientState.LIVE],
+            "live": states[LoadClientState.LIVE],
+            "gone": states[LoadClientState.CLOSED],
+            "received": self.received_events,
+            "refused": self.refusal_reason,
             "cpu": time.process_time(),
-            "count": dict(self.count),
-            "closes": {str(code): count for code, count in self.closes.items()},
+            "count": dict(self.counters),
+            "closes": {str(code): count for code, count in self.close_codes.items()},
         }
 
-    def judge(self, owed: dict[int, int]) -> dict[str, Any]:
+    def check_delivery(self, expected: dict[int, int]) -> dict[str, Any]:
         """Tell what was wrong, and the latencies. Who was cut is not owed what came after."""
-        self._settle()
-        verdict = Verdict()
+        self._flush_readers()
+        errors = DeliveryErrors()
         for client in self.clients.values():
-            due = {client.number: owed.get(client.number, 0)} if self.job.own else owed
-            away = client.stalled or client.state == State.GONE
-            verdict = verdict.plus(client.reader.ledger.verdict({} if away else due))
-        return {"verdict": verdict._asdict(), "histogram": self.histogram.as_json()}
+            client_expected = (
+                {client.number: expected.get(client.number, 0)}
+                if self.job.has_private_events
+                else expected
+            )
+            is_excused = client.is_stalled or client.state == LoadClientState.CLOSED
+            errors = errors.plus(
+                client.progress.delivery_check.errors({} if is_excused else client_expected)
+            )
+        return {"verdict": errors._asdict(), "histogram": self.latencies.as_json()}
 
-    def _settle(self) -> None:
-        for tape in self._tapes:
-            tape.settle()
+    def _flush_readers(self) -> None:
+        for shared_reader in self._shared_readers:
+            shared_reader.flush()
 
     # -- one round -----------------------------------------------------------------------------
 
-    def round(self, seconds: float) -> list[int]:
+    def poll(self, timeout_seconds: float) -> list[int]:
         """Wait for something to happen; return the descriptors that are not the clients'."""
-        self._dial_who_is_due()
-        strangers = []
-        wait = seconds
-        if self._due and self._coming < self.job.window:
-            wait = min(seconds, max(0.0, self._due[0][0] - time.monotonic()))
-        reading = self._reading.get
-        for fd, _ in self.epoll.poll(wait):
+        self._connect_due()
+        other_fds = []
+        wait_seconds = timeout_seconds
+        if self._connect_queue and self._connecting_count < self.job.max_connecting:
+            wait_seconds = min(
+                timeout_seconds, max(0.0, self._connect_queue[0][0] - time.monotonic())
+            )
+        reading = self._reading_by_fd.get
+        for fd, _ in self.epoll.poll(wait_seconds):
             client = reading(fd)
             if client is not None:
                 self._read(client)
-            elif (client := self._by_fd.get(fd)) is None:
-                strangers.append(fd)
-            elif client.stalled:
-                self._gone(client)
-            elif client.state == State.CONNECTING:
-                self._connected(client)
+            elif (client := self._clients_by_fd.get(fd)) is None:
+                other_fds.append(fd)
+            elif client.is_stalled:
+                self._handle_disconnect(client)
+            elif client.state == LoadClientState.CONNECTING:
+                self._handle_connected(client)
             else:
-                self._upgrade(client)
-        return strangers
+                self._handle_upgrade_response(client)
+        return other_fds
 
-    def _dial_who_is_due(self) -> None:
+    def _connect_due(self) -> None:
         now = time.monotonic()
-        while self._due and self._coming < self.job.window and self._due[0][0] <= now:
-            client = self.clients[heapq.heappop(self._due)[1]]
+        while (
+            self._connect_queue
+            and self._connecting_count < self.job.max_connecting
+            and self._connect_queue[0][0] <= now
+        ):
+            client = self.clients[heapq.heappop(self._connect_queue)[1]]
             try:
-                dialled, error = client.dial(self.job)
-            except OSError as problem:
-                self._refuse(client, problem.errno or 0)
+                connecting_socket, error_number = client.connect(self.job)
+            except OSError as os_error:
+                self._handle_connect_error(client, os_error.errno or 0)
                 return
-            if error not in {0, errno.EINPROGRESS}:
-                self._refuse(client, error)
+            if error_number not in {0, errno.EINPROGRESS}:
+                self._handle_connect_error(client, error_number)
                 return
-            self._coming += 1
-            self._by_fd[dialled.fileno()] = client
-            self.epoll.register(dialled.fileno(), select.EPOLLOUT)
+            self._connecting_count += 1
+            self._clients_by_fd[connecting_socket.fileno()] = client
+            self.epoll.register(connecting_socket.fileno(), select.EPOLLOUT)
 
-    def _connected(self, client: Client) -> None:
+    def _handle_connected(self, client: LoadClient) -> None:
         if client.socket is None:
             return
-        error = client.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if error:
-            self._refuse(client, error)
+        error_number = client.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error_number:
+            self._handle_connect_error(client, error_number)
             return
-        client.state = State.UPGRADING
-        self.epoll.modify(client.socket.fileno(), _READ)
+        client.state = LoadClientState.UPGRADING
+        self.epoll.modify(client.socket.fileno(), _READ_EVENTS)
         client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._send(client, client.request(self.job))
+        self._send(client, client.upgrade_request(self.job))
 
-    def _upgrade(self, client: Client) -> None:
-        if not (data := self._received(client)) or client.socket is None:
+    def _handle_upgrade_response(self, client: LoadClient) -> None:
+        if not (data := self._receive(client)) or client.socket is None:
             return
         try:
-            rest = client.upgraded(bytes(data))
-        except ConnectionError as problem:
-            self.refused = f"the bridge refuses clients: {problem}"
-            self._drop(client)
+            rest = client.read_upgrade_response(bytes(data))
+        except ConnectionError as error:
+            self.refusal_reason = f"the bridge refuses clients: {error}"
+            self._disconnect(client)
             return
         if rest is not None:
-            self._reading[client.socket.fileno()] = client
-            self._take(client, rest)
+            self._reading_by_fd[client.socket.fileno()] = client
+            self._process(client, rest)
 
-    def _read(self, client: Client) -> None:
-        if data := self._received(client):
-            self._take(client, data)
+    def _read(self, client: LoadClient) -> None:
+        if data := self._receive(client):
+            self._process(client, data)
 
-    def _received(self, client: Client) -> memoryview:
+    def _receive(self, client: LoadClient) -> memoryview:
         """Return what has come; nothing where it is gone, or something else has woken us."""
         try:
             size = client.socket.recv_into(self._buffer)  # type: ignore[union-attr]
@@ -196,91 +224,99 @@ class Swarm:
         except OSError:
             size = 0
         if not size:
-            self._gone(client)
+            self._handle_disconnect(client)
         return self._buffer[:size]
 
-    def _take(self, client: Client, data: bytes | memoryview) -> None:
-        events, others = client.way.read(client.reader, data, monotonic_ns())
-        self.received += events
-        for first, payload in others:
-            self._other(client, first, payload)
+    def _process(self, client: LoadClient, data: bytes | memoryview) -> None:
+        events, other_frames = client.stream_reader.read(client.progress, data, monotonic_ns())
+        self.received_events += events
+        for first_byte, payload in other_frames:
+            self._handle_other_frame(client, first_byte, payload)
 
     # -- what is no event of ours ----------------------------------------------------------------
 
-    def _other(self, client: Client, first: int, payload: bytes) -> None:
-        if first == PING:
-            self._send(client, masked(PONG, payload))
-        elif first == CLOSE:
-            if client.closing is None:
-                code = int.from_bytes(payload[:2], "big") if payload else _NO_CLOSE
-                client.closing = {"code": code, "reason": payload[2:].decode("utf-8", "replace")}
+    def _handle_other_frame(self, client: LoadClient, first_byte: int, payload: bytes) -> None:
+        if first_byte == PING:
+            self._send(client, encode_client_frame(PONG, payload))
+        elif first_byte == CLOSE:
+            if client.closing_frame is None:
+                code = int.from_bytes(payload[:2], "big") if payload else _ABNORMAL_CLOSURE
+                client.closing_frame = {
+                    "code": code,
+                    "reason": payload[2:].decode("utf-8", "replace"),
+                }
             if client.socket is not None:
-                self._gone(client)
-        elif first != TEXT or payload.startswith(_EVENT):
-            self.count["foreign"] += 1
+                self._handle_disconnect(client)
+        elif first_byte != TEXT or payload.startswith(_EVENT_PREFIX):
+            self.counters["foreign"] += 1
         else:
-            self._told(client, json.loads(payload))
+            self._handle_json_frame(client, json.loads(payload))
 
-    def _told(self, client: Client, frame: dict[str, Any]) -> None:
+    def _handle_json_frame(self, client: LoadClient, frame: dict[str, Any]) -> None:
         client.cursor = frame.get("cursor") or client.cursor
         match frame.get("op"):
             case "welcome":
-                client.state = State.OPEN
-                self._coming -= 1
+                client.state = LoadClientState.OPEN
+                self._connecting_count -= 1
             case "live":
-                client.state = State.LIVE
+                client.state = LoadClientState.LIVE
             case "gap":
-                self.count["gaps"] += 1
+                self.counters["gaps"] += 1
             case "closing":
-                client.closing = frame
+                client.closing_frame = frame
 
-    def _gone(self, client: Client) -> None:
-        told = client.closing or {"code": _NO_CLOSE, "reason": "cut without a word"}
-        code, reason = int(told["code"]), str(told["reason"])
-        was = client.state
-        self._drop(client)
-        away = was < State.OPEN or (client.returning and was < State.LIVE)
-        if not away:
-            client.state = State.GONE
-            self.closes[code] += 1
-        elif code in _WHILE_IT_LISTENS:
-            self.count["later"] += 1
-            client.state = State.AWAY
-            wait = float(told.get("retry_after") or 1.0)
-            heapq.heappush(self._due, (time.monotonic() + wait, client.number))
+    def _handle_disconnect(self, client: LoadClient) -> None:
+        closing_frame = client.closing_frame or {
+            "code": _ABNORMAL_CLOSURE,
+            "reason": "cut without a word",
+        }
+        code, reason = int(closing_frame["code"]), str(closing_frame["reason"])
+        previous_state = client.state
+        self._disconnect(client)
+        was_connecting = previous_state < LoadClientState.OPEN or (
+            client.is_resuming and previous_state < LoadClientState.LIVE
+        )
+        if not was_connecting:
+            client.state = LoadClientState.CLOSED
+            self.close_codes[code] += 1
+        elif code in _RETRY_CLOSE_CODES:
+            self.counters["later"] += 1
+            client.state = LoadClientState.DISCONNECTED
+            wait_seconds = float(closing_frame.get("retry_after") or 1.0)
+            heapq.heappush(self._connect_queue, (time.monotonic() + wait_seconds, client.number))
         else:
-            self.refused = f"the bridge refuses clients: {code} {reason}"
+            self.refusal_reason = f"the bridge refuses clients: {code} {reason}"
 
-    def _drop(self, client: Client) -> None:
+    def _disconnect(self, client: LoadClient) -> None:
         if client.socket is not None:
-            if State.AWAY < client.state < State.OPEN:
-                self._coming -= 1
-            self._by_fd.pop(client.socket.fileno(), None)
-            self._reading.pop(client.socket.fileno(), None)
+            if LoadClientState.DISCONNECTED < client.state < LoadClientState.OPEN:
+                self._connecting_count -= 1
+            self._clients_by_fd.pop(client.socket.fileno(), None)
+            self._reading_by_fd.pop(client.socket.fileno(), None)
             client.close()  # and so it leaves the epoll
-        client.way.leave(client.reader)
+        client.stream_reader.discard_partial_frame(client.progress)
 
-    def _send(self, client: Client, data: bytes) -> None:
+    def _send(self, client: LoadClient, data: bytes) -> None:
         if client.socket is None:
             return
         try:
             client.socket.send(data)
         except OSError:
-            self._gone(client)
+            self._handle_disconnect(client)
 
-    def _refuse(self, client: Client, error: int) -> None:
+    def _handle_connect_error(self, client: LoadClient, error_number: int) -> None:
         target = self.job.targets[client.number % len(self.job.targets)]
         advice = {
             errno.EADDRNOTAVAIL: "; an address has not so many ports: raise --sources",
             errno.EMFILE: "; raise the limit of open files, `ulimit -n`",
             errno.ECONNREFUSED: "; nobody listens there (--url)",
-        }.get(error, "")
-        self.refused = (
-            f"can not connect to {target.host}:{target.port}: {os.strerror(error)}{advice}"
+        }.get(error_number, "")
+        self.refusal_reason = (
+            f"can not connect to {target.host}:{target.port}: {os.strerror(error_number)}{advice}"
         )
-        if client.state == State.CONNECTING and client.socket is not None:
-            if client.socket.fileno() in self._by_fd:
-                self._drop(client)
+        if client.state == LoadClientState.CONNECTING and client.socket is not None:
+            if client.socket.fileno() in self._clients_by_fd:
+                self._disconnect(client)
             else:
                 client.close()
-        client.state = State.AWAY
+        client.state = LoadClientState.DISCONNECTED

@@ -11,81 +11,91 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from bridge.bench.load.payload import Stamped
+    from bridge.bench.load.payload import EventStamp
 
 
-class Verdict(NamedTuple):
+class DeliveryErrors(NamedTuple):
     """What was wrong, in events."""
 
     lost: int = 0
     duplicates: int = 0
     disorder: int = 0
 
-    def plus(self, other: Verdict) -> Verdict:
+    def plus(self, other: DeliveryErrors) -> DeliveryErrors:
         """Return both together."""
-        return Verdict(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+        return DeliveryErrors(
+            *(own_count + other_count for own_count, other_count in zip(self, other, strict=True))
+        )
 
 
-class Ledger:
+class DeliveryCheck:
     """The events of one client."""
 
-    __slots__ = ("_duplicates", "_holes", "_late", "due")
+    __slots__ = ("_duplicate_count", "_late_count", "_missing", "next_numbers")
 
     def __init__(self) -> None:
-        self.due: dict[int, int] = {}  #: of each lane, which number comes next
-        self._holes: set[tuple[int, int]] | None = None
-        self._late = 0
-        self._duplicates = 0
+        self.next_numbers: dict[int, int] = {}  #: of each lane, which number comes next
+        self._missing: set[tuple[int, int]] | None = None
+        self._late_count = 0
+        self._duplicate_count = 0
 
-    def take(self, lane: int, first: int, count: int = 1) -> None:
-        """Write down `count` events of `lane` that came one after another, from `first` on."""
-        due = self.due.get(lane, 0)
-        if first == due:
-            self.due[lane] = first + count
+    def add(self, sequence_id: int, first: int, count: int = 1) -> None:
+        """Write down `count` events of `sequence_id` that came one after another, from `first` on."""
+        next_number = self.next_numbers.get(sequence_id, 0)
+        if first == next_number:
+            self.next_numbers[sequence_id] = first + count
             return
-        holes = self._holes if self._holes is not None else set()
-        self._holes = holes
-        holes.update((lane, each) for each in range(due, first))
-        for number in range(first, min(due, first + count)):
-            if (lane, number) in holes:
-                holes.remove((lane, number))
-                self._late += 1
+        missing = self._missing if self._missing is not None else set()
+        self._missing = missing
+        missing.update((sequence_id, each) for each in range(next_number, first))
+        for number in range(first, min(next_number, first + count)):
+            if (sequence_id, number) in missing:
+                missing.remove((sequence_id, number))
+                self._late_count += 1
             else:
-                self._duplicates += 1
-        self.due[lane] = max(due, first + count)
+                self._duplicate_count += 1
+        self.next_numbers[sequence_id] = max(next_number, first + count)
 
-    def verdict(self, owed: Mapping[int, int]) -> Verdict:
-        """Judge it; `owed` says how many events each lane has had."""
-        missing = len(self._holes or ())
-        missing += sum(max(0, end - self.due.get(lane, 0)) for lane, end in owed.items())
-        return Verdict(missing, self._duplicates, self._late)
+    def errors(self, expected: Mapping[int, int]) -> DeliveryErrors:
+        """Judge it; `expected` says how many events each lane has had."""
+        missing_count = len(self._missing or ())
+        missing_count += sum(
+            max(0, count - self.next_numbers.get(sequence_id, 0))
+            for sequence_id, count in expected.items()
+        )
+        return DeliveryErrors(missing_count, self._duplicate_count, self._late_count)
 
 
-def runs(events: Iterable[Stamped]) -> list[tuple[int, int, int]]:
+def consecutive_ranges(events: Iterable[EventStamp]) -> list[tuple[int, int, int]]:
     """Return the events as runs of consecutive numbers: the lane, the first, how many.
 
     The runs of a lane are in their order; those of several lanes are in any.
     """
-    told: list[tuple[int, int, int]] = []
+    ranges: list[tuple[int, int, int]] = []
     first: dict[int, int] = {}
-    due: dict[int, int] = {}
-    for lane, number, _ in events:
-        if due.get(lane) != number:
-            if lane in due:
-                told.append((lane, first[lane], due[lane] - first[lane]))
-            first[lane] = number
-        due[lane] = number + 1
-    return told + [(lane, number, due[lane] - number) for lane, number in first.items()]
+    next_number: dict[int, int] = {}
+    for sequence_id, number, _ in events:
+        if next_number.get(sequence_id) != number:
+            if sequence_id in next_number:
+                ranges.append(
+                    (sequence_id, first[sequence_id], next_number[sequence_id] - first[sequence_id])
+                )
+            first[sequence_id] = number
+        next_number[sequence_id] = number + 1
+    return ranges + [
+        (sequence_id, number, next_number[sequence_id] - number)
+        for sequence_id, number in first.items()
+    ]
 
 
-class Reader:
+class ReadProgress:
     """One who reads frames, whole or cut."""
 
-    __slots__ = ("at", "ledger", "seen", "since", "tail")
+    __slots__ = ("byte_offset", "delivery_check", "events_read", "first_unchecked", "partial_frame")
 
     def __init__(self) -> None:
-        self.ledger = Ledger()
-        self.tail = b""  #: the begin of a frame, of which the tape has nothing
-        self.at = 0  #: up to this byte of the tape it has read
-        self.seen = 0  #: so many events of the tape end before there
-        self.since = 0  #: those from this one on are not in its ledger yet
+        self.delivery_check = DeliveryCheck()
+        self.partial_frame = b""  #: the begin of a frame, of which the tape has nothing
+        self.byte_offset = 0  #: up to this byte of the tape it has read
+        self.events_read = 0  #: so many events of the tape end before there
+        self.first_unchecked = 0  #: those from this one on are not in its ledger yet

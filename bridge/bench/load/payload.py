@@ -14,53 +14,59 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_FIELDS: Final = b"%s%06d:%010d:%019d:"
-LANE: Final = slice(0, 6)
-SEQUENCE: Final = slice(7, 17)
-STAMP: Final = slice(18, 37)
+_FIELDS_FORMAT: Final = b"%s%06d:%010d:%019d:"
+SEQUENCE_ID: Final = slice(0, 6)
+SEQUENCE_NUMBER: Final = slice(7, 17)
+CREATED_NS: Final = slice(18, 37)
 FIELDS_WIDTH: Final = 37  #: bytes, behind the mark
 
 
-class Stamped(NamedTuple):
+class EventStamp(NamedTuple):
     """One event as a client finds it: the `number`-th of its `lane`, made at `made` (ns)."""
 
-    lane: int
+    sequence_id: int
     number: int
-    made: int
+    created_ns: int
 
 
-def fresh_run() -> str:
+def new_run_id() -> str:
     """Return a name that no other run has."""
     return secrets.token_hex(4)
 
 
-def mark(run: str) -> bytes:
+def run_marker(run_id: str) -> bytes:
     """Return what stands before the fields of each event of this run."""
-    return f"pb1:{run}:".encode()
+    return f"pb1:{run_id}:".encode()
 
 
-def fields(mark: bytes, lane: int, number: int, made: int) -> bytes:
+def encode_fields(marker: bytes, sequence_id: int, number: int, created_ns: int) -> bytes:
     """Return the mark and the fields."""
-    return _FIELDS % (mark, lane, number, made)
+    return _FIELDS_FORMAT % (marker, sequence_id, number, created_ns)
 
 
-def found(data: bytes, at: int) -> Stamped:
-    """Return the fields that stand at `at`, right behind a mark."""
-    return Stamped(
-        int(data[at : at + 6]), int(data[at + 7 : at + 17]), int(data[at + 18 : at + 37])
+def decode_fields(data: bytes, offset: int) -> EventStamp:
+    """Return the fields that stand at `offset`, right behind a mark."""
+    return EventStamp(
+        int(data[offset : offset + 6]),
+        int(data[offset + 7 : offset + 17]),
+        int(data[offset + 18 : offset + 37]),
     )
 
 
-class Envelope:
+class RecordTemplate:
     """Makes records of one size for one audience."""
 
-    def __init__(self, run: str, audience: Mapping[str, object], size: int) -> None:
-        self._mark = mark(run)
-        head = json.dumps({**audience, "data": ""}, separators=(",", ":")).encode()
-        self._head, self._tail = head[:-2], head[-2:]
-        bare = len(head) + len(fields(self._mark, 0, 0, 0))
-        self._tail = b"x" * max(0, size - bare) + self._tail
+    def __init__(self, run_id: str, audience: Mapping[str, object], record_bytes: int) -> None:
+        self._marker = run_marker(run_id)
+        empty_value = json.dumps({**audience, "data": ""}, separators=(",", ":")).encode()
+        self._prefix, self._suffix = empty_value[:-2], empty_value[-2:]
+        min_bytes = len(empty_value) + len(encode_fields(self._marker, 0, 0, 0))
+        self._suffix = b"x" * max(0, record_bytes - min_bytes) + self._suffix
 
-    def value(self, lane: int, number: int, made: int) -> bytes:
+    def render(self, sequence_id: int, number: int, created_ns: int) -> bytes:
         """Return a record's value."""
-        return self._head + _FIELDS % (self._mark, lane, number, made) + self._tail
+        return (
+            self._prefix
+            + _FIELDS_FORMAT % (self._marker, sequence_id, number, created_ns)
+            + self._suffix
+        )

@@ -12,16 +12,16 @@ from bisect import bisect_left, bisect_right
 from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from bridge.bench.load.delivery_check import runs
-from bridge.bench.load.latency import STEP_BITS, Stretches
-from bridge.bench.load.payload import FIELDS_WIDTH, found
+from bridge.bench.load.delivery_check import consecutive_ranges
+from bridge.bench.load.latency import STEP_BITS, LatencyBatch
+from bridge.bench.load.payload import FIELDS_WIDTH, decode_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from bridge.bench.load.delivery_check import Reader
-    from bridge.bench.load.latency import Histogram
-    from bridge.bench.load.payload import Stamped
+    from bridge.bench.load.delivery_check import ReadProgress
+    from bridge.bench.load.latency import LatencyHistogram
+    from bridge.bench.load.payload import EventStamp
 
 TEXT: Final = 0x81
 CLOSE: Final = 0x88
@@ -30,291 +30,330 @@ PONG: Final = 0x8A
 _LENGTH_16, _LENGTH_64 = 126, 127
 
 
-def frames(data: bytes, at: int = 0) -> Iterator[tuple[int, int, int]]:
-    """Yield each whole frame from `at` on: its first byte, its payload's begin and end."""
+def split_frames(data: bytes, offset: int = 0) -> Iterator[tuple[int, int, int]]:
+    """Yield each whole frame from `offset` on: its first byte, its payload's begin and end."""
     size = len(data)
-    while at + 2 <= size:
-        length = data[at + 1]
-        body = at + 2
+    while offset + 2 <= size:
+        length = data[offset + 1]
+        payload_start = offset + 2
         if length == _LENGTH_16:
-            body = at + 4
-            length = int.from_bytes(data[at + 2 : body], "big")
+            payload_start = offset + 4
+            length = int.from_bytes(data[offset + 2 : payload_start], "big")
         elif length == _LENGTH_64:
-            body = at + 10
-            length = int.from_bytes(data[at + 2 : body], "big")
-        end = body + length
-        if body > size or end > size:
+            payload_start = offset + 10
+            length = int.from_bytes(data[offset + 2 : payload_start], "big")
+        end = payload_start + length
+        if payload_start > size or end > size:
             return
-        yield data[at], body, end
-        at = end
+        yield data[offset], payload_start, end
+        offset = end
 
 
-def text_frame(text: bytes) -> bytes:
+def encode_text_frame(text: bytes) -> bytes:
     """Return `text` as a server sends it."""
-    return framed(TEXT, text)
+    return encode_server_frame(TEXT, text)
 
 
-def framed(first: int, payload: bytes) -> bytes:
-    """Return a frame that begins with `first`, not masked."""
+def encode_server_frame(first_byte: int, payload: bytes) -> bytes:
+    """Return a frame that begins with `first_byte`, not masked."""
     size = len(payload)
     if size < _LENGTH_16:
-        return bytes((first, size)) + payload
+        return bytes((first_byte, size)) + payload
     if size < 1 << 16:
-        return bytes((first, _LENGTH_16)) + size.to_bytes(2, "big") + payload
-    return bytes((first, _LENGTH_64)) + size.to_bytes(8, "big") + payload
+        return bytes((first_byte, _LENGTH_16)) + size.to_bytes(2, "big") + payload
+    return bytes((first_byte, _LENGTH_64)) + size.to_bytes(8, "big") + payload
 
 
-def masked(first: int, payload: bytes = b"") -> bytes:
+def encode_client_frame(first_byte: int, payload: bytes = b"") -> bytes:
     """Return a client's frame of fewer than 126 bytes; the mask, of zeros, changes nothing."""
-    return bytes((first, 0x80 | len(payload))) + b"\0\0\0\0" + payload
+    return bytes((first_byte, 0x80 | len(payload))) + b"\0\0\0\0" + payload
 
 
-_WHOLE: Final = STEP_BITS + 1
+_EXACT_BITS: Final = STEP_BITS + 1
 
 
-class _Layout(NamedTuple):
+class _FrameLayout(NamedTuple):
     """Where the mark and the fields stand in a frame."""
 
     unpack: Callable[[bytes, int], tuple[bytes, bytes]]
     size: int
 
 
-class Walk:
+class PrivateStreamReader:
     """Walks for the clients of one process."""
 
-    def __init__(self, mark: bytes, histogram: Histogram) -> None:
-        self._mark = mark
+    def __init__(self, marker: bytes, histogram: LatencyHistogram) -> None:
+        self._marker = marker
         self._histogram = histogram
-        self._layouts: dict[bytes, _Layout] = {}  # by the head, which has the length
+        self._layouts: dict[bytes, _FrameLayout] = {}  # by the head, which has the length
 
     def read(
-        self, reader: Reader, data: bytes | memoryview, now: int
+        self, progress: ReadProgress, data: bytes | memoryview, now_ns: int
     ) -> tuple[int, list[tuple[int, bytes]]]:
-        """Let `reader` have `data`; return how many events were in it, and the other frames."""
-        data = reader.tail + data
-        mark, size = self._mark, len(data)
-        ledger, layouts = reader.ledger, self._layouts
-        counts, due = self._histogram.counts, ledger.due
-        others: list[tuple[int, bytes]] = []
-        events = at = most = 0
-        while at + 2 <= size:
-            layout = layouts.get(data[at : at + 4])
-            if layout is not None and at + layout.size <= size:
-                seen, fields = layout.unpack(data, at)
-                end = at + layout.size
+        """Let `progress` have `data`; return how many events were in it, and the other frames."""
+        data = progress.partial_frame + data
+        marker, size = self._marker, len(data)
+        delivery_check, layouts = progress.delivery_check, self._layouts
+        counts, next_numbers = self._histogram.counts, delivery_check.next_numbers
+        other_frames: list[tuple[int, bytes]] = []
+        events = offset = max_latency_ns = 0
+        while offset + 2 <= size:
+            layout = layouts.get(data[offset : offset + 4])
+            if layout is not None and offset + layout.size <= size:
+                found_marker, fields = layout.unpack(data, offset)
+                end = offset + layout.size
             else:
-                seen = b""
-            if seen != mark:  # its layout is not known, or another one than its length had before
-                one = next(frames(data, at), None)
-                if one is None:
+                found_marker = b""
+            if (
+                found_marker != marker
+            ):  # its layout is not known, or another one than its length had before
+                frame = next(split_frames(data, offset), None)
+                if frame is None:
                     break
-                first, body, end = one
-                place = data.find(mark, body, end) if first == TEXT else -1
-                if place < 0:
-                    others.append((first, data[body:end]))
-                    at = end
+                first_byte, payload_start, end = frame
+                fields_offset = data.find(marker, payload_start, end) if first_byte == TEXT else -1
+                if fields_offset < 0:
+                    other_frames.append((first_byte, data[payload_start:end]))
+                    offset = end
                     continue
-                place += len(mark)
-                fields = data[place : place + FIELDS_WIDTH]
-                if data[at + 1] == _LENGTH_16:
-                    self._learn(data[at : at + 4], place - at, end - at)
-            at = end
-            lane, number, made = int(fields[0:6]), int(fields[7:17]), int(fields[18:37])
-            if due.get(lane, 0) == number:
-                due[lane] = number + 1
+                fields_offset += len(marker)
+                fields = data[fields_offset : fields_offset + FIELDS_WIDTH]
+                if data[offset + 1] == _LENGTH_16:
+                    self._cache_layout(
+                        data[offset : offset + 4], fields_offset - offset, end - offset
+                    )
+            offset = end
+            sequence_id, number, created_ns = (
+                int(fields[0:6]),
+                int(fields[7:17]),
+                int(fields[18:37]),
+            )
+            if next_numbers.get(sequence_id, 0) == number:
+                next_numbers[sequence_id] = number + 1
             else:
-                ledger.take(lane, number)
-            late = now - made
-            if late > most:
-                most = late
-            elif late < 0:
-                late = 0
-            shift = late.bit_length() - _WHOLE
-            counts[late if shift <= 0 else (shift << STEP_BITS) + (late >> shift)] += 1
+                delivery_check.add(sequence_id, number)
+            latency_ns = now_ns - created_ns
+            if latency_ns > max_latency_ns:
+                max_latency_ns = latency_ns
+            elif latency_ns < 0:
+                latency_ns = 0
+            shift = latency_ns.bit_length() - _EXACT_BITS
+            counts[latency_ns if shift <= 0 else (shift << STEP_BITS) + (latency_ns >> shift)] += 1
             events += 1
-        self._histogram.most = max(self._histogram.most, most)
-        reader.tail = data[at:]
-        return events, others
+        self._histogram.max_value = max(self._histogram.max_value, max_latency_ns)
+        progress.partial_frame = data[offset:]
+        return events, other_frames
 
-    def join(self, reader: Reader) -> None:
+    def add_client(self, progress: ReadProgress) -> None:
         """Let one more read; there is nothing to be remembered of it."""
 
-    def leave(self, reader: Reader) -> None:
-        """Forget the frame that `reader` was cut off in: its connection has ended."""
-        reader.tail = b""
+    def discard_partial_frame(self, progress: ReadProgress) -> None:
+        """Forget the frame that `progress` was cut off in: its connection has ended."""
+        progress.partial_frame = b""
 
-    def _learn(self, head: bytes, fields: int, size: int) -> None:
+    def _cache_layout(self, head: bytes, fields_offset: int, size: int) -> None:
         """Remember where the mark and the fields stand in frames that begin with `head`."""
-        before = fields - len(self._mark)
-        look = Struct(f"{before}x{len(self._mark)}s{FIELDS_WIDTH}s").unpack_from
-        self._layouts[head] = _Layout(look, size)
+        marker_offset = fields_offset - len(self._marker)
+        unpack = Struct(f"{marker_offset}x{len(self._marker)}s{FIELDS_WIDTH}s").unpack_from
+        self._layouts[head] = _FrameLayout(unpack, size)
 
 
-_LONGEST: Final = 4 << 20  # bytes; half of it is more than clients drift apart as a rule
+_MAX_SHARED_BYTES: Final = 4 << 20  # bytes; half of it is more than clients drift apart as a rule
 
 
-class Tape:
+class SharedStreamReader:
     """What the clients of one bridge are sent in common; `longest` is its length in bytes."""
 
-    def __init__(self, mark: bytes, histogram: Histogram, longest: int = _LONGEST) -> None:
-        self._mark = mark
+    def __init__(
+        self, marker: bytes, histogram: LatencyHistogram, max_bytes: int = _MAX_SHARED_BYTES
+    ) -> None:
+        self._marker = marker
         self._histogram = histogram
-        self._longest = longest
-        self._text = bytearray()
-        self._edges = [0]  # where the frames begin, and where the last one ends
-        self._events: list[Stamped] = []
-        self._places: dict[bytes, int] = {}  # by their fields, which event is which
-        self._ahead: dict[int, int] = {}  # of each lane, the number behind its last on the tape
-        self._runs: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
-        self._latencies = Stretches(histogram)
-        self._readers: list[Reader] = []
+        self._max_bytes = max_bytes
+        self._shared_bytes = bytearray()
+        self._frame_offsets = [0]  # where the frames begin, and where the last one ends
+        self._events: list[EventStamp] = []
+        self._event_indexes: dict[bytes, int] = {}  # by their fields, which event is which
+        self._next_numbers: dict[
+            int, int
+        ] = {}  # of each lane, the number behind its last on the tape
+        self._known_ranges: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
+        self._latencies = LatencyBatch(histogram)
+        self._all_progress: list[ReadProgress] = []
 
-    def join(self, reader: Reader) -> None:
+    def add_client(self, progress: ReadProgress) -> None:
         """Let one more read along."""
-        self._readers.append(reader)
+        self._all_progress.append(progress)
 
     def read(
-        self, reader: Reader, data: bytes | memoryview, now: int
+        self, progress: ReadProgress, data: bytes | memoryview, now_ns: int
     ) -> tuple[int, Sequence[tuple[int, bytes]]]:
-        """Let `reader` have `data`; return how many events were in it, and the other frames."""
-        if reader.tail:
-            data = reader.tail + data
-            reader.tail = b""
-        at = reader.at
-        if not self._text.startswith(data, at):
-            return self._compare(reader, data, now)
-        seen = reader.seen
-        reader.at = at = at + len(data)
-        until = bisect_right(self._edges, at, seen + 1) - 1
-        if until > seen:
-            reader.seen = until
-            self._latencies.add(seen, until, now)
-        return until - seen, ()
+        """Let `progress` have `data`; return how many events were in it, and the other frames."""
+        if progress.partial_frame:
+            data = progress.partial_frame + data
+            progress.partial_frame = b""
+        byte_offset = progress.byte_offset
+        if not self._shared_bytes.startswith(data, byte_offset):
+            return self._read_unmatched(progress, data, now_ns)
+        events_read = progress.events_read
+        progress.byte_offset = byte_offset = byte_offset + len(data)
+        new_events_read = bisect_right(self._frame_offsets, byte_offset, events_read + 1) - 1
+        if new_events_read > events_read:
+            progress.events_read = new_events_read
+            self._latencies.add(events_read, new_events_read, now_ns)
+        return new_events_read - events_read, ()
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Let the histogram and every ledger have what they were not given yet."""
-        self._latencies.settle()
-        for reader in self._readers:
-            self._write_down(reader, reader.seen)
+        self._latencies.flush()
+        for progress in self._all_progress:
+            self._check_delivery(progress, progress.events_read)
 
-    def leave(self, reader: Reader) -> None:
-        """Forget the frame that `reader` was cut off in: its connection has ended."""
-        reader.tail = b""
-        reader.at = self._edges[reader.seen]
+    def discard_partial_frame(self, progress: ReadProgress) -> None:
+        """Forget the frame that `progress` was cut off in: its connection has ended."""
+        progress.partial_frame = b""
+        progress.byte_offset = self._frame_offsets[progress.events_read]
 
     # -- where it differs ------------------------------------------------------------------------
 
-    def _compare(
-        self, reader: Reader, data: bytes | memoryview, now: int
+    def _read_unmatched(
+        self, progress: ReadProgress, data: bytes | memoryview, now_ns: int
     ) -> tuple[int, list[tuple[int, bytes]]]:
-        edges, text, mark = self._edges, self._text, self._mark
-        begun = edges[reader.seen]
-        data = bytes(text[begun : reader.at]) + data
-        reader.at = begun
-        others: list[tuple[int, bytes]] = []
+        frame_offsets, shared_bytes, marker = self._frame_offsets, self._shared_bytes, self._marker
+        frame_start = frame_offsets[progress.events_read]
+        data = bytes(shared_bytes[frame_start : progress.byte_offset]) + data
+        progress.byte_offset = frame_start
+        other_frames: list[tuple[int, bytes]] = []
         view = memoryview(data)
-        events = at = 0
+        events = offset = 0
         while True:
-            begun, seen = edges[reader.seen], reader.seen
-            if begun < len(text) and self._along(reader, view[at:], now):
-                events += reader.seen - seen
-                at += reader.at - begun
-            one = next(frames(data, at), None)
-            if one is None:
+            frame_start, events_read = frame_offsets[progress.events_read], progress.events_read
+            if frame_start < len(shared_bytes) and self._read_matching_frames(
+                progress, view[offset:], now_ns
+            ):
+                events += progress.events_read - events_read
+                offset += progress.byte_offset - frame_start
+            frame = next(split_frames(data, offset), None)
+            if frame is None:
                 break
-            first, body, end = one
-            place = data.find(mark, body, end) if first == TEXT else -1
-            if place < 0:
-                others.append((first, data[body:end]))
+            first_byte, payload_start, end = frame
+            marker_offset = data.find(marker, payload_start, end) if first_byte == TEXT else -1
+            if marker_offset < 0:
+                other_frames.append((first_byte, data[payload_start:end]))
             else:
-                self._take(reader, data[at:end], place - at + len(mark), now)
+                self._read_event(
+                    progress, data[offset:end], marker_offset - offset + len(marker), now_ns
+                )
                 events += 1
-            at = end
-        rest = data[at:]
-        if rest and text.startswith(rest, reader.at):
-            reader.at += len(rest)
+            offset = end
+        partial_frame = data[offset:]
+        if partial_frame and shared_bytes.startswith(partial_frame, progress.byte_offset):
+            progress.byte_offset += len(partial_frame)
         else:
-            reader.tail = rest
-        if len(text) > self._longest:
-            self._shorten()
-        return events, others
+            progress.partial_frame = partial_frame
+        if len(shared_bytes) > self._max_bytes:
+            self._discard_older_half()
+        return events, other_frames
 
-    def _along(self, reader: Reader, data: memoryview, now: int) -> bool:
-        """Let `reader` pass the frames that `data` begins with, as far as they are on the tape."""
-        edges, text = self._edges, self._text
-        seen, begun = reader.seen, reader.at
-        if not text.startswith(data[: edges[seen + 1] - begun], begun):
+    def _read_matching_frames(self, progress: ReadProgress, data: memoryview, now_ns: int) -> bool:
+        """Let `progress` pass the frames that `data` begins with, as far as they are on the tape."""
+        frame_offsets, shared_bytes = self._frame_offsets, self._shared_bytes
+        events_read, frame_start = progress.events_read, progress.byte_offset
+        if not shared_bytes.startswith(
+            data[: frame_offsets[events_read + 1] - frame_start], frame_start
+        ):
             return False  # most often, so the search below is not begun
-        last = bisect_right(edges, begun + len(data), seen + 1) - 1
-        reader.seen += bisect_left(
-            range(seen + 1, last + 1),
+        last_candidate = bisect_right(frame_offsets, frame_start + len(data), events_read + 1) - 1
+        progress.events_read += bisect_left(
+            range(events_read + 1, last_candidate + 1),
             True,  # noqa: FBT003 - it differs
-            key=lambda edge: not text.startswith(data[: edges[edge] - begun], begun),
+            key=lambda index: (
+                not shared_bytes.startswith(data[: frame_offsets[index] - frame_start], frame_start)
+            ),
         )
-        if reader.seen == seen:
+        if progress.events_read == events_read:
             return False
-        reader.at = edges[reader.seen]
-        self._latencies.add(seen, reader.seen, now)
+        progress.byte_offset = frame_offsets[progress.events_read]
+        self._latencies.add(events_read, progress.events_read, now_ns)
         return True
 
-    def _take(self, reader: Reader, frame: bytes, fields: int, now: int) -> None:
-        """Let `reader` have one event, the fields of which are at `fields` in its frame."""
-        name = frame[fields : fields + FIELDS_WIDTH]
-        place = self._places.get(name)
-        if place is None:
-            event = found(frame, fields)
-            if event.number < self._ahead.get(event.lane, 0):
-                self._write_down(reader, reader.seen)
-                reader.ledger.take(event.lane, event.number)
-                self._histogram.add(now - event.made)
+    def _read_event(
+        self, progress: ReadProgress, frame: bytes, fields_offset: int, now_ns: int
+    ) -> None:
+        """Let `progress` have one event, the fields of which are at `fields_offset` in its frame."""
+        raw_fields = frame[fields_offset : fields_offset + FIELDS_WIDTH]
+        event_index = self._event_indexes.get(raw_fields)
+        if event_index is None:
+            event = decode_fields(frame, fields_offset)
+            if event.number < self._next_numbers.get(event.sequence_id, 0):
+                self._check_delivery(progress, progress.events_read)
+                progress.delivery_check.add(event.sequence_id, event.number)
+                self._histogram.add(now_ns - event.created_ns)
                 return
-            place = self._append(name, event, frame)
-        if place != reader.seen:
-            self._write_down(reader, reader.seen)
-            reader.since = place
-        reader.seen = place + 1
-        reader.at = self._edges[place + 1]
-        self._latencies.add(place, place + 1, now)
+            event_index = self._append_event(raw_fields, event, frame)
+        if event_index != progress.events_read:
+            self._check_delivery(progress, progress.events_read)
+            progress.first_unchecked = event_index
+        progress.events_read = event_index + 1
+        progress.byte_offset = self._frame_offsets[event_index + 1]
+        self._latencies.add(event_index, event_index + 1, now_ns)
 
-    def _append(self, name: bytes, event: Stamped, frame: bytes) -> int:
-        place = self._places[name] = len(self._events)
+    def _append_event(self, raw_fields: bytes, event: EventStamp, frame: bytes) -> int:
+        event_index = self._event_indexes[raw_fields] = len(self._events)
         self._events.append(event)
-        self._latencies.made.append(event.made)
-        self._ahead[event.lane] = event.number + 1
-        self._text += frame
-        self._edges.append(len(self._text))
-        return place
+        self._latencies.created_ns.append(event.created_ns)
+        self._next_numbers[event.sequence_id] = event.number + 1
+        self._shared_bytes += frame
+        self._frame_offsets.append(len(self._shared_bytes))
+        return event_index
 
     # -- writing down, and forgetting ------------------------------------------------------------
 
-    def _write_down(self, reader: Reader, until: int) -> None:
-        """Let the reader's ledger have the events from `reader.since` until before `until`."""
-        since = reader.since
-        if since >= until:
+    def _check_delivery(self, progress: ReadProgress, end_index: int) -> None:
+        """Let the reader's ledger have the events from `reader.since` until before `end_index`."""
+        start_index = progress.first_unchecked
+        if start_index >= end_index:
             return
-        known = self._runs.get((since, until))
-        if known is None:  # nearly all readers have the same
-            known = self._runs[since, until] = runs(self._events[since:until])
-        for lane, first, count in known:
-            reader.ledger.take(lane, first, count)
-        reader.since = until
+        ranges = self._known_ranges.get((start_index, end_index))
+        if ranges is None:  # nearly all readers have the same
+            ranges = self._known_ranges[start_index, end_index] = consecutive_ranges(
+                self._events[start_index:end_index]
+            )
+        for sequence_id, first, count in ranges:
+            progress.delivery_check.add(sequence_id, first, count)
+        progress.first_unchecked = end_index
 
-    def _shorten(self) -> None:
+    def _discard_older_half(self) -> None:
         """Forget the older half. Who has not come so far gets on again where it meets the rest."""
-        gone = bisect_left(self._edges, len(self._text) // 2)
-        cut = self._edges[gone]
-        for reader in self._readers:
-            self._write_down(reader, min(reader.seen, gone))
-            if reader.seen < gone:
-                reader.tail = bytes(self._text[self._edges[reader.seen] : reader.at]) or reader.tail
-                reader.at = reader.seen = reader.since = 0
+        discarded_events = bisect_left(self._frame_offsets, len(self._shared_bytes) // 2)
+        discarded_bytes = self._frame_offsets[discarded_events]
+        for progress in self._all_progress:
+            self._check_delivery(progress, min(progress.events_read, discarded_events))
+            if progress.events_read < discarded_events:
+                progress.partial_frame = (
+                    bytes(
+                        self._shared_bytes[
+                            self._frame_offsets[progress.events_read] : progress.byte_offset
+                        ]
+                    )
+                    or progress.partial_frame
+                )
+                progress.byte_offset = progress.events_read = progress.first_unchecked = 0
             else:
-                reader.since = max(reader.since, gone) - gone
-                reader.seen -= gone
-                reader.at -= cut
-        self._runs.clear()
-        self._latencies.forget(gone)
-        del self._text[:cut]
-        del self._events[:gone]
-        self._edges = [edge - cut for edge in self._edges[gone:]]
-        self._places = {name: at - gone for name, at in self._places.items() if at >= gone}
+                progress.first_unchecked = (
+                    max(progress.first_unchecked, discarded_events) - discarded_events
+                )
+                progress.events_read -= discarded_events
+                progress.byte_offset -= discarded_bytes
+        self._known_ranges.clear()
+        self._latencies.discard_oldest(discarded_events)
+        del self._shared_bytes[:discarded_bytes]
+        del self._events[:discarded_events]
+        self._frame_offsets = [
+            offset - discarded_bytes for offset in self._frame_offsets[discarded_events:]
+        ]
+        self._event_indexes = {
+            raw_fields: event_index - discarded_events
+            for raw_fields, event_index in self._event_indexes.items()
+            if event_index >= discarded_events
+        }

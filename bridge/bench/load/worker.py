@@ -13,52 +13,52 @@ import select
 import sys
 from typing import Any, Final
 
-from bridge.bench.load.client_pool import Swarm
-from bridge.bench.load.job import job_of
+from bridge.bench.load.client_pool import ClientPool
+from bridge.bench.load.job import parse_job
 
-_ORDERS: Final = 0  # the descriptor of standard input
-_SECONDS: Final = 1.0
+_STDIN_FD: Final = 0  # the descriptor of standard input
+_POLL_SECONDS: Final = 1.0
 
 
-def obey(swarm: Swarm, order: dict[str, Any]) -> dict[str, Any]:
+def execute(pool: ClientPool, command: dict[str, Any]) -> dict[str, Any]:
     """Do what is ordered; return the answer."""
-    match order["do"]:
+    match command["do"]:
         case "come":
-            swarm.come(returning=order.get("returning", False))
+            pool.connect_all(resuming=command.get("returning", False))
         case "leave":
-            swarm.leave()
+            pool.disconnect_all()
         case "stall":
-            swarm.stall()
+            pool.stall_clients()
         case "mark":
-            swarm.mark()
+            pool.reset_latencies()
         case "judge":
-            owed = {int(lane): count for lane, count in order["owed"].items()}
-            return {**swarm.status(), **swarm.judge(owed)}
-    return swarm.status()
+            expected = {int(sequence_id): count for sequence_id, count in command["owed"].items()}
+            return {**pool.status(), **pool.check_delivery(expected)}
+    return pool.status()
 
 
 def main() -> None:
     """Be the process."""
     line = b""
     while not line.endswith(b"\n"):
-        more = os.read(_ORDERS, 1)
-        if not more:
+        chunk = os.read(_STDIN_FD, 1)
+        if not chunk:
             return
-        line += more
-    swarm = Swarm(job_of(line.decode()))
+        line += chunk
+    pool = ClientPool(parse_job(line.decode()))
     gc.freeze()
-    swarm.epoll.register(_ORDERS, select.EPOLLIN)
-    waiting = b""
+    pool.epoll.register(_STDIN_FD, select.EPOLLIN)
+    partial_line = b""
     while True:
-        if _ORDERS not in swarm.round(_SECONDS):
+        if _STDIN_FD not in pool.poll(_POLL_SECONDS):
             continue
-        more = os.read(_ORDERS, 1 << 20)
-        if not more:
+        chunk = os.read(_STDIN_FD, 1 << 20)
+        if not chunk:
             return
-        *lines, waiting = (waiting + more).split(b"\n")
+        *lines, partial_line = (partial_line + chunk).split(b"\n")
         for each in lines:
-            answer = json.dumps(obey(swarm, json.loads(each)))
-            sys.stdout.write(answer + "\n")
+            response = json.dumps(execute(pool, json.loads(each)))
+            sys.stdout.write(response + "\n")
             sys.stdout.flush()
 
 

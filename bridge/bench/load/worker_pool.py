@@ -14,57 +14,61 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from bridge.bench.load.delivery_check import Verdict
-from bridge.bench.load.job import Trouble
-from bridge.bench.load.latency import Histogram
+from bridge.bench.load.delivery_check import DeliveryErrors
+from bridge.bench.load.job import BenchError
+from bridge.bench.load.latency import LatencyHistogram
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bridge.bench.load.job import Job
+    from bridge.bench.load.job import LoadJob
 
-_PATIENCE: Final = 5.0
+_EXIT_TIMEOUT_SECONDS: Final = 5.0
 
 
 @dataclass
-class Standing:
+class PoolStatus:
     """How all clients stand."""
 
     open: int = 0
     live: int = 0
-    gone: int = 0
-    received: int = 0
-    cpu: list[float] = field(default_factory=list)  #: seconds, of each process
-    count: Counter[str] = field(default_factory=Counter)
-    closes: Counter[str] = field(default_factory=Counter)
-    verdict: Verdict = field(default_factory=Verdict)
-    latency: Histogram = field(default_factory=Histogram)
+    closed: int = 0
+    received_events: int = 0
+    cpu_seconds: list[float] = field(default_factory=list)  #: seconds, of each process
+    counters: Counter[str] = field(default_factory=Counter)
+    close_codes: Counter[str] = field(default_factory=Counter)
+    delivery_errors: DeliveryErrors = field(default_factory=DeliveryErrors)
+    latencies: LatencyHistogram = field(default_factory=LatencyHistogram)
 
-    def add(self, told: Mapping[str, Any]) -> None:
+    def add(self, worker_status: Mapping[str, Any]) -> None:
         """Add what one process has told."""
-        self.open += told["open"]
-        self.live += told["live"]
-        self.gone += told["gone"]
-        self.received += told["received"]
-        self.cpu.append(told["cpu"])
-        self.count.update(told["count"])
-        self.closes.update(told["closes"])
-        if "verdict" in told:
-            self.verdict = self.verdict.plus(Verdict(**told["verdict"]))
-            self.latency.merge(told["histogram"])
+        self.open += worker_status["open"]
+        self.live += worker_status["live"]
+        self.closed += worker_status["gone"]
+        self.received_events += worker_status["received"]
+        self.cpu_seconds.append(worker_status["cpu"])
+        self.counters.update(worker_status["count"])
+        self.close_codes.update(worker_status["closes"])
+        if "verdict" in worker_status:
+            self.delivery_errors = self.delivery_errors.plus(
+                DeliveryErrors(**worker_status["verdict"])
+            )
+            self.latencies.merge(worker_status["histogram"])
 
-    def busiest(self, before: Standing, seconds: float) -> float:
+    def max_cpu_share(self, before: PoolStatus, seconds: float) -> float:
         """Return how busy the busiest process was since `before`, as a share of one core."""
-        used = [now - then for now, then in zip(self.cpu, before.cpu, strict=True)]
-        return max(used) / seconds
+        used_seconds = [
+            now - then for now, then in zip(self.cpu_seconds, before.cpu_seconds, strict=True)
+        ]
+        return max(used_seconds) / seconds
 
 
-class Crew:
+class WorkerPool:
     """The processes; they end with the `with`."""
 
-    def __init__(self, job: Job, processes: int) -> None:
-        self._jobs = [replace(job, first=each, step=processes) for each in range(processes)]
-        self._running: list[subprocess.Popen[bytes]] = []
+    def __init__(self, job: LoadJob, process_count: int) -> None:
+        self._jobs = [replace(job, first=each, step=process_count) for each in range(process_count)]
+        self._processes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
         for job in self._jobs:
@@ -73,45 +77,45 @@ class Crew:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
             )
-            self._running.append(process)
-            self._say(process, job.as_json())
+            self._processes.append(process)
+            self._send_line(process, job.as_json())
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in self._running:
+        for process in self._processes:
             for stream in (process.stdin, process.stdout):
                 if stream is not None:
                     with suppress(OSError):
                         stream.close()
-        for process in self._running:
+        for process in self._processes:
             try:
-                process.wait(_PATIENCE)
+                process.wait(_EXIT_TIMEOUT_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
 
-    def order(self, do: str, **more: Any) -> Standing:  # noqa: ANN401 - JSON
+    def run_command(self, command: str, **arguments: Any) -> PoolStatus:  # noqa: ANN401 - JSON
         """Let all of them do something; return how all stand.
 
         Raises:
             Trouble: If a client is refused, or a process has ended.
         """
-        for process in self._running:
-            self._say(process, json.dumps({"do": do, **more}))
-        standing = Standing()
-        refused = None
-        for process in self._running:
+        for process in self._processes:
+            self._send_line(process, json.dumps({"do": command, **arguments}))
+        status = PoolStatus()
+        refusal_reason = None
+        for process in self._processes:
             line = process.stdout.readline() if process.stdout is not None else b""
             if not line:
-                raise Trouble("a process of clients has ended; its words are above")
-            told = json.loads(line)
-            standing.add(told)
-            refused = refused or told["refused"]
-        if refused:
-            raise Trouble(refused)
-        return standing
+                raise BenchError("a process of clients has ended; its words are above")
+            worker_status = json.loads(line)
+            status.add(worker_status)
+            refusal_reason = refusal_reason or worker_status["refused"]
+        if refusal_reason:
+            raise BenchError(refusal_reason)
+        return status
 
-    def _say(self, process: subprocess.Popen[bytes], line: str) -> None:
+    def _send_line(self, process: subprocess.Popen[bytes], line: str) -> None:
         if process.stdin is not None:
             with suppress(BrokenPipeError):  # that it has ended is seen when it should answer
                 process.stdin.write(line.encode() + b"\n")

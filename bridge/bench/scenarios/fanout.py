@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bridge.bench.scenarios.jobs import job
-from bridge.bench.workloads import ForRoom
+from bridge.bench.scenarios.jobs import build_job
+from bridge.bench.workloads import RoomWorkload
 
 if TYPE_CHECKING:
-    from bridge.bench.stage import Stage
+    from bridge.bench.stage import Measurement
 
 
-def measure(stage: Stage) -> dict[str, Any]:
+def measure(measurement: Measurement) -> dict[str, Any]:
     """Return the figures."""
-    plan = stage.plan
-    stage.set_up(job(stage, room=stage.room))
-    opened = stage.open()
-    source = ForRoom(stage.run, stage.room, stage.partitions, plan.size, plan.connections)
-    return {**opened, **stage.drive(source)}
+    plan = measurement.plan
+    measurement.set_up(build_job(measurement, room=measurement.room))
+    connect_figures = measurement.connect_clients()
+    workload = RoomWorkload(
+        measurement.run_id,
+        measurement.room,
+        measurement.partition_count,
+        plan.record_bytes,
+        plan.connections,
+    )
+    return {**connect_figures, **measurement.run_workload(workload)}

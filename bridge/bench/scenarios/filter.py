@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from bridge.bench.scenarios.jobs import accounts_of_their_own
-from bridge.bench.workloads import ForAccounts
+from bridge.bench.scenarios.jobs import build_private_job
+from bridge.bench.workloads import AccountsWorkload
 
 if TYPE_CHECKING:
-    from bridge.bench.stage import Stage
+    from bridge.bench.stage import Measurement
 
-_AMONG: Final = 100
+_ONE_IN: Final = 100
 
 
-def measure(stage: Stage) -> dict[str, Any]:
+def measure(measurement: Measurement) -> dict[str, Any]:
     """Return the figures."""
-    plan = stage.plan
-    stage.set_up(accounts_of_their_own(stage))
-    opened = stage.open()
-    source = ForAccounts(
-        stage.run, plan.account, plan.connections, stage.partitions, plan.size, among=_AMONG
+    plan = measurement.plan
+    measurement.set_up(build_private_job(measurement))
+    connect_figures = measurement.connect_clients()
+    workload = AccountsWorkload(
+        measurement.run_id,
+        plan.account_prefix,
+        plan.connections,
+        measurement.partition_count,
+        plan.record_bytes,
+        one_in=_ONE_IN,
     )
-    return {**opened, **stage.drive(source)}
+    return {**connect_figures, **measurement.run_workload(workload)}

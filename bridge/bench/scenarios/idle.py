@@ -5,30 +5,36 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from bridge.bench.report import CPU, MEMORY
-from bridge.bench.scenarios.jobs import job
+from bridge.bench.report import CPU_SECONDS_METRIC, MEMORY_BYTES_METRIC
+from bridge.bench.scenarios.jobs import build_job
 
 if TYPE_CHECKING:
-    from bridge.bench.stage import Stage
+    from bridge.bench.stage import Measurement
 
 
-def measure(stage: Stage) -> dict[str, Any]:
+def measure(measurement: Measurement) -> dict[str, Any]:
     """Return the figures."""
-    plan = stage.plan
-    before = stage.set_up(job(stage), produces=False)
-    opened = stage.open()
-    rest, standing, begun = stage.scrape(), stage.crew.order("status"), time.monotonic()
+    plan = measurement.plan
+    before = measurement.set_up(build_job(measurement), needs_producer=False)
+    connect_figures = measurement.connect_clients()
+    metrics_at_start, status_at_start, started = (
+        measurement.scrape(),
+        measurement.worker_pool.run_command("status"),
+        time.monotonic(),
+    )
     time.sleep(plan.seconds)
-    after, seconds = stage.scrape(), time.monotonic() - begun
-    left = stage.crew.order("status")
-    grown = max(0.0, after[MEMORY] - before[MEMORY])
+    metrics_at_end, seconds = measurement.scrape(), time.monotonic() - started
+    status_at_end = measurement.worker_pool.run_command("status")
+    added_bytes = max(0.0, metrics_at_end[MEMORY_BYTES_METRIC] - before[MEMORY_BYTES_METRIC])
     return {
-        **opened,
-        "memory_kib_per_connection": round(grown / 1024 / plan.connections, 2),
-        "memory_mib_before": round(before[MEMORY] / 2**20, 1),
-        "memory_mib_after": round(after[MEMORY] / 2**20, 1),
-        "bridge_cpu": round((after[CPU] - rest[CPU]) / seconds, 4),
-        "cut": left.gone,
-        "closes": dict(left.closes),
-        "client_use": round(left.busiest(standing, seconds), 3),
+        **connect_figures,
+        "memory_kib_per_connection": round(added_bytes / 1024 / plan.connections, 2),
+        "memory_mib_before": round(before[MEMORY_BYTES_METRIC] / 2**20, 1),
+        "memory_mib_after": round(metrics_at_end[MEMORY_BYTES_METRIC] / 2**20, 1),
+        "bridge_cpu": round(
+            (metrics_at_end[CPU_SECONDS_METRIC] - metrics_at_start[CPU_SECONDS_METRIC]) / seconds, 4
+        ),
+        "cut": status_at_end.closed,
+        "closes": dict(status_at_end.close_codes),
+        "client_use": round(status_at_end.max_cpu_share(status_at_start, seconds), 3),
     }

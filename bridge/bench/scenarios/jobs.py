@@ -4,37 +4,37 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bridge.bench.load.job import Job, Trouble
+from bridge.bench.load.job import BenchError, LoadJob
 
 if TYPE_CHECKING:
-    from bridge.bench.stage import Stage
+    from bridge.bench.stage import Measurement
 
 
-def job(stage: Stage, **more: Any) -> Job:  # noqa: ANN401 - a job's own fields
+def build_job(measurement: Measurement, **fields: Any) -> LoadJob:  # noqa: ANN401 - a job's own fields
     """Return the job of all clients."""
-    plan = stage.plan
-    return Job(
-        stage.run,
+    plan = measurement.plan
+    return LoadJob(
+        measurement.run_id,
         plan.targets,
         plan.connections,
         topic=plan.topic,
-        account=plan.account,
+        account_prefix=plan.account_prefix,
         token=plan.token,
-        sources=plan.sources,
-        **more,
+        source_address_count=plan.source_address_count,
+        **fields,
     )
 
 
-def accounts_of_their_own(stage: Stage) -> Job:
+def build_private_job(measurement: Measurement) -> LoadJob:
     """Return the job of clients of which each is another account.
 
     Raises:
         Trouble: If they have one token, and so one account.
     """
-    if stage.plan.token is not None:
-        raise Trouble(
-            f"{stage.plan.scenario} needs an account for each connection, and --token is one for"
+    if measurement.plan.token is not None:
+        raise BenchError(
+            f"{measurement.plan.scenario} needs an account for each connection, and --token is one for"
             " all: measure with BRIDGE_AUTH__MODE=none",
-            code=2,
+            exit_code=2,
         )
-    return job(stage, own=True)
+    return build_job(measurement, own=True)

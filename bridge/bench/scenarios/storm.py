@@ -8,44 +8,55 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from bridge.bench.report import CPU, MEMORY, REPLAYED
-from bridge.bench.scenarios.jobs import accounts_of_their_own
-from bridge.bench.stage import per
-from bridge.bench.workloads import ForAccounts
+from bridge.bench.report import CPU_SECONDS_METRIC, MEMORY_BYTES_METRIC, REPLAY_RECORDS_READ_METRIC
+from bridge.bench.scenarios.jobs import build_private_job
+from bridge.bench.stage import ratio
+from bridge.bench.workloads import AccountsWorkload
 
 if TYPE_CHECKING:
-    from bridge.bench.stage import Stage
+    from bridge.bench.stage import Measurement
 
-_RATE: Final = 50_000.0
+_MIN_RATE: Final = 50_000.0
 
 
-def measure(stage: Stage) -> dict[str, Any]:
+def measure(measurement: Measurement) -> dict[str, Any]:
     """Return the figures."""
-    plan = stage.plan
-    stage.set_up(accounts_of_their_own(stage))
-    opened = stage.open()
-    stage.crew.order("leave")
-    source = ForAccounts(stage.run, plan.account, plan.connections, stage.partitions, plan.size)
-    stage.write(source, max(plan.rate, _RATE), plan.missed)
-    stage.tell(f"{plan.missed:,} records were missed")
-    before, sent_away = stage.scrape(), stage.crew.order("mark").count["later"]
-    ours = stage.crew.order("status")
-    seconds = stage.await_all("come", lambda it: it.live, "back", returning=True)
-    after = stage.scrape()
-    judged = stage.judge(source)
-    used = after[CPU] - before[CPU]
-    events = stage.events(source, judged)
+    plan = measurement.plan
+    measurement.set_up(build_private_job(measurement))
+    connect_figures = measurement.connect_clients()
+    measurement.worker_pool.run_command("leave")
+    workload = AccountsWorkload(
+        measurement.run_id,
+        plan.account_prefix,
+        plan.connections,
+        measurement.partition_count,
+        plan.record_bytes,
+    )
+    measurement.write_records(workload, max(plan.rate, _MIN_RATE), plan.missed_records)
+    measurement.on_progress(f"{plan.missed_records:,} records were missed")
+    before, retries_before = (
+        measurement.scrape(),
+        measurement.worker_pool.run_command("mark").counters["later"],
+    )
+    status_before = measurement.worker_pool.run_command("status")
+    seconds = measurement.run_until_all("come", lambda status: status.live, "back", returning=True)
+    after = measurement.scrape()
+    checked = measurement.check_delivery(workload)
+    cpu_seconds = after[CPU_SECONDS_METRIC] - before[CPU_SECONDS_METRIC]
+    events = measurement.delivery_figures(workload, checked)
     del events["latency_ms"]  # it is how long they were away
     return {
-        **opened,
-        "missed": plan.missed,
+        **connect_figures,
+        "missed": plan.missed_records,
         "storm_seconds": round(seconds, 3),
-        "sent_away": judged.count["later"] - sent_away,
-        "bridge_cpu_seconds": round(used, 3),
-        "replayed_per_cpu_second": per(judged.received, used),
-        "records_read_from_kafka": int(after.get(REPLAYED, 0) - before.get(REPLAYED, 0)),
-        "memory_mib_before": round(before[MEMORY] / 2**20, 1),
-        "memory_mib_after": round(after[MEMORY] / 2**20, 1),
+        "sent_away": checked.counters["later"] - retries_before,
+        "bridge_cpu_seconds": round(cpu_seconds, 3),
+        "replayed_per_cpu_second": ratio(checked.received_events, cpu_seconds),
+        "records_read_from_kafka": int(
+            after.get(REPLAY_RECORDS_READ_METRIC, 0) - before.get(REPLAY_RECORDS_READ_METRIC, 0)
+        ),
+        "memory_mib_before": round(before[MEMORY_BYTES_METRIC] / 2**20, 1),
+        "memory_mib_after": round(after[MEMORY_BYTES_METRIC] / 2**20, 1),
         **events,
-        "client_use": round(judged.busiest(ours, seconds), 3),
+        "client_use": round(checked.max_cpu_share(status_before, seconds), 3),
     }

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import msgspec
 
 from bridge.core.protocol import timestamps
-from bridge.core.protocol.event import Dead
-from bridge.core.protocol.names import is_name
+from bridge.core.protocol.event import InvalidRecord
+from bridge.core.protocol.names import is_valid_name
 
 if TYPE_CHECKING:
     from bridge.core.protocol.envelope import Record
 
 #: A close frame holds 123 bytes of UTF-8 (RFC 6455, 5.5.1), and our own words come first.
-REASON_CHARACTERS: Final = 80
+MAX_REASON_CHARACTERS: Final = 80
 #: A title is kept for good, and written anew by others, so it is no place for documents.
-TITLE_CHARACTERS: Final = 200
+MAX_TITLE_CHARACTERS: Final = 200
 
 
 class Join(msgspec.Struct, tag_field="do", tag="join", omit_defaults=True):
@@ -54,7 +54,7 @@ class Revoke(msgspec.Struct, tag_field="do", tag="revoke", omit_defaults=True):
     before: str | None = None
 
 
-class Title(msgspec.Struct, tag_field="do", tag="title"):
+class SetRoomTitle(msgspec.Struct, tag_field="do", tag="title"):
     """Say what a room is called for people to read; an empty title is none."""
 
     room: str
@@ -67,15 +67,15 @@ class Drain(msgspec.Struct, tag_field="do", tag="drain"):
     instance: str
 
 
-Command: TypeAlias = Join | Leave | Disconnect | Revoke | Title | Drain
+Command: TypeAlias = Join | Leave | Disconnect | Revoke | SetRoomTitle | Drain
 #: Those that outlive the instances: they are kept in the state topic.
-LASTING: Final = (Join, Leave, Revoke, Title)
+DURABLE_COMMANDS: Final = (Join, Leave, Revoke, SetRoomTitle)
 
-_read: Final = msgspec.json.Decoder(Command).decode
-_write: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(Command).decode
+_encode: Final = msgspec.json.Encoder().encode
 
 
-def read(record: Record, max_bytes: int) -> Command:
+def decode(record: Record, max_bytes: int) -> Command:
     """Return the command that `record` is. The time of a revocation is always there.
 
     Raises:
@@ -83,44 +83,48 @@ def read(record: Record, max_bytes: int) -> Command:
     """
     value = record.value or b""
     if len(value) > max_bytes:
-        raise Dead("too_large", f"the value has {len(value)} bytes, more than {max_bytes}")
+        raise InvalidRecord("too_large", f"the value has {len(value)} bytes, more than {max_bytes}")
     try:
         value.decode()
-        command: Command = _read(value)
+        command: Command = _decode(value)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise Dead("bad_command", str(error)) from None
+        raise InvalidRecord("bad_command", str(error)) from None
     for name in ("room", "connection", "account", "instance"):
         text = getattr(command, name, None)
-        if text is not None and not is_name(text):
-            raise Dead("bad_name", f"{name}: not a name of 1 to 200 bytes: {text[:200]!r}")
+        if text is not None and not is_valid_name(text):
+            raise InvalidRecord("bad_name", f"{name}: not a name of 1 to 200 bytes: {text[:200]!r}")
     match command:
         case Join() | Leave() | Disconnect():
             if (command.connection is None) == (command.account is None):
-                raise Dead("bad_command", "one of connection and account, not both or none")
+                raise InvalidRecord(
+                    "bad_command", "one of connection and account, not both or none"
+                )
         case Revoke():
-            command.before = _before(command, record)
-        case Title(title=title) if len(title) > TITLE_CHARACTERS:
-            raise Dead("bad_command", f"title: more than {TITLE_CHARACTERS} characters")
+            command.before = _revocation_time(command, record)
+        case SetRoomTitle(title=title) if len(title) > MAX_TITLE_CHARACTERS:
+            raise InvalidRecord(
+                "bad_command", f"title: more than {MAX_TITLE_CHARACTERS} characters"
+            )
         case _:
             pass
     return command
 
 
-def _before(command: Revoke, record: Record) -> str:
+def _revocation_time(command: Revoke, record: Record) -> str:
     if command.before is None:
-        return timestamps.from_ms(record.timestamp)
+        return timestamps.ms_to_rfc3339(record.timestamp)
     try:
-        return timestamps.to_utc(command.before)
+        return timestamps.rfc3339_to_utc(command.before)
     except ValueError as error:
-        raise Dead("bad_time", f"before: {error}") from None
+        raise InvalidRecord("bad_time", f"before: {error}") from None
 
 
-def write(command: Command) -> bytes:
+def encode(command: Command) -> bytes:
     """Return `command` as the value of a record."""
-    return _write(command)
+    return _encode(command)
 
 
-def key(command: Command) -> bytes:
+def record_key(command: Command) -> bytes:
     """Return the key of its record: commands about one thing stay in order."""
     for name in ("account", "connection", "room", "instance"):
         text = getattr(command, name, None)

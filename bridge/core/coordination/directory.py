@@ -15,14 +15,14 @@ from bridge.core.coordination import state_records
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from bridge.core.coordination.membership import Members
-    from bridge.core.coordination.presence import Roster
-    from bridge.core.coordination.state_records import Alive, Present
+    from bridge.core.coordination.membership import Memberships
+    from bridge.core.coordination.presence import PresenceIndex
+    from bridge.core.coordination.state_records import ConnectionPresence, InstanceHeartbeat
     from bridge.core.sessions.hub import Hub
     from bridge.core.sessions.session import Session
 
 
-class Wanted(NamedTuple):
+class ConnectionFilter(NamedTuple):
     """Which connections are asked for: those to which all that is said here applies."""
 
     account: str | None = None
@@ -31,107 +31,118 @@ class Wanted(NamedTuple):
     instance: str | None = None
 
 
-class Directory:
+class PresenceDirectory:
     """Finds connections, rooms and instances, wherever they are."""
 
-    def __init__(self, hub: Hub, roster: Roster, members: Members) -> None:
+    def __init__(self, hub: Hub, presence_index: PresenceIndex, memberships: Memberships) -> None:
         self._hub = hub
-        self._roster = roster
-        self.members = members
+        self._presence_index = presence_index
+        self.memberships = memberships
 
-    def session(self, id: str) -> Session | None:
+    def local_session(self, connection_id: str) -> Session | None:
         """Return the session of a connection to this instance."""
-        return self._hub.crowd.sessions.get(id)
+        return self._hub.registry.by_id.get(connection_id)
 
-    def find(self, id: str) -> Present | None:
+    def find_connection(self, connection_id: str) -> ConnectionPresence | None:
         """Return what is known of a connection, None where it is not connected anywhere."""
-        session = self.session(id)
+        session = self.local_session(connection_id)
         if session is not None:
-            return state_records.present(session, self._hub.instance, "")
-        present = self._roster.connections.get(id)
-        return None if present is None or self._is_ours(present) else present
+            return state_records.describe_connection(session, self._hub.instance, "")
+        connection = self._presence_index.connections.get(connection_id)
+        return None if connection is None or self._is_local(connection) else connection
 
-    def ids(self, wanted: Wanted) -> Iterator[str]:
+    def connection_ids(self, connection_filter: ConnectionFilter) -> Iterator[str]:
         """Yield the connections that are asked for, in no order."""
-        yield from (each.id for each in self._here(wanted))
-        yield from (each.id for each in self._elsewhere(wanted))
+        yield from (connection.id for connection in self._local_sessions(connection_filter))
+        yield from (connection.id for connection in self._remote_connections(connection_filter))
 
-    def rooms(self) -> Iterator[str]:
+    def known_rooms(self) -> Iterator[str]:
         """Yield the rooms of which anything is known: somebody in it, or a title. Some twice."""
-        known = (*self.members.accounts, *self.members.titles, *self._hub.interest.rooms)
-        replaying = [room for session in self._hub.replaying for room in session.rooms]
-        said, ours = [*self._roster.by_place.items()], self._said_of_ours()
-        yield from known
-        yield from replaying
-        for (kind, room), there in said:
-            if kind == "room" and len(there) > ours[room]:
+        local_rooms = (
+            *self.memberships.accounts_by_room,
+            *self.memberships.titles_by_room,
+            *self._hub.subscriptions.by_room,
+        )
+        replaying_rooms = [room for session in self._hub.replaying for room in session.rooms]
+        published, local_counts = (
+            [*self._presence_index.by_room_or_topic.items()],
+            self._published_local_counts(),
+        )
+        yield from local_rooms
+        yield from replaying_rooms
+        for (kind, room), connections in published:
+            if kind == "room" and len(connections) > local_counts[room]:
                 yield room
 
-    def counts(self, rooms: Iterable[str]) -> dict[str, int]:
+    def connection_counts(self, rooms: Iterable[str]) -> dict[str, int]:
         """Return how many connections are in each of these rooms."""
-        hub, ours = self._hub, self._said_of_ours()
-        replaying = Counter(room for session in hub.replaying for room in session.rooms)
+        hub, local_counts = self._hub, self._published_local_counts()
+        replaying_counts = Counter(room for session in hub.replaying for room in session.rooms)
         return {
-            room: len(self._roster.by_place.get(("room", room), ()))
-            - ours[room]
-            + len(hub.interest.rooms.get(room, ()))
-            + replaying[room]
+            room: len(self._presence_index.by_room_or_topic.get(("room", room), ()))
+            - local_counts[room]
+            + len(hub.subscriptions.by_room.get(room, ()))
+            + replaying_counts[room]
             for room in rooms
         }
 
-    def _said_of_ours(self) -> Counter[str]:
+    def _published_local_counts(self) -> Counter[str]:
         """Return how many clients of this instance the state topic says are in each room."""
-        said = self._roster.by_instance.get(self._hub.instance, {}).values()
-        return Counter(room for present in said for room in set(present.rooms))
+        published = self._presence_index.by_instance.get(self._hub.instance, {}).values()
+        return Counter(room for connection in published for room in set(connection.rooms))
 
-    def instances(self) -> dict[str, tuple[Alive, int]]:
+    def instances(self) -> dict[str, tuple[InstanceHeartbeat, int]]:
         """Return the instances that run, by name, each with how many are connected to it."""
         return {
-            name: (alive, self._connected_to(name))
-            for name, alive in self._roster.instances.items()
+            name: (heartbeat, self._connection_count(name))
+            for name, heartbeat in self._presence_index.instances.items()
         }
 
-    def _connected_to(self, instance: str) -> int:
+    def _connection_count(self, instance: str) -> int:
         if instance == self._hub.instance:
-            return len(self._hub.crowd)
-        return len(self._roster.by_instance.get(instance, ()))
+            return len(self._hub.registry)
+        return len(self._presence_index.by_instance.get(instance, ()))
 
-    def _is_ours(self, present: Present) -> bool:
-        return present.instance == self._hub.instance
+    def _is_local(self, connection: ConnectionPresence) -> bool:
+        return connection.instance == self._hub.instance
 
-    def _here(self, wanted: Wanted) -> Iterator[Session]:
+    def _local_sessions(self, connection_filter: ConnectionFilter) -> Iterator[Session]:
         hub = self._hub
-        if wanted.instance not in {None, hub.instance}:
+        if connection_filter.instance not in {None, hub.instance}:
             return
-        some: Iterable[Session] = hub.crowd.sessions.values()
-        if wanted.account is not None:
-            some = hub.of_account(wanted.account)
-        elif wanted.room is not None:
-            some = (*hub.interest.rooms.get(wanted.room, ()), *hub.replaying)
-        for each in tuple(some):
+        sessions: Iterable[Session] = hub.registry.by_id.values()
+        if connection_filter.account is not None:
+            sessions = hub.sessions_of_account(connection_filter.account)
+        elif connection_filter.room is not None:
+            sessions = (*hub.subscriptions.by_room.get(connection_filter.room, ()), *hub.replaying)
+        for session in tuple(sessions):
             if (
-                wanted.account in {None, each.grant.account}
-                and (wanted.room is None or wanted.room in each.rooms)
-                and (wanted.topic is None or wanted.topic in each.topics)
+                connection_filter.account in {None, session.permissions.account}
+                and (connection_filter.room is None or connection_filter.room in session.rooms)
+                and (connection_filter.topic is None or connection_filter.topic in session.topics)
             ):
-                yield each
+                yield session
 
-    def _elsewhere(self, wanted: Wanted) -> Iterator[Present]:
-        roster, pools = self._roster, [self._roster.connections]
-        if wanted.account is not None:
-            pools.append(roster.by_account.get(wanted.account, {}))
-        if wanted.room is not None:
-            pools.append(roster.by_place.get(("room", wanted.room), {}))
-        if wanted.topic is not None:
-            pools.append(roster.by_place.get(("topic", wanted.topic), {}))
-        if wanted.instance is not None:
-            pools.append(roster.by_instance.get(wanted.instance, {}))
-        for each in tuple(min(pools, key=len).values()):
+    def _remote_connections(
+        self, connection_filter: ConnectionFilter
+    ) -> Iterator[ConnectionPresence]:
+        index, candidates = self._presence_index, [self._presence_index.connections]
+        if connection_filter.account is not None:
+            candidates.append(index.by_account.get(connection_filter.account, {}))
+        if connection_filter.room is not None:
+            candidates.append(index.by_room_or_topic.get(("room", connection_filter.room), {}))
+        if connection_filter.topic is not None:
+            candidates.append(index.by_room_or_topic.get(("topic", connection_filter.topic), {}))
+        if connection_filter.instance is not None:
+            candidates.append(index.by_instance.get(connection_filter.instance, {}))
+        for connection in tuple(min(candidates, key=len).values()):
             if (
-                not self._is_ours(each)
-                and wanted.account in {None, each.account}
-                and (wanted.room is None or wanted.room in each.rooms)
-                and (wanted.topic is None or wanted.topic in each.topics)
-                and wanted.instance in {None, each.instance}
+                not self._is_local(connection)
+                and connection_filter.account in {None, connection.account}
+                and (connection_filter.room is None or connection_filter.room in connection.rooms)
+                and (
+                    connection_filter.topic is None or connection_filter.topic in connection.topics
+                )
+                and connection_filter.instance in {None, connection.instance}
             ):
-                yield each
+                yield connection

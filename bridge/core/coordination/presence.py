@@ -10,209 +10,242 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from bridge.core.coordination.state_records import Alive, Gone, Occupied, Present
+from bridge.core.coordination.state_records import (
+    ConnectionPresence,
+    InstanceHeartbeat,
+    Occupancy,
+    Tombstone,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bridge.core.coordination.state_records import Fact
+    from bridge.core.coordination.state_records import StateRecord
 
 #: What can be occupied: "room" or "topic", and its name.
-Place: TypeAlias = tuple[str, str]
+RoomOrTopic: TypeAlias = tuple[str, str]
 
 
-class Roster:
+class PresenceIndex:
     """Connections by id, account, and room or topic; instances by name."""
 
     def __init__(self) -> None:
-        self.instances: dict[str, Alive] = {}
-        self.connections: dict[str, Present] = {}
-        self.by_account: dict[str, dict[str, Present]] = {}
-        self.by_place: dict[Place, dict[str, Present]] = {}
-        self.by_instance: dict[str, dict[str, Present]] = {}
+        self.instances: dict[str, InstanceHeartbeat] = {}
+        self.connections: dict[str, ConnectionPresence] = {}
+        self.by_account: dict[str, dict[str, ConnectionPresence]] = {}
+        self.by_room_or_topic: dict[RoomOrTopic, dict[str, ConnectionPresence]] = {}
+        self.by_instance: dict[str, dict[str, ConnectionPresence]] = {}
 
-    def hear(self, alive: Alive) -> None:
+    def update_instance(self, heartbeat: InstanceHeartbeat) -> None:
         """Take note that an instance runs."""
-        self.instances[alive.instance] = alive
+        self.instances[heartbeat.instance] = heartbeat
 
-    def come(self, present: Present) -> list[Place]:
+    def update_connection(self, connection: ConnectionPresence) -> list[RoomOrTopic]:
         """Take note of a connection, or of what it follows by now; return the places it changed."""
-        before = self._forget(present.id)
-        self.connections[present.id] = present
-        for index, name in _entries(present):
-            getattr(self, index).setdefault(name, {})[present.id] = present
-        after = places(present)
+        before = self._remove_connection(connection.id)
+        self.connections[connection.id] = connection
+        for index, name in _index_entries(connection):
+            getattr(self, index).setdefault(name, {})[connection.id] = connection
+        after = rooms_and_topics(connection)
         return [*(p for p in before if p not in after), *(p for p in after if p not in before)]
 
-    def go(self, gone: Gone) -> list[Place]:
+    def remove(self, tombstone: Tombstone) -> list[RoomOrTopic]:
         """Take note that a connection or an instance is no more; return the places it left."""
-        (name,) = gone.names
-        if gone.kind == "instance":
+        (name,) = tombstone.names
+        if tombstone.kind == "instance":
             self.instances.pop(name, None)
             return []
-        return list(self._forget(name))
+        return list(self._remove_connection(name))
 
-    def _forget(self, id: str) -> dict[Place, None]:
-        present = self.connections.pop(id, None)
-        if present is None:
+    def _remove_connection(self, connection_id: str) -> dict[RoomOrTopic, None]:
+        connection = self.connections.pop(connection_id, None)
+        if connection is None:
             return {}
-        for index, name in _entries(present):
-            held = getattr(self, index)[name]
-            held.pop(id, None)
-            if not held:
+        for index, name in _index_entries(connection):
+            entries = getattr(self, index)[name]
+            entries.pop(connection_id, None)
+            if not entries:
                 del getattr(self, index)[name]
-        return places(present)
+        return rooms_and_topics(connection)
 
 
-def places(present: Present) -> dict[Place, None]:
+def rooms_and_topics(connection: ConnectionPresence) -> dict[RoomOrTopic, None]:
     """Return the rooms and topics that a connection is in, each once."""
     return dict.fromkeys(
-        [*(("room", room) for room in present.rooms), *(("topic", t) for t in present.topics)]
+        [*(("room", room) for room in connection.rooms), *(("topic", t) for t in connection.topics)]
     )
 
 
-def _entries(present: Present) -> Iterable[tuple[str, object]]:
-    yield "by_instance", present.instance
-    if present.account is not None:
-        yield "by_account", present.account
-    for place in places(present):
-        yield "by_place", place
+def _index_entries(connection: ConnectionPresence) -> Iterable[tuple[str, object]]:
+    yield "by_instance", connection.instance
+    if connection.account is not None:
+        yield "by_account", connection.account
+    for room_or_topic in rooms_and_topics(connection):
+        yield "by_place", room_or_topic
 
 
 #: Seconds for which a room has to be empty to be told vacated (docs/protocol.md).
-EMPTY_SECONDS: Final = 3.0
+VACATED_AFTER_SECONDS: Final = 3.0
 #: Seconds of silence after which an instance is taken for dead.
-SILENT_SECONDS: Final = 10.0
+INSTANCE_TIMEOUT_SECONDS: Final = 10.0
 #: What was told and not read back for so long is told again.
-ECHO_SECONDS: Final = 60.0
+READ_BACK_TIMEOUT_SECONDS: Final = 60.0
 #: So many connections, and so many places, are told at a time: what is told is written at once.
-MOST: Final = 1_000
+MAX_CHANGES: Final = 1_000
 
 
-class Findings(NamedTuple):
+class PresenceChanges(NamedTuple):
     """What is to be told now."""
 
-    lost: list[Present]
-    dead: list[str]
-    occupied: list[Place]
-    vacated: list[Place]
+    lost_connections: list[ConnectionPresence]
+    dead_instances: list[str]
+    occupied: list[RoomOrTopic]
+    vacated: list[RoomOrTopic]
 
 
-class Census:
+class PresenceTracker:
     """What the state topic says of instances and connections. `now` is on any steady clock."""
 
     def __init__(self) -> None:
-        self.roster = Roster()
-        self.told: set[Place] = set()  #: places that the state topic says were told occupied
-        self._heard: dict[str, float] = {}
-        self._rebooted: set[str] = set()
-        self._unlike: dict[Place, float] = {}  # those that are not as was told, and since when
-        self._awaited: dict[tuple[str, ...], float] = {}  # what was told and not read back yet
-        self._asked = 0.0
+        self.index = PresenceIndex()
+        self.published_occupied: set[RoomOrTopic] = (
+            set()
+        )  #: places that the state topic says were told occupied
+        self._last_seen: dict[str, float] = {}
+        self._restarted: set[str] = set()
+        self._unpublished_since: dict[
+            RoomOrTopic, float
+        ] = {}  # those that are not as was told, and since when
+        self._pending_since: dict[
+            tuple[str, ...], float
+        ] = {}  # what was told and not read back yet
+        self._checked_at = 0.0
 
-    def load(self, fact: Fact | Gone, now: float) -> None:
+    def apply(self, record: StateRecord | Tombstone, now: float) -> None:
         """Take a fact from the state topic."""
-        match fact:
-            case Alive():
-                known = self.roster.instances.get(fact.instance)
-                if known is None or known.boot != fact.boot:
-                    self._rebooted.add(fact.instance)
-                self._heard[fact.instance] = now
-                self.roster.hear(fact)
-            case Present():
-                alive = self.roster.instances.get(fact.instance)
-                if alive is not None and alive.boot != fact.boot:
-                    self._rebooted.add(fact.instance)
-                self._heard[fact.instance] = now
-                self._look(self.roster.come(fact), now)
-            case Occupied(kind, name):
-                self.told.add((kind, name))
-                self._awaited.pop(("occupied", kind, name), None)
-                self._look([(kind, name)], now)
-            case Gone("occupied", (kind, name)):
-                self.told.discard((kind, name))
-                self._awaited.pop(("vacated", kind, name), None)
-                self._look([(kind, name)], now)
-            case Gone("connection", (id,)):
-                self._awaited.pop(("connection", id), None)
-                self._look(self.roster.go(fact), now)
-            case Gone("instance", (instance,)):
-                self._awaited.pop(("instance", instance), None)
-                self.roster.go(fact)
-                if instance not in self.roster.by_instance:
-                    self._heard.pop(instance, None)
-                    self._rebooted.discard(instance)
+        match record:
+            case InstanceHeartbeat():
+                previous = self.index.instances.get(record.instance)
+                if previous is None or previous.boot != record.boot:
+                    self._restarted.add(record.instance)
+                self._last_seen[record.instance] = now
+                self.index.update_instance(record)
+            case ConnectionPresence():
+                heartbeat = self.index.instances.get(record.instance)
+                if heartbeat is not None and heartbeat.boot != record.boot:
+                    self._restarted.add(record.instance)
+                self._last_seen[record.instance] = now
+                self._update_occupancy(self.index.update_connection(record), now)
+            case Occupancy(kind, name):
+                self.published_occupied.add((kind, name))
+                self._pending_since.pop(("occupied", kind, name), None)
+                self._update_occupancy([(kind, name)], now)
+            case Tombstone("occupied", (kind, name)):
+                self.published_occupied.discard((kind, name))
+                self._pending_since.pop(("vacated", kind, name), None)
+                self._update_occupancy([(kind, name)], now)
+            case Tombstone("connection", (id,)):
+                self._pending_since.pop(("connection", id), None)
+                self._update_occupancy(self.index.remove(record), now)
+            case Tombstone("instance", (instance,)):
+                self._pending_since.pop(("instance", instance), None)
+                self.index.remove(record)
+                if instance not in self.index.by_instance:
+                    self._last_seen.pop(instance, None)
+                    self._restarted.discard(instance)
             case _:
                 pass
 
-    def resume(self, now: float) -> None:
+    def reset_timeouts(self, now: float) -> None:
         """Say that nothing was heard for a while because nobody listened here."""
-        self._heard = dict.fromkeys(self._heard, now)
-        self._unlike = dict.fromkeys(self._unlike, now)
+        self._last_seen = dict.fromkeys(self._last_seen, now)
+        self._unpublished_since = dict.fromkeys(self._unpublished_since, now)
 
-    def due(self, now: float) -> Findings:
+    def due_changes(self, now: float) -> PresenceChanges:
         """Return what is to be told at `now`; call `tell` before that is done."""
-        self._asked = now
-        lost: list[Present] = []
-        dead = [instance for instance in self._heard if self._give_up(instance, now, lost)]
-        occupied: list[Place] = []
-        vacated: list[Place] = []
-        for place, since in self._unlike.items():
-            if self._waits("occupied", *place) or self._waits("vacated", *place):
+        self._checked_at = now
+        lost_connections: list[ConnectionPresence] = []
+        dead_instances = [
+            instance
+            for instance in self._last_seen
+            if self._collect_lost(instance, now, lost_connections)
+        ]
+        occupied: list[RoomOrTopic] = []
+        vacated: list[RoomOrTopic] = []
+        for room_or_topic, since in self._unpublished_since.items():
+            if self._is_pending("occupied", *room_or_topic) or self._is_pending(
+                "vacated", *room_or_topic
+            ):
                 continue
-            if place in self.roster.by_place:
-                occupied.append(place)
-            elif now - since >= EMPTY_SECONDS:
-                vacated.append(place)
-        return Findings(lost, dead, occupied[:MOST], vacated[:MOST])
+            if room_or_topic in self.index.by_room_or_topic:
+                occupied.append(room_or_topic)
+            elif now - since >= VACATED_AFTER_SECONDS:
+                vacated.append(room_or_topic)
+        return PresenceChanges(
+            lost_connections, dead_instances, occupied[:MAX_CHANGES], vacated[:MAX_CHANGES]
+        )
 
-    def tell(self, findings: Findings) -> None:
-        """Say that `findings`, the last that were due, are being told: they may be read back."""
-        self._awaited |= dict.fromkeys(_what(findings), self._asked)
+    def mark_published(self, changes: PresenceChanges) -> None:
+        """Say that `changes`, the last that were due, are being told: they may be read back."""
+        self._pending_since |= dict.fromkeys(_change_keys(changes), self._checked_at)
 
-    def take_back(self, findings: Findings) -> None:
-        """Say that `findings` could not be told."""
-        for what in _what(findings):
-            self._awaited.pop(what, None)
+    def mark_failed(self, changes: PresenceChanges) -> None:
+        """Say that `changes` could not be told."""
+        for key in _change_keys(changes):
+            self._pending_since.pop(key, None)
 
-    def _give_up(self, instance: str, now: float, lost: list[Present]) -> bool:
-        """Add to `lost` who was connected to `instance` and is not any more.
+    def _collect_lost(
+        self, instance: str, now: float, lost_connections: list[ConnectionPresence]
+    ) -> bool:
+        """Add to `lost_connections` who was connected to `instance` and is not any more.
 
         Return whether it is dead, and those were all.
         """
-        silent = now - self._heard[instance] >= SILENT_SECONDS
-        alive = self.roster.instances.get(instance)
-        here = self.roster.by_instance.get(instance, {}).values()
-        if silent:
-            stale = [*here]
-        elif alive is not None and instance in self._rebooted:
-            stale = [present for present in here if present.boot != alive.boot]
+        has_timed_out = now - self._last_seen[instance] >= INSTANCE_TIMEOUT_SECONDS
+        heartbeat = self.index.instances.get(instance)
+        connections = self.index.by_instance.get(instance, {}).values()
+        if has_timed_out:
+            stale = [*connections]
+        elif heartbeat is not None and instance in self._restarted:
+            stale = [connection for connection in connections if connection.boot != heartbeat.boot]
             if not stale:
-                self._rebooted.discard(instance)
+                self._restarted.discard(instance)
         else:
             return False
-        room = MOST - len(lost)
-        untold = [present for present in stale if not self._waits("connection", present.id)]
-        lost += untold[:room]
-        return silent and len(untold) <= room and not self._waits("instance", instance)
+        remaining = MAX_CHANGES - len(lost_connections)
+        unpublished = [
+            connection for connection in stale if not self._is_pending("connection", connection.id)
+        ]
+        lost_connections += unpublished[:remaining]
+        return (
+            has_timed_out
+            and len(unpublished) <= remaining
+            and not self._is_pending("instance", instance)
+        )
 
-    def _waits(self, *what: str) -> bool:
-        """Whether `what` was told a moment ago and not read back yet."""
-        told = self._awaited.get(what)
-        return told is not None and self._asked - told < ECHO_SECONDS
+    def _is_pending(self, *key: str) -> bool:
+        """Whether `key` was told a moment ago and not read back yet."""
+        published_at = self._pending_since.get(key)
+        return (
+            published_at is not None and self._checked_at - published_at < READ_BACK_TIMEOUT_SECONDS
+        )
 
-    def _look(self, places: Iterable[Place], now: float) -> None:
+    def _update_occupancy(self, rooms_and_topics: Iterable[RoomOrTopic], now: float) -> None:
         """Take note of whether these places are as was told."""
-        for place in places:
-            if (place in self.roster.by_place) == (place in self.told):
-                self._unlike.pop(place, None)
+        for room_or_topic in rooms_and_topics:
+            if (room_or_topic in self.index.by_room_or_topic) == (
+                room_or_topic in self.published_occupied
+            ):
+                self._unpublished_since.pop(room_or_topic, None)
             else:
-                self._unlike.setdefault(place, now)
+                self._unpublished_since.setdefault(room_or_topic, now)
 
 
-def _what(findings: Findings) -> list[tuple[str, ...]]:
-    told: list[tuple[str, ...]] = [("connection", present.id) for present in findings.lost]
-    told += [("instance", instance) for instance in findings.dead]
-    told += [("occupied", *place) for place in findings.occupied]
-    told += [("vacated", *place) for place in findings.vacated]
-    return told
+def _change_keys(changes: PresenceChanges) -> list[tuple[str, ...]]:
+    keys: list[tuple[str, ...]] = [
+        ("connection", connection.id) for connection in changes.lost_connections
+    ]
+    keys += [("instance", instance) for instance in changes.dead_instances]
+    keys += [("occupied", *room_or_topic) for room_or_topic in changes.occupied]
+    keys += [("vacated", *room_or_topic) for room_or_topic in changes.vacated]
+    return keys

@@ -11,79 +11,87 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 import msgspec
 
 from bridge.core.protocol import timestamps
-from bridge.core.protocol.event import Dead
+from bridge.core.protocol.event import InvalidRecord
 
 if TYPE_CHECKING:
     from bridge.core.protocol.envelope import Record
     from bridge.core.sessions.session import Session
 
 #: The code of one that was lost with its instance (RFC 6455, 7.4.1: closed abnormally).
-LOST: Final = 1006
+ABNORMAL_CLOSURE: Final = 1006
 _encode_notice: Final = msgspec.json.Encoder().encode
 
 
-class Notice(NamedTuple):
+class LifecycleRecord(NamedTuple):
     """A record of the lifecycle topic, keyed by account, room or topic."""
 
     key: bytes | None
     value: bytes
 
 
-def connected(present: Present) -> Notice:
+def connected_record(connection: ConnectionPresence) -> LifecycleRecord:
     """Say that a client has come."""
-    return _notice("connected", present.account, **_about(present))
+    return _record("connected", connection.account, **_connection_fields(connection))
 
 
-def disconnected(present: Present, code: int, reason: str = "") -> Notice:
+def disconnected_record(
+    connection: ConnectionPresence, code: int, reason: str = ""
+) -> LifecycleRecord:
     """Say that a client has gone, with the code and reason of its close."""
-    told = {"reason": reason} if reason else {}
-    return _notice("disconnected", present.account, **_about(present), code=code, **told)
-
-
-def occupied(kind: str, name: str) -> Notice:
-    """Say that a "room" or "topic" has got its first connection anywhere."""
-    return _notice("occupied", name, **{kind: name})
-
-
-def vacated(kind: str, name: str) -> Notice:
-    """Say that a "room" or "topic" has been empty for a while."""
-    return _notice("vacated", name, **{kind: name})
-
-
-def _about(present: Present) -> dict[str, Any]:
-    account = {} if present.account is None else {"account": present.account}
-    about = {"connection": present.id, **account, "instance": present.instance}
-    return {**about, "address": present.address} if present.address else about
-
-
-def _notice(type: str, key: str | None, **data: Any) -> Notice:  # noqa: ANN401 - JSON
-    return Notice(
-        None if key is None else key.encode(), _encode_notice({"type": type, "data": data})
+    reason_field = {"reason": reason} if reason else {}
+    return _record(
+        "disconnected",
+        connection.account,
+        **_connection_fields(connection),
+        code=code,
+        **reason_field,
     )
 
 
-class Member(msgspec.Struct, tag_field="is", tag="member"):
+def occupied_record(kind: str, name: str) -> LifecycleRecord:
+    """Say that a "room" or "topic" has got its first connection anywhere."""
+    return _record("occupied", name, **{kind: name})
+
+
+def vacated_record(kind: str, name: str) -> LifecycleRecord:
+    """Say that a "room" or "topic" has been empty for a while."""
+    return _record("vacated", name, **{kind: name})
+
+
+def _connection_fields(connection: ConnectionPresence) -> dict[str, Any]:
+    account_field = {} if connection.account is None else {"account": connection.account}
+    fields = {"connection": connection.id, **account_field, "instance": connection.instance}
+    return {**fields, "address": connection.address} if connection.address else fields
+
+
+def _record(event_type: str, key: str | None, **data: Any) -> LifecycleRecord:  # noqa: ANN401 - JSON
+    return LifecycleRecord(
+        None if key is None else key.encode(), _encode_notice({"type": event_type, "data": data})
+    )
+
+
+class Membership(msgspec.Struct, tag_field="is", tag="member"):
     """An account that is in a room until a leave."""
 
     account: str
     room: str
 
 
-class Title(msgspec.Struct, tag_field="is", tag="title"):
+class RoomTitle(msgspec.Struct, tag_field="is", tag="title"):
     """What a room is called."""
 
     room: str
     title: str
 
 
-class Revoked(msgspec.Struct, tag_field="is", tag="revoked"):
+class TokenRevocation(msgspec.Struct, tag_field="is", tag="revoked"):
     """An account whose tokens from before a time are refused."""
 
     account: str
     before: str
 
 
-class Alive(msgspec.Struct, tag_field="is", tag="instance"):
+class InstanceHeartbeat(msgspec.Struct, tag_field="is", tag="instance"):
     """An instance that runs. `boot` is another one at each start; times are RFC 3339."""
 
     instance: str
@@ -94,7 +102,7 @@ class Alive(msgspec.Struct, tag_field="is", tag="instance"):
     ready: bool = True
 
 
-class Present(msgspec.Struct, tag_field="is", tag="connection"):
+class ConnectionPresence(msgspec.Struct, tag_field="is", tag="connection"):
     """A client that is connected to an instance, in one `boot` of it."""
 
     id: str
@@ -108,48 +116,56 @@ class Present(msgspec.Struct, tag_field="is", tag="connection"):
     types: list[str] | None = None
 
 
-class Occupied(msgspec.Struct, tag_field="is", tag="occupied"):
+class Occupancy(msgspec.Struct, tag_field="is", tag="occupied"):
     """A room or a topic of which backends were told that somebody is there."""
 
     kind: str
     name: str
 
 
-class Folded(msgspec.Struct, tag_field="is", tag="folded"):
+class Checkpoint(msgspec.Struct, tag_field="is", tag="folded"):
     """Up to which offset of the control topic what lasts of its commands is kept here."""
 
     offset: int
 
 
-Fact: TypeAlias = Member | Title | Revoked | Alive | Present | Occupied | Folded
+StateRecord: TypeAlias = (
+    Membership
+    | RoomTitle
+    | TokenRevocation
+    | InstanceHeartbeat
+    | ConnectionPresence
+    | Occupancy
+    | Checkpoint
+)
 
 
-def present(session: Session, instance: str, boot: str) -> Present:
+def describe_connection(session: Session, instance: str, boot: str) -> ConnectionPresence:
     """Return what is to be known of `session`, which is connected to this boot of `instance`."""
-    return Present(
+    return ConnectionPresence(
         session.id,
         instance,
         boot,
-        session.grant.account,
-        session.address,
-        timestamps.from_ms(int(session.since * 1000)),
+        session.permissions.account,
+        session.client_address,
+        timestamps.ms_to_rfc3339(int(session.connected_at * 1000)),
         sorted(session.rooms),
         sorted(session.topics),
-        None if session.types is None else list(session.types.wanted),
+        None if session.type_filter is None else list(session.type_filter.patterns),
     )
 
 
-class Gone(NamedTuple):
+class Tombstone(NamedTuple):
     """A fact that was taken back: the parts of its key."""
 
     kind: str
     names: tuple[str, ...]
 
 
-_read: Final = msgspec.json.Decoder(Fact).decode
-_write: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(StateRecord).decode
+_encode: Final = msgspec.json.Encoder().encode
 #: Of how many names each key is made, besides the kind.
-_NAMES: Final = {
+_KEY_NAME_COUNTS: Final = {
     "member": 2,
     "title": 1,
     "revoked": 1,
@@ -160,53 +176,53 @@ _NAMES: Final = {
 }
 
 
-def key(fact: Fact) -> bytes:
-    """Return the key of the record of `fact`."""
-    match fact:
-        case Member():
-            names: tuple[str, ...] = ("member", fact.account, fact.room)
-        case Title():
-            names = ("title", fact.room)
-        case Revoked():
-            names = ("revoked", fact.account)
-        case Alive():
-            names = ("instance", fact.instance)
-        case Present():
-            names = ("connection", fact.id)
-        case Occupied():
-            names = ("occupied", fact.kind, fact.name)
-        case Folded():
-            names = ("folded",)
-    return ",".join(names).encode()  # no name has a comma
+def record_key(record: StateRecord) -> bytes:
+    """Return the key of the record of `record`."""
+    match record:
+        case Membership():
+            parts: tuple[str, ...] = ("member", record.account, record.room)
+        case RoomTitle():
+            parts = ("title", record.room)
+        case TokenRevocation():
+            parts = ("revoked", record.account)
+        case InstanceHeartbeat():
+            parts = ("instance", record.instance)
+        case ConnectionPresence():
+            parts = ("connection", record.id)
+        case Occupancy():
+            parts = ("occupied", record.kind, record.name)
+        case Checkpoint():
+            parts = ("folded",)
+    return ",".join(parts).encode()  # no name has a comma
 
 
-def write(fact: Fact) -> bytes:
-    """Return the value of the record of `fact`."""
-    return _write(fact)
+def encode(record: StateRecord) -> bytes:
+    """Return the value of the record of `record`."""
+    return _encode(record)
 
 
-def read(record: Record) -> Fact | Gone:
+def decode(record: Record) -> StateRecord | Tombstone:
     """Return what a record says.
 
     Raises:
         Dead: If it is none of ours.
     """
     if record.value is None:
-        return _gone(record.key or b"")
+        return _decode_tombstone(record.key or b"")
     try:
-        fact: Fact = _read(record.value)
+        state_record: StateRecord = _decode(record.value)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise Dead("bad_state", str(error)) from None
-    if key(fact) != record.key:
-        raise Dead("bad_state", "the key does not say what the value is about")
-    return fact
+        raise InvalidRecord("bad_state", str(error)) from None
+    if record_key(state_record) != record.key:
+        raise InvalidRecord("bad_state", "the key does not say what the value is about")
+    return state_record
 
 
-def _gone(raw: bytes) -> Gone:
+def _decode_tombstone(raw_key: bytes) -> Tombstone:
     try:
-        kind, *names = raw.decode().split(",")
+        kind, *names = raw_key.decode().split(",")
     except UnicodeDecodeError:
         kind, names = "", []
-    if _NAMES.get(kind) != len(names):
-        raise Dead("bad_state", "the key is none of the bridge's")
-    return Gone(kind, tuple(names))
+    if _KEY_NAME_COUNTS.get(kind) != len(names):
+        raise InvalidRecord("bad_state", "the key is none of the bridge's")
+    return Tombstone(kind, tuple(names))

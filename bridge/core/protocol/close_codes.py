@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-FINAL_FROM: Final = 4500
+FIRST_FINAL_CODE: Final = 4500
 
 
-class Close(NamedTuple):
+class CloseCode(NamedTuple):
     """A WebSocket close code (RFC 6455, 7.4.2: 4000 to 4999 are the application's) and its reason.
 
     `retry_after` is the number of seconds within which a client should spread its return; 0 for
@@ -23,27 +23,31 @@ class Close(NamedTuple):
     retry_after: float = 0.0
 
     @property
-    def reconnect(self) -> bool:
+    def should_reconnect(self) -> bool:
         """Whether the client should come back."""
-        return self.code < FINAL_FROM
+        return self.code < FIRST_FINAL_CODE
 
 
-DRAINING: Final = Close(4001, "draining: this instance is leaving", 5.0)
-SLOW: Final = Close(4002, "slow: events came faster than they were read", 1.0)
-SILENT: Final = Close(4003, "silent: no frame and no pong for two heartbeats", 1.0)
-NO_HELLO: Final = Close(4003, "silent: no hello within the time for it", 1.0)
-STALE: Final = Close(4004, "stale: this instance has been without Kafka for too long", 10.0)
-EXPIRED: Final = Close(4005, "expired: come back with a fresh token")
-OVERLOADED: Final = Close(4006, "overloaded: come back later", 10.0)
-NOT_READY: Final = Close(4006, "overloaded: this instance has not caught up with Kafka yet", 5.0)
-NO_KEYS: Final = Close(4006, "overloaded: tokens can not be checked now, come back later", 5.0)
-UNAUTHENTICATED: Final = Close(4500, "unauthenticated")
-FORBIDDEN: Final = Close(4501, "forbidden")
-MISBEHAVING: Final = Close(4502, "misbehaving: frames that break the contract")
-DISCONNECTED: Final = Close(4504, "disconnected by the backend")
+DRAINING: Final = CloseCode(4001, "draining: this instance is leaving", 5.0)
+SLOW: Final = CloseCode(4002, "slow: events came faster than they were read", 1.0)
+SILENT: Final = CloseCode(4003, "silent: no frame and no pong for two heartbeats", 1.0)
+HELLO_TIMEOUT: Final = CloseCode(4003, "silent: no hello within the time for it", 1.0)
+STALE: Final = CloseCode(4004, "stale: this instance has been without Kafka for too long", 10.0)
+EXPIRED: Final = CloseCode(4005, "expired: come back with a fresh token")
+OVERLOADED: Final = CloseCode(4006, "overloaded: come back later", 10.0)
+NOT_READY: Final = CloseCode(
+    4006, "overloaded: this instance has not caught up with Kafka yet", 5.0
+)
+KEYS_UNAVAILABLE: Final = CloseCode(
+    4006, "overloaded: tokens can not be checked now, come back later", 5.0
+)
+UNAUTHENTICATED: Final = CloseCode(4500, "unauthenticated")
+FORBIDDEN: Final = CloseCode(4501, "forbidden")
+MISBEHAVING: Final = CloseCode(4502, "misbehaving: frames that break the contract")
+DISCONNECTED: Final = CloseCode(4504, "disconnected by the backend")
 
 #: One of each code, in order; the documentation's table is checked against it.
-CATALOGUE: Final = (
+CLOSE_CODES: Final = (
     DRAINING,
     SLOW,
     SILENT,

@@ -12,21 +12,21 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from bridge.core.protocol.names import is_topic
+from bridge.core.protocol.names import is_valid_topic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-VERSION: Final = 1
+CURSOR_VERSION: Final = 1
 #: Bytes of Kafka's 16-byte topic id in a cursor: enough to tell two lives of a topic apart.
-IDENTITY_BYTES: Final = 8
+TOPIC_ID_BYTES: Final = 8
 _MAX_OFFSET: Final = 2**63 - 1
 _MAX_PARTITION: Final = 2**31 - 1
 _CHECKSUM_BYTES: Final = 4
 _MAX_VARINT_BYTES: Final = 10
 
 
-class Malformed(ValueError):
+class InvalidCursor(ValueError):
     """Text that is no cursor. The message is for the client that sent it."""
 
 
@@ -41,52 +41,57 @@ class Position(NamedTuple):
         return f"{self.topic}:{self.partition}:{self.offset}"
 
 
-class Place(NamedTuple):
+class TopicOffsets(NamedTuple):
     """Where a reader stands in one topic: its `identity`, and by partition the next offset to read.
 
     `identity` is the start of Kafka's topic id; empty where the broker tells none, or where the
     topic does not exist yet.
     """
 
-    identity: bytes
+    topic_id: bytes
     offsets: Mapping[int, int]
 
 
 #: A place in each of a client's topics.
-Cursor: TypeAlias = "dict[str, Place]"
+Cursor: TypeAlias = "dict[str, TopicOffsets]"
 
 
-def pack_place(topic: str, place: Place) -> bytes:
+def pack_topic_offsets(topic: str, topic_offsets: TopicOffsets) -> bytes:
     """Return the part of a cursor that tells of one topic; the hub keeps these between changes."""
     name = topic.encode()
-    parts = [bytes((len(name),)), name, bytes((len(place.identity),)), place.identity]
-    parts.append(_varint(len(place.offsets)))
+    parts = [
+        bytes((len(name),)),
+        name,
+        bytes((len(topic_offsets.topic_id),)),
+        topic_offsets.topic_id,
+    ]
+    parts.append(_encode_varint(len(topic_offsets.offsets)))
     expected = 0
-    for partition in sorted(place.offsets):
+    for partition in sorted(topic_offsets.offsets):
         # Partitions are numbered from 0 without holes, so the difference is nearly always 0.
-        parts.append(_varint(partition - expected))
-        parts.append(_varint(place.offsets[partition]))
+        parts.append(_encode_varint(partition - expected))
+        parts.append(_encode_varint(topic_offsets.offsets[partition]))
         expected = partition + 1
     return b"".join(parts)
 
 
-def join_places(packed: Iterable[bytes]) -> str:
+def join_topic_offsets(packed: Iterable[bytes]) -> str:
     """Return the cursor made of these packed places: URL-safe text without a comma."""
-    return _cursor_text(bytes((VERSION,)) + b"".join(packed))
+    return _encode_body(bytes((CURSOR_VERSION,)) + b"".join(packed))
 
 
 @lru_cache(maxsize=64)  # all who follow the same topics have the same, until something is read
-def _cursor_text(body: bytes) -> str:
+def _encode_body(body: bytes) -> str:
     checksum = binascii.crc32(body).to_bytes(_CHECKSUM_BYTES, "big")
     return urlsafe_b64encode(body + checksum).rstrip(b"=").decode()
 
 
-def write_cursor(cursor: Cursor) -> str:
+def encode_cursor(cursor: Cursor) -> str:
     """Return `cursor` as text."""
-    return join_places(pack_place(topic, cursor[topic]) for topic in sorted(cursor))
+    return join_topic_offsets(pack_topic_offsets(topic, cursor[topic]) for topic in sorted(cursor))
 
 
-def read_cursor(text: str) -> Cursor:
+def decode_cursor(text: str) -> Cursor:
     """Read a cursor, alone or followed by positions: `CURSOR,orders:3:1842,orders:5:77`.
 
     A position says that its record has been seen, so it moves its partition on, never back.
@@ -94,46 +99,59 @@ def read_cursor(text: str) -> Cursor:
     Raises:
         Malformed: If `text` is not that.
     """
-    head, *positions = text.split(",")
-    cursor = _read_places(_decode(head))
+    cursor_text, *positions = text.split(",")
+    cursor = _decode_topics(_decode_body(cursor_text))
     # Copied once, not for each position: a hello can hold ten thousand of both.
-    moved = {topic: dict(place.offsets) for topic, place in cursor.items()}
+    offsets_by_topic = {
+        topic: dict(topic_offsets.offsets) for topic, topic_offsets in cursor.items()
+    }
     for position in positions:
-        topic, partition, offset = read_position(position)
-        if topic not in moved:
-            raise Malformed(f"the cursor does not cover the topic of {position[:300]!r}")
-        moved[topic][partition] = max(offset + 1, moved[topic].get(partition, 0))
-    return {topic: Place(place.identity, moved[topic]) for topic, place in cursor.items()}
+        topic, partition, offset = parse_position(position)
+        if topic not in offsets_by_topic:
+            raise InvalidCursor(f"the cursor does not cover the topic of {position[:300]!r}")
+        offsets_by_topic[topic][partition] = max(
+            offset + 1, offsets_by_topic[topic].get(partition, 0)
+        )
+    return {
+        topic: TopicOffsets(topic_offsets.topic_id, offsets_by_topic[topic])
+        for topic, topic_offsets in cursor.items()
+    }
 
 
-def read_position(text: str) -> Position:
+def parse_position(text: str) -> Position:
     """Read `topic:partition:offset`.
 
     Raises:
         Malformed: If `text` is not that.
     """
     parts = text.split(":")
-    if len(parts) != 3 or not is_topic(parts[0]):  # noqa: PLR2004
-        raise Malformed("a position is topic:partition:offset")
-    partition, offset = _number(parts[1], _MAX_PARTITION), _number(parts[2], _MAX_OFFSET - 1)
+    if len(parts) != 3 or not is_valid_topic(parts[0]):  # noqa: PLR2004
+        raise InvalidCursor("a position is topic:partition:offset")
+    partition, offset = (
+        _parse_number(parts[1], _MAX_PARTITION),
+        _parse_number(parts[2], _MAX_OFFSET - 1),
+    )
     return Position(parts[0], partition, offset)
 
 
-def _number(text: str, most: int) -> int:
+def _parse_number(text: str, max_value: int) -> int:
     if not (
-        text.isascii() and text.isdigit() and len(text) <= len(str(most)) and int(text) <= most
+        text.isascii()
+        and text.isdigit()
+        and len(text) <= len(str(max_value))
+        and int(text) <= max_value
     ):
-        raise Malformed("a position is topic:partition:offset")
+        raise InvalidCursor("a position is topic:partition:offset")
     return int(text)
 
 
-def _decode(text: str) -> bytes:
+def _decode_body(text: str) -> bytes:
     if not text:
-        raise Malformed("the cursor is empty")
+        raise InvalidCursor("the cursor is empty")
     try:
         raw = urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except ValueError:
-        raise Malformed("the cursor is garbled or cut short") from None
+        raise InvalidCursor("the cursor is garbled or cut short") from None
     body, checksum = raw[:-_CHECKSUM_BYTES], raw[-_CHECKSUM_BYTES:]
     if (
         not body
@@ -141,70 +159,70 @@ def _decode(text: str) -> bytes:
         # urlsafe_b64decode passes over what is not in its alphabet, so look at the way back too.
         or urlsafe_b64encode(raw).rstrip(b"=").decode() != text
     ):
-        raise Malformed("the cursor is garbled or cut short")
-    if body[0] != VERSION:
-        raise Malformed("the cursor is of a version that this instance does not know")
+        raise InvalidCursor("the cursor is garbled or cut short")
+    if body[0] != CURSOR_VERSION:
+        raise InvalidCursor("the cursor is of a version that this instance does not know")
     return body[1:]
 
 
-def _read_places(body: bytes) -> Cursor:
+def _decode_topics(body: bytes) -> Cursor:
     cursor: Cursor = {}
-    scan = _Scan(body)
-    while scan.left():
-        topic = scan.take(scan.byte()).decode("ascii", "replace")
-        identity = scan.take(scan.byte())
-        if not is_topic(topic) or topic in cursor or len(identity) not in {0, IDENTITY_BYTES}:
-            raise Malformed("the cursor is garbled")
-        cursor[topic] = Place(identity, dict(scan.offsets()))
+    reader = _CursorReader(body)
+    while reader.has_more():
+        topic = reader.read_bytes(reader.read_byte()).decode("ascii", "replace")
+        topic_id = reader.read_bytes(reader.read_byte())
+        if not is_valid_topic(topic) or topic in cursor or len(topic_id) not in {0, TOPIC_ID_BYTES}:
+            raise InvalidCursor("the cursor is garbled")
+        cursor[topic] = TopicOffsets(topic_id, dict(reader.read_offsets()))
     return cursor
 
 
-class _Scan:
-    """Reads the fields of a cursor in turn; every shortage is `Malformed`."""
+class _CursorReader:
+    """Reads the fields of a cursor in turn; every shortage is `InvalidCursor`."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body
-        self._at = 0
+        self._index = 0
 
-    def left(self) -> bool:
-        return self._at < len(self._body)
+    def has_more(self) -> bool:
+        return self._index < len(self._body)
 
-    def take(self, count: int) -> bytes:
-        taken = self._body[self._at : self._at + count]
-        if len(taken) != count:
-            raise Malformed("the cursor is cut short")
-        self._at += count
-        return taken
+    def read_bytes(self, count: int) -> bytes:
+        chunk = self._body[self._index : self._index + count]
+        if len(chunk) != count:
+            raise InvalidCursor("the cursor is cut short")
+        self._index += count
+        return chunk
 
-    def byte(self) -> int:
-        return self.take(1)[0]
+    def read_byte(self) -> int:
+        return self.read_bytes(1)[0]
 
-    def varint(self, most: int) -> int:
+    def read_varint(self, max_value: int) -> int:
         value = 0
         for shift in range(0, 7 * _MAX_VARINT_BYTES, 7):
-            byte = self.byte()
+            byte = self.read_byte()
             value |= (byte & 0x7F) << shift
             if byte < 0x80:  # noqa: PLR2004
-                if value <= most:
+                if value <= max_value:
                     return value
                 break
-        raise Malformed("the cursor has a number that is too large")
+        raise InvalidCursor("the cursor has a number that is too large")
 
-    def offsets(self) -> Iterator[tuple[int, int]]:
+    def read_offsets(self) -> Iterator[tuple[int, int]]:
         partition = 0
-        for _ in range(self.varint(_MAX_PARTITION)):
-            partition += self.varint(_MAX_PARTITION)
+        for _ in range(self.read_varint(_MAX_PARTITION)):
+            partition += self.read_varint(_MAX_PARTITION)
             if partition > _MAX_PARTITION:
-                raise Malformed("the cursor has a number that is too large")
-            yield partition, self.varint(_MAX_OFFSET)
+                raise InvalidCursor("the cursor has a number that is too large")
+            yield partition, self.read_varint(_MAX_OFFSET)
             partition += 1
 
 
-def _varint(value: int) -> bytes:
+def _encode_varint(value: int) -> bytes:
     """Return `value` in seven-bit groups, lowest first (as Protocol Buffers write it)."""
-    out = bytearray()
+    encoded = bytearray()
     while value > 0x7F:  # noqa: PLR2004
-        out.append(value & 0x7F | 0x80)
+        encoded.append(value & 0x7F | 0x80)
         value >>= 7
-    out.append(value)
-    return bytes(out)
+    encoded.append(value)
+    return bytes(encoded)

@@ -5,38 +5,41 @@ Rule: an event with no audience reaches nobody. Broadcasting is always said, nev
 
 from __future__ import annotations
 
+from collections.abc import Sequence  # noqa: TC003 - msgspec evaluates the annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 
-class Types:
+class TypeFilter:
     """A filter on event types. Immutable, so sessions that ask for the same may share one."""
 
-    __slots__ = ("_exact", "_prefixes", "wanted")
+    __slots__ = ("_exact_types", "_prefixes", "patterns")
 
-    def __init__(self, wanted: Iterable[str]) -> None:
+    def __init__(self, patterns: Iterable[str]) -> None:
         """Make a filter.
 
         Raises:
-            ValueError: If one of `wanted` is empty, or has a `*` elsewhere than at its end.
+            ValueError: If one of `patterns` is empty, or has a `*` elsewhere than at its end.
         """
-        self.wanted = tuple(dict.fromkeys(wanted))
-        for name in self.wanted:
-            if not name or "*" in name[:-1]:
+        self.patterns = tuple(dict.fromkeys(patterns))
+        for pattern in self.patterns:
+            if not pattern or "*" in pattern[:-1]:
                 raise ValueError(
-                    f"not an event type, or a prefix of one with * at its end: {name!r}"
+                    f"not an event type, or a prefix of one with * at its end: {pattern!r}"
                 )
-        self._exact = frozenset(name for name in self.wanted if not name.endswith("*"))
-        self._prefixes = tuple(name[:-1] for name in self.wanted if name.endswith("*"))
+        self._exact_types = frozenset(
+            pattern for pattern in self.patterns if not pattern.endswith("*")
+        )
+        self._prefixes = tuple(pattern[:-1] for pattern in self.patterns if pattern.endswith("*"))
 
-    def admits(self, type: str) -> bool:
-        """Whether an event of `type` is wanted."""
-        return type in self._exact or type.startswith(self._prefixes)
+    def matches(self, event_type: str) -> bool:
+        """Whether an event of `event_type` is wanted."""
+        return event_type in self._exact_types or event_type.startswith(self._prefixes)
 
 
 class Body(IntEnum):
@@ -77,9 +80,9 @@ class Event(msgspec.Struct, gc=False, array_like=True):
     traceparent: str | None = None
 
 
-class Dead(Exception):
+class InvalidRecord(Exception):
     """A record that can not be used. `reason` is a short code that is counted."""
 
-    def __init__(self, reason: str, sentence: str) -> None:
-        super().__init__(sentence)
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
         self.reason = reason

@@ -13,14 +13,14 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from bridge.core.protocol import timestamps
-from bridge.core.protocol.envelope import is_json
+from bridge.core.protocol.envelope import is_valid_json
 from bridge.core.protocol.event import JSON, UNCHECKED, Body
 
 if TYPE_CHECKING:
     from bridge.core.protocol.event import Event
 
-Id: TypeAlias = str | int | UnsetType
-_write: Final = msgspec.json.Encoder().encode
+RequestId: TypeAlias = str | int | UnsetType
+_encode: Final = msgspec.json.Encoder().encode
 
 
 class Welcome(msgspec.Struct, tag_field="op", tag="welcome"):
@@ -55,11 +55,11 @@ class Heartbeat(msgspec.Struct, tag_field="op", tag="heartbeat"):
     """Sent busy or not; `stale` is seconds while the instance can not reach Kafka."""
 
     cursor: str
-    id: Id = UNSET
+    id: RequestId = UNSET
     stale: float | UnsetType = UNSET
 
 
-class Rooms(msgspec.Struct, tag_field="op", tag="rooms"):
+class RoomsChanged(msgspec.Struct, tag_field="op", tag="rooms"):
     """The backend changed this connection's rooms."""
 
     joined: list[str]
@@ -67,23 +67,23 @@ class Rooms(msgspec.Struct, tag_field="op", tag="rooms"):
     cursor: str
 
 
-class Done(msgspec.Struct, tag_field="op", tag="reply"):
+class OkReply(msgspec.Struct, tag_field="op", tag="reply"):
     """The request took effect at `cursor`."""
 
     topics: list[str]
     rooms: list[str]
     cursor: str
     ok: bool = True
-    id: Id = UNSET
+    id: RequestId = UNSET
 
 
-class Refusal(msgspec.Struct, tag_field="op", tag="reply"):
+class ErrorReply(msgspec.Struct, tag_field="op", tag="reply"):
     """No effect. `error` is one of `bad_frame`, `forbidden`, `limit`, `bad_token`."""
 
     error: str
     reason: str
     ok: bool = False
-    id: Id = UNSET
+    id: RequestId = UNSET
 
 
 class Closing(msgspec.Struct, tag_field="op", tag="closing"):
@@ -96,12 +96,14 @@ class Closing(msgspec.Struct, tag_field="op", tag="closing"):
     cursor: str | None
 
 
-ServerFrame: TypeAlias = Welcome | Gap | Live | Heartbeat | Rooms | Done | Refusal | Closing
+ServerFrame: TypeAlias = (
+    Welcome | Gap | Live | Heartbeat | RoomsChanged | OkReply | ErrorReply | Closing
+)
 
 
-def write(frame: ServerFrame) -> bytes:
+def encode_frame(frame: ServerFrame) -> bytes:
     """Return `frame` as JSON text."""
-    return _write(frame)
+    return _encode(frame)
 
 
 class Hello(msgspec.Struct, tag_field="op", tag="hello", forbid_unknown_fields=True):
@@ -124,7 +126,7 @@ class Subscribe(msgspec.Struct, tag_field="op", tag="subscribe", forbid_unknown_
 
     topics: list[str] = []
     rooms: list[str] = []
-    id: Id = UNSET
+    id: RequestId = UNSET
 
 
 class Unsubscribe(msgspec.Struct, tag_field="op", tag="unsubscribe", forbid_unknown_fields=True):
@@ -132,64 +134,66 @@ class Unsubscribe(msgspec.Struct, tag_field="op", tag="unsubscribe", forbid_unkn
 
     topics: list[str] = []
     rooms: list[str] = []
-    id: Id = UNSET
+    id: RequestId = UNSET
 
 
-class Beat(msgspec.Struct, tag_field="op", tag="heartbeat", forbid_unknown_fields=True):
+class HeartbeatRequest(msgspec.Struct, tag_field="op", tag="heartbeat", forbid_unknown_fields=True):
     """Answer with a heartbeat."""
 
-    id: Id = UNSET
+    id: RequestId = UNSET
 
 
-class Token(msgspec.Struct, tag_field="op", tag="token", forbid_unknown_fields=True):
+class TokenUpdate(msgspec.Struct, tag_field="op", tag="token", forbid_unknown_fields=True):
     """A newer credential of the same account."""
 
     token: str
-    id: Id = UNSET
+    id: RequestId = UNSET
 
 
-ClientFrame: TypeAlias = Subscribe | Unsubscribe | Beat | Token
+ClientFrame: TypeAlias = Subscribe | Unsubscribe | HeartbeatRequest | TokenUpdate
 
 
 class BadFrame(ValueError):
     """A frame that breaks the contract. `id` is the request's, as far as it could be read."""
 
-    def __init__(self, reason: str, id: Id = UNSET) -> None:
+    def __init__(self, reason: str, request_id: RequestId = UNSET) -> None:
         super().__init__(reason)
-        self.id = id
+        self.request_id = request_id
 
 
-class _Id(msgspec.Struct):
-    id: Id = UNSET
+class _RequestIdOnly(msgspec.Struct):
+    id: RequestId = UNSET
 
 
-_read_frame: Final = msgspec.json.Decoder(ClientFrame).decode
+_decode_client_frame: Final = msgspec.json.Decoder(ClientFrame).decode
 # Of a single type `op` could be left out; of several it can not.
-_read_hello: Final = msgspec.json.Decoder(Hello | Beat).decode
-_read_id: Final = msgspec.json.Decoder(_Id).decode
+_decode_hello: Final = msgspec.json.Decoder(Hello | HeartbeatRequest).decode
+_decode_request_id: Final = msgspec.json.Decoder(_RequestIdOnly).decode
 
 
-def read(text: bytes) -> ClientFrame:
+def decode_frame(text: bytes) -> ClientFrame:
     """Read a client's frame.
 
     Raises:
         BadFrame: If it is not one of them.
     """
     try:
-        frame: ClientFrame = _read_frame(text)
+        frame: ClientFrame = _decode_client_frame(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise BadFrame(f"not a frame that a client may send: {error}", _id_of(text)) from None
+        raise BadFrame(
+            f"not a frame that a client may send: {error}", _request_id_of(text)
+        ) from None
     return frame
 
 
-def read_hello(text: bytes) -> Hello:
+def decode_hello(text: bytes) -> Hello:
     """Read the first frame of a connection that was opened with `?hello=1`.
 
     Raises:
         BadFrame: If it is no `hello`.
     """
     try:
-        hello: Hello | Beat = _read_hello(text)
+        hello: Hello | HeartbeatRequest = _decode_hello(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadFrame(f"not a hello: {error}") from None
     if not isinstance(hello, Hello):
@@ -197,14 +201,14 @@ def read_hello(text: bytes) -> Hello:
     return hello
 
 
-def _id_of(text: bytes) -> Id:
+def _request_id_of(text: bytes) -> RequestId:
     try:
-        return _read_id(text).id
+        return _decode_request_id(text).id
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return UNSET
 
 
-def to_room(room: str) -> str:
+def to_for_room(room: str) -> str:
     """Return what `to` says to those who got an event through `room`."""
     return "room:" + room
 
@@ -230,22 +234,22 @@ class EventFrame(msgspec.Struct, tag_field="op", tag="event", gc=False):
     data_base64: str | UnsetType = UNSET
     deleted: bool | UnsetType = UNSET
 
-    def text(self, to: str) -> bytes:
+    def encode(self, to: str) -> bytes:
         """Return it for those who got it because of `to`."""
         self.to = to
-        return _write(self)
+        return _encode(self)
 
 
-def event_frame(topic: str, partition: int, event: Event) -> EventFrame:
+def build_event_frame(topic: str, partition: int, event: Event) -> EventFrame:
     """Return the frame of `event`, up to what differs between readers: why each of them got it."""
-    at = f"{topic}:{partition}:{event.offset}"
+    position = f"{topic}:{partition}:{event.offset}"
     frame = EventFrame(
         topic,
-        at,
+        position,
         "",
-        at if event.id is None else event.id,
+        position if event.id is None else event.id,
         event.type,
-        timestamps.from_ms(event.timestamp) if event.time is None else event.time,
+        timestamps.ms_to_rfc3339(event.timestamp) if event.time is None else event.time,
     )
     if event.tag is not None:
         frame.tag = event.tag
@@ -253,7 +257,7 @@ def event_frame(topic: str, partition: int, event: Event) -> EventFrame:
         frame.meta = msgspec.Raw(event.meta)
     if event.traceparent is not None:
         frame.traceparent = event.traceparent
-    if event.body is JSON or _becomes_json(event):
+    if event.body is JSON or _is_json_data(event):
         frame.data = msgspec.Raw(event.data)
     elif event.body is Body.BASE64:
         frame.data_base64 = event.data.decode()
@@ -262,14 +266,14 @@ def event_frame(topic: str, partition: int, event: Event) -> EventFrame:
     return frame
 
 
-def _becomes_json(event: Event) -> bool:
+def _is_json_data(event: Event) -> bool:
     """Look at a value of which that is not known; tell whether it is JSON.
 
     That is once for each event that somebody here gets: most are for nobody here.
     """
     if event.body is not UNCHECKED:
         return False
-    if is_json(event.data):
+    if is_valid_json(event.data):
         event.body = JSON
         return True
     event.body, event.data = Body.BASE64, b64encode(event.data)

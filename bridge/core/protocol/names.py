@@ -9,23 +9,23 @@ from __future__ import annotations
 import re
 from typing import Final
 
-MAX_BYTES: Final = 200
+MAX_NAME_BYTES: Final = 200
 # No name of at most this many characters can be longer than MAX_BYTES (UTF-8 takes up to four).
-_SURELY_SHORT: Final = MAX_BYTES // 4
-_NAME: Final = re.compile("[^\x00-\x1f\x7f-\x9f,*\ud800-\udfff]+").fullmatch
+_ALWAYS_SHORT_CHARACTERS: Final = MAX_NAME_BYTES // 4
+_match_name: Final = re.compile("[^\x00-\x1f\x7f-\x9f,*\ud800-\udfff]+").fullmatch
 # Kafka's own rule (org.apache.kafka.common.internals.Topic), less its limit of 249.
-_TOPIC: Final = re.compile(r"[a-zA-Z0-9._-]{1,200}").fullmatch
+_match_topic: Final = re.compile(r"[a-zA-Z0-9._-]{1,200}").fullmatch
 
 
-def is_name(text: str) -> bool:
+def is_valid_name(text: str) -> bool:
     """Whether `text` may name an account or a room."""
     if text.isascii() and text.isprintable():  # nearly all of them, in a third of the time
-        return 0 < len(text) <= MAX_BYTES and "," not in text and "*" not in text
-    return _NAME(text) is not None and (
-        len(text) <= _SURELY_SHORT or len(text.encode()) <= MAX_BYTES
+        return 0 < len(text) <= MAX_NAME_BYTES and "," not in text and "*" not in text
+    return _match_name(text) is not None and (
+        len(text) <= _ALWAYS_SHORT_CHARACTERS or len(text.encode()) <= MAX_NAME_BYTES
     )
 
 
-def is_topic(text: str) -> bool:
+def is_valid_topic(text: str) -> bool:
     """Whether `text` may name a topic."""
-    return _TOPIC(text) is not None and text not in {".", ".."}
+    return _match_topic(text) is not None and text not in {".", ".."}

@@ -10,350 +10,404 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from bridge.core.journal import ALL, of_account, of_connection, of_room
+from bridge.core.journal import ALL_KEY, account_key, connection_key, room_key
 from bridge.core.protocol import frames as protocol_frames
-from bridge.core.protocol.cursor import Cursor, Place
-from bridge.core.replay.retention import Bounds, Limits, Refused, judge
-from bridge.core.sessions.fanout import Frames, deliver, reason, runs
-from bridge.core.sessions.positions import move_on, places, settle
-from bridge.core.sessions.registry import Interest
-from bridge.core.sessions.session import Need, Reach, Replay, Signal
+from bridge.core.protocol.cursor import Cursor, TopicOffsets
+from bridge.core.replay.retention import LogBounds, ReplayLimits, ReplayRefused, check_retention
+from bridge.core.sessions.fanout import FrameCache, deliver, group_by_audience, match_reason
+from bridge.core.sessions.positions import prune_min_offsets, replay_offsets, reposition
+from bridge.core.sessions.registry import SubscriptionIndex
+from bridge.core.sessions.session import NextStep, ReplayState, ScanRange, SessionTrigger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from bridge.core.journal import Journal, Tail
-    from bridge.core.protocol.envelope import Routed
+    from bridge.core.journal import Journal, JournalRange
+    from bridge.core.protocol.envelope import DecodedBatch
     from bridge.core.sessions.hub import Hub
     from bridge.core.sessions.session import Session
 
 #: Events that are looked at for one session before others have their turn.
-STEP_EVENTS: Final = 500
+MAX_STEP_EVENTS: Final = 500
 #: Events of the journal that one step makes ready to be found, at some microseconds each.
-STEP_PACKED: Final = 1_000
+MAX_STEP_INDEXED_EVENTS: Final = 1_000
 
 
-class Turn:
+class StepBudget:
     """What one step may still do for `session`."""
 
-    __slots__ = ("events", "keys", "packable", "session")
+    __slots__ = ("audience_keys", "events_left", "indexable_events_left", "session")
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.events = STEP_EVENTS
-        self.packable = STEP_PACKED
-        self.keys = [of_connection(session.id), ALL, *map(of_room, session.rooms)]
-        if session.grant.account is not None:
-            self.keys.append(of_account(session.grant.account))
+        self.events_left = MAX_STEP_EVENTS
+        self.indexable_events_left = MAX_STEP_INDEXED_EVENTS
+        self.audience_keys = [connection_key(session.id), ALL_KEY, *map(room_key, session.rooms)]
+        if session.permissions.account is not None:
+            self.audience_keys.append(account_key(session.permissions.account))
 
 
-class Recall:
+class JournalReplay:
     """Hands out what is in the journal."""
 
     def __init__(self, journal: Journal, offer: Callable[[Session, bytes], bool]) -> None:
         """`offer` queues an event's frame for a session, if it takes it."""
         self._journal = journal
         self._offer = offer
-        self._frames = Frames()
+        self._frame_cache = FrameCache()
 
-    def hand_out(
-        self, turn: Turn, topic: str, partition: int, places: dict[int, int]
-    ) -> Need | None:
+    def replay_partition(
+        self, budget: StepBudget, topic: str, partition: int, offsets: dict[int, int]
+    ) -> NextStep | None:
         """Move on the session's place in one partition; None says that there is no more of it.
 
-        `places` are those of its topic.
+        `offsets` are those of its topic.
         """
-        session, place = turn.session, places.get(partition, 0)
-        tail = self._journal.tail(topic, partition)
-        if place < tail.floor:
-            return Need.KAFKA
-        for segment in tail.since(place):
-            if segment.loose and turn.packable > 0:
-                turn.packable -= self._journal.pack(segment, turn.packable)
-            if segment.loose:
-                return Need.TURN
-            for number in segment.find(turn.keys, place):
-                if not turn.events:
-                    return Need.TURN
-                turn.events -= 1
-                event = segment.event(number)
-                to = reason(session, event)
+        session, offset = budget.session, offsets.get(partition, 0)
+        tail = self._journal.partition(topic, partition)
+        if offset < tail.start_offset:
+            return NextStep.READ_KAFKA
+        for segment in tail.segments_from(offset):
+            if segment.has_unindexed_events and budget.indexable_events_left > 0:
+                budget.indexable_events_left -= self._journal.index_segment(
+                    segment, budget.indexable_events_left
+                )
+            if segment.has_unindexed_events:
+                return NextStep.CONTINUE
+            for event_number in segment.find(budget.audience_keys, offset):
+                if not budget.events_left:
+                    return NextStep.CONTINUE
+                budget.events_left -= 1
+                event = segment.event(event_number)
+                to = match_reason(session, event)
                 if to is not None:
-                    at = (segment.serial, number)
-                    frame = self._frames.make(topic, partition, at, event, to, session.wrap)
+                    event_key = (segment.serial, event_number)
+                    frame = self._frame_cache.get(
+                        topic, partition, event_key, event, to, session.wrap_frame
+                    )
                     if not self._offer(session, frame):
-                        return Need.ROOM
-                places[partition] = event.offset + 1
-            places[partition] = max(place, segment.next)
-        places[partition] = tail.next
+                        return NextStep.WAIT_FOR_CLIENT
+                offsets[partition] = event.offset + 1
+            offsets[partition] = max(offset, segment.next_offset)
+        offsets[partition] = tail.next_offset
         return None
 
 
-class Scan(Reach):
+class ScanState(ScanRange):
     """A pass, and whom it serves; `stretches` keeps what it reads for the journal."""
 
-    __slots__ = ("interest", "stretches")
+    __slots__ = ("backfills", "subscriptions")
 
-    def __init__(self, start: dict[tuple[str, int], int]) -> None:
-        super().__init__(start)
-        self.interest = Interest()
-        self.stretches: dict[tuple[str, int], Tail] = {}
+    def __init__(self, start_offsets: dict[tuple[str, int], int]) -> None:
+        super().__init__(start_offsets)
+        self.subscriptions = SubscriptionIndex()
+        self.backfills: dict[tuple[str, int], JournalRange] = {}
 
 
 #: A client that has so much to read is sent no more of a replay until it has read.
-MARK_BYTES: Final = 256 * 1024
+MAX_REPLAY_OUTBOX_BYTES: Final = 256 * 1024
 
 
 class CatchUp:
     """The sessions that are between their welcome and live."""
 
-    def __init__(self, hub: Hub, limits: Limits, ceiling: int) -> None:
-        """`ceiling` is the bytes at which an outbox takes no more."""
+    def __init__(self, hub: Hub, limits: ReplayLimits, max_outbox_bytes: int) -> None:
+        """`max_outbox_bytes` is the bytes at which an outbox takes no more."""
         self._hub = hub
         self.journal = hub.journal
         self._limits = limits
         # Less than what it holds: whoever has been caught up must have room for what happens next.
-        self._mark = min(MARK_BYTES, max(1, ceiling // 2))
-        self._recall = Recall(hub.journal, self._offer)
-        self.begun = 0  #: how many have come back
-        self.gaps: Counter[str] = Counter()  #: topics of theirs that are not replayed, by reason
+        self._max_replay_outbox_bytes = min(MAX_REPLAY_OUTBOX_BYTES, max(1, max_outbox_bytes // 2))
+        self._journal_replay = JournalReplay(hub.journal, self._offer)
+        self.resume_count = 0  #: how many have come back
+        self.gap_counts: Counter[str] = (
+            Counter()
+        )  #: topics of theirs that are not replayed, by reason
 
-    def begin(self, session: Session, cursor: Cursor, resumed: str, *, clip: bool = False) -> None:
-        """Welcome `session`, which goes on at `cursor`, in its own words `resumed`.
+    def start(
+        self, session: Session, cursor: Cursor, cursor_text: str, *, reset_to_earliest: bool = False
+    ) -> None:
+        """Welcome `session`, which goes on at `cursor`, in its own words `cursor_text`.
 
-        `clip` says that where the log or the limits begin later, the client knows that already.
+        `reset_to_earliest` says that where the log or the limits begin later, the client knows that already.
         """
-        self.begun += 1
-        logs = self._hub.logs
+        self.resume_count += 1
+        topic_positions = self._hub.topic_positions
         # A topic that the cursor does not name is live: from now on.
-        found = {
-            topic: cursor.get(topic) or Place(logs[topic].identity, logs[topic].next)
+        start_places = {
+            topic: cursor.get(topic)
+            or TopicOffsets(topic_positions[topic].topic_id, topic_positions[topic].next_offsets)
             for topic in session.topics
         }
-        session.floors = {topic: dict(place.offsets) for topic, place in found.items()}
-        session.replay = Replay(
-            {topic: place.identity or logs[topic].identity for topic, place in found.items()},
-            {topic: dict(place.offsets) for topic, place in found.items()} if clip else {},
+        session.min_offsets = {topic: dict(place.offsets) for topic, place in start_places.items()}
+        session.replay = ReplayState(
+            {
+                topic: place.topic_id or topic_positions[topic].topic_id
+                for topic, place in start_places.items()
+            },
+            {topic: dict(place.offsets) for topic, place in start_places.items()}
+            if reset_to_earliest
+            else {},
         )
-        session.on(Signal.RETURNED)
+        session.transition(SessionTrigger.RESUMED)
         self._hub.replaying.add(session)
-        session.replay.unnamed = session.topics - cursor.keys()
-        self._hub.welcome(session, resumed)
+        session.replay.uncovered_topics = session.topics - cursor.keys()
+        self._hub.send_welcome(session, cursor_text)
 
-    def step(self, session: Session) -> Need:
+    def advance(self, session: Session) -> NextStep:
         """Hand `session` some of what it has missed, as far as the journal has it.
 
         When that was all of it, it is live.
         """
-        if session.replay is None or session.floors is None:
-            return Need.NOTHING
-        self.leave(session)
-        self._tell_other_lives(session, session.replay)
-        if not session.replay.judged and self._is_ahead(session):
-            return Need.KAFKA
-        need = self._hand_out(Turn(session), session.floors)
-        self.journal.shrink()
-        if need is None:
+        if session.replay is None or session.min_offsets is None:
+            return NextStep.DONE
+        self.leave_scan(session)
+        self._send_recreated_gaps(session, session.replay)
+        if not session.replay.is_admitted and self._is_ahead_of_instance(session):
+            return NextStep.READ_KAFKA
+        next_step = self._replay_from_journal(StepBudget(session), session.min_offsets)
+        self.journal.evict()
+        if next_step is None:
             self._go_live(session, session.replay)
-            return Need.NOTHING
-        if need is Need.KAFKA and session.replay.judged:
+            return NextStep.DONE
+        if next_step is NextStep.READ_KAFKA and session.replay.is_admitted:
             # The journal may have run away from it since.
-            more = sum(floor - place for place, floor in self.missing(session).values())
-            session.replay.judged = session.replay.records + more <= self._limits.records
-        return need
+            remaining_records = sum(
+                journal_start - offset
+                for offset, journal_start in self.missing_ranges(session).values()
+            )
+            session.replay.is_admitted = (
+                session.replay.records_read + remaining_records <= self._limits.max_records
+            )
+        return next_step
 
-    def _hand_out(self, turn: Turn, places: dict[str, dict[int, int]]) -> Need | None:
-        for topic in sorted(turn.session.topics):
-            for partition, end in self._hub.logs[topic].next.items():
-                if places[topic].get(partition, 0) < end:
-                    self._name_all(turn.session, {topic})
-                    need = self._recall.hand_out(turn, topic, partition, places[topic])
-                    if need is not None:
-                        return need
+    def _replay_from_journal(
+        self, budget: StepBudget, offsets: dict[str, dict[int, int]]
+    ) -> NextStep | None:
+        for topic in sorted(budget.session.topics):
+            for partition, end_offset in self._hub.topic_positions[topic].next_offsets.items():
+                if offsets[topic].get(partition, 0) < end_offset:
+                    self._send_full_cursor(budget.session, {topic})
+                    next_step = self._journal_replay.replay_partition(
+                        budget, topic, partition, offsets[topic]
+                    )
+                    if next_step is not None:
+                        return next_step
         return None
 
-    def _name_all(self, session: Session, topics: set[str]) -> None:
+    def _send_full_cursor(self, session: Session, topics: set[str]) -> None:
         """Tell a cursor that names all topics, before events come of one that was not named.
 
         To a cursor that does not cover them the client could not add their positions.
         """
-        if session.replay is not None and session.replay.unnamed & topics:
-            session.replay.unnamed = frozenset()
-            self._hub.beat(session, None)
+        if session.replay is not None and session.replay.uncovered_topics & topics:
+            session.replay.uncovered_topics = frozenset()
+            self._hub.send_heartbeat(session, None)
 
-    def missing(self, session: Session) -> dict[tuple[str, int], tuple[int, int]]:
+    def missing_ranges(self, session: Session) -> dict[tuple[str, int], tuple[int, int]]:
         """What only Kafka still has of what `session` is owed: from where, up to where."""
-        if session.replay is None or session.floors is None:
+        if session.replay is None or session.min_offsets is None:
             return {}
         return {
-            (topic, partition): (place, floor)
+            (topic, partition): (offset, journal_start)
             for topic in session.topics
-            for partition in self._hub.logs[topic].next
-            if (place := session.floors[topic].get(partition, 0))
-            < (floor := self.journal.floor(topic, partition))
+            for partition in self._hub.topic_positions[topic].next_offsets
+            if (offset := session.min_offsets[topic].get(partition, 0))
+            < (journal_start := self.journal.start_offset(topic, partition))
         }
 
-    def _offer(self, session: Session, frames: bytes, count: int = 1) -> bool:
-        if not self._hub.offer(session, frames, count, self._mark):
+    def _offer(self, session: Session, frames: bytes, event_count: int = 1) -> bool:
+        if not self._hub.enqueue_events(
+            session, frames, event_count, self._max_replay_outbox_bytes
+        ):
             return False
         if session.replay is not None:
-            session.replay.replayed += count
+            session.replay.events_replayed += event_count
         return True
 
-    def _go_live(self, session: Session, replay: Replay) -> None:
+    def _go_live(self, session: Session, replay: ReplayState) -> None:
         session.replay = None
-        settle(session, self._hub.logs)
-        session.on(Signal.CAUGHT_UP)
+        prune_min_offsets(session, self._hub.topic_positions)
+        session.transition(SessionTrigger.CAUGHT_UP)
         self._hub.replaying.discard(session)
-        self._hub.settle_in(session)
-        self._hub.tell(session, protocol_frames.Live(replay.replayed, self._hub.cursor(session)))
+        self._hub.index(session)
+        self._hub.send(
+            session, protocol_frames.Live(replay.events_replayed, self._hub.cursor(session))
+        )
 
     # -- what can not be replayed ----------------------------------------------------------------
 
-    def _tell_other_lives(self, session: Session, replay: Replay) -> None:
+    def _send_recreated_gaps(self, session: Session, replay: ReplayState) -> None:
         for topic in sorted(session.topics):
-            log = self._hub.logs[topic]
-            if log.is_other(replay.identities[topic]):
-                self._gap(session, topic, "recreated")
+            topic_position = self._hub.topic_positions[topic]
+            if topic_position.was_recreated_since(replay.topic_ids[topic]):
+                self._send_gap(session, topic, "recreated")
 
-    def _is_ahead(self, session: Session) -> bool:
+    def _is_ahead_of_instance(self, session: Session) -> bool:
         """Whether `session` has seen more than this instance, or than there is: Kafka knows."""
         return any(
-            place > self._hub.logs[topic].next.get(partition, 0)
+            offset > self._hub.topic_positions[topic].next_offsets.get(partition, 0)
             for topic in session.topics
-            for partition, place in (session.floors or {})[topic].items()
+            for partition, offset in (session.min_offsets or {})[topic].items()
         )
 
-    def judge(self, session: Session, bounds: Mapping[str, Bounds]) -> bool:
+    def check_bounds(self, session: Session, bounds: Mapping[str, LogBounds]) -> bool:
         """Refuse what Kafka or the limits do not allow, topic by topic.
 
         Return False where `bounds` do not fit what this instance knows by now: ask again.
         """
-        if session.replay is None or session.floors is None:
+        if session.replay is None or session.min_offsets is None:
             return True
         for topic in session.topics:
-            told = bounds.get(topic)
-            if told is None or told.identity not in {None, self._hub.logs[topic].identity}:
+            topic_bounds = bounds.get(topic)
+            if topic_bounds is None or topic_bounds.topic_id not in {
+                None,
+                self._hub.topic_positions[topic].topic_id,
+            }:
                 return False
-        session.replay.judged = True
-        amounts: list[tuple[int, str]] = []
+        session.replay.is_admitted = True
+        record_counts: list[tuple[int, str]] = []
         for topic in sorted(session.topics):
-            if not self._hub.logs[topic].is_other(session.replay.identities[topic]):
+            if not self._hub.topic_positions[topic].was_recreated_since(
+                session.replay.topic_ids[topic]
+            ):
                 try:
-                    amounts.append((self._judge(session, topic, bounds[topic]), topic))
-                except Refused as refused:
-                    self._gap(session, topic, str(refused))
-        records = session.replay.records
-        for amount, topic in sorted(amounts):
-            records += amount
-            if amount and records > self._limits.records:
-                self._gap(session, topic, "limit")
+                    record_counts.append(
+                        (self._check_topic_bounds(session, topic, bounds[topic]), topic)
+                    )
+                except ReplayRefused as refused:
+                    self._send_gap(session, topic, str(refused))
+        total_records = session.replay.records_read
+        for record_count, topic in sorted(record_counts):
+            total_records += record_count
+            if record_count and total_records > self._limits.max_records:
+                self._send_gap(session, topic, "limit")
         return True
 
-    def _judge(self, session: Session, topic: str, bounds: Bounds) -> int:
-        """Do `judge` for one topic; what was asked for by its time may begin later."""
-        assert session.floors is not None and session.replay is not None  # noqa: PT018, S101
-        at, begun = session.floors[topic], session.replay.clipped.get(topic)
-        floors = {p: self.journal.floor(topic, p) for p in self._hub.logs[topic].next}
-        if begun is None:
-            return judge(at, floors, bounds, clip=())
-        clip = {p for p in floors if at.get(p, 0) == begun.get(p, 0)}
-        amount = judge(at, floors, bounds, clip=clip)
-        begun.update({p: at[p] for p in clip if p in at})
-        return amount
+    def _check_topic_bounds(self, session: Session, topic: str, bounds: LogBounds) -> int:
+        """Do `check_retention` for one topic; what was asked for by its time may begin later."""
+        assert session.min_offsets is not None and session.replay is not None  # noqa: PT018, S101
+        offsets, reset_offsets = (
+            session.min_offsets[topic],
+            session.replay.clampable_offsets.get(topic),
+        )
+        read_until = {
+            p: self.journal.start_offset(topic, p)
+            for p in self._hub.topic_positions[topic].next_offsets
+        }
+        if reset_offsets is None:
+            return check_retention(offsets, read_until, bounds, reset_partitions=())
+        reset_partitions = {p for p in read_until if offsets.get(p, 0) == reset_offsets.get(p, 0)}
+        record_count = check_retention(
+            offsets, read_until, bounds, reset_partitions=reset_partitions
+        )
+        reset_offsets.update({p: offsets[p] for p in reset_partitions if p in offsets})
+        return record_count
 
-    def spent(self, scan: Scan) -> list[Session]:
+    def sessions_over_byte_limit(self, scan: ScanState) -> list[Session]:
         """The sessions of a pass for which as many bytes were read as may be."""
         return [
             session
-            for session in scan.interest.everybody
+            for session in scan.subscriptions.all_sessions
             if session.replay is not None
-            and session.replay.cost(session.topics) > self._limits.bytes
+            and session.replay.total_bytes_read(session.topics) > self._limits.max_bytes
         ]
 
-    def limit(self, session: Session) -> None:
+    def send_limit_gaps(self, session: Session) -> None:
         """Refuse `session` what Kafka would still have to be read for."""
-        self.leave(session)
-        for topic in sorted({topic for topic, _ in self.missing(session)}):
-            self._gap(session, topic, "limit")
+        self.leave_scan(session)
+        for topic in sorted({topic for topic, _ in self.missing_ranges(session)}):
+            self._send_gap(session, topic, "limit")
 
-    def give_up(self, scan: Scan, topic: str, partition: int, reason: str | None) -> list[Session]:
+    def drop_partition(
+        self, scan: ScanState, topic: str, partition: int, reason: str | None
+    ) -> list[Session]:
         """Let a pass go on without `partition`, and return the sessions that follow `topic`.
 
         Those who have come to its place there are told of a gap, or are judged anew where no
-        `reason` is known.
+        `match_reason` is known.
         """
-        place = scan.next.get((topic, partition))
-        if place is None:
+        scan_offset = scan.next_offsets.get((topic, partition))
+        if scan_offset is None:
             return []
-        left = [session for session in scan.interest.everybody if topic in session.topics]
-        for session in left:
-            self.leave(session)
-            if session.floors is None or session.replay is None:
+        released = [
+            session for session in scan.subscriptions.all_sessions if topic in session.topics
+        ]
+        for session in released:
+            self.leave_scan(session)
+            if session.min_offsets is None or session.replay is None:
                 continue
-            if session.floors[topic].get(partition, 0) <= place:
+            if session.min_offsets[topic].get(partition, 0) <= scan_offset:
                 if reason is None:
-                    session.replay.judged = False
+                    session.replay.is_admitted = False
                 else:
-                    self._gap(session, topic, reason)
-        del scan.next[topic, partition]
-        return left
+                    self._send_gap(session, topic, reason)
+        del scan.next_offsets[topic, partition]
+        return released
 
-    def _gap(self, session: Session, topic: str, reason: str) -> None:
-        self.gaps[reason] += 1
-        move_on(session, self._hub.logs[topic], from_beginning=reason == "recreated")
-        self._hub.tell(session, protocol_frames.Gap(topic, reason, self._hub.cursor(session)))
+    def _send_gap(self, session: Session, topic: str, reason: str) -> None:
+        self.gap_counts[reason] += 1
+        reposition(session, self._hub.topic_positions[topic], from_beginning=reason == "recreated")
+        self._hub.send(session, protocol_frames.Gap(topic, reason, self._hub.cursor(session)))
 
     # -- from Kafka ------------------------------------------------------------------------------
 
-    def fits(self, scan: Scan, session: Session) -> bool:
+    def can_serve(self, scan: ScanState, session: Session) -> bool:
         """Whether `scan` can serve `session` too: it has passed nothing that is still owed."""
-        if session.floors is None or not self.missing(session).keys() <= scan.next.keys():
+        if (
+            session.min_offsets is None
+            or not self.missing_ranges(session).keys() <= scan.next_offsets.keys()
+        ):
             return False
         return all(
-            session.floors[topic].get(partition, 0) >= next
-            for (topic, partition), next in scan.next.items()
+            session.min_offsets[topic].get(partition, 0) >= scan_offset
+            for (topic, partition), scan_offset in scan.next_offsets.items()
             if topic in session.topics
         )
 
-    def enter(self, scan: Scan, session: Session) -> None:
+    def join_scan(self, scan: ScanState, session: Session) -> None:
         """Let `session` be served by `scan`, which fits."""
         assert session.replay is not None  # noqa: S101 - it is REPLAYING
-        self._name_all(session, {topic for topic, _ in scan.next})
-        session.replay.enter(scan)
-        session.home = scan.interest
-        scan.interest.add(session)
+        self._send_full_cursor(session, {topic for topic, _ in scan.next_offsets})
+        session.replay.join_scan(scan)
+        session.index = scan.subscriptions
+        scan.subscriptions.add(session)
 
-    def leave(self, session: Session) -> None:
+    def leave_scan(self, session: Session) -> None:
         """Let `session` stand by itself, where the pass has brought it."""
-        replay, floors = session.replay, session.floors
-        if replay is None or replay.reach is None or floors is None:
+        replay, min_offsets = session.replay, session.min_offsets
+        if replay is None or replay.scan_range is None or min_offsets is None:
             return
         for topic in session.topics:
-            before, floors[topic] = floors[topic], places(session, topic)
-            replay.records += sum(at - before.get(p, 0) for p, at in floors[topic].items())
-        replay.leave(session.topics)
-        if session.home is not None:
-            session.home.remove(session)
-            session.home = None
+            previous_offsets, min_offsets[topic] = (
+                min_offsets[topic],
+                replay_offsets(session, topic),
+            )
+            replay.records_read += sum(
+                offset - previous_offsets.get(p, 0) for p, offset in min_offsets[topic].items()
+            )
+        replay.leave_scan(session.topics)
+        if session.index is not None:
+            session.index.remove(session)
+            session.index = None
 
-    def scan(self, scan: Scan, routed: Routed) -> list[Session]:
+    def deliver_scanned(self, scan: ScanState, batch: DecodedBatch) -> list[Session]:
         """Hand what a pass has read to its sessions; return those whose clients have to read first.
 
         What the journal has is left to it, and what was handed out before is passed over.
         """
-        key = (routed.topic, routed.partition)
-        place, floor = scan.next[key], self.journal.floor(*key)
-        events = [event for event in routed.events if place <= event.offset < floor]
-        full: list[Session] = []
-        for run in runs(scan.interest, events, self._hub.run_bytes):
+        key = (batch.topic, batch.partition)
+        scan_offset, journal_start = scan.next_offsets[key], self.journal.start_offset(*key)
+        events = [event for event in batch.events if scan_offset <= event.offset < journal_start]
+        full_sessions: list[Session] = []
+        for run in group_by_audience(scan.subscriptions, events, self._hub.max_group_bytes):
             overflowed = deliver(run, *key, self._offer)
             if overflowed:
-                scan.next[key] = run.events[0].offset
+                scan.next_offsets[key] = run.events[0].offset
                 for session in overflowed:
-                    self.leave(session)
-                full += overflowed
-        scan.next[key] = max(place, min(routed.next, floor))
-        if stretch := scan.stretches.get(key):
-            self.journal.extend(stretch, events, scan.next[key])
-        return full
+                    self.leave_scan(session)
+                full_sessions += overflowed
+        scan.next_offsets[key] = max(scan_offset, min(batch.next_offset, journal_start))
+        if backfill := scan.backfills.get(key):
+            self.journal.extend_backfill(backfill, events, scan.next_offsets[key])
+        return full_sessions

@@ -12,57 +12,64 @@ if TYPE_CHECKING:
     from collections.abc import Container, Mapping
 
 
-class Bounds(NamedTuple):
+class LogBounds(NamedTuple):
     """What Kafka says of a topic: which one it is, and by partition where its log starts and ends.
 
     `identity` is None where there is no such topic, and empty where the broker tells none. `aged`
     is the first offset that is young enough to be replayed.
     """
 
-    identity: bytes | None
-    start: Mapping[int, int]
-    end: Mapping[int, int]
-    aged: Mapping[int, int]
+    topic_id: bytes | None
+    start_offsets: Mapping[int, int]
+    end_offsets: Mapping[int, int]
+    replayable_from: Mapping[int, int]
 
 
-class Limits(NamedTuple):
+class ReplayLimits(NamedTuple):
     """What one replay may cost in reading from Kafka."""
 
-    records: int
-    bytes: int
+    max_records: int
+    max_bytes: int
 
 
-NOWHERE: Final = Bounds(None, {}, {}, {})
+MISSING_TOPIC: Final = LogBounds(None, {}, {}, {})
 
 
-class Refused(Exception):
+class ReplayRefused(Exception):
     """A topic that can not be replayed. The message is a gap's reason."""
 
 
-def judge(
-    at: dict[int, int], floors: Mapping[int, int], bounds: Bounds, *, clip: Container[int]
+def check_retention(
+    offsets: dict[int, int],
+    read_until: Mapping[int, int],
+    bounds: LogBounds,
+    *,
+    reset_partitions: Container[int],
 ) -> int:
-    """Return how many records of a topic Kafka has to be asked for, to go on from `at`.
+    """Return how many records of a topic Kafka has to be asked for, to go on from `offsets`.
 
-    `floors` are the first offsets that need not be asked for. In the partitions of `clip`, places
+    `read_until` are the first offsets that need not be asked for. In the partitions of `reset_partitions`, places
     below what may be replayed are moved up to there instead of being refused.
 
     Raises:
         Refused: If a place is not in the log, or too old.
     """
-    if any(place > bounds.end.get(partition, 0) for partition, place in at.items()):
-        raise Refused("truncated")
-    amount = 0
-    for partition, floor in floors.items():
-        place = at.get(partition, 0)
-        if place >= floor:
+    if any(offset > bounds.end_offsets.get(partition, 0) for partition, offset in offsets.items()):
+        raise ReplayRefused("truncated")
+    record_count = 0
+    for partition, until in read_until.items():
+        offset = offsets.get(partition, 0)
+        if offset >= until:
             continue
-        if bounds.identity is None:
-            raise Refused("truncated")  # there is no such topic now
-        for lowest, why in (bounds.start, "expired"), (bounds.aged, "limit"):
-            if place < lowest.get(partition, 0):
-                if partition not in clip:
-                    raise Refused(why)
-                place = at[partition] = lowest[partition]
-        amount += max(0, floor - place)
-    return amount
+        if bounds.topic_id is None:
+            raise ReplayRefused("truncated")  # there is no such topic now
+        for lowest_offsets, reason in (
+            (bounds.start_offsets, "expired"),
+            (bounds.replayable_from, "limit"),
+        ):
+            if offset < lowest_offsets.get(partition, 0):
+                if partition not in reset_partitions:
+                    raise ReplayRefused(reason)
+                offset = offsets[partition] = lowest_offsets[partition]
+        record_count += max(0, until - offset)
+    return record_count

@@ -15,35 +15,42 @@ from bridge.core.journal import Journal
 from bridge.core.protocol import close_codes as closes
 from bridge.core.protocol import frames as protocol_frames
 from bridge.core.protocol import timestamps
-from bridge.core.sessions.fanout import deliver, run_bytes, runs
-from bridge.core.sessions.on_demand import Demand
-from bridge.core.sessions.positions import Log, cursor, move_on, uproot
-from bridge.core.sessions.registry import Crowd, Interest
-from bridge.core.sessions.session import Hand, Session, Signal, State
-from bridge.core.sessions.stats import Tally
+from bridge.core.sessions.fanout import deliver, group_by_audience, group_max_bytes
+from bridge.core.sessions.on_demand import OnDemandTopics
+from bridge.core.sessions.positions import (
+    TopicPosition,
+    reposition,
+    reposition_replaying,
+    session_cursor,
+)
+from bridge.core.sessions.registry import SessionRegistry, SubscriptionIndex
+from bridge.core.sessions.session import MembershipSource, Session, SessionState, SessionTrigger
+from bridge.core.sessions.stats import Counters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from bridge.core.protocol import frames
-    from bridge.core.protocol.close_codes import Close
-    from bridge.core.protocol.envelope import Routed
-    from bridge.core.sessions.permissions import Grant
+    from bridge.core.protocol.close_codes import CloseCode
+    from bridge.core.protocol.envelope import DecodedBatch
+    from bridge.core.sessions.permissions import Permissions
 
 
-def regrant(hub: Hub, session: Session, grant: Grant, id: frames.Id) -> None:
+def replace_permissions(
+    hub: Hub, session: Session, permissions: Permissions, request_id: frames.RequestId
+) -> None:
     """Replace the grant of a live `session` by one of the same account; answer with what is left.
 
     Rooms that the backend gave stay: their grant is the backend's own.
     """
-    session.grant = grant
+    session.permissions = permissions
     topics = [topic for topic in session.topics if not hub.may_read(session, topic)]
-    rooms = [room for room in session.rooms if not grant.may_join(room)]
-    hub.unfollow(session, topics, rooms)
+    rooms = [room for room in session.rooms if not permissions.may_join(room)]
+    hub.unsubscribe(session, topics, rooms)
     left = sorted(room for room in rooms if room not in session.rooms)
     if left:
-        hub.moved(session, [], left)
-    hub.done(session, id)
+        hub.send_rooms(session, [], left)
+    hub.reply_ok(session, request_id)
 
 
 class Hub:
@@ -57,259 +64,298 @@ class Hub:
     def __init__(
         self,
         instance: str,
-        topics: Mapping[str, bool],
+        private_by_topic: Mapping[str, bool],
         *,
-        heartbeat: float,
-        ceiling: int,
+        heartbeat_seconds: float,
+        max_outbox_bytes: int,
         jitter: Callable[[float], float],
         journal: Journal | None = None,
-        on_demand: Iterable[str] = (),
+        on_demand_topics: Iterable[str] = (),
     ) -> None:
         self.instance = instance
-        self.heartbeat = heartbeat
-        self.logs = {topic: Log(topic, private=private) for topic, private in topics.items()}
-        self.interest = Interest()  #: of those who are live
+        self.heartbeat_seconds = heartbeat_seconds
+        self.topic_positions = {
+            topic: TopicPosition(topic, is_private=is_private)
+            for topic, is_private in private_by_topic.items()
+        }
+        self.subscriptions = SubscriptionIndex()  #: of those who are live
         self.journal = journal if journal is not None else Journal(0)
-        self.demand = Demand(self, on_demand)
+        self.on_demand = OnDemandTopics(self, on_demand_topics)
         self.replaying: set[Session] = set()
-        self.crowd = Crowd()
-        self.delivered = 0
-        self.tally = Tally()
-        self._ceiling = ceiling
-        self.run_bytes = run_bytes(ceiling)
+        self.registry = SessionRegistry()
+        self.events_delivered = 0
+        self.counters = Counters()
+        self._max_outbox_bytes = max_outbox_bytes
+        self.max_group_bytes = group_max_bytes(max_outbox_bytes)
         self.jitter = jitter
-        self._dirty: list[Session] = []
+        self._unflushed: list[Session] = []
 
     # -- sessions ------------------------------------------------------------------------------
 
-    def readable(self, session: Session) -> frozenset[str]:
+    def readable_topics(self, session: Session) -> frozenset[str]:
         """The topics that `session` may read without naming them."""
-        grant = session.grant
+        permissions = session.permissions
         return frozenset(
             topic
-            for topic, log in self.logs.items()
-            if not (log.private and grant.names_private)
-            and grant.may_read(topic, private=log.private)
+            for topic, topic_position in self.topic_positions.items()
+            if not (topic_position.is_private and permissions.may_read_all_private)
+            and permissions.may_read(topic, is_private=topic_position.is_private)
         )
 
     def may_read(self, session: Session, topic: str) -> bool:
         """Whether `session` may name `topic`; one that does not exist is like one forbidden."""
-        log = self.logs.get(topic)
-        return log is not None and session.grant.may_read(topic, private=log.private)
+        topic_position = self.topic_positions.get(topic)
+        return topic_position is not None and session.permissions.may_read(
+            topic, is_private=topic_position.is_private
+        )
 
     def attach(self, session: Session) -> None:
         """Welcome `session`, whose topics, rooms and types are set: it is live from now on."""
-        self.settle_in(session)
-        session.on(Signal.WELCOMED)
-        self.welcome(session, self.cursor(session))
+        self.index(session)
+        session.transition(SessionTrigger.WELCOMED)
+        self.send_welcome(session, self.cursor(session))
 
-    def settle_in(self, session: Session) -> None:
+    def index(self, session: Session) -> None:
         """Let `session` be found by whatever happens from now on."""
-        session.home = self.interest
-        self.interest.add(session)
+        session.index = self.subscriptions
+        self.subscriptions.add(session)
 
-    def welcome(self, session: Session, cursor: str) -> None:
-        """Tell `session` who it is, and that it goes on from `cursor`."""
-        self.crowd.add(session)
-        expires = session.grant.expires
-        self.tell(
+    def send_welcome(self, session: Session, cursor: str) -> None:
+        """Tell `session` who it is, and that it goes on from `session_cursor`."""
+        self.registry.add(session)
+        expires_at = session.permissions.expires_at
+        self.send(
             session,
             protocol_frames.Welcome(
                 connection=session.id,
-                account=session.grant.account,
+                account=session.permissions.account,
                 instance=self.instance,
                 topics=sorted(session.topics),
                 rooms=sorted(session.rooms),
-                heartbeat=self.heartbeat,
-                expires=None if expires is None else timestamps.from_ms(int(expires * 1000)),
+                heartbeat=self.heartbeat_seconds,
+                expires=None
+                if expires_at is None
+                else timestamps.ms_to_rfc3339(int(expires_at * 1000)),
                 cursor=cursor,
             ),
         )
 
     def detach(self, session: Session) -> None:
         """Forget `session`; its socket is gone."""
-        self._let_go_of(session)
+        self._remove(session)
         session.outbox.clear()
-        if session.state is not State.CLOSED:
-            session.on(Signal.LOST)
+        if session.state is not SessionState.CLOSED:
+            session.transition(SessionTrigger.DISCONNECTED)
 
-    def _let_go_of(self, session: Session) -> None:
-        self.crowd.remove(session)
-        self.demand.drop(session)
+    def _remove(self, session: Session) -> None:
+        self.registry.remove(session)
+        self.on_demand.remove_session(session)
         self.replaying.discard(session)
-        if session.home is not None:
-            session.home.remove(session)
-        session.home = session.replay = None
+        if session.index is not None:
+            session.index.remove(session)
+        session.index = session.replay = None
 
-    def hang_up(self, session: Session, why: Close, *, discard: bool = False) -> None:
+    def close(
+        self, session: Session, close_code: CloseCode, *, discard_queued: bool = False
+    ) -> None:
         """Tell `session` that it is closed, for the first reason given; no event follows.
 
-        `discard` takes back the events that are still queued, as a grant that
+        `discard_queued` takes back the events that are still queued, as a grant that
         has ended demands; the client is then told no cursor, for none would cover them rightly.
         """
-        if session.state is not State.OPENING and not session.welcomed:
+        if session.state is not SessionState.OPENING and not session.is_welcomed:
             return
-        covered = session.welcomed and not (discard and session.outbox.pending)
-        if discard:
+        has_cursor = session.is_welcomed and not (discard_queued and session.outbox.pending_bytes)
+        if discard_queued:
             session.outbox.clear()
-        closing = self.farewell(why, self.cursor(session) if covered else None)
-        self._let_go_of(session)
-        session.on(Signal.HUNG_UP)
-        session.close = why
-        self.tell(session, closing)
+        closing = self.build_closing(close_code, self.cursor(session) if has_cursor else None)
+        self._remove(session)
+        session.transition(SessionTrigger.CLOSED_BY_SERVER)
+        session.close_code = close_code
+        self.send(session, closing)
 
-    def farewell(self, why: Close, cursor: str | None = None) -> protocol_frames.Closing:
+    def build_closing(
+        self, close_code: CloseCode, cursor: str | None = None
+    ) -> protocol_frames.Closing:
         """Return the frame that comes before a close."""
-        retry_after = self.jitter(why.retry_after)
-        return protocol_frames.Closing(why.code, why.reason, why.reconnect, retry_after, cursor)
+        retry_after = self.jitter(close_code.retry_after)
+        return protocol_frames.Closing(
+            close_code.code, close_code.reason, close_code.should_reconnect, retry_after, cursor
+        )
 
     # -- what a session follows ----------------------------------------------------------------
 
     def cursor(self, session: Session) -> str:
         """The cursor that covers exactly the frames that `session` has been handed."""
-        return cursor(session, self.logs)
+        return session_cursor(session, self.topic_positions)
 
-    def follow(self, session: Session, topics: Iterable[str], rooms: Iterable[str]) -> None:
+    def subscribe(self, session: Session, topics: Iterable[str], rooms: Iterable[str]) -> None:
         """Let `session` follow these topics, and be in these rooms by its own hand."""
-        self.crowd.note(session)
+        self.registry.mark_changed(session)
         added = frozenset(topics) - session.topics
         session.topics |= added
-        self.demand.add(session, added)
+        self.on_demand.add_subscriber(session, added)
         for topic in added:
-            move_on(session, self.logs[topic], from_beginning=False)
+            reposition(session, self.topic_positions[topic], from_beginning=False)
         for room in rooms:
-            self.give(session, room, Hand.OWN)
+            self.add_membership(session, room, MembershipSource.OWN)
 
-    def unfollow(self, session: Session, topics: Iterable[str], rooms: Iterable[str]) -> None:
+    def unsubscribe(self, session: Session, topics: Iterable[str], rooms: Iterable[str]) -> None:
         """Take back `session`'s own hand from these topics and rooms."""
-        self.crowd.note(session)
+        self.registry.mark_changed(session)
         session.topics -= frozenset(topics)
         for room in rooms:
-            self.let_go(session, room, Hand.OWN)
-        self.demand.remove(session, frozenset(topics))
+            self.remove_membership(session, room, MembershipSource.OWN)
+        self.on_demand.remove_subscriber(session, frozenset(topics))
 
-    def give(self, session: Session, room: str, hand: Hand) -> bool:
-        """Put `session` into `room` by `hand` too; tell whether it was not in it before."""
-        held = session.rooms.get(room, Hand(0))
-        session.rooms[room] = held | hand
-        if not held:
-            self.crowd.note(session)
-            if session.home is not None:
-                session.home.enter(session, room)
-        return not held
+    def add_membership(self, session: Session, room: str, source: MembershipSource) -> bool:
+        """Put `session` into `room` by `source` too; tell whether it was not in it before."""
+        sources = session.rooms.get(room, MembershipSource(0))
+        session.rooms[room] = sources | source
+        if not sources:
+            self.registry.mark_changed(session)
+            if session.index is not None:
+                session.index.add_room(session, room)
+        return not sources
 
-    def let_go(self, session: Session, room: str, hand: Hand) -> bool:
-        """Take `hand` off `session`'s place in `room`; tell whether it left: that was the last."""
-        held = session.rooms.get(room, Hand(0))
-        left = held & ~hand
-        if left:
-            session.rooms[room] = left
+    def remove_membership(self, session: Session, room: str, source: MembershipSource) -> bool:
+        """Take `source` off `session`'s place in `room`; tell whether it left: that was the last."""
+        sources = session.rooms.get(room, MembershipSource(0))
+        remaining = sources & ~source
+        if remaining:
+            session.rooms[room] = remaining
         elif session.rooms.pop(room, None):
-            self.crowd.note(session)
-            if session.home is not None:
-                session.home.leave(session, room)
-        return bool(held) and not left
+            self.registry.mark_changed(session)
+            if session.index is not None:
+                session.index.remove_room(session, room)
+        return bool(sources) and not remaining
 
-    def of_account(self, account: str) -> list[Session]:
+    def sessions_of_account(self, account: str) -> list[Session]:
         """The welcomed sessions of `account`."""
-        replaying = (each for each in self.replaying if each.grant.account == account)
-        return [*self.interest.accounts.get(account, ()), *replaying]
+        replaying = (
+            session for session in self.replaying if session.permissions.account == account
+        )
+        return [*self.subscriptions.by_account.get(account, ()), *replaying]
 
     # -- the log -------------------------------------------------------------------------------
 
-    def begin(self, topic: str, identity: bytes, offsets: Mapping[int, int]) -> None:
+    def set_start_offsets(self, topic: str, topic_id: bytes, offsets: Mapping[int, int]) -> None:
         """Say where reading `topic` starts, or that partitions were added to it."""
-        log = self.logs[topic]
-        recreated = bool(log.identity and identity) and log.identity != identity
-        log.begin(identity or log.identity, offsets if recreated else {**log.next, **offsets})
+        topic_position = self.topic_positions[topic]
+        recreated = (
+            bool(topic_position.topic_id and topic_id) and topic_position.topic_id != topic_id
+        )
+        topic_position.reset(
+            topic_id or topic_position.topic_id,
+            offsets if recreated else {**topic_position.next_offsets, **offsets},
+        )
         if recreated:
-            self.journal.forget(topic)
+            self.journal.remove_topic(topic)
         for partition, offset in offsets.items():
-            self.journal.begin(topic, partition, offset)
+            self.journal.reset_partition(topic, partition, offset)
         if recreated:
-            self.gap(topic, "recreated", uproot(self.replaying, log))
-        self.demand.woke(topic)
+            self.send_gap(topic, "recreated", reposition_replaying(self.replaying, topic_position))
+        self.on_demand.activated(topic)
 
-    def skip(self, topic: str, reason: str, offsets: Mapping[int, int]) -> None:
+    def skip_unreadable(self, topic: str, reason: str, offsets: Mapping[int, int]) -> None:
         """Say that events of `topic` below `offsets` can not be read, and never will be."""
-        log = self.logs[topic]
-        cut = {p: offset for p, offset in offsets.items() if offset < log.next.get(p, 0)}
+        topic_position = self.topic_positions[topic]
+        truncated_ends = {
+            p: offset
+            for p, offset in offsets.items()
+            if offset < topic_position.next_offsets.get(p, 0)
+        }
         for partition, offset in offsets.items():
-            log.move(partition, offset)
-            self.journal.begin(topic, partition, offset)
-        self.gap(topic, reason, uproot(self.replaying, log, cut))
+            topic_position.set_next_offset(partition, offset)
+            self.journal.reset_partition(topic, partition, offset)
+        self.send_gap(
+            topic, reason, reposition_replaying(self.replaying, topic_position, truncated_ends)
+        )
 
-    def gap(self, topic: str, reason: str, replaying: Iterable[Session] = ()) -> None:
+    def send_gap(self, topic: str, reason: str, replaying: Iterable[Session] = ()) -> None:
         """Tell all that are live and follow `topic`, and these, that events of it are lost."""
-        self.tally.gaps[reason] += 1
-        for session in (*self.interest.everybody, *replaying):
+        self.counters.gaps_by_reason[reason] += 1
+        for session in (*self.subscriptions.all_sessions, *replaying):
             if topic in session.topics:
-                if session.replay is None and session.floors is not None:
-                    session.floors.pop(topic, None)
-                self.tell(session, protocol_frames.Gap(topic, reason, self.cursor(session)))
+                if session.replay is None and session.min_offsets is not None:
+                    session.min_offsets.pop(topic, None)
+                self.send(session, protocol_frames.Gap(topic, reason, self.cursor(session)))
 
-    def publish(self, routed: Routed) -> None:
+    def deliver_batch(self, batch: DecodedBatch) -> None:
         """Hand the events to the sessions that they are for.
 
         Never interrupted half-way, or attaching would race.
         """
-        self.tally.read += len(routed.events) + routed.nobody + len(routed.casualties)
-        self.tally.routed += len(routed.events)
-        self.tally.unaddressed += routed.nobody
-        log = self.logs[routed.topic]
-        for run in runs(self.interest, routed.events, self.run_bytes):
-            overflowed = deliver(run, routed.topic, routed.partition, self.offer)
+        self.counters.records_read += len(batch.events) + batch.unaddressed + len(batch.unusable)
+        self.counters.records_addressed += len(batch.events)
+        self.counters.records_unaddressed += batch.unaddressed
+        topic_position = self.topic_positions[batch.topic]
+        for group in group_by_audience(self.subscriptions, batch.events, self.max_group_bytes):
+            overflowed = deliver(group, batch.topic, batch.partition, self.enqueue_events)
             if overflowed:
                 # Everything below this run has been handed out: so says the cursor they get.
-                log.move(routed.partition, run.events[0].offset)
+                topic_position.set_next_offset(batch.partition, group.events[0].offset)
             for session in overflowed:
-                self.hang_up(session, closes.SLOW)
-        log.move(routed.partition, routed.next)
-        self.journal.keep(routed.topic, routed.partition, routed.events, routed.next)
+                self.close(session, closes.SLOW)
+        topic_position.set_next_offset(batch.partition, batch.next_offset)
+        self.journal.append(batch.topic, batch.partition, batch.events, batch.next_offset)
 
-    def offer(self, session: Session, frames: bytes, count: int, ceiling: int = 0) -> bool:
-        """Queue the frames of `count` events, already wrapped; tell whether the outbox took them.
+    def enqueue_events(
+        self, session: Session, frames: bytes, event_count: int, max_outbox_bytes: int = 0
+    ) -> bool:
+        """Queue the frames of `event_count` events, already wrapped; tell whether the outbox took them.
 
-        `ceiling` is the bytes that may wait in it, 0 for the usual.
+        `max_outbox_bytes` is the bytes that may wait in it, 0 for the usual.
         """
-        if not session.outbox.put(frames, ceiling or self._ceiling):
+        if not session.outbox.try_append(frames, max_outbox_bytes or self._max_outbox_bytes):
             return False
-        self.delivered += count
-        if not session.dirty:
-            session.dirty = True
-            self._dirty.append(session)
+        self.events_delivered += event_count
+        if not session.is_flush_pending:
+            session.is_flush_pending = True
+            self._unflushed.append(session)
         return True
 
     # -- frames --------------------------------------------------------------------------------
 
-    def beat(self, session: Session, stale: float | None, id: protocol_frames.Id = UNSET) -> None:
-        """Queue a heartbeat; `stale` is seconds without Kafka."""
-        told = UNSET if stale is None else stale
-        self.tell(session, protocol_frames.Heartbeat(self.cursor(session), id, told))
+    def send_heartbeat(
+        self,
+        session: Session,
+        stale_seconds: float | None,
+        request_id: protocol_frames.RequestId = UNSET,
+    ) -> None:
+        """Queue a heartbeat; `stale_seconds` is seconds without Kafka."""
+        stale_or_unset = UNSET if stale_seconds is None else stale_seconds
+        self.send(
+            session, protocol_frames.Heartbeat(self.cursor(session), request_id, stale_or_unset)
+        )
 
-    def moved(self, session: Session, joined: list[str], left: list[str]) -> None:
+    def send_rooms(self, session: Session, joined: list[str], left: list[str]) -> None:
         """Tell `session` of rooms that it is in, or not, by another hand than its own."""
-        self.tell(session, protocol_frames.Rooms(joined, left, self.cursor(session)))
+        self.send(session, protocol_frames.RoomsChanged(joined, left, self.cursor(session)))
 
-    def done(self, session: Session, id: protocol_frames.Id) -> None:
+    def reply_ok(self, session: Session, request_id: protocol_frames.RequestId) -> None:
         """Answer a request that took effect."""
         topics, rooms = sorted(session.topics), sorted(session.rooms)
-        self.tell(session, protocol_frames.Done(topics, rooms, self.cursor(session), id=id))
+        self.send(
+            session, protocol_frames.OkReply(topics, rooms, self.cursor(session), id=request_id)
+        )
 
-    def refuse(self, session: Session, error: str, reason: str, id: protocol_frames.Id) -> None:
+    def reply_error(
+        self, session: Session, error: str, reason: str, request_id: protocol_frames.RequestId
+    ) -> None:
         """Answer a request that had no effect."""
-        self.tell(session, protocol_frames.Refusal(error, reason, id=id))
+        self.send(session, protocol_frames.ErrorReply(error, reason, id=request_id))
 
-    def tell(self, session: Session, frame: protocol_frames.ServerFrame) -> None:
+    def send(self, session: Session, frame: protocol_frames.ServerFrame) -> None:
         """Queue one of the bridge's own frames."""
-        session.outbox.force(session.wrap(protocol_frames.write(frame)))
-        if not session.dirty:
-            session.dirty = True
-            self._dirty.append(session)
+        session.outbox.append(session.wrap_frame(protocol_frames.encode_frame(frame)))
+        if not session.is_flush_pending:
+            session.is_flush_pending = True
+            self._unflushed.append(session)
 
-    def flushable(self) -> Sequence[Session]:
+    def pop_unflushed(self) -> Sequence[Session]:
         """Return, once, the sessions that were handed frames since the last call."""
-        dirty, self._dirty = self._dirty, []
-        for session in dirty:
-            session.dirty = False
-        return dirty
+        unflushed, self._unflushed = self._unflushed, []
+        for session in unflushed:
+            session.is_flush_pending = False
+        return unflushed

@@ -13,137 +13,143 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
     from bridge.core.journal import Journal
-    from bridge.core.protocol.frames import Id
-    from bridge.core.sessions.positions import Log
+    from bridge.core.protocol.frames import RequestId
+    from bridge.core.sessions.positions import TopicPosition
     from bridge.core.sessions.session import Session
 
 #: A session that waits for so many replies has to wait for one of them: they are kept in memory.
-MOST_OWED: Final = 20
+MAX_PENDING_REPLIES: Final = 20
 
 
-class Host(Protocol):
+class OnDemandHub(Protocol):
     """What is asked of the hub."""
 
-    logs: dict[str, Log]
+    topic_positions: dict[str, TopicPosition]
     journal: Journal
 
     def may_read(self, session: Session, topic: str) -> bool: ...  # noqa: D102
-    def follow(self, session: Session, topics: Iterable[str], rooms: Iterable[str]) -> None: ...  # noqa: D102
-    def done(self, session: Session, id: Id) -> None: ...  # noqa: D102
-    def beat(self, session: Session, stale: float | None) -> None: ...  # noqa: D102
+    def subscribe(self, session: Session, topics: Iterable[str], rooms: Iterable[str]) -> None: ...  # noqa: D102
+    def reply_ok(self, session: Session, request_id: RequestId) -> None: ...  # noqa: D102
+    def send_heartbeat(self, session: Session, stale_seconds: float | None) -> None: ...  # noqa: D102
 
 
-class Owed(NamedTuple):
+class PendingReply(NamedTuple):
     """A reply that is due once all of `topics` have woken, or are not asked for any more."""
 
-    id: Id
-    topics: set[str]
+    request_id: RequestId
+    awaited_topics: set[str]
 
 
-class Demand:
+class OnDemandTopics:
     """The followers of the topics that are read on demand, which are asleep until they are read.
 
     `call` is told each of these topics that has got its first follower.
     """
 
-    def __init__(self, hub: Host, topics: Iterable[str]) -> None:
+    def __init__(self, hub: OnDemandHub, topics: Iterable[str]) -> None:
         self._hub = hub
-        self._followers: dict[str, set[Session]] = {topic: set() for topic in topics}
-        self._owed: dict[Session, list[Owed]] = {}
-        self.call: Callable[[str], None] = _nobody
-        for topic in self._followers:
-            hub.logs[topic].sleep(b"")
+        self._subscribers: dict[str, set[Session]] = {topic: set() for topic in topics}
+        self._pending_replies: dict[Session, list[PendingReply]] = {}
+        self.on_first_subscriber: Callable[[str], None] = _ignore
+        for topic in self._subscribers:
+            hub.topic_positions[topic].deactivate(b"")
 
     # -- who follows -----------------------------------------------------------------------------
 
-    def followed(self, topic: str) -> bool:
+    def has_subscribers(self, topic: str) -> bool:
         """Whether anybody follows `topic`, or waits to."""
-        return bool(self._followers[topic])
+        return bool(self._subscribers[topic])
 
-    def expect(self, session: Session) -> None:
+    def add_admitted(self, session: Session) -> None:
         """Count `session`, which was admitted and is not welcomed yet."""
-        self._count(session, session.topics)
+        self._subscribe(session, session.topics)
 
-    def add(self, session: Session, topics: Collection[str]) -> None:
+    def add_subscriber(self, session: Session, topics: Collection[str]) -> None:
         """Count `session` as a follower of `topics`; who only looks back is not counted."""
-        if session.welcomed:
-            self._count(session, topics)
+        if session.is_welcomed:
+            self._subscribe(session, topics)
 
-    def _count(self, session: Session, topics: Collection[str]) -> None:
-        for topic in self._followers.keys() & topics:
-            first = not self._followers[topic]
-            self._followers[topic].add(session)
-            if first:
-                self.call(topic)
+    def _subscribe(self, session: Session, topics: Collection[str]) -> None:
+        for topic in self._subscribers.keys() & topics:
+            is_first = not self._subscribers[topic]
+            self._subscribers[topic].add(session)
+            if is_first:
+                self.on_first_subscriber(topic)
 
-    def remove(self, session: Session, topics: Collection[str]) -> None:
+    def remove_subscriber(self, session: Session, topics: Collection[str]) -> None:
         """Let `session` follow `topics` no more; a reply that waited for them alone is due."""
-        for topic in self._followers.keys() & topics:
-            self._followers[topic].discard(session)
-        for owed in self._owed.get(session, ()):
-            owed.topics.difference_update(topics)
-        self._answer(session)
+        for topic in self._subscribers.keys() & topics:
+            self._subscribers[topic].discard(session)
+        for pending in self._pending_replies.get(session, ()):
+            pending.awaited_topics.difference_update(topics)
+        self._send_due_replies(session)
 
-    def drop(self, session: Session) -> None:
+    def remove_session(self, session: Session) -> None:
         """Forget `session`, which is hung up on or gone: it is answered no more."""
-        topics = session.topics | self.awaited(session)
-        self._owed.pop(session, None)
-        for topic in self._followers.keys() & topics:
-            self._followers[topic].discard(session)
+        topics = session.topics | self.awaited_topics(session)
+        self._pending_replies.pop(session, None)
+        for topic in self._subscribers.keys() & topics:
+            self._subscribers[topic].discard(session)
 
     # -- who waits -------------------------------------------------------------------------------
 
-    def asleep(self, topics: Iterable[str]) -> set[str]:
+    def idle_topics(self, topics: Iterable[str]) -> set[str]:
         """Return those of `topics` that are asleep."""
-        return {topic for topic in topics if self._hub.logs[topic].asleep}
+        return {topic for topic in topics if self._hub.topic_positions[topic].is_idle}
 
-    def awaited(self, session: Session) -> set[str]:
+    def awaited_topics(self, session: Session) -> set[str]:
         """Return the topics for which replies to `session` wait."""
-        return {topic for owed in self._owed.get(session, ()) for topic in owed.topics}
+        return {
+            topic
+            for pending in self._pending_replies.get(session, ())
+            for topic in pending.awaited_topics
+        }
 
-    def owes_too_much(self, session: Session) -> bool:
+    def has_too_many_pending(self, session: Session) -> bool:
         """Whether as many replies to `session` wait as may."""
-        return len(self._owed.get(session, ())) >= MOST_OWED
+        return len(self._pending_replies.get(session, ())) >= MAX_PENDING_REPLIES
 
-    def wait(self, session: Session, id: Id, topics: Iterable[str]) -> None:
+    def reply_when_active(
+        self, session: Session, request_id: RequestId, topics: Iterable[str]
+    ) -> None:
         """Let `session` follow `topics`, which are asleep, and answer it, once they have woken."""
-        self._owed.setdefault(session, []).append(Owed(id, set(topics)))
-        self.add(session, self._owed[session][-1].topics)
+        self._pending_replies.setdefault(session, []).append(PendingReply(request_id, set(topics)))
+        self.add_subscriber(session, self._pending_replies[session][-1].awaited_topics)
 
-    def _answer(self, session: Session) -> bool:
+    def _send_due_replies(self, session: Session) -> bool:
         """Answer what does not wait any more; tell whether there was any of that."""
-        owed = self._owed.get(session, [])
-        due = [each for each in owed if not each.topics]
-        if left := [each for each in owed if each.topics]:
-            self._owed[session] = left
+        pending = self._pending_replies.get(session, [])
+        due = [reply for reply in pending if not reply.awaited_topics]
+        if remaining := [reply for reply in pending if reply.awaited_topics]:
+            self._pending_replies[session] = remaining
         else:
-            self._owed.pop(session, None)
-        for each in due:
-            self._hub.done(session, each.id)
+            self._pending_replies.pop(session, None)
+        for reply in due:
+            self._hub.reply_ok(session, reply.request_id)
         return bool(due)
 
     # -- asleep and awake ------------------------------------------------------------------------
 
-    def sleep(self, topic: str, identity: bytes) -> None:
-        """Say that `topic` of `identity` is not read now: nothing of it is known or kept."""
-        self._hub.logs[topic].sleep(identity)
-        self._hub.journal.forget(topic)
+    def deactivate(self, topic: str, topic_id: bytes) -> None:
+        """Say that `topic` of `topic_id` is not read now: nothing of it is known or kept."""
+        self._hub.topic_positions[topic].deactivate(topic_id)
+        self._hub.journal.remove_topic(topic)
 
-    def woke(self, topic: str) -> None:
+    def activated(self, topic: str) -> None:
         """Let those follow `topic` who have waited for it; it is read from now on."""
-        for session, owed in tuple(self._owed.items()):
-            if not any(topic in each.topics for each in owed):
+        for session, pending in tuple(self._pending_replies.items()):
+            if not any(topic in reply.awaited_topics for reply in pending):
                 continue
             if self._hub.may_read(session, topic):
-                self._hub.follow(session, (topic,), ())
+                self._hub.subscribe(session, (topic,), ())
             else:  # a newer token does not cover it
-                self._followers[topic].discard(session)
-            for each in owed:
-                each.topics.discard(topic)
-            if not self._answer(session):
+                self._subscribers[topic].discard(session)
+            for reply in pending:
+                reply.awaited_topics.discard(topic)
+            if not self._send_due_replies(session):
                 # It waits for others. A cursor has to name this one before events of it come.
-                self._hub.beat(session, None)
+                self._hub.send_heartbeat(session, None)
 
 
-def _nobody(_topic: str) -> None:
+def _ignore(_topic: str) -> None:
     """Nobody reads anything: so it is until somebody is there to be called."""

@@ -13,36 +13,36 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-class Pattern:
+class NamePatterns:
     """Names, some with `*` for one part between `:`s, or a final `**` for one or more."""
 
-    __slots__ = ("_exact", "_regex")
+    __slots__ = ("_exact_names", "_regex")
 
     def __init__(self, names: Iterable[str]) -> None:
         names = tuple(names)
-        self._exact = frozenset(names)
-        starred = [_regex(name) for name in names if "*" in name]
-        self._regex = re.compile("|".join(starred)) if starred else None
+        self._exact_names = frozenset(names)
+        patterns = [_to_regex(name) for name in names if "*" in name]
+        self._regex = re.compile("|".join(patterns)) if patterns else None
 
-    def names(self, name: str) -> bool:
+    def contains(self, name: str) -> bool:
         """Whether `name` stands here letter by letter: what a private topic asks for."""
-        return name in self._exact
+        return name in self._exact_names
 
-    def covers(self, name: str) -> bool:
+    def matches(self, name: str) -> bool:
         """Whether `name` stands here or fits one of the patterns."""
-        return name in self._exact or (
+        return name in self._exact_names or (
             self._regex is not None and self._regex.fullmatch(name) is not None
         )
 
 
-def _regex(pattern: str) -> str:
+def _to_regex(pattern: str) -> str:
     *parts, last = pattern.split(":")
-    written = ["[^:]+" if part == "*" else re.escape(part) for part in parts]
-    tail = {"*": "[^:]+", "**": "[^:]+(?::[^:]+)*"}.get(last, re.escape(last))
-    return ":".join([*written, tail])
+    escaped = ["[^:]+" if part == "*" else re.escape(part) for part in parts]
+    suffix = {"*": "[^:]+", "**": "[^:]+(?::[^:]+)*"}.get(last, re.escape(last))
+    return ":".join([*escaped, suffix])
 
 
-class Grant(NamedTuple):
+class Permissions(NamedTuple):
     """One identity. `topics` or `rooms` of None sets no bounds of its own.
 
     `account` is None only where authentication is switched off. `expires` and `issued` are
@@ -51,23 +51,23 @@ class Grant(NamedTuple):
     """
 
     account: str | None
-    topics: Pattern | None = None
-    rooms: Pattern | None = None
-    expires: float | None = None
-    issued: float | None = None
-    names_private: bool = False
+    topics: NamePatterns | None = None
+    rooms: NamePatterns | None = None
+    expires_at: float | None = None
+    issued_at: float | None = None
+    may_read_all_private: bool = False
 
-    def may_read(self, topic: str, *, private: bool) -> bool:
+    def may_read(self, topic: str, *, is_private: bool) -> bool:
         """Whether the holder may read `topic`."""
-        if private and not self.names_private:
-            return self.topics is not None and self.topics.names(topic)
-        return self.topics is None or self.topics.covers(topic)
+        if is_private and not self.may_read_all_private:
+            return self.topics is not None and self.topics.contains(topic)
+        return self.topics is None or self.topics.matches(topic)
 
     def may_join(self, room: str) -> bool:
         """Whether the holder may enter `room` by itself."""
-        return self.rooms is None or self.rooms.covers(room)
+        return self.rooms is None or self.rooms.matches(room)
 
 
-def everything(account: str | None) -> Grant:
+def unrestricted(account: str | None) -> Permissions:
     """Return the grant of everybody where authentication is switched off."""
-    return Grant(account, names_private=True)
+    return Permissions(account, may_read_all_private=True)

@@ -8,135 +8,153 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bridge.core.protocol.cursor import Place, join_places, pack_place
+from bridge.core.protocol.cursor import TopicOffsets, join_topic_offsets, pack_topic_offsets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from bridge.core.sessions.session import Replay, Session
+    from bridge.core.sessions.session import ReplayState, Session
 
 
-class Log:
+class TopicPosition:
     """What has been read of `topic`.
 
     Rule: `next` of a partition is moved only after everything below it has been handed to the
     sessions, so a cursor made of it covers exactly what they were sent.
     """
 
-    __slots__ = ("_packed", "asleep", "identity", "next", "private", "topic")
+    __slots__ = ("_packed_offsets", "is_idle", "is_private", "next_offsets", "topic", "topic_id")
 
-    def __init__(self, topic: str, *, private: bool = False) -> None:
+    def __init__(self, topic: str, *, is_private: bool = False) -> None:
         self.topic = topic
-        self.private = private
-        self.asleep = False  #: whether it is read on demand, and nobody demands it
-        self.identity = b""
-        self.next: dict[int, int] = {}
-        self._packed: bytes | None = None
+        self.is_private = is_private
+        self.is_idle = False  #: whether it is read on demand, and nobody demands it
+        self.topic_id = b""
+        self.next_offsets: dict[int, int] = {}
+        self._packed_offsets: bytes | None = None
 
-    def move(self, partition: int, offset: int) -> None:
+    def set_next_offset(self, partition: int, offset: int) -> None:
         """Say that `partition` has been read up to `offset`, which is the next."""
-        self.next[partition] = offset
-        self._packed = None
+        self.next_offsets[partition] = offset
+        self._packed_offsets = None
 
-    def begin(self, identity: bytes, offsets: Mapping[int, int]) -> None:
-        """Say that the topic of `identity` is read from `offsets`, whatever was before."""
-        self.asleep = False
-        self.identity = identity
-        self.next = dict(offsets)
-        self._packed = None
+    def reset(self, topic_id: bytes, offsets: Mapping[int, int]) -> None:
+        """Say that the topic of `topic_id` is read from `offsets`, whatever was before."""
+        self.is_idle = False
+        self.topic_id = topic_id
+        self.next_offsets = dict(offsets)
+        self._packed_offsets = None
 
-    def sleep(self, identity: bytes) -> None:
-        """Say that the topic, which is of `identity` now, is not read until it is begun anew."""
-        self.begin(identity, {})
-        self.asleep = True
+    def deactivate(self, topic_id: bytes) -> None:
+        """Say that the topic, which is of `topic_id` now, is not read until it is begun anew."""
+        self.reset(topic_id, {})
+        self.is_idle = True
 
     @property
-    def packed(self) -> bytes:
+    def packed_offsets(self) -> bytes:
         """This topic's part of a cursor, made once between two moves."""
-        if self._packed is None:
-            self._packed = pack_place(self.topic, Place(self.identity, self.next))
-        return self._packed
+        if self._packed_offsets is None:
+            self._packed_offsets = pack_topic_offsets(
+                self.topic, TopicOffsets(self.topic_id, self.next_offsets)
+            )
+        return self._packed_offsets
 
-    def is_other(self, identity: bytes) -> bool:
-        """Whether the topic was deleted and created again since it had this `identity`."""
-        return bool(identity and self.identity) and identity != self.identity
+    def was_recreated_since(self, topic_id: bytes) -> bool:
+        """Whether the topic was deleted and created again since it had this `topic_id`."""
+        return bool(topic_id and self.topic_id) and topic_id != self.topic_id
 
 
-def cursor(session: Session, logs: Mapping[str, Log]) -> str:
+def session_cursor(session: Session, topic_positions: Mapping[str, TopicPosition]) -> str:
     """Return the cursor of `session` as text."""
-    if session.replay is None and session.floors is not None:
-        settle(session, logs)
-    if session.floors is None:
-        return join_places(logs[topic].packed for topic in sorted(session.topics))
-    return join_places(_packed(session, topic, logs[topic]) for topic in sorted(session.topics))
+    if session.replay is None and session.min_offsets is not None:
+        prune_min_offsets(session, topic_positions)
+    if session.min_offsets is None:
+        return join_topic_offsets(
+            topic_positions[topic].packed_offsets for topic in sorted(session.topics)
+        )
+    return join_topic_offsets(
+        _pack_session_offsets(session, topic, topic_positions[topic])
+        for topic in sorted(session.topics)
+    )
 
 
-def settle(session: Session, logs: Mapping[str, Log]) -> None:
+def prune_min_offsets(session: Session, topic_positions: Mapping[str, TopicPosition]) -> None:
     """Drop the floors of a live `session` that this instance has read past by now."""
-    left: dict[str, dict[int, int]] = {}
-    for topic, floors in (session.floors or {}).items():
-        read = logs[topic].next
-        higher = {p: floor for p, floor in floors.items() if floor > read.get(p, 0)}
+    remaining: dict[str, dict[int, int]] = {}
+    for topic, min_offsets in (session.min_offsets or {}).items():
+        next_offsets = topic_positions[topic].next_offsets
+        higher = {
+            p: min_offset
+            for p, min_offset in min_offsets.items()
+            if min_offset > next_offsets.get(p, 0)
+        }
         if higher and topic in session.topics:
-            left[topic] = higher
-    session.floors = left or None
+            remaining[topic] = higher
+    session.min_offsets = remaining or None
 
 
-def places(session: Session, topic: str) -> dict[int, int]:
+def replay_offsets(session: Session, topic: str) -> dict[int, int]:
     """The next offset of each partition that a session in the middle of a replay is to be sent."""
-    found = dict((session.floors or {}).get(topic, {}))
-    if session.replay is not None and session.replay.reach is not None:
-        for (passed, partition), offset in session.replay.reach.next.items():
-            if passed == topic and offset > found.get(partition, 0):
-                found[partition] = offset
-    return found
+    offsets = dict((session.min_offsets or {}).get(topic, {}))
+    if session.replay is not None and session.replay.scan_range is not None:
+        for (scanned_topic, partition), offset in session.replay.scan_range.next_offsets.items():
+            if scanned_topic == topic and offset > offsets.get(partition, 0):
+                offsets[partition] = offset
+    return offsets
 
 
-def uproot(
-    sessions: Iterable[Session], log: Log, cut: Mapping[int, int] | None = None
+def reposition_replaying(
+    sessions: Iterable[Session],
+    topic_position: TopicPosition,
+    truncated_ends: Mapping[int, int] | None = None,
 ) -> list[Session]:
     """Let sessions in the middle of a replay go on elsewhere in a topic that is not what it was.
 
-    `cut` are the ends of partitions that were cut off. Without, the topic was created again, and
+    `truncated_ends` are the ends of partitions that were cut off. Without, the topic was created again, and
     is replayed from its beginning. Return those that it concerns: they have to be told.
     """
-    topic = log.topic
-    concerned: dict[Session, Replay] = {}
+    topic = topic_position.topic
+    affected: dict[Session, ReplayState] = {}
     for session in sessions:
         if session.replay is None or topic not in session.topics:
             continue
-        at = places(session, topic)
+        offsets = replay_offsets(session, topic)
         if (
-            session.replay.identities[topic] != log.identity
-            if cut is None
-            else any(at.get(partition, 0) > end for partition, end in cut.items())
+            session.replay.topic_ids[topic] != topic_position.topic_id
+            if truncated_ends is None
+            else any(offsets.get(partition, 0) > end for partition, end in truncated_ends.items())
         ):
-            concerned[session] = session.replay
-    for session, replay in concerned.items():
-        move_on(session, log, from_beginning=cut is None)
-        replay.judged = False
-        if replay.reach is not None:
-            replay.reach.leave_out(topic, cut)
-    return list(concerned)
+            affected[session] = session.replay
+    for session, replay in affected.items():
+        reposition(session, topic_position, from_beginning=truncated_ends is None)
+        replay.is_admitted = False
+        if replay.scan_range is not None:
+            replay.scan_range.exclude(topic, truncated_ends)
+    return list(affected)
 
 
-def move_on(session: Session, log: Log, *, from_beginning: bool) -> None:
+def reposition(session: Session, topic_position: TopicPosition, *, from_beginning: bool) -> None:
     """Let a session in the middle of a replay go on from now in a topic, or from its beginning."""
-    if session.replay is None or session.floors is None:
+    if session.replay is None or session.min_offsets is None:
         return
-    session.floors[log.topic] = {} if from_beginning else dict(log.next)
-    session.replay.identities[log.topic] = log.identity
-    session.replay.clipped.pop(log.topic, None)
+    session.min_offsets[topic_position.topic] = (
+        {} if from_beginning else dict(topic_position.next_offsets)
+    )
+    session.replay.topic_ids[topic_position.topic] = topic_position.topic_id
+    session.replay.clampable_offsets.pop(topic_position.topic, None)
     if from_beginning:
-        session.replay.clipped[log.topic] = {}  # wherever that is
+        session.replay.clampable_offsets[topic_position.topic] = {}  # wherever that is
 
 
-def _packed(session: Session, topic: str, log: Log) -> bytes:
+def _pack_session_offsets(session: Session, topic: str, topic_position: TopicPosition) -> bytes:
     if session.replay is not None:
-        identity = session.replay.identities[topic] or log.identity
-        return pack_place(topic, Place(identity, places(session, topic)))
-    floors = (session.floors or {}).get(topic)
-    if not floors:
-        return log.packed
-    offsets = {p: max(log.next.get(p, 0), floors.get(p, 0)) for p in {*log.next, *floors}}
-    return pack_place(topic, Place(log.identity, offsets))
+        topic_id = session.replay.topic_ids[topic] or topic_position.topic_id
+        return pack_topic_offsets(topic, TopicOffsets(topic_id, replay_offsets(session, topic)))
+    min_offsets = (session.min_offsets or {}).get(topic)
+    if not min_offsets:
+        return topic_position.packed_offsets
+    offsets = {
+        p: max(topic_position.next_offsets.get(p, 0), min_offsets.get(p, 0))
+        for p in {*topic_position.next_offsets, *min_offsets}
+    }
+    return pack_topic_offsets(topic, TopicOffsets(topic_position.topic_id, offsets))

@@ -9,8 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from bridge.core.protocol import close_codes, frames
-from bridge.core.protocol.frames import BadFrame, Beat, Subscribe, Token, Unsubscribe
-from bridge.core.protocol.names import is_name
+from bridge.core.protocol.frames import (
+    BadFrame,
+    HeartbeatRequest,
+    Subscribe,
+    TokenUpdate,
+    Unsubscribe,
+)
+from bridge.core.protocol.names import is_valid_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,123 +25,127 @@ if TYPE_CHECKING:
     from bridge.core.sessions.session import Session
 
 #: More wrong frames than this in a minute close the connection (docs/protocol.md).
-BAD_FRAMES_PER_MINUTE = 20
+MAX_BAD_FRAMES_PER_MINUTE = 20
 #: More credentials than this are not judged: each costs a signature's worth of work.
-TOKENS_PER_MINUTE = 120
-MINUTE = 60.0
+MAX_TOKENS_PER_MINUTE = 120
+MINUTE_SECONDS = 60.0
 
 
-class Bounds(NamedTuple):
+class RequestLimits(NamedTuple):
     """How much one connection may ask for."""
 
-    rooms: int
-    topics: int
-    changes_per_minute: int
+    max_rooms: int
+    max_topics: int
+    max_changes_per_minute: int
 
 
-class Tally:
+class MinuteCounter:
     """How often something happened in the minute that began with its first time."""
 
-    __slots__ = ("_began", "_count")
+    __slots__ = ("_count", "_window_start")
 
     def __init__(self) -> None:
-        self._began = float("-inf")
+        self._window_start = float("-inf")
         self._count = 0
 
-    def exceeds(self, most: int, now: float) -> bool:
-        """Count once more at `now` (seconds); tell whether that is more than `most` in a minute."""
-        if now - self._began >= MINUTE:
-            self._began, self._count = now, 0
+    def count_exceeds(self, max_count: int, now: float) -> bool:
+        """Count once more at `now` (seconds); tell whether that is more than `max_count` in a minute."""
+        if now - self._window_start >= MINUTE_SECONDS:
+            self._window_start, self._count = now, 0
         self._count += 1
-        return self._count > most
+        return self._count > max_count
 
 
-class Dialogue:
+class ClientRequests:
     """One client's side of the conversation."""
 
-    __slots__ = ("_bad", "_bounds", "_changes", "_hub", "_session", "_tokens")
+    __slots__ = ("_bad_frames", "_changes", "_hub", "_limits", "_session", "_token_updates")
 
-    def __init__(self, hub: Hub, session: Session, bounds: Bounds) -> None:
+    def __init__(self, hub: Hub, session: Session, limits: RequestLimits) -> None:
         self._hub = hub
         self._session = session
-        self._bounds = bounds
-        self._bad: Tally | None = None
-        self._changes: Tally | None = None
-        self._tokens: Tally | None = None
+        self._limits = limits
+        self._bad_frames: MinuteCounter | None = None
+        self._changes: MinuteCounter | None = None
+        self._token_updates: MinuteCounter | None = None
 
-    def hear(self, text: bytes, now: float, stale: float | None) -> Token | None:
-        """Answer one frame; a `Token` is returned, because only the bank can judge it.
+    def handle(self, text: bytes, now: float, stale_seconds: float | None) -> TokenUpdate | None:
+        """Answer one frame; a `TokenUpdate` is returned, because only the bank can judge it.
 
-        `now` is in seconds of any steady clock; `stale` in seconds without Kafka.
+        `now` is in seconds of any steady clock; `stale_seconds` in seconds without Kafka.
         """
-        if not self._session.welcomed:
+        if not self._session.is_welcomed:
             return None
         try:
-            frame = frames.read(text)
-        except BadFrame as bad:
-            self.complain(str(bad), bad.id, now)
+            frame = frames.decode_frame(text)
+        except BadFrame as error:
+            self.reject_frame(str(error), error.request_id, now)
             return None
         match frame:
-            case Beat():
-                self._hub.beat(self._session, stale, frame.id)
-            case Token():
-                return self._credential(frame, now)
+            case HeartbeatRequest():
+                self._hub.send_heartbeat(self._session, stale_seconds, frame.id)
+            case TokenUpdate():
+                return self._handle_token(frame, now)
             case Subscribe() | Unsubscribe():
-                self._change(frame, now)
+                self._handle_subscription(frame, now)
         return None
 
-    def complain(self, reason: str, id: frames.Id, now: float) -> None:
+    def reject_frame(self, reason: str, request_id: frames.RequestId, now: float) -> None:
         """Answer a frame that breaks the contract; hang up on one too many."""
-        if not self._session.welcomed:
+        if not self._session.is_welcomed:
             return
-        self._hub.refuse(self._session, "bad_frame", reason, id)
-        self._bad = self._bad or Tally()
-        if self._bad.exceeds(BAD_FRAMES_PER_MINUTE, now):
-            self._hub.hang_up(self._session, close_codes.MISBEHAVING)
+        self._hub.reply_error(self._session, "bad_frame", reason, request_id)
+        self._bad_frames = self._bad_frames or MinuteCounter()
+        if self._bad_frames.count_exceeds(MAX_BAD_FRAMES_PER_MINUTE, now):
+            self._hub.close(self._session, close_codes.MISBEHAVING)
 
-    def _credential(self, frame: Token, now: float) -> Token | None:
-        self._tokens = self._tokens or Tally()
-        if not self._tokens.exceeds(TOKENS_PER_MINUTE, now):
+    def _handle_token(self, frame: TokenUpdate, now: float) -> TokenUpdate | None:
+        self._token_updates = self._token_updates or MinuteCounter()
+        if not self._token_updates.count_exceeds(MAX_TOKENS_PER_MINUTE, now):
             return frame
-        reason = f"more than {TOKENS_PER_MINUTE} tokens in a minute"
-        self._hub.refuse(self._session, "limit", reason, frame.id)
+        reason = f"more than {MAX_TOKENS_PER_MINUTE} tokens in a minute"
+        self._hub.reply_error(self._session, "limit", reason, frame.id)
         return None
 
-    def _change(self, frame: Subscribe | Unsubscribe, now: float) -> None:
-        if not all(is_name(name) for name in (*frame.topics, *frame.rooms)):
-            self.complain("a name is 1 to 200 bytes without control characters", frame.id, now)
+    def _handle_subscription(self, frame: Subscribe | Unsubscribe, now: float) -> None:
+        if not all(is_valid_name(name) for name in (*frame.topics, *frame.rooms)):
+            self.reject_frame("a name is 1 to 200 bytes without control characters", frame.id, now)
             return
-        self._changes = self._changes or Tally()
-        if self._changes.exceeds(self._bounds.changes_per_minute, now):
-            most = self._bounds.changes_per_minute
-            reason = f"more than {most} changes in a minute"
-            self._hub.refuse(self._session, "limit", reason, frame.id)
+        self._changes = self._changes or MinuteCounter()
+        if self._changes.count_exceeds(self._limits.max_changes_per_minute, now):
+            max_changes = self._limits.max_changes_per_minute
+            reason = f"more than {max_changes} changes in a minute"
+            self._hub.reply_error(self._session, "limit", reason, frame.id)
             return
         if isinstance(frame, Unsubscribe):
-            self._hub.unfollow(self._session, frame.topics, frame.rooms)
-        elif refusal := self._refusal(frame):
-            self._hub.refuse(self._session, *refusal, frame.id)
+            self._hub.unsubscribe(self._session, frame.topics, frame.rooms)
+        elif refusal := self._check_subscribe(frame):
+            self._hub.reply_error(self._session, *refusal, frame.id)
             return
         else:
-            asleep = self._hub.demand.asleep(frame.topics)
-            self._hub.follow(self._session, set(frame.topics) - asleep, frame.rooms)
-            if asleep:
-                self._hub.demand.wait(self._session, frame.id, asleep)
+            idle_topics = self._hub.on_demand.idle_topics(frame.topics)
+            self._hub.subscribe(self._session, set(frame.topics) - idle_topics, frame.rooms)
+            if idle_topics:
+                self._hub.on_demand.reply_when_active(self._session, frame.id, idle_topics)
                 return
-        self._hub.done(self._session, frame.id)
+        self._hub.reply_ok(self._session, frame.id)
 
-    def _refusal(self, frame: Subscribe) -> tuple[str, str] | None:
-        session, demand = self._session, self._hub.demand
-        topics = session.topics | demand.awaited(session) | set(frame.topics)
-        refusal = forbidden(self._hub, session, frame.topics, frame.rooms) or too_many(
-            self._bounds, topics, session.rooms.keys() | set(frame.rooms)
+    def _check_subscribe(self, frame: Subscribe) -> tuple[str, str] | None:
+        session, on_demand = self._session, self._hub.on_demand
+        topics = session.topics | on_demand.awaited_topics(session) | set(frame.topics)
+        refusal = check_permissions(self._hub, session, frame.topics, frame.rooms) or check_limits(
+            self._limits, topics, session.rooms.keys() | set(frame.rooms)
         )
-        if refusal is None and demand.owes_too_much(session) and demand.asleep(frame.topics):
+        if (
+            refusal is None
+            and on_demand.has_too_many_pending(session)
+            and on_demand.idle_topics(frame.topics)
+        ):
             return "limit", "too many requests wait for topics that are asleep"
         return refusal
 
 
-def forbidden(
+def check_permissions(
     hub: Hub, session: Session, topics: Iterable[str], rooms: Iterable[str]
 ) -> tuple[str, str] | None:
     """Why the grant does not cover all of this, as an error and a sentence, or None."""
@@ -143,17 +153,17 @@ def forbidden(
         if not hub.may_read(session, topic):
             return "forbidden", f"the grant does not cover the topic {topic!r}"
     for room in rooms:
-        if not session.grant.may_join(room):
+        if not session.permissions.may_join(room):
             return "forbidden", f"the grant does not cover the room {room!r}"
     return None
 
 
-def too_many(
-    bounds: Bounds, topics: set[str] | frozenset[str], rooms: set[str]
+def check_limits(
+    limits: RequestLimits, topics: set[str] | frozenset[str], rooms: set[str]
 ) -> tuple[str, str] | None:
     """Why this is more than one connection may have, as an error and a sentence, or None."""
-    if len(topics) > bounds.topics:
-        return "limit", f"more than {bounds.topics} topics (BRIDGE_LIMITS__TOPICS)"
-    if len(rooms) > bounds.rooms:
-        return "limit", f"more than {bounds.rooms} rooms (BRIDGE_LIMITS__ROOMS)"
+    if len(topics) > limits.max_topics:
+        return "limit", f"more than {limits.max_topics} topics (BRIDGE_LIMITS__TOPICS)"
+    if len(rooms) > limits.max_rooms:
+        return "limit", f"more than {limits.max_rooms} rooms (BRIDGE_LIMITS__ROOMS)"
     return None

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from bridge.core.protocol.close_codes import Close
-    from bridge.core.protocol.event import Types
-    from bridge.core.sessions.permissions import Grant
+    from bridge.core.protocol.close_codes import CloseCode
+    from bridge.core.protocol.event import TypeFilter
+    from bridge.core.sessions.permissions import Permissions
 
 
 class Outbox:
@@ -25,79 +25,83 @@ class Outbox:
     the ceiling could reach nobody.
     """
 
-    __slots__ = ("_frames", "pending")
+    __slots__ = ("_frames", "pending_bytes")
 
     def __init__(self) -> None:
         self._frames: list[bytes] = []
-        self.pending = 0  #: bytes
+        self.pending_bytes = 0  #: bytes
 
-    def put(self, frame: bytes, ceiling: int) -> bool:
-        """Queue `frame`; tell whether there was room: fewer than `ceiling` bytes pending."""
-        if self.pending >= ceiling:
+    def try_append(self, frame: bytes, max_pending_bytes: int) -> bool:
+        """Queue `frame`; tell whether there was room: fewer than `max_pending_bytes` bytes pending."""
+        if self.pending_bytes >= max_pending_bytes:
             return False
         self._frames.append(frame)
-        self.pending += len(frame)
+        self.pending_bytes += len(frame)
         return True
 
-    def force(self, frame: bytes) -> None:
+    def append(self, frame: bytes) -> None:
         """Queue `frame` whatever is pending: for the bridge's own few, which are small."""
         self._frames.append(frame)
-        self.pending += len(frame)
+        self.pending_bytes += len(frame)
 
-    def take(self, budget: int) -> bytes:
-        """Take the oldest frames, joined: as many as fit into `budget` bytes, and at least one."""
+    def pop(self, max_bytes: int) -> bytes:
+        """Take the oldest frames, joined: as many as fit into `max_bytes` bytes, and at least one."""
         frames = self._frames
-        if self.pending <= budget:
+        if self.pending_bytes <= max_bytes:
             self._frames = []
-            self.pending = 0
+            self.pending_bytes = 0
             return b"".join(frames)
-        size = count = 0
+        size_bytes = count = 0
         for frame in frames:
-            if count and size + len(frame) > budget:
+            if count and size_bytes + len(frame) > max_bytes:
                 break
-            size += len(frame)
+            size_bytes += len(frame)
             count += 1
-        taken = b"".join(frames[:count])
+        joined = b"".join(frames[:count])
         del frames[:count]
-        self.pending -= size
-        return taken
+        self.pending_bytes -= size_bytes
+        return joined
 
     def clear(self) -> None:
         """Forget what is queued."""
         self._frames = []
-        self.pending = 0
+        self.pending_bytes = 0
 
 
-class Need(Enum):
+class NextStep(Enum):
     """What a session that is caught up waits for."""
 
-    NOTHING = auto()  #: it is live, or gone
-    TURN = auto()  #: there is more in the journal, when others have had their turn
-    ROOM = auto()  #: its client has to read first
-    KAFKA = auto()  #: the journal does not reach down to it, or only Kafka can judge its cursor
+    DONE = auto()  #: it is live, or gone
+    CONTINUE = auto()  #: there is more in the journal, when others have had their turn
+    WAIT_FOR_CLIENT = auto()  #: its client has to read first
+    READ_KAFKA = (
+        auto()
+    )  #: the journal does not reach down to it, or only Kafka can judge its cursor
 
 
-class Reach:
+class ScanRange:
     """How far a pass over Kafka's records has come: from `start` to `next`, an offset for each.
 
     Both are by public topic and partition. `bytes` were read so far, by topic.
     """
 
-    __slots__ = ("bytes", "next", "start")
+    __slots__ = ("bytes_by_topic", "next_offsets", "start_offsets")
 
-    def __init__(self, start: dict[tuple[str, int], int]) -> None:
-        self.start = start
-        self.next = dict(start)
-        self.bytes: Counter[str] = Counter()
+    def __init__(self, start_offsets: dict[tuple[str, int], int]) -> None:
+        self.start_offsets = start_offsets
+        self.next_offsets = dict(start_offsets)
+        self.bytes_by_topic: Counter[str] = Counter()
 
-    def leave_out(self, topic: str, ends: Mapping[int, int] | None = None) -> None:
-        """Read no more of `topic`, or of those of its partitions that have come beyond `ends`."""
-        for key, next in tuple(self.next.items()):
-            if key[0] == topic and (ends is None or next > ends.get(key[1], next)):
-                del self.next[key]
+    def exclude(self, topic: str, end_offsets: Mapping[int, int] | None = None) -> None:
+        """Read no more of `topic`, or of those of its partitions that have come beyond `end_offsets`."""
+        for key, next_offset in tuple(self.next_offsets.items()):
+            if key[0] == topic and (
+                end_offsets is None or next_offset > end_offsets.get(key[1], next_offset)
+            ):
+                del self.next_offsets[key]
 
 
-class Replay:
+class ReplayState:
     """How far a session has been caught up, beside its `floors`, which are its places.
 
     `identities` says of each topic which life of it the places are in. `clipped` has the places,
@@ -108,50 +112,54 @@ class Replay:
     """
 
     __slots__ = (
-        "_before",
-        "bytes",
-        "clipped",
-        "identities",
-        "judged",
-        "reach",
-        "records",
-        "replayed",
-        "unnamed",
+        "_bytes_at_join",
+        "bytes_read",
+        "clampable_offsets",
+        "events_replayed",
+        "is_admitted",
+        "records_read",
+        "scan_range",
+        "topic_ids",
+        "uncovered_topics",
     )
 
-    def __init__(self, identities: dict[str, bytes], clipped: dict[str, dict[int, int]]) -> None:
-        self.identities = identities
-        self.clipped = clipped
-        self.judged = False
-        self.replayed = 0  #: events
-        self.unnamed: frozenset[str] = frozenset()
-        self.reach: Reach | None = None
-        self.records = 0
-        self.bytes = 0
-        self._before: dict[str, int] = {}  # bytes that the pass had read when it was entered
+    def __init__(
+        self, topic_ids: dict[str, bytes], clampable_offsets: dict[str, dict[int, int]]
+    ) -> None:
+        self.topic_ids = topic_ids
+        self.clampable_offsets = clampable_offsets
+        self.is_admitted = False
+        self.events_replayed = 0  #: events
+        self.uncovered_topics: frozenset[str] = frozenset()
+        self.scan_range: ScanRange | None = None
+        self.records_read = 0
+        self.bytes_read = 0
+        self._bytes_at_join: dict[str, int] = {}  # bytes that the pass had read when it was entered
 
-    def cost(self, topics: Iterable[str]) -> int:
+    def total_bytes_read(self, topics: Iterable[str]) -> int:
         """The bytes that were read for it, those of the pass that serves it now too."""
-        if self.reach is None:
-            return self.bytes
-        now, before = self.reach.bytes, self._before
-        return self.bytes + sum(now[topic] - before.get(topic, 0) for topic in topics)
+        if self.scan_range is None:
+            return self.bytes_read
+        scan_bytes, bytes_at_join = self.scan_range.bytes_by_topic, self._bytes_at_join
+        return self.bytes_read + sum(
+            scan_bytes[topic] - bytes_at_join.get(topic, 0) for topic in topics
+        )
 
-    def enter(self, reach: Reach) -> None:
+    def join_scan(self, scan_range: ScanRange) -> None:
         """Be served by a pass from now on."""
-        self.reach, self._before = reach, dict(reach.bytes)
+        self.scan_range, self._bytes_at_join = scan_range, dict(scan_range.bytes_by_topic)
 
-    def leave(self, topics: Iterable[str]) -> None:
+    def leave_scan(self, topics: Iterable[str]) -> None:
         """Be served by no pass any more."""
-        self.bytes = self.cost(topics)
-        self.reach = None
+        self.bytes_read = self.total_bytes_read(topics)
+        self.scan_range = None
 
 
 #: What a client that went without a word is said to have closed with (RFC 6455, 7.4.1).
-ABNORMAL: Final = 1006
+ABNORMAL_CLOSURE: Final = 1006
 
 
-class State(Enum):
+class SessionState(Enum):
     """A session is in exactly one of these states."""
 
     OPENING = auto()  #: admitted, not welcomed yet
@@ -161,39 +169,42 @@ class State(Enum):
     CLOSED = auto()  #: its socket is gone
 
 
-class Signal(Enum):
+class SessionTrigger(Enum):
     """What can happen to a session."""
 
     WELCOMED = auto()
-    RETURNED = auto()  #: welcomed, with something to catch up with
+    RESUMED = auto()  #: welcomed, with something to catch up with
     CAUGHT_UP = auto()
-    HUNG_UP = auto()
-    LOST = auto()
+    CLOSED_BY_SERVER = auto()
+    DISCONNECTED = auto()
 
 
 # The whole machine. What is absent is a bug, and `Session.on` says so.
-TRANSITIONS: Final[dict[State, dict[Signal, State]]] = {
-    State.OPENING: {
-        Signal.WELCOMED: State.LIVE,
-        Signal.RETURNED: State.REPLAYING,
-        Signal.HUNG_UP: State.CLOSING,
-        Signal.LOST: State.CLOSED,
+TRANSITIONS: Final[dict[SessionState, dict[SessionTrigger, SessionState]]] = {
+    SessionState.OPENING: {
+        SessionTrigger.WELCOMED: SessionState.LIVE,
+        SessionTrigger.RESUMED: SessionState.REPLAYING,
+        SessionTrigger.CLOSED_BY_SERVER: SessionState.CLOSING,
+        SessionTrigger.DISCONNECTED: SessionState.CLOSED,
     },
-    State.REPLAYING: {
-        Signal.CAUGHT_UP: State.LIVE,
-        Signal.HUNG_UP: State.CLOSING,
-        Signal.LOST: State.CLOSED,
+    SessionState.REPLAYING: {
+        SessionTrigger.CAUGHT_UP: SessionState.LIVE,
+        SessionTrigger.CLOSED_BY_SERVER: SessionState.CLOSING,
+        SessionTrigger.DISCONNECTED: SessionState.CLOSED,
     },
-    State.LIVE: {Signal.HUNG_UP: State.CLOSING, Signal.LOST: State.CLOSED},
-    State.CLOSING: {Signal.LOST: State.CLOSED},
-    State.CLOSED: {},
+    SessionState.LIVE: {
+        SessionTrigger.CLOSED_BY_SERVER: SessionState.CLOSING,
+        SessionTrigger.DISCONNECTED: SessionState.CLOSED,
+    },
+    SessionState.CLOSING: {SessionTrigger.DISCONNECTED: SessionState.CLOSED},
+    SessionState.CLOSED: {},
 }
 
 
-_WELCOMED: Final = (State.LIVE, State.REPLAYING)
+_WELCOMED_STATES: Final = (SessionState.LIVE, SessionState.REPLAYING)
 
 
-class Hand(Flag):
+class MembershipSource(Flag):
     """By whom a session is in a room; it is in it while one of them holds."""
 
     OWN = auto()  #: its own subscribe
@@ -201,12 +212,12 @@ class Hand(Flag):
     ACCOUNT = auto()  #: the backend, for the account
 
 
-class Home(Protocol):
+class SessionIndex(Protocol):
     """Where a session is found by those who have events for it."""
 
     def remove(self, session: Session) -> None: ...  # noqa: D102
-    def enter(self, session: Session, room: str) -> None: ...  # noqa: D102
-    def leave(self, session: Session, room: str) -> None: ...  # noqa: D102
+    def add_room(self, session: Session, room: str) -> None: ...  # noqa: D102
+    def remove_room(self, session: Session, room: str) -> None: ...  # noqa: D102
 
 
 class Session:
@@ -220,56 +231,62 @@ class Session:
     """
 
     __slots__ = (
-        "address",
-        "close",
-        "dirty",
-        "floors",
-        "grant",
-        "home",
+        "client_address",
+        "client_close_code",
+        "close_code",
+        "connected_at",
+        "connection",
         "id",
-        "left",
+        "index",
+        "is_flush_pending",
+        "min_offsets",
         "outbox",
-        "pipe",
+        "permissions",
         "replay",
         "rooms",
-        "since",
         "state",
         "topics",
-        "types",
-        "wrap",
+        "type_filter",
+        "wrap_frame",
     )
 
-    def __init__(self, id: str, grant: Grant, wrap: Callable[[bytes], bytes], pipe: Any) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        id: str,
+        permissions: Permissions,
+        wrap_frame: Callable[[bytes], bytes],
+        connection: Any,  # noqa: ANN401
+    ) -> None:
         self.id = id
-        self.grant = grant
-        self.wrap = wrap
-        self.pipe = pipe
+        self.permissions = permissions
+        self.wrap_frame = wrap_frame
+        self.connection = connection
         self.topics: frozenset[str] = frozenset()
-        self.rooms: dict[str, Hand] = {}
-        self.types: Types | None = None
-        self.floors: dict[str, dict[int, int]] | None = None
-        self.replay: Replay | None = None
-        self.home: Home | None = None
+        self.rooms: dict[str, MembershipSource] = {}
+        self.type_filter: TypeFilter | None = None
+        self.min_offsets: dict[str, dict[int, int]] | None = None
+        self.replay: ReplayState | None = None
+        self.index: SessionIndex | None = None
         self.outbox = Outbox()
-        self.state = State.OPENING
-        self.close: Close | None = None
-        self.address = ""
-        self.since = 0.0
-        self.left = ABNORMAL
-        self.dirty = False  # whether the hub already lists it among those to flush
+        self.state = SessionState.OPENING
+        self.close_code: CloseCode | None = None
+        self.client_address = ""
+        self.connected_at = 0.0
+        self.client_close_code = ABNORMAL_CLOSURE
+        self.is_flush_pending = False  # whether the hub already lists it among those to flush
 
     @property
-    def welcomed(self) -> bool:
+    def is_welcomed(self) -> bool:
         """Whether it is between its welcome and its end: it may talk, and is sent events."""
-        return self.state in _WELCOMED
+        return self.state in _WELCOMED_STATES
 
-    def on(self, signal: Signal) -> None:
+    def transition(self, trigger: SessionTrigger) -> None:
         """Move to the next state.
 
         Raises:
-            AssertionError: If `signal` can not happen in this state.
+            AssertionError: If `trigger` can not happen in this state.
         """
         try:
-            self.state = TRANSITIONS[self.state][signal]
+            self.state = TRANSITIONS[self.state][trigger]
         except KeyError:
-            raise AssertionError(f"{signal.name} in {self.state.name}") from None
+            raise AssertionError(f"{trigger.name} in {self.state.name}") from None

@@ -29,24 +29,26 @@ class Histogram:
         self._counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
 
-    def cumulated(self) -> list[int]:
+    def cumulative_counts(self) -> list[int]:
         """Return how many values were at most each bound, and last how many there were."""
         return list(accumulate(self._counts))
 
 
 #: Seconds, from what nobody notices to what everybody does.
-LATENCIES: Final = (
+LATENCY_BUCKETS_SECONDS: Final = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
 )
 
 
-class Tally:
+class Counters:
     """Counts from the start of this instance on."""
 
     def __init__(self) -> None:
-        self.read = 0  #: records, live
-        self.routed = 0  #: of them, events for somebody, here or elsewhere
-        self.unaddressed = 0  #: of them, for nobody
-        self.gaps: Counter[str] = Counter()  #: in what is read live, by reason
-        self.latency = Histogram(LATENCIES)  #: seconds from a record's timestamp to its write
+        self.records_read = 0  #: records, live
+        self.records_addressed = 0  #: of them, events for somebody, here or elsewhere
+        self.records_unaddressed = 0  #: of them, for nobody
+        self.gaps_by_reason: Counter[str] = Counter()  #: in what is read live, by reason
+        self.latency_seconds = Histogram(
+            LATENCY_BUCKETS_SECONDS
+        )  #: seconds from a record's timestamp to its write

@@ -11,13 +11,19 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaException, Producer
 
-from bridge.kafka.client.client import EARLIEST, LATEST, Cluster, Lane, Partition
-from bridge.kafka.client.record_batches import Aborted, unpack
+from bridge.kafka.client.client import (
+    EARLIEST,
+    LATEST,
+    BrokerConnection,
+    KafkaClient,
+    TopicPartition,
+)
+from bridge.kafka.client.record_batches import AbortedTransactions, decode_batches
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_TIMEOUT = 10.0
+_TIMEOUT_SECONDS = 10.0
 
 
 class EmbeddedBroker:
@@ -33,42 +39,55 @@ class EmbeddedBroker:
             {"bootstrap.servers": "unused", "test.mock.num.brokers": 1, "log_level": 0}
         )
         try:
-            brokers = self._client.list_topics(timeout=_TIMEOUT).brokers.values()
+            brokers = self._client.list_topics(timeout=_TIMEOUT_SECONDS).brokers.values()
             for topic in topics:
-                self._client.list_topics(topic, timeout=_TIMEOUT)
+                self._client.list_topics(topic, timeout=_TIMEOUT_SECONDS)
         except KafkaException as error:
             raise RuntimeError(f"the embedded broker did not start: {error}") from None
         self.bootstrap_servers = ",".join(f"{broker.host}:{broker.port}" for broker in brokers)
 
 
-class EmbeddedCluster(Cluster):
+class EmbeddedKafkaClient(KafkaClient):
     """A client of the embedded broker, which does not know offsets by time: they are searched."""
 
-    async def offsets(
-        self, at: Mapping[Partition, int], leaders: Mapping[Partition, int]
-    ) -> dict[Partition, int]:
+    async def list_offsets(
+        self, timestamps: Mapping[TopicPartition, int], leaders: Mapping[TopicPartition, int]
+    ) -> dict[TopicPartition, int]:
         """Return what a real broker would."""
-        timed = {partition: ms for partition, ms in at.items() if ms >= 0}
-        found = await super().offsets({p: ms for p, ms in at.items() if ms < 0}, leaders)
-        if timed:
-            starts = await super().offsets(dict.fromkeys(timed, EARLIEST), leaders)
-            ends = await super().offsets(dict.fromkeys(timed, LATEST), leaders)
-            for partition, ms in timed.items():
+        by_time = {
+            partition: timestamp_ms
+            for partition, timestamp_ms in timestamps.items()
+            if timestamp_ms >= 0
+        }
+        offsets = await super().list_offsets(
+            {p: timestamp_ms for p, timestamp_ms in timestamps.items() if timestamp_ms < 0}, leaders
+        )
+        if by_time:
+            starts = await super().list_offsets(dict.fromkeys(by_time, EARLIEST), leaders)
+            ends = await super().list_offsets(dict.fromkeys(by_time, LATEST), leaders)
+            for partition, timestamp_ms in by_time.items():
                 low, high = starts[partition], ends[partition]
                 while low < high:
                     middle = (low + high) // 2
-                    if await self._timestamp(partition, middle, leaders[partition]) < ms:
+                    if (
+                        await self._record_timestamp(partition, middle, leaders[partition])
+                        < timestamp_ms
+                    ):
                         low = middle + 1
                     else:
                         high = middle
-                found[partition] = low if low < ends[partition] else -1
-        return found
+                offsets[partition] = low if low < ends[partition] else -1
+        return offsets
 
-    async def _timestamp(self, partition: Partition, offset: int, node: int) -> int:
+    async def _record_timestamp(self, partition: TopicPartition, offset: int, node: int) -> int:
         """Return when the record at `offset` was written, in milliseconds since 1970."""
-        answers = await self.fetch(node, {partition: offset}, {}, max_bytes=1, lane=Lane.REPLAY)
-        for fetched in answers:
-            for chunk in unpack(fetched.data, offset, fetched.end, Aborted([])):
+        fetched_partitions = await self.fetch(
+            node, {partition: offset}, {}, max_bytes=1, connection=BrokerConnection.REPLAY
+        )
+        for fetched in fetched_partitions:
+            for chunk in decode_batches(
+                fetched.data, offset, fetched.high_watermark, AbortedTransactions([])
+            ):
                 if chunk.records:
                     return chunk.records[0].timestamp
         return 0

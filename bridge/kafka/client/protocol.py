@@ -49,27 +49,27 @@ class Uuid(AbstractType[uuid.UUID]):
         return uuid.UUID(bytes=data.read(16))
 
 
-class Headed(Schema):
+class FixedHeadSchema(Schema):
     """Fields that begin with some of fixed width, which are read and written all at once.
 
     One at a time they took most of what a request for records costs here: there is one of these
     for each partition, several hundred times a second.
     """
 
-    def __init__(self, head: str, *fields: Any) -> None:
-        """`head` is in the words of `struct`."""
+    def __init__(self, head_format: str, *fields: Any) -> None:
+        """`head_format` is in the words of `struct`."""
         super().__init__(*fields)
-        self._head = struct.Struct(head)
-        self._heads = len(self._head.unpack(bytes(self._head.size)))
+        self._head_struct = struct.Struct(head_format)
+        self._head_count = len(self._head_struct.unpack(bytes(self._head_struct.size)))
 
     def encode(self, item: Sequence[Any]) -> bytes:
         """Write it."""
-        text: bytes = super().encode(item[self._heads :])
-        return self._head.pack(*item[: self._heads]) + text
+        tail: bytes = super().encode(item[self._head_count :])
+        return self._head_struct.pack(*item[: self._head_count]) + tail
 
     def decode(self, data: BytesIO) -> tuple[Any, ...]:
         """Read it."""
-        return (*self._head.unpack(data.read(self._head.size)), *super().decode(data))
+        return (*self._head_struct.unpack(data.read(self._head_struct.size)), *super().decode(data))
 
 
 class MetadataResponse_v12(Response):  # noqa: N801 - as aiokafka names them
@@ -144,16 +144,16 @@ class DescribeTopics(Request[MetadataRequest_v5 | MetadataRequest_v12]):
 
     API_KEY = 3
 
-    def __init__(self, topics: Sequence[str], *, create: bool) -> None:
+    def __init__(self, topics: Sequence[str], *, allow_creation: bool) -> None:
         self._topics = topics
-        self._create = create
+        self._allow_creation = allow_creation
 
     def build(self, request_struct_class: Any) -> Any:
         """Build the version that the broker speaks."""
         if request_struct_class is MetadataRequest_v12:
-            named: list[Any] = [(NO_ID, topic, {}) for topic in self._topics]
-            return MetadataRequest_v12(named, self._create, False, {})  # noqa: FBT003
-        return MetadataRequest_v5(list(self._topics), self._create)
+            entries: list[Any] = [(NO_ID, topic, {}) for topic in self._topics]
+            return MetadataRequest_v12(entries, self._allow_creation, False, {})  # noqa: FBT003
+        return MetadataRequest_v5(list(self._topics), self._allow_creation)
 
 
 class FetchResponse_v13(Response):  # noqa: N801 - as aiokafka names them
@@ -172,7 +172,7 @@ class FetchResponse_v13(Response):  # noqa: N801 - as aiokafka names them
                 (
                     "partitions",
                     CompactArray(
-                        Headed(
+                        FixedHeadSchema(
                             # partition, error code, high watermark, last stable and first offset
                             ">ihqqq",
                             (
@@ -219,7 +219,7 @@ class FetchRequest_v13(RequestStruct):  # noqa: N801 - as aiokafka names them
                     "partitions",
                     # partition, current leader's epoch, offset, last fetched epoch, start of the
                     # log, most bytes, and no tagged fields
-                    CompactArray(Headed(">iiqiqix")),
+                    CompactArray(FixedHeadSchema(">iiqiqix")),
                 ),
                 ("tags", TaggedFields),
             ),
@@ -249,20 +249,23 @@ class FetchById(Request[FetchRequest_v13]):
         partition_bytes: int,
     ) -> None:
         self._offsets = offsets
-        self._bounds = (max_wait_ms, 1, max_bytes)
+        self._limits = (max_wait_ms, 1, max_bytes)
         self._partition_bytes = partition_bytes
 
     def build(self, request_struct_class: Any) -> Any:
         """Build the one version there is."""
         topics: list[Any] = [
             (
-                topic,
-                [(p, -1, offset, -1, -1, self._partition_bytes) for p, offset in places.items()],
+                topic_id,
+                [
+                    (partition, -1, offset, -1, -1, self._partition_bytes)
+                    for partition, offset in partition_offsets.items()
+                ],
                 {},
             )
-            for topic, places in self._offsets.items()
+            for topic_id, partition_offsets in self._offsets.items()
         ]
-        return request_struct_class(-1, *self._bounds, 1, 0, -1, topics, [], "", {})
+        return request_struct_class(-1, *self._limits, 1, 0, -1, topics, [], "", {})
 
 
 class FetchByName(Request[FetchRequest_v11]):
@@ -279,13 +282,19 @@ class FetchByName(Request[FetchRequest_v11]):
         partition_bytes: int,
     ) -> None:
         self._offsets = offsets
-        self._bounds = (max_wait_ms, 1, max_bytes)
+        self._limits = (max_wait_ms, 1, max_bytes)
         self._partition_bytes = partition_bytes
 
     def build(self, request_struct_class: Any) -> Any:
         """Build the one version there is."""
         topics = [
-            (topic, [(p, -1, offset, -1, self._partition_bytes) for p, offset in places.items()])
-            for topic, places in self._offsets.items()
+            (
+                topic,
+                [
+                    (partition, -1, offset, -1, self._partition_bytes)
+                    for partition, offset in partition_offsets.items()
+                ],
+            )
+            for topic, partition_offsets in self._offsets.items()
         ]
-        return request_struct_class(-1, *self._bounds, 1, 0, -1, topics, [], "")
+        return request_struct_class(-1, *self._limits, 1, 0, -1, topics, [], "")

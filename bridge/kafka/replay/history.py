@@ -12,307 +12,390 @@ import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 from bridge.core.protocol.envelope import Batch
-from bridge.core.replay.history import NotNow, Opening, Outlived, begin
-from bridge.kafka.client.client import OUT_OF_REACH, Code, Lane, Partition
-from bridge.kafka.client.record_batches import Aborted, Corrupt, unpack
-from bridge.kafka.fetcher import STRIKES
-from bridge.kafka.replay.scan import FETCH_BYTES
+from bridge.core.replay.history import (
+    HistoryConstraints,
+    HistoryUnavailable,
+    TopicRecreated,
+    start_page,
+)
+from bridge.kafka.client.client import (
+    REQUEST_ERRORS,
+    BrokerConnection,
+    FetchErrorCode,
+    TopicPartition,
+)
+from bridge.kafka.client.record_batches import AbortedTransactions, CorruptBatch, decode_batches
+from bridge.kafka.fetcher import MAX_ATTEMPTS
+from bridge.kafka.replay.scan import MAX_SCAN_FETCH_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-    from bridge.core.replay.history import Asked, Page, Strand
-    from bridge.core.replay.retention import Limits
+    from bridge.core.replay.history import HistoryPage, HistoryRequest, PartitionCursor
+    from bridge.core.replay.retention import ReplayLimits
     from bridge.core.sessions.hub import Hub
-    from bridge.kafka.client.client import Fetched
-    from bridge.kafka.client.record_batches import Chunk
-    from bridge.kafka.offsets import Horizon
-    from bridge.kafka.replay.scan import Source
-    from bridge.kafka.replay.scheduler import Rules
+    from bridge.kafka.client.client import FetchedPartition
+    from bridge.kafka.client.record_batches import RecordChunk
+    from bridge.kafka.offsets import LogOffsets
+    from bridge.kafka.replay.scan import ScanSource
+    from bridge.kafka.replay.scheduler import ScanLimits
 
 _log = logging.getLogger(__name__)
 
 #: A page that has come on is answered as it is after so long.
-PAGE_SECONDS = 10.0
+MAX_PAGE_SECONDS = 10.0
 #: A cursor may be older than what is replayed by so much: pages begin at its very edge.
 GRACE_SECONDS = 600.0
 #: So long what the feed has not read yet is left to it.
-FEED_SECONDS = 0.5
+CONSUMER_WAIT_SECONDS = 0.5
 #: Seconds for which the journal is looked through before everything else has its turn.
-TURN_SECONDS = 0.005
-_TICK = 0.01
-_PAUSE = 0.2
+YIELD_AFTER_SECONDS = 0.005
+_POLL_SECONDS = 0.01
+_RETRY_SECONDS = 0.2
 
 
-class Shelf(NamedTuple):
+class HistoryDependencies(NamedTuple):
     """What pages are made from. `stale` tells the seconds without Kafka, None while it answers."""
 
     hub: Hub
-    horizon: Horizon
-    source: Source
-    stale: Callable[[], float | None]
+    log_offsets: LogOffsets
+    source: ScanSource
+    stale_seconds: Callable[[], float | None]
 
 
-class _Again(Exception):
+class _RestartPage(Exception):
     """A page has to be begun anew: what it began with does not hold any more."""
 
 
-class _Enough(Exception):
+class _EndPage(Exception):
     """A page has to end where it is."""
 
 
-class Search:
+class HistoryScan:
     """The making of one page. `take_turn` waits until it may read from Kafka."""
 
     def __init__(
-        self, shelf: Shelf, wait: float, limits: Limits, take_turn: Callable[[], Awaitable[object]]
+        self,
+        dependencies: HistoryDependencies,
+        wait_seconds: float,
+        replay_limits: ReplayLimits,
+        acquire_slot: Callable[[], Awaitable[object]],
     ) -> None:
-        """`wait` is in seconds, for a turn and then for something to come."""
-        self._shelf = shelf
-        self._wait_seconds = wait
-        self._limits = limits
-        self._take_turn: Callable[[], Awaitable[object]] | None = take_turn
-        self._now = asyncio.get_running_loop().time
-        self._began = self._turn_began = self._now()
-        self._damaged: dict[tuple[str, int], int] = {}
-        self._strikes: dict[Partition, int] = {}
-        self._edges: dict[Partition, int] = {}  # where a batch is known to begin
-        self._records = 0
-        self._bytes = 0
+        """`wait_seconds` is in seconds, for a turn and then for something to come."""
+        self._dependencies = dependencies
+        self._wait_seconds = wait_seconds
+        self._replay_limits = replay_limits
+        self._acquire_slot: Callable[[], Awaitable[object]] | None = acquire_slot
+        self._clock = asyncio.get_running_loop().time
+        self._started_at = self._last_yield_at = self._clock()
+        self._readable_from: dict[tuple[str, int], int] = {}
+        self._failed_attempts: dict[TopicPartition, int] = {}
+        self._batch_boundaries: dict[TopicPartition, int] = {}  # where a batch is known to begin
+        self._records_read = 0
+        self._bytes_read = 0
 
-    async def run(self, asked: Asked) -> Page:
+    async def run(self, request: HistoryRequest) -> HistoryPage:
         """Return the page.
 
         Raises:
             NotNow: If Kafka is away, or too many ask.
         """
         while True:
-            page = await self._begin(asked)
+            page = await self._start_page(request)
             try:
                 await self._fill(page)
-            except _Enough:
-                page.cut()
-            except (_Again, Outlived):
-                self._look_at_the_time(None)
+            except _EndPage:
+                page.finish_early()
+            except (_RestartPage, TopicRecreated):
+                self._check_time(None)
                 continue
             return page
 
     # -- the beginning ---------------------------------------------------------------------------
 
-    async def _begin(self, asked: Asked) -> Page:
-        horizon, topics = self._shelf.horizon, asked.reader.topics
+    async def _start_page(self, request: HistoryRequest) -> HistoryPage:
+        log_offsets, topics = self._dependencies.log_offsets, request.session.topics
         while True:
             try:
-                since = {} if asked.since is None else await horizon.since(topics, asked.since)
-                bounds = await horizon.bounds(topics, grace=GRACE_SECONDS if asked.cursor else 0)
-                opening = Opening(bounds, self._limits, since, self._damaged)
-            except OUT_OF_REACH as error:
+                since = (
+                    {}
+                    if request.since_ms is None
+                    else await log_offsets.cursor_at(topics, request.since_ms)
+                )
+                bounds = await log_offsets.log_bounds(
+                    topics, grace_seconds=GRACE_SECONDS if request.cursor else 0
+                )
+                constraints = HistoryConstraints(
+                    bounds, self._replay_limits, since, self._readable_from
+                )
+            except REQUEST_ERRORS as error:
                 _log.debug("history: bounds: %r", error)
-                self._must_be_in_reach()
+                self._check_reachable()
             else:
-                page = begin(self._shelf.hub, asked, opening)
+                page = start_page(self._dependencies.hub, request, constraints)
                 if page is not None:
                     return page
-            self._look_at_the_time(None)
-            await asyncio.sleep(_PAUSE)
+            self._check_time(None)
+            await asyncio.sleep(_RETRY_SECONDS)
 
-    def _must_be_in_reach(self) -> None:
-        if self._shelf.stale() is not None:
-            raise NotNow("Kafka does not answer now")
+    def _check_reachable(self) -> None:
+        if self._dependencies.stale_seconds() is not None:
+            raise HistoryUnavailable("Kafka does not answer now")
 
-    def _look_at_the_time(self, page: Page | None) -> None:
+    def _check_time(self, page: HistoryPage | None) -> None:
         """End what takes too long: a page as it is where it has come on, else with a refusal."""
-        spent = self._now() - self._began
-        if page is not None and page.moved:
-            if spent > PAGE_SECONDS:
-                raise _Enough
-        elif spent > self._wait_seconds:
-            raise NotNow("Kafka does not answer in time")
+        elapsed_seconds = self._clock() - self._started_at
+        if page is not None and page.has_progressed:
+            if elapsed_seconds > MAX_PAGE_SECONDS:
+                raise _EndPage
+        elif elapsed_seconds > self._wait_seconds:
+            raise HistoryUnavailable("Kafka does not answer in time")
 
     # -- looking ---------------------------------------------------------------------------------
 
-    async def _fill(self, page: Page) -> None:
-        journal = self._shelf.hub.journal
-        if not all(page.is_kept(s, journal) or page.is_ahead(s) for s in page.wanted()):
-            await self._have_turn()  # nothing is kept for one who waits
+    async def _fill(self, page: HistoryPage) -> None:
+        journal = self._dependencies.hub.journal
+        if not all(
+            page.is_in_journal(s, journal) or page.is_ahead_of_consumer(s)
+            for s in page.partitions_to_read()
+        ):
+            await self._wait_for_slot()  # nothing is kept for one who waits
         while not page.merge():
-            self._look_at_the_time(page)
-            wanted = page.wanted()
-            missing = [strand for strand in wanted if not await self._recall(page, strand)]
+            self._check_time(page)
+            wanted = page.partitions_to_read()
+            missing = [
+                partition_cursor
+                for partition_cursor in wanted
+                if not await self._read_journal(page, partition_cursor)
+            ]
             if len(missing) < len(wanted):
                 continue
-            waited = self._now() - self._began
-            if waited < FEED_SECONDS and all(page.is_ahead(strand) for strand in missing):
-                await asyncio.sleep(_TICK)
+            waited_seconds = self._clock() - self._started_at
+            if waited_seconds < CONSUMER_WAIT_SECONDS and all(
+                page.is_ahead_of_consumer(partition_cursor) for partition_cursor in missing
+            ):
+                await asyncio.sleep(_POLL_SECONDS)
             else:
-                await self._read(page, missing)
+                await self._fetch(page, missing)
 
-    async def _recall(self, page: Page, strand: Strand) -> bool:
-        if self._now() - self._turn_began > TURN_SECONDS:
+    async def _read_journal(self, page: HistoryPage, partition_cursor: PartitionCursor) -> bool:
+        if self._clock() - self._last_yield_at > YIELD_AFTER_SECONDS:
             await asyncio.sleep(0)
-            self._turn_began = self._now()
-        return page.recall(strand, self._shelf.hub.journal)
+            self._last_yield_at = self._clock()
+        return page.read_from_journal(partition_cursor, self._dependencies.hub.journal)
 
-    async def _read(self, page: Page, strands: Iterable[Strand]) -> None:
+    async def _fetch(self, page: HistoryPage, partition_cursors: Iterable[PartitionCursor]) -> None:
         """Read some more of these from Kafka."""
-        await self._have_turn()
-        source = self._shelf.source
-        by_node: dict[int, dict[Partition, int]] = {}
-        for strand in strands:
-            partition = Partition(source.kafka[strand.topic], strand.number)
-            places = by_node.setdefault(source.leader(partition), {})
-            places[partition] = min(strand.place, places.get(partition, strand.place))
+        await self._wait_for_slot()
+        source = self._dependencies.source
+        by_node: dict[int, dict[TopicPartition, int]] = {}
+        for partition_cursor in partition_cursors:
+            partition = TopicPartition(
+                source.kafka_names[partition_cursor.topic], partition_cursor.partition
+            )
+            offsets = by_node.setdefault(source.leader_of(partition), {})
+            offsets[partition] = min(
+                partition_cursor.read_offset, offsets.get(partition, partition_cursor.read_offset)
+            )
         if not by_node.keys() - {-1}:
-            await asyncio.sleep(_PAUSE)
-        for node, places in by_node.items():
+            await asyncio.sleep(_RETRY_SECONDS)
+        for node, offsets in by_node.items():
             if node < 0:
                 continue
-            self._may_read_on()
-            page.check()
+            self._check_limits()
+            page.check_identities()
             try:
-                if await self._read_from(page, node, places):
+                if await self._fetch_from(page, node, offsets):
                     return
-            except OUT_OF_REACH as error:
+            except REQUEST_ERRORS as error:
                 _log.debug("history: node %d: %r", node, error)
-                if page.moved and self._shelf.stale() is not None:
-                    raise _Enough from None
-                self._must_be_in_reach()
-                await asyncio.sleep(_PAUSE)
+                if page.has_progressed and self._dependencies.stale_seconds() is not None:
+                    raise _EndPage from None
+                self._check_reachable()
+                await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _read_from(self, page: Page, node: int, places: Mapping[Partition, int]) -> bool:
+    async def _fetch_from(
+        self, page: HistoryPage, node: int, offsets: Mapping[TopicPartition, int]
+    ) -> bool:
         """Read once from `node`; tell whether the page is done."""
-        source, left = self._shelf.source, self._limits.bytes - self._bytes
-        answers = await source.cluster.fetch(
-            node,
-            places,
-            source.ids,
-            max_bytes=min(FETCH_BYTES, left),
-            wait_ms=0,
-            lane=Lane.HISTORY,
+        source, remaining_bytes = (
+            self._dependencies.source,
+            self._replay_limits.max_bytes - self._bytes_read,
         )
-        for fetched in answers:
-            await self._take(page, fetched)
-            self._bytes += len(fetched.data)
-            source.bytes += len(fetched.data)
-            source.bytes += len(fetched.data)
+        fetched_partitions = await source.client.fetch(
+            node,
+            offsets,
+            source.topic_ids,
+            max_bytes=min(MAX_SCAN_FETCH_BYTES, remaining_bytes),
+            wait_ms=0,
+            connection=BrokerConnection.HISTORY,
+        )
+        for fetched in fetched_partitions:
+            await self._handle_fetched(page, fetched)
+            self._bytes_read += len(fetched.data)
+            source.bytes_read += len(fetched.data)
+            source.bytes_read += len(fetched.data)
             if page.merge():
                 return True
-        if not any(fetched.data or fetched.error for fetched in answers):
-            await asyncio.sleep(_PAUSE)  # it was there a moment ago: a leader on the move
+        if not any(fetched.data or fetched.error_code for fetched in fetched_partitions):
+            await asyncio.sleep(_RETRY_SECONDS)  # it was there a moment ago: a leader on the move
         return False
 
-    async def _have_turn(self) -> None:
+    async def _wait_for_slot(self) -> None:
         """Wait for a turn to read from Kafka, once; it lasts until the page is done."""
-        if self._take_turn is None:
+        if self._acquire_slot is None:
             return
         try:
             async with asyncio.timeout(self._wait_seconds):
-                await self._take_turn()
+                await self._acquire_slot()
         except TimeoutError:
-            raise NotNow("too many read the past from Kafka at once") from None
-        self._take_turn = None
-        self._began = self._now()
+            raise HistoryUnavailable("too many read the past from Kafka at once") from None
+        self._acquire_slot = None
+        self._started_at = self._clock()
 
-    def _may_read_on(self) -> None:
-        if self._records >= self._limits.records or self._bytes >= self._limits.bytes:
-            raise _Enough
+    def _check_limits(self) -> None:
+        if (
+            self._records_read >= self._replay_limits.max_records
+            or self._bytes_read >= self._replay_limits.max_bytes
+        ):
+            raise _EndPage
 
     # -- what Kafka answers ----------------------------------------------------------------------
 
-    async def _take(self, page: Page, fetched: Fetched) -> None:
-        if fetched.error == Code.OFFSET_OUT_OF_RANGE:
-            if page.moved:
-                raise _Enough
-            await asyncio.sleep(_PAUSE)
-            raise _Again
-        if fetched.error == Code.CORRUPT:
-            await self._strike(page, fetched.partition, None)
-        elif fetched.error:
-            _log.debug("history: %s:%d: error %d", *fetched.partition, fetched.error)
-            await asyncio.sleep(_PAUSE)  # leaders move, topics go: the feed will know
+    async def _handle_fetched(self, page: HistoryPage, fetched: FetchedPartition) -> None:
+        if fetched.error_code == FetchErrorCode.OFFSET_OUT_OF_RANGE:
+            if page.has_progressed:
+                raise _EndPage
+            await asyncio.sleep(_RETRY_SECONDS)
+            raise _RestartPage
+        if fetched.error_code == FetchErrorCode.CORRUPT:
+            await self._count_failure(page, fetched.partition, None)
+        elif fetched.error_code:
+            _log.debug("history: %s:%d: error %d", *fetched.partition, fetched.error_code)
+            await asyncio.sleep(_RETRY_SECONDS)  # leaders move, topics go: the feed will know
         else:
             try:
-                await self._unpack(page, fetched)
-            except Corrupt as corrupt:
+                await self._add_chunks(page, fetched)
+            except CorruptBatch as corrupt:
                 _log.debug("history: %s:%d: %s", *fetched.partition, corrupt)
-                await self._strike(page, fetched.partition, corrupt.next)
+                await self._count_failure(page, fetched.partition, corrupt.next_offset)
 
-    async def _unpack(self, page: Page, fetched: Fetched) -> None:
-        partition, offset = fetched.partition, fetched.offset
-        between = self._edges.get(partition) == offset
-        aborted = Aborted(fetched.aborted)
-        for chunk in unpack(fetched.data, offset, fetched.end, aborted, between=between):
-            if chunk.first > offset and not await self._shelf.source.has_holes(partition.topic):
-                raise Corrupt("the broker leaves out a batch", None)
-            self._strikes.pop(partition, None)
-            if not self._hand_on(page, partition, offset, chunk) or page.merge():
+    async def _add_chunks(self, page: HistoryPage, fetched: FetchedPartition) -> None:
+        partition, offset = fetched.partition, fetched.fetch_offset
+        at_batch_boundary = self._batch_boundaries.get(partition) == offset
+        aborted = AbortedTransactions(fetched.aborted_transactions)
+        for chunk in decode_batches(
+            fetched.data,
+            offset,
+            fetched.high_watermark,
+            aborted,
+            at_batch_boundary=at_batch_boundary,
+        ):
+            if chunk.first_offset > offset and not await self._dependencies.source.may_have_holes(
+                partition.topic
+            ):
+                raise CorruptBatch("the broker leaves out a batch", None)
+            self._failed_attempts.pop(partition, None)
+            if not self._add_records(page, partition, offset, chunk) or page.merge():
                 return
-            offset = chunk.next
-            if chunk.whole:
-                self._edges[partition] = offset
+            offset = chunk.next_offset
+            if chunk.ends_batch:
+                self._batch_boundaries[partition] = offset
             await asyncio.sleep(0)
-            self._turn_began = self._now()
-            self._look_at_the_time(page)
+            self._last_yield_at = self._clock()
+            self._check_time(page)
 
-    def _hand_on(self, page: Page, partition: Partition, offset: int, chunk: Chunk) -> bool:
+    def _add_records(
+        self, page: HistoryPage, partition: TopicPartition, offset: int, chunk: RecordChunk
+    ) -> bool:
         """Give `page` a portion, as large as may be read; tell whether it needs more."""
-        source, left = self._shelf.source, self._limits.records - self._records
-        records, following = chunk.records, chunk.next
-        if len(records) > left:
-            records = records[:left]
-            following = records[-1].offset + 1
-        self._records += len(records)
-        source.records += len(records)
-        reached = max((record.timestamp for record in records), default=None)
-        hungry = False
-        for name in source.names[partition.topic]:
-            strand = page.strand(name, partition.number)
-            if strand is not None and offset <= strand.place < following:
-                routed = source.route(Batch(name, partition.number, records, following))
-                wants = page.take(strand, routed.events, offset, following, reached)
-                hungry |= wants and not page.is_kept(strand, self._shelf.hub.journal)
-        self._may_read_on()
-        return hungry
+        source, remaining_records = (
+            self._dependencies.source,
+            self._replay_limits.max_records - self._records_read,
+        )
+        records, next_offset = chunk.records, chunk.next_offset
+        if len(records) > remaining_records:
+            records = records[:remaining_records]
+            next_offset = records[-1].offset + 1
+        self._records_read += len(records)
+        source.records_read += len(records)
+        newest_timestamp = max((record.timestamp for record in records), default=None)
+        needs_more = False
+        for name in source.public_names[partition.topic]:
+            partition_cursor = page.partition_cursor(name, partition.number)
+            if (
+                partition_cursor is not None
+                and offset <= partition_cursor.read_offset < next_offset
+            ):
+                decoded = source.decode(Batch(name, partition.number, records, next_offset))
+                accepts_more = page.add_events(
+                    partition_cursor, decoded.events, offset, next_offset, newest_timestamp
+                )
+                needs_more |= accepts_more and not page.is_in_journal(
+                    partition_cursor, self._dependencies.hub.journal
+                )
+        self._check_limits()
+        return needs_more
 
-    async def _strike(self, page: Page, partition: Partition, following: int | None) -> None:
+    async def _count_failure(
+        self, page: HistoryPage, partition: TopicPartition, next_offset: int | None
+    ) -> None:
         """Try again some times, then begin behind what can not be read.
 
         A page that has come on before it ends there: so what it begins with is all that it misses.
         """
-        strands = [
-            strand
-            for name in self._shelf.source.names[partition.topic]
-            if (strand := page.strand(name, partition.number)) is not None
+        partition_cursors = [
+            partition_cursor
+            for name in self._dependencies.source.public_names[partition.topic]
+            if (partition_cursor := page.partition_cursor(name, partition.number)) is not None
         ]
-        if any(strand.place > strand.start for strand in strands):
-            raise _Enough
-        self._strikes[partition] = self._strikes.get(partition, 0) + 1
-        if self._strikes[partition] < STRIKES:
-            await asyncio.sleep(_PAUSE * 2 ** self._strikes[partition])
+        if any(
+            partition_cursor.read_offset > partition_cursor.start_offset
+            for partition_cursor in partition_cursors
+        ):
+            raise _EndPage
+        self._failed_attempts[partition] = self._failed_attempts.get(partition, 0) + 1
+        if self._failed_attempts[partition] < MAX_ATTEMPTS:
+            await asyncio.sleep(_RETRY_SECONDS * 2 ** self._failed_attempts[partition])
             return
-        _log.error("history: %s:%d can not be read at %d", *partition, strands[0].place)
-        for strand in strands:
-            floor = self._shelf.hub.journal.floor(strand.topic, strand.number)
-            beyond = floor if strand.place < floor else strand.end
-            self._damaged[strand.topic, strand.number] = following or beyond
-        raise _Again
+        _log.error(
+            "history: %s:%d can not be read at %d", *partition, partition_cursors[0].read_offset
+        )
+        for partition_cursor in partition_cursors:
+            journal_start = self._dependencies.hub.journal.start_offset(
+                partition_cursor.topic, partition_cursor.partition
+            )
+            fallback_offset = (
+                journal_start
+                if partition_cursor.read_offset < journal_start
+                else partition_cursor.end_offset
+            )
+            self._readable_from[partition_cursor.topic, partition_cursor.partition] = (
+                next_offset or fallback_offset
+            )
+        raise _RestartPage
 
 
 #: Requests at a time, whatever they wait for.
-AT_A_TIME = 100
+MAX_REQUESTS = 100
 
 
-class History:
+class KafkaHistoryReader:
     """Makes pages; `rules.passes` of them at a time read from Kafka, each within `limits`."""
 
-    def __init__(self, shelf: Shelf, rules: Rules, limits: Limits) -> None:
-        self._shelf = shelf
-        self._rules = rules
-        self._limits = limits
-        self._turns = asyncio.Semaphore(rules.passes)
-        self.asking = 0
+    def __init__(
+        self,
+        dependencies: HistoryDependencies,
+        scan_limits: ScanLimits,
+        replay_limits: ReplayLimits,
+    ) -> None:
+        self._dependencies = dependencies
+        self._scan_limits = scan_limits
+        self._replay_limits = replay_limits
+        self._scan_slots = asyncio.Semaphore(scan_limits.max_scans)
+        self.active_requests = 0
 
-    async def page(self, asked: Asked) -> Page:
+    async def read_page(self, request: HistoryRequest) -> HistoryPage:
         """Return the page that was asked for.
 
         Raises:
@@ -320,17 +403,17 @@ class History:
 
         Cancellation: safe; nothing is read for it any more.
         """
-        if self.asking >= AT_A_TIME:
-            raise NotNow("too many ask for the past at once")
-        self.asking += 1
+        if self.active_requests >= MAX_REQUESTS:
+            raise HistoryUnavailable("too many ask for the past at once")
+        self.active_requests += 1
         try:
-            async with contextlib.AsyncExitStack() as turn:
-                search = Search(
-                    self._shelf,
-                    self._rules.wait_seconds,
-                    self._limits,
-                    lambda: turn.enter_async_context(self._turns),
+            async with contextlib.AsyncExitStack() as slot:
+                scan = HistoryScan(
+                    self._dependencies,
+                    self._scan_limits.max_wait_seconds,
+                    self._replay_limits,
+                    lambda: slot.enter_async_context(self._scan_slots),
                 )
-                return await search.run(asked)
+                return await scan.run(request)
         finally:
-            self.asking -= 1
+            self.active_requests -= 1

@@ -12,308 +12,343 @@ import logging
 from typing import TYPE_CHECKING, Protocol
 
 from bridge.core.protocol.envelope import Batch
-from bridge.core.replay.catchup import Scan
-from bridge.kafka.client.client import OUT_OF_REACH, Code, Lane, Partition
-from bridge.kafka.client.record_batches import Aborted, Corrupt, unpack
-from bridge.kafka.fetcher import STRIKES
+from bridge.core.replay.catchup import ScanState
+from bridge.kafka.client.client import (
+    REQUEST_ERRORS,
+    BrokerConnection,
+    FetchErrorCode,
+    TopicPartition,
+)
+from bridge.kafka.client.record_batches import AbortedTransactions, CorruptBatch, decode_batches
+from bridge.kafka.fetcher import MAX_ATTEMPTS
 
 if TYPE_CHECKING:
     import uuid
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 
-    from bridge.core.protocol.envelope import Record, Routed
+    from bridge.core.protocol.envelope import DecodedBatch, Record
     from bridge.core.replay.catchup import CatchUp
     from bridge.core.sessions.session import Session
-    from bridge.kafka.client.client import Cluster, Fetched
-    from bridge.kafka.client.record_batches import Chunk
+    from bridge.kafka.client.client import FetchedPartition, KafkaClient
+    from bridge.kafka.client.record_batches import RecordChunk
 
 
-class Source:
+class ScanSource:
     """What passes read from: the brokers, and what the feed knows of them. Counts what it costs."""
 
     def __init__(
         self,
-        cluster: Cluster,
-        names: Mapping[str, Sequence[str]],
-        ids: Mapping[str, uuid.UUID | None],
-        leader: Callable[[Partition], int],
-        route: Callable[[Batch], Routed],
+        client: KafkaClient,
+        public_names: Mapping[str, Sequence[str]],
+        topic_ids: Mapping[str, uuid.UUID | None],
+        leader_of: Callable[[TopicPartition], int],
+        decode: Callable[[Batch], DecodedBatch],
     ) -> None:
-        """`names` maps Kafka's topics to the public ones; `ids` and `leader` are the feed's."""
-        self.cluster = cluster
-        self.names = names
-        self.ids = ids
-        self.leader = leader
-        self.route = route
-        self.records = self.bytes = self.passes = 0
-        self._compacted: set[str] = set()
-        self.kafka = {name: topic for topic, public in names.items() for name in public}
+        """`public_names` maps Kafka's topics to the public ones; `topic_ids` and `leader_of` are the feed's."""
+        self.client = client
+        self.public_names = public_names
+        self.topic_ids = topic_ids
+        self.leader_of = leader_of
+        self.decode = decode
+        self.records_read = self.bytes_read = self.scans_started = 0
+        self._compacted_topics: set[str] = set()
+        self.kafka_names = {
+            name: topic for topic, public in public_names.items() for name in public
+        }
 
-    async def has_holes(self, topic: str) -> bool:
+    async def may_have_holes(self, topic: str) -> bool:
         """Whether offsets may be missing between two batches of Kafka's `topic`.
 
         Raises:
-            One of `OUT_OF_REACH`.
+            One of `REQUEST_ERRORS`.
         """
-        if topic not in self._compacted and await self.cluster.compacts(topic):
-            self._compacted.add(topic)
-        return topic in self._compacted
+        if topic not in self._compacted_topics and await self.client.is_compacted(topic):
+            self._compacted_topics.add(topic)
+        return topic in self._compacted_topics
 
 
 _log = logging.getLogger(__name__)
 
-FETCH_BYTES = 2 * 1024 * 1024
+MAX_SCAN_FETCH_BYTES = 2 * 1024 * 1024
 #: Frames that are handed out, at the most, before everything else has its turn.
-PORTION = 10_000
-_PAUSE = 0.2
+MAX_PORTION_FRAMES = 10_000
+_RETRY_SECONDS = 0.2
 
 
-class Release(Protocol):
+class ReleaseSessions(Protocol):
     """Takes sessions back; `full` are those whose clients have to read first."""
 
-    def __call__(self, sessions: Iterable[Session], *, full: bool) -> None: ...  # noqa: D102
+    def __call__(self, sessions: Iterable[Session], *, outbox_full: bool) -> None: ...  # noqa: D102
 
 
-class Pass:
+class Scan:
     """A pass from `start` on, an offset by public topic and partition; sessions `enter` it."""
 
     def __init__(
         self,
         catch_up: CatchUp,
-        source: Source,
-        start: Mapping[tuple[str, int], int],
+        source: ScanSource,
+        start_offsets: Mapping[tuple[str, int], int],
         *,
-        apart: Release,
+        release: ReleaseSessions,
     ) -> None:
         self._catch_up = catch_up
         self._journal = catch_up.journal
         self._source = source
-        self._release = apart
+        self._release = release
         # What the journal has by now is not needed any more.
-        start = {key: place for key, place in start.items() if place < self._journal.floor(*key)}
-        self._scan = Scan(start)
-        self._tails = {key: self._journal.tail(*key) for key in start}
-        for key, place in start.items():
-            self._scan.stretches[key] = self._journal.stretch(place)
-        self._topics = {topic for topic, _ in start}  # of which there is more to be read
-        self._whole: dict[Partition, int] = {}  # where a batch is known to end
-        self._strikes: dict[Partition, int] = {}
-        self._pauses: dict[Partition, float] = {}
-        self._moves = 0
+        start_offsets = {
+            key: offset
+            for key, offset in start_offsets.items()
+            if offset < self._journal.start_offset(*key)
+        }
+        self._state = ScanState(start_offsets)
+        self._tails = {key: self._journal.partition(*key) for key in start_offsets}
+        for key, offset in start_offsets.items():
+            self._state.backfills[key] = self._journal.start_backfill(offset)
+        self._remaining_topics = {
+            topic for topic, _ in start_offsets
+        }  # of which there is more to be read
+        self._batch_boundaries: dict[TopicPartition, int] = {}  # where a batch is known to end
+        self._failed_attempts: dict[TopicPartition, int] = {}
+        self._paused_until: dict[TopicPartition, float] = {}
+        self._chunks_read = 0
 
     @property
     def sessions(self) -> Iterable[Session]:
         """Those who are in it now."""
-        return tuple(self._scan.interest.everybody)
+        return tuple(self._state.subscriptions.all_sessions)
 
     @property
-    def left(self) -> int:
+    def remaining_records(self) -> int:
         """About how many records are still to be read."""
-        places = self._scan.next.items()
-        return sum(max(0, self._journal.floor(*key) - place) for key, place in places)
-
-    @property
-    def keeps(self) -> bool:
-        """Whether the journal has had room for all of it so far."""
-        return all(map(self._journal.is_open, self._scan.stretches.values()))
-
-    def takes(self, session: Session) -> bool:
-        """Whether `session` can still enter."""
-        return self._catch_up.fits(self._scan, session)
-
-    def covers(self, missing: Mapping[tuple[str, int], tuple[int, int]]) -> bool:
-        """Whether the journal will have all that is missing when this ends, as far as is known."""
-        return all(
-            key in self._scan.next
-            and self._scan.start[key] <= place
-            and self._journal.is_open(self._scan.stretches[key])
-            for key, (place, _) in missing.items()
+        next_offsets = self._state.next_offsets.items()
+        return sum(
+            max(0, self._journal.start_offset(*key) - offset) for key, offset in next_offsets
         )
 
-    def enter(self, session: Session) -> None:
-        """Serve `session` too, which is in the middle of its replay."""
-        self._catch_up.enter(self._scan, session)
+    @property
+    def fits_journal(self) -> bool:
+        """Whether the journal has had room for all of it so far."""
+        return all(map(self._journal.has_backfill, self._state.backfills.values()))
 
-    async def run(self, flush: Callable[[], Awaitable[None]], patience: float) -> None:
+    def accepts(self, session: Session) -> bool:
+        """Whether `session` can still enter."""
+        return self._catch_up.can_serve(self._state, session)
+
+    def will_cover(self, missing: Mapping[tuple[str, int], tuple[int, int]]) -> bool:
+        """Whether the journal will have all that is missing when this ends, as far as is known."""
+        return all(
+            key in self._state.next_offsets
+            and self._state.start_offsets[key] <= start_offset
+            and self._journal.has_backfill(self._state.backfills[key])
+            for key, (start_offset, _) in missing.items()
+        )
+
+    def add(self, session: Session) -> None:
+        """Serve `session` too, which is in the middle of its replay."""
+        self._catch_up.join_scan(self._state, session)
+
+    async def run(self, flush: Callable[[], Awaitable[None]], stall_seconds: float) -> None:
         """Read until the journal has the rest, or nobody is left.
 
         Raises:
-            TimeoutError: If nothing could be read for `patience` seconds.
+            TimeoutError: If nothing could be read for `stall_seconds` seconds.
 
         Cancellation: safe; the sessions stay where they are.
         """
         now = asyncio.get_running_loop().time
-        moved = now()
+        progressed_at = now()
         try:
-            while wanted := self._wanted():
-                moves = self._moves
-                await self._read(wanted, flush)
-                if self._moves > moves:
-                    moved = now()
-                elif now() - moved > patience:
-                    raise TimeoutError(f"nothing could be read for {patience:g} s")
+            while offsets := self._offsets_to_read():
+                chunks_before = self._chunks_read
+                await self._fetch(offsets, flush)
+                if self._chunks_read > chunks_before:
+                    progressed_at = now()
+                elif now() - progressed_at > stall_seconds:
+                    raise TimeoutError(f"nothing could be read for {stall_seconds:g} s")
                 else:
-                    await asyncio.sleep(_PAUSE)
+                    await asyncio.sleep(_RETRY_SECONDS)
         finally:
-            self._send_back_the_outdated()
-            for key, stretch in self._scan.stretches.items():
-                self._journal.prepend(*key, stretch)
+            self._release_replaced_logs()
+            for key, stretch in self._state.backfills.items():
+                self._journal.prepend_backfill(*key, stretch)
 
-    def _wanted(self) -> dict[Partition, int]:
+    def _offsets_to_read(self) -> dict[TopicPartition, int]:
         """The partitions that are still to be read, from where; those that end soonest first.
 
         Who needs none of them is let go.
         """
-        self._send_back_the_outdated()
-        missing = {key: self._journal.floor(*key) - place for key, place in self._scan.next.items()}
-        keys = sorted((key for key in missing if missing[key] > 0), key=missing.__getitem__)
+        self._release_replaced_logs()
+        remaining = {
+            key: self._journal.start_offset(*key) - offset
+            for key, offset in self._state.next_offsets.items()
+        }
+        keys = sorted((key for key in remaining if remaining[key] > 0), key=remaining.__getitem__)
         topics = {topic for topic, _ in keys}
-        if topics != self._topics:
-            self._topics = topics
-            done = [session for session in self.sessions if topics.isdisjoint(session.topics)]
-            for session in done:
-                self._catch_up.leave(session)
-            self._release(done, full=False)
-        if not self._scan.interest.everybody:
+        if topics != self._remaining_topics:
+            self._remaining_topics = topics
+            finished = [session for session in self.sessions if topics.isdisjoint(session.topics)]
+            for session in finished:
+                self._catch_up.leave_scan(session)
+            self._release(finished, outbox_full=False)
+        if not self._state.subscriptions.all_sessions:
             return {}
-        wanted: dict[Partition, int] = {}
+        offsets: dict[TopicPartition, int] = {}
         for topic, number in keys:
-            partition = Partition(self._source.kafka[topic], number)
-            place = self._scan.next[topic, number]
-            wanted[partition] = min(place, wanted.get(partition, place))
-        return wanted
+            partition = TopicPartition(self._source.kafka_names[topic], number)
+            offset = self._state.next_offsets[topic, number]
+            offsets[partition] = min(offset, offsets.get(partition, offset))
+        return offsets
 
-    def _send_back_the_outdated(self) -> None:
+    def _release_replaced_logs(self) -> None:
         """Let go of logs that were begun anew: they may be other ones under the same names."""
-        for key in tuple(self._scan.next):
-            if not self._is_same(key):
-                self._journal.drop(self._scan.stretches.pop(key))
-                self._release(self._catch_up.give_up(self._scan, *key, None), full=False)
+        for key in tuple(self._state.next_offsets):
+            if not self._is_same_log(key):
+                self._journal.remove_backfill(self._state.backfills.pop(key))
+                self._release(
+                    self._catch_up.drop_partition(self._state, *key, None), outbox_full=False
+                )
 
-    def _is_same(self, key: tuple[str, int]) -> bool:
-        return self._journal.holds(*key, self._tails[key])
+    def _is_same_log(self, key: tuple[str, int]) -> bool:
+        return self._journal.is_current(*key, self._tails[key])
 
-    def _keys(self, partition: Partition) -> list[tuple[str, int]]:
+    def _public_keys(self, partition: TopicPartition) -> list[tuple[str, int]]:
         """What is still read of `partition`: as which public topics."""
-        keys = [(name, partition.number) for name in self._source.names[partition.topic]]
-        return [key for key in keys if key in self._scan.next and self._is_same(key)]
+        keys = [(name, partition.number) for name in self._source.public_names[partition.topic]]
+        return [key for key in keys if key in self._state.next_offsets and self._is_same_log(key)]
 
-    async def _read(
-        self, wanted: Mapping[Partition, int], flush: Callable[[], Awaitable[None]]
+    async def _fetch(
+        self, offsets: Mapping[TopicPartition, int], flush: Callable[[], Awaitable[None]]
     ) -> None:
         now = asyncio.get_running_loop().time
-        by_node: dict[int, dict[Partition, int]] = {}
-        for partition, place in wanted.items():
-            if self._pauses.get(partition, 0) <= now():
-                by_node.setdefault(self._source.leader(partition), {})[partition] = place
+        by_node: dict[int, dict[TopicPartition, int]] = {}
+        for partition, offset in offsets.items():
+            if self._paused_until.get(partition, 0) <= now():
+                by_node.setdefault(self._source.leader_of(partition), {})[partition] = offset
         by_node.pop(-1, None)
-        for node, places in by_node.items():
+        for node, node_offsets in by_node.items():
             try:
-                answers = await self._source.cluster.fetch(
+                fetched_partitions = await self._source.client.fetch(
                     node,
-                    places,
-                    self._source.ids,
-                    max_bytes=FETCH_BYTES,
+                    node_offsets,
+                    self._source.topic_ids,
+                    max_bytes=MAX_SCAN_FETCH_BYTES,
                     wait_ms=0,
-                    lane=Lane.REPLAY,
+                    connection=BrokerConnection.REPLAY,
                 )
-            except OUT_OF_REACH as error:
+            except REQUEST_ERRORS as error:
                 _log.debug("replay: node %d: %r", node, error)
-                for partition in places:
+                for partition in node_offsets:
                     self._pause(partition)
                 continue
-            for fetched in answers:
-                self._source.bytes += len(fetched.data)
-                for name, _ in self._keys(fetched.partition):
-                    self._scan.bytes[name] += len(fetched.data)
-                await self._take(fetched, flush)
-            if spent := self._catch_up.spent(self._scan):
-                for session in spent:
-                    self._catch_up.limit(session)
-                self._release(spent, full=False)
+            for fetched in fetched_partitions:
+                self._source.bytes_read += len(fetched.data)
+                for name, _ in self._public_keys(fetched.partition):
+                    self._state.bytes_by_topic[name] += len(fetched.data)
+                await self._handle_fetched(fetched, flush)
+            if over_limit := self._catch_up.sessions_over_byte_limit(self._state):
+                for session in over_limit:
+                    self._catch_up.send_limit_gaps(session)
+                self._release(over_limit, outbox_full=False)
 
-    async def _take(self, fetched: Fetched, flush: Callable[[], Awaitable[None]]) -> None:
+    async def _handle_fetched(
+        self, fetched: FetchedPartition, flush: Callable[[], Awaitable[None]]
+    ) -> None:
         partition = fetched.partition
-        if not self._keys(partition):
+        if not self._public_keys(partition):
             return  # begun anew while the answer was on its way
-        if fetched.error == Code.OFFSET_OUT_OF_RANGE:
-            self._send_back(partition)
-        elif fetched.error == Code.CORRUPT:
-            self._strike(partition)
-        elif fetched.error:
-            _log.debug("replay: %s:%d: error %d", *partition, fetched.error)
+        if fetched.error_code == FetchErrorCode.OFFSET_OUT_OF_RANGE:
+            self._release_out_of_range(partition)
+        elif fetched.error_code == FetchErrorCode.CORRUPT:
+            self._count_failure(partition)
+        elif fetched.error_code:
+            _log.debug("replay: %s:%d: error %d", *partition, fetched.error_code)
             self._pause(partition)  # leaders move, topics go: the feed will know
         else:
             try:
-                await self._unpack(fetched, flush)
-            except Corrupt as corrupt:
+                await self._add_chunks(fetched, flush)
+            except CorruptBatch as corrupt:
                 _log.debug("replay: %s:%d: %s", *partition, corrupt)
-                self._strike(partition)
-            except OUT_OF_REACH as error:
+                self._count_failure(partition)
+            except REQUEST_ERRORS as error:
                 _log.debug("replay: %s:%d: %r", *partition, error)
                 self._pause(partition)
 
-    async def _unpack(self, fetched: Fetched, flush: Callable[[], Awaitable[None]]) -> None:
-        partition, offset = fetched.partition, fetched.offset
-        chunks = unpack(
+    async def _add_chunks(
+        self, fetched: FetchedPartition, flush: Callable[[], Awaitable[None]]
+    ) -> None:
+        partition, offset = fetched.partition, fetched.fetch_offset
+        chunks = decode_batches(
             fetched.data,
             offset,
-            fetched.end,
-            Aborted(fetched.aborted),
-            between=self._whole.get(partition) == offset,
+            fetched.high_watermark,
+            AbortedTransactions(fetched.aborted_transactions),
+            at_batch_boundary=self._batch_boundaries.get(partition) == offset,
         )
         for chunk in chunks:
-            if chunk.first > offset and not await self._source.has_holes(partition.topic):
-                self._strike(partition)
+            if chunk.first_offset > offset and not await self._source.may_have_holes(
+                partition.topic
+            ):
+                self._count_failure(partition)
                 return
-            self._strikes[partition] = 0
-            if chunk.whole:
-                self._whole[partition] = chunk.next
-            self._moves += 1
-            self._source.records += len(chunk.records)
-            for records, following in self._portions(chunk):
+            self._failed_attempts[partition] = 0
+            if chunk.ends_batch:
+                self._batch_boundaries[partition] = chunk.next_offset
+            self._chunks_read += 1
+            self._source.records_read += len(chunk.records)
+            for records, next_offset in self._portions(chunk):
                 # What was left to a journal that now begins later has to be read again first.
-                keys = [key for key in self._keys(partition) if self._scan.next[key] >= offset]
+                keys = [
+                    key
+                    for key in self._public_keys(partition)
+                    if self._state.next_offsets[key] >= offset
+                ]
                 for key in keys:
-                    routed = self._source.route(Batch(*key, records, following))
-                    if full := self._catch_up.scan(self._scan, routed):
-                        self._release(full, full=True)
-                offset = following
+                    decoded = self._source.decode(Batch(*key, records, next_offset))
+                    if blocked := self._catch_up.deliver_scanned(self._state, decoded):
+                        self._release(blocked, outbox_full=True)
+                offset = next_offset
                 await asyncio.sleep(0)
             await flush()
-            if not (keys and self._scan.interest.everybody and self._lacks(partition)):
+            if not (keys and self._state.subscriptions.all_sessions and self._has_more(partition)):
                 return
 
-    def _portions(self, chunk: Chunk) -> Iterator[tuple[Sequence[Record], int]]:
+    def _portions(self, chunk: RecordChunk) -> Iterator[tuple[Sequence[Record], int]]:
         """Yield the records of `chunk` in portions, each with the offset that follows it.
 
         Each record may be for every session, so the more there are, the smaller a portion is.
         """
-        size = max(1, PORTION // max(1, len(self._scan.interest.everybody)))
+        size = max(1, MAX_PORTION_FRAMES // max(1, len(self._state.subscriptions.all_sessions)))
         end = len(chunk.records)
-        for at in range(size, end, size):
-            yield chunk.records[at - size : at], chunk.records[at].offset
-        yield chunk.records[(end - 1) // size * size if end else 0 :], chunk.next
+        for stop in range(size, end, size):
+            yield chunk.records[stop - size : stop], chunk.records[stop].offset
+        yield chunk.records[(end - 1) // size * size if end else 0 :], chunk.next_offset
 
-    def _lacks(self, partition: Partition) -> bool:
+    def _has_more(self, partition: TopicPartition) -> bool:
         """Whether there is more of `partition` to be read."""
-        places = self._scan.next
-        return any(places[key] < self._journal.floor(*key) for key in self._keys(partition))
+        next_offsets = self._state.next_offsets
+        return any(
+            next_offsets[key] < self._journal.start_offset(*key)
+            for key in self._public_keys(partition)
+        )
 
-    def _pause(self, partition: Partition, seconds: float = _PAUSE) -> None:
-        self._pauses[partition] = asyncio.get_running_loop().time() + seconds
+    def _pause(self, partition: TopicPartition, seconds: float = _RETRY_SECONDS) -> None:
+        self._paused_until[partition] = asyncio.get_running_loop().time() + seconds
 
-    def _strike(self, partition: Partition) -> None:
+    def _count_failure(self, partition: TopicPartition) -> None:
         """Try again some times, then say that it can not be read."""
-        self._strikes[partition] = self._strikes.get(partition, 0) + 1
-        if self._strikes[partition] < STRIKES:
-            self._pause(partition, _PAUSE * 2 ** self._strikes[partition])
+        self._failed_attempts[partition] = self._failed_attempts.get(partition, 0) + 1
+        if self._failed_attempts[partition] < MAX_ATTEMPTS:
+            self._pause(partition, _RETRY_SECONDS * 2 ** self._failed_attempts[partition])
             return
         _log.error("replay: %s:%d can not be read", *partition)
-        for key in self._keys(partition):
-            self._release(self._catch_up.give_up(self._scan, *key, "corrupt"), full=False)
+        for key in self._public_keys(partition):
+            self._release(
+                self._catch_up.drop_partition(self._state, *key, "corrupt"), outbox_full=False
+            )
 
-    def _send_back(self, partition: Partition) -> None:
+    def _release_out_of_range(self, partition: TopicPartition) -> None:
         """Let those who need `partition` be judged anew: their place is not in the log now."""
-        for key in self._keys(partition):
-            self._release(self._catch_up.give_up(self._scan, *key, None), full=False)
+        for key in self._public_keys(partition):
+            self._release(self._catch_up.drop_partition(self._state, *key, None), outbox_full=False)

@@ -13,9 +13,15 @@ from fastapi import APIRouter, Depends, HTTPException, Query
 from fastapi.responses import Response
 from pydantic import Field
 
-from bridge.core.coordination.directory import Wanted
+from bridge.core.coordination.directory import ConnectionFilter
 from bridge.core.protocol import timestamps
-from bridge.web.api.params import AnyName, Name, Paged, TopicName, each_once
+from bridge.web.api.params import (
+    PageQuery,
+    PathName,
+    QueryName,
+    QueryTopic,
+    reject_repeated_parameters,
+)
 from bridge.web.api.publish import AdminTokens
 from bridge.web.api.schemas import (
     Account,
@@ -28,161 +34,188 @@ from bridge.web.api.schemas import (
     Rooms,
     Topics,
 )
-from bridge.web.http.problems import described
+from bridge.web.http.problems import openapi_problems
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from bridge.core.coordination.directory import Directory
+    from bridge.core.coordination.directory import PresenceDirectory
     from bridge.web.api.schemas import Topic
 
 
-class Filters(Paged):
+class ConnectionsQuery(PageQuery):
     """Which connections are asked for: those to which all of it applies."""
 
-    account: Annotated[AnyName | None, Field(description="Those of this account.")] = None
-    room: Annotated[AnyName | None, Field(description="Those in this room.")] = None
-    topic: Annotated[TopicName | None, Field(description="Those that follow this topic.")] = None
-    instance: Annotated[AnyName | None, Field(description="Those connected to it.")] = None
+    account: Annotated[QueryName | None, Field(description="Those of this account.")] = None
+    room: Annotated[QueryName | None, Field(description="Those in this room.")] = None
+    topic: Annotated[QueryTopic | None, Field(description="Those that follow this topic.")] = None
+    instance: Annotated[QueryName | None, Field(description="Those connected to it.")] = None
 
 
-_Filters = Annotated[Filters, Query()]
-_Paged = Annotated[Paged, Query()]
+_ConnectionsQuery = Annotated[ConnectionsQuery, Query()]
+_PageQuery = Annotated[PageQuery, Query()]
 
 
-def _answers(answer: type, sentence: str, **more: str) -> dict[int | str, dict[str, Any]]:
-    schema = {"schema": {"$ref": f"#/components/schemas/{answer.__name__}"}}
+def _responses(
+    schema_type: type, description: str, **overrides: str
+) -> dict[int | str, dict[str, Any]]:
+    schema = {"schema": {"$ref": f"#/components/schemas/{schema_type.__name__}"}}
     reasons = {
         401: "No admin token, or a wrong one",
         404: "With no admin token set, no API",
         422: "A parameter is wrong or unknown, or nothing can be called that",
     }
-    reasons |= {int(status.removeprefix("_")): reason for status, reason in more.items()}
-    told = {"description": sentence, "content": {"application/json": schema}}
-    return {200: told, **described(reasons)}
+    reasons |= {int(status.removeprefix("_")): reason for status, reason in overrides.items()}
+    success = {"description": description, "content": {"application/json": schema}}
+    return {200: success, **openapi_problems(reasons)}
 
 
-def _pages(answer: type, sentence: str) -> dict[int | str, dict[str, Any]]:
-    return _answers(answer, sentence, _400="`page` is not the `next` of an answer")
+def _page_responses(schema_type: type, description: str) -> dict[int | str, dict[str, Any]]:
+    return _responses(schema_type, description, _400="`page` is not the `next` of an answer")
 
 
-_NO_CONNECTION: Final = "No such connection; or, with no admin token set, no API"
+_NO_SUCH_CONNECTION: Final = "No such connection; or, with no admin token set, no API"
 
 
-def _told(answer: msgspec.Struct) -> Response:
-    return Response(msgspec.json.encode(answer), media_type="application/json")
+def _json_response(body: msgspec.Struct) -> Response:
+    return Response(msgspec.json.encode(body), media_type="application/json")
 
 
-class _Book:
+class _ConnectionDetails:
     """Describes connections as they are listed."""
 
-    def __init__(self, directory: Directory, heard: Callable[[str], float | None]) -> None:
+    def __init__(
+        self, directory: PresenceDirectory, last_seen: Callable[[str], float | None]
+    ) -> None:
         self._directory = directory
-        self._heard = heard
+        self._last_seen = last_seen
 
-    def connection(self, id: str) -> Connection | None:
+    def describe(self, id: str) -> Connection | None:
         """Describe a connection, None where it is not connected anywhere."""
-        present, session = self._directory.find(id), self._directory.session(id)
-        if present is None:
+        presence, session = self._directory.find_connection(id), self._directory.local_session(id)
+        if presence is None:
             return None
-        heard = None if session is None else self._heard(id)
+        last_seen_seconds = None if session is None else self._last_seen(id)
         return Connection(
             id=id,
-            account=present.account,
-            rooms=present.rooms,
-            topics=present.topics,
-            types=present.types,
-            instance=present.instance,
-            address=present.address,
-            since=present.since,
-            heard=None if heard is None else timestamps.from_ms(int(heard * 1000)),
-            queued_bytes=None if session is None else session.outbox.pending,
+            account=presence.account,
+            rooms=presence.rooms,
+            topics=presence.topics,
+            types=presence.types,
+            instance=presence.instance,
+            address=presence.address,
+            since=presence.since,
+            heard=None
+            if last_seen_seconds is None
+            else timestamps.ms_to_rfc3339(int(last_seen_seconds * 1000)),
+            queued_bytes=None if session is None else session.outbox.pending_bytes,
         )
 
 
-def listings(
-    directory: Directory,
+def listings_router(
+    directory: PresenceDirectory,
     tokens: Sequence[str],
     *,
-    heard: Callable[[str], float | None],
+    last_seen: Callable[[str], float | None],
     topics: Callable[[], Sequence[Topic]],
 ) -> APIRouter:
     """Return the routes.
 
-    `heard` tells when a connection to this instance was heard of last, in seconds since 1970;
+    `last_seen` tells when a connection to this instance was heard of last, in seconds since 1970;
     `topics` how this instance reads.
     """
-    needed = [Depends(AdminTokens(tokens)), Depends(each_once)]
-    router = APIRouter(prefix="/v1", tags=["listings"], dependencies=needed)
-    _connections(router, directory, _Book(directory, heard))
-    _rooms(router, directory)
+    dependencies = [Depends(AdminTokens(tokens)), Depends(reject_repeated_parameters)]
+    router = APIRouter(prefix="/v1", tags=["listings"], dependencies=dependencies)
+    _add_connection_routes(router, directory, _ConnectionDetails(directory, last_seen))
+    _add_room_routes(router, directory)
 
-    @router.get("/instances", responses=_pages(Instances, "The bridges that run, by their names"))
-    async def instances(paged: _Paged) -> Response:
+    @router.get(
+        "/instances", responses=_page_responses(Instances, "The bridges that run, by their names")
+    )
+    async def instances(query: _PageQuery) -> Response:
         """List the instances."""
         running = directory.instances()
-        names, next = await paged.cut(running)
-        told = ((name, *running[name]) for name in names)
+        names, next_page = await query.paginate(running)
+        rows = ((name, *running[name]) for name in names)
         items = [
             Instance(name, alive.since, alive.heard, connections, alive.ready)
-            for name, alive, connections in told
+            for name, alive, connections in rows
         ]
-        return _told(Instances(items, next))
+        return _json_response(Instances(items, next_page))
 
-    @router.get("/topics", responses=_pages(Topics, "What this instance reads, by its topics"))
-    async def feeds(paged: _Paged) -> Response:
+    @router.get(
+        "/topics", responses=_page_responses(Topics, "What this instance reads, by its topics")
+    )
+    async def list_topics(query: _PageQuery) -> Response:
         """List the topics that this instance reads, and how far."""
-        read = {topic.topic: topic for topic in topics()}
-        names, next = await paged.cut(read)
-        return _told(Topics([read[name] for name in names], next))
+        topics_by_name = {topic.topic: topic for topic in topics()}
+        names, next_page = await query.paginate(topics_by_name)
+        return _json_response(Topics([topics_by_name[name] for name in names], next_page))
 
     return router
 
 
-def _connections(router: APIRouter, directory: Directory, book: _Book) -> None:
-    @router.get("/connections", responses=_pages(Connections, "Those of all instances, by ids"))
-    async def connections(filters: _Filters) -> Response:
+def _add_connection_routes(
+    router: APIRouter, directory: PresenceDirectory, details: _ConnectionDetails
+) -> None:
+    @router.get(
+        "/connections", responses=_page_responses(Connections, "Those of all instances, by ids")
+    )
+    async def connections(query: _ConnectionsQuery) -> Response:
         """List connections, of all instances or those that are asked for."""
-        wanted = Wanted(filters.account, filters.room, filters.topic, filters.instance)
-        ids, next = await filters.cut(directory.ids(wanted))
-        return _told(Connections([told for id in ids if (told := book.connection(id))], next))
+        criteria = ConnectionFilter(query.account, query.room, query.topic, query.instance)
+        ids, next_page = await query.paginate(directory.connection_ids(criteria))
+        return _json_response(
+            Connections([described for id in ids if (described := details.describe(id))], next_page)
+        )
 
     @router.get(
         "/connections/{connection}",
-        responses=_answers(Connection, "The connection", _404=_NO_CONNECTION),
+        responses=_responses(Connection, "The connection", _404=_NO_SUCH_CONNECTION),
     )
-    async def connection(connection: Name) -> Response:
+    async def connection(connection: PathName) -> Response:
         """Tell of one connection."""
-        told = book.connection(connection)
-        if told is None:
+        described = details.describe(connection)
+        if described is None:
             raise HTTPException(404, f"there is no connection {connection[:200]!a}")
-        return _told(told)
+        return _json_response(described)
 
-    @router.get("/accounts/{account}", responses=_answers(Account, "The account, known or not"))
-    async def account(account: Name) -> Response:
+    @router.get("/accounts/{account}", responses=_responses(Account, "The account, known or not"))
+    async def account(account: PathName) -> Response:
         """Tell where an account is, and in which rooms it is for good."""
-        rooms = sorted(directory.members.rooms.get(account, ()))
-        return _told(Account(account, rooms, sorted(directory.ids(Wanted(account=account)))))
+        rooms = sorted(directory.memberships.rooms_by_account.get(account, ()))
+        return _json_response(
+            Account(
+                account, rooms, sorted(directory.connection_ids(ConnectionFilter(account=account)))
+            )
+        )
 
 
-def _rooms(router: APIRouter, directory: Directory) -> None:
-    @router.get("/rooms", responses=_pages(Rooms, "Every room with somebody in it or a title"))
-    async def rooms(paged: _Paged) -> Response:
+def _add_room_routes(router: APIRouter, directory: PresenceDirectory) -> None:
+    @router.get(
+        "/rooms", responses=_page_responses(Rooms, "Every room with somebody in it or a title")
+    )
+    async def rooms(query: _PageQuery) -> Response:
         """List the rooms of which anything is known."""
-        names, next = await paged.cut(directory.rooms())
-        members, counts = directory.members, directory.counts(names)
+        names, next_page = await query.paginate(directory.known_rooms())
+        members, counts = directory.memberships, directory.connection_counts(names)
         items = [
             RoomCounts(
-                name, members.titles.get(name), len(members.accounts.get(name, ())), counts[name]
+                name,
+                members.titles_by_room.get(name),
+                len(members.accounts_by_room.get(name, ())),
+                counts[name],
             )
             for name in names
         ]
-        return _told(Rooms(items, next))
+        return _json_response(Rooms(items, next_page))
 
-    @router.get("/rooms/{room}", responses=_answers(Room, "The room, known or not"))
-    async def room(room: Name) -> Response:
+    @router.get("/rooms/{room}", responses=_responses(Room, "The room, known or not"))
+    async def room(room: PathName) -> Response:
         """Tell who is in a room."""
-        members = directory.members
-        there = sorted(directory.ids(Wanted(room=room)))
-        accounts = sorted(members.accounts.get(room, ()))
-        return _told(Room(room, members.titles.get(room), accounts, there))
+        members = directory.memberships
+        connection_ids = sorted(directory.connection_ids(ConnectionFilter(room=room)))
+        accounts = sorted(members.accounts_by_room.get(room, ()))
+        return _json_response(
+            Room(room, members.titles_by_room.get(room), accounts, connection_ids)
+        )

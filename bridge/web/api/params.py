@@ -17,7 +17,7 @@ from fastapi import HTTPException, Path, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from bridge.core.protocol.names import MAX_BYTES, is_name, is_topic
+from bridge.core.protocol.names import MAX_NAME_BYTES, is_valid_name, is_valid_topic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,37 +25,37 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 
-class Strict(BaseModel):
+class StrictQuery(BaseModel):
     """Parameters that are all that may be given."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-async def each_once(request: Request) -> None:
+async def reject_repeated_parameters(request: Request) -> None:
     """Check that no parameter is given twice.
 
     Raises:
         HTTPException: 422 if one is.
     """
-    given = Counter(name for name, _ in request.query_params.multi_items())
-    for name, count in given.items():
+    counts = Counter(name for name, _ in request.query_params.multi_items())
+    for name, count in counts.items():
         if count > 1:
             raise HTTPException(422, f"{name[:100]}: given twice")
 
 
-_BELOW: Final = "/v1/"
-_NAME: Final = {
+_API_PREFIX: Final = "/v1/"
+_NAME_SCHEMA: Final = {
     "minLength": 1,
-    "maxLength": MAX_BYTES,
+    "maxLength": MAX_NAME_BYTES,
     "pattern": r"^[^\u0000-\u001f\u007f-\u009f,*]+$",
 }
-_TOPIC: Final = {"pattern": "^[a-zA-Z0-9._-]{1,200}$", "not": {"enum": [".", ".."]}}
+_TOPIC_SCHEMA: Final = {"pattern": "^[a-zA-Z0-9._-]{1,200}$", "not": {"enum": [".", ".."]}}
 
 
-class WholeNames:
+class RawPathMiddleware:
     """Lets what is below `/v1/` be routed by the path as it was sent.
 
-    In what routes are told `%` and `/` of a name are still encoded; `Name` decodes them.
+    In what routes are told `%` and `/` of a name are still encoded; `PathName` decodes them.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -63,64 +63,68 @@ class WholeNames:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on."""
-        if scope["type"] == "http" and scope["path"].startswith(_BELOW):
-            sent: bytes = scope.get("raw_path") or scope["path"].encode("utf-8", "replace")
-            scope = {**scope, "path": "/".join(map(_kept, sent.split(b"/")))}
+        if scope["type"] == "http" and scope["path"].startswith(_API_PREFIX):
+            raw_path: bytes = scope.get("raw_path") or scope["path"].encode("utf-8", "replace")
+            scope = {**scope, "path": "/".join(map(_keep_slashes_encoded, raw_path.split(b"/")))}
         await self._app(scope, receive, send)
 
 
-def _kept(part: bytes) -> str:
+def _keep_slashes_encoded(part: bytes) -> str:
     text = unquote_to_bytes(part).decode("utf-8", "surrogateescape")
     return text.replace("%", "%25").replace("/", "%2F")
 
 
-def _checked(name: str) -> str:
-    if not is_name(name):
-        raise _wrong(name)
+def _validate_name(name: str) -> str:
+    if not is_valid_name(name):
+        raise _invalid_name(name)
     return name
 
 
-def _checked_topic(name: str) -> str:
-    if not is_topic(name):
-        raise _wrong(name)
+def _validate_topic(name: str) -> str:
+    if not is_valid_topic(name):
+        raise _invalid_name(name)
     return name
 
 
-def _wrong(name: str) -> PydanticCustomError:
-    shown = {"shown": ascii(name[:MAX_BYTES])}
-    return PydanticCustomError("name", "not a name of 1 to 200 bytes: {shown}", shown)
+def _invalid_name(name: str) -> PydanticCustomError:
+    context = {"shown": ascii(name[:MAX_NAME_BYTES])}
+    return PydanticCustomError("name", "not a name of 1 to 200 bytes: {shown}", context)
 
 
-def _of_path(part: str) -> str:
-    return _checked(unquote(part))
+def _decode_path_name(part: str) -> str:
+    return _validate_name(unquote(part))
 
 
 #: A part of a path that is the name of an account, a room or a connection.
-Name = Annotated[
+PathName = Annotated[
     str,
-    AfterValidator(_of_path),
-    Path(description="Percent-encoded.", json_schema_extra=_NAME),
+    AfterValidator(_decode_path_name),
+    Path(description="Percent-encoded.", json_schema_extra=_NAME_SCHEMA),
 ]
 #: A parameter that is such a name, or an instance's; and one that is a topic's.
-AnyName = Annotated[str, AfterValidator(_checked), WithJsonSchema({"type": "string", **_NAME})]
-TopicName = Annotated[
-    str, AfterValidator(_checked_topic), WithJsonSchema({"type": "string", **_TOPIC})
+QueryName = Annotated[
+    str, AfterValidator(_validate_name), WithJsonSchema({"type": "string", **_NAME_SCHEMA})
+]
+QueryTopic = Annotated[
+    str, AfterValidator(_validate_topic), WithJsonSchema({"type": "string", **_TOPIC_SCHEMA})
 ]
 
 
-USUAL: Final = 100
-MOST: Final = 1_000
+DEFAULT_PAGE_LIMIT: Final = 100
+MAX_PAGE_LIMIT: Final = 1_000
 #: Names that are looked at without a break.
-PORTION: Final = 2_000
+NAMES_PER_STEP: Final = 2_000
 
 
-class Paged(Strict):
+class PageQuery(StrictQuery):
     """Which part of a list is asked for."""
 
-    limit: Annotated[int, Field(ge=1, le=MOST, description="So many at most.")] = USUAL
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE_LIMIT, description="So many at most.")] = (
+        DEFAULT_PAGE_LIMIT
+    )
     page: Annotated[str | None, Field(description="The last answer's `next`.")] = None
 
-    async def cut(self, names: Iterable[str]) -> tuple[list[str], str | None]:
+    async def paginate(self, names: Iterable[str]) -> tuple[list[str], str | None]:
         """Return the names that are on this page, and what the next one is asked for by.
 
         It looks at some of `names` at a time, and lets others have their turn between.
@@ -128,26 +132,26 @@ class Paged(Strict):
         Raises:
             HTTPException: 400 if `page` is none that was ever given.
         """
-        after = "" if self.page is None else _read(self.page)
+        after = "" if self.page is None else _decode_page_token(self.page)
         found: list[str] = []
-        rest = iter(names)
-        while some := list(islice(rest, PORTION)):
-            found = sorted({*found, *(name for name in some if name > after)})[: self.limit + 1]
+        remaining = iter(names)
+        while chunk := list(islice(remaining, NAMES_PER_STEP)):
+            found = sorted({*found, *(name for name in chunk if name > after)})[: self.limit + 1]
             await asyncio.sleep(0)
         if len(found) <= self.limit:
             return found, None
-        return found[:-1], _write(found[-2])
+        return found[:-1], _encode_page_token(found[-2])
 
 
-def _write(name: str) -> str:
+def _encode_page_token(name: str) -> str:
     return urlsafe_b64encode(name.encode()).rstrip(b"=").decode()
 
 
-def _read(page: str) -> str:
+def _decode_page_token(page: str) -> str:
     try:
         name = urlsafe_b64decode(page + "=" * (-len(page) % 4)).decode()
     except ValueError:
         name = ""
-    if not name or _write(name) != page:
+    if not name or _encode_page_token(name) != page:
         raise HTTPException(400, "page: not the `next` of an answer")
     return name

@@ -17,27 +17,27 @@ from fastapi.responses import JSONResponse, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from msgspec import UNSET, Meta, Raw, UnsetType
 
-from bridge.core.ports import NotAcknowledged, NoTopic, TooLarge
+from bridge.core.ports import NotAcknowledged, RecordTooLarge, UnknownTopic
 from bridge.core.protocol import envelope as protocol_envelope
 from bridge.core.protocol import timestamps
-from bridge.core.protocol.names import is_name
-from bridge.web.api.bodies import WrongField, decode, taken, understood
-from bridge.web.http.problems import described, problem
+from bridge.core.protocol.names import is_valid_name
+from bridge.web.api.bodies import InvalidField, decode, parse_body, read_body
+from bridge.web.http.problems import openapi_problems, problem_response
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bridge.core.ports import Outlet
-    from bridge.web.http.rate_limit import Pace
+    from bridge.core.ports import Publisher
+    from bridge.web.http.rate_limit import RateLimit
 
-_Name = Annotated[
+_AudienceName = Annotated[
     str,
     Meta(
         description="1 to 200 bytes of UTF-8 without control characters, `,` or `*`.",
         extra_json_schema={"pattern": r"^[^\u0000-\u001f\u007f-\u009f,*]+$", "maxLength": 200},
     ),
 ]
-_FIELDS: Final = ("id", "type", "time", "tag", "accounts", "rooms", "connections", "all")
+_ENVELOPE_FIELDS: Final = ("id", "type", "time", "tag", "accounts", "rooms", "connections", "all")
 
 
 class Publication(msgspec.Struct):
@@ -52,16 +52,16 @@ class Publication(msgspec.Struct):
     type: Annotated[str | None, Meta(description="Default: `event`.")] = None
     time: Annotated[str, Meta(extra_json_schema={"format": "date-time"})] | None = None
     tag: Annotated[str | None, Meta(description="The producer's own.")] = None
-    accounts: list[_Name] | None = None
-    rooms: list[_Name] | None = None
-    connections: list[_Name] | None = None
+    accounts: list[_AudienceName] | None = None
+    rooms: list[_AudienceName] | None = None
+    connections: list[_AudienceName] | None = None
     all: Annotated[bool | None, Meta(description="For everybody who is subscribed.")] = None
     meta: Annotated[Raw | UnsetType, Meta(description="The producer's own: any JSON.")] = UNSET
     data: Annotated[Raw | UnsetType, Meta(description="Any JSON; default: null.")] = UNSET
 
 
 #: What the types do not say: one of these is there (JSON Schema).
-AUDIENCE: Final = [
+AUDIENCE_SCHEMA: Final = [
     *(
         {"required": [name], "properties": {name: {"type": "array", "minItems": 1}}}
         for name in ("accounts", "rooms", "connections")
@@ -86,49 +86,53 @@ class Published(msgspec.Struct):
     at: Annotated[str, Meta(description="Its position.", examples=["orders:3:1842"])]
 
 
-_decode: Final = msgspec.json.Decoder(Publication).decode
+_decode_publication: Final = msgspec.json.Decoder(Publication).decode
 
 
-def read_publication(body: bytes) -> Publication:
+def parse_publication(body: bytes) -> Publication:
     """Read what was posted; it has an `id` then.
 
     Raises:
         BadJson: If it is no JSON.
         WrongField: If a field is wrong, or it is for nobody.
     """
-    posted = decode(body, _decode)
+    publication = decode(body, _decode_publication)
     for field in ("accounts", "rooms", "connections"):
-        for name in getattr(posted, field) or ():
-            if not is_name(name):
-                raise WrongField(f"{field}: not a name of 1 to 200 bytes: {name[:200]!a}")
-    if not (posted.accounts or posted.rooms or posted.connections or posted.all):
-        raise WrongField("for nobody: say accounts, rooms or connections, or all")
-    if posted.time is not None:
+        for name in getattr(publication, field) or ():
+            if not is_valid_name(name):
+                raise InvalidField(f"{field}: not a name of 1 to 200 bytes: {name[:200]!a}")
+    if not (
+        publication.accounts or publication.rooms or publication.connections or publication.all
+    ):
+        raise InvalidField("for nobody: say accounts, rooms or connections, or all")
+    if publication.time is not None:
         try:
-            timestamps.to_utc(posted.time)
+            timestamps.rfc3339_to_utc(publication.time)
         except ValueError as error:
-            raise WrongField(f"time: {error}") from None
-    if posted.id is None:
-        posted.id = uuid.uuid4().hex
-    return posted
+            raise InvalidField(f"time: {error}") from None
+    if publication.id is None:
+        publication.id = uuid.uuid4().hex
+    return publication
 
 
-def envelope(posted: Publication) -> bytes:
+def encode_envelope(publication: Publication) -> bytes:
     """Return the value of the record, a native envelope."""
     fields: dict[str, object] = {
-        name: value for name in _FIELDS if (value := getattr(posted, name)) is not None
+        name: value
+        for name in _ENVELOPE_FIELDS
+        if (value := getattr(publication, name)) is not None
     }
     for name in ("meta", "data"):
-        if (raw := getattr(posted, name)) is not UNSET:
+        if (raw := getattr(publication, name)) is not UNSET:
             fields[name] = raw
     return msgspec.json.encode(fields)
 
 
 #: What a body may have beside the record's value: the topic, the key, and blanks.
-_MARGIN_BYTES = 65_536
-_RETRY_SECONDS = 1
+_BODY_OVERHEAD_BYTES = 65_536
+_RETRY_AFTER_SECONDS = 1
 
-_bearer = HTTPBearer(
+_admin_bearer = HTTPBearer(
     scheme_name="adminToken",
     description="One of BRIDGE_ADMIN_TOKENS; with none set there is no API.",
     auto_error=False,
@@ -142,32 +146,32 @@ class AdminTokens:
         self._tokens = [token.encode() for token in tokens]
 
     async def __call__(
-        self, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+        self, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_admin_bearer)]
     ) -> None:
         """Check the credential of a request.
 
         Raises:
             HTTPException: 401 if it is none of the tokens.
         """
-        if not self.know("" if credentials is None else credentials.credentials):
+        if not self.is_valid("" if credentials is None else credentials.credentials):
             raise HTTPException(
                 401,
                 "this needs one of the admin tokens (BRIDGE_ADMIN_TOKENS)",
                 {"WWW-Authenticate": "Bearer"},
             )
 
-    def know(self, token: str) -> bool:
+    def is_valid(self, token: str) -> bool:
         """Whether `token` is one of them."""
-        given = token.encode("utf-8", "replace")
-        return any([hmac.compare_digest(given, known) for known in self._tokens])  # noqa: C419 - all of them
+        token_bytes = token.encode("utf-8", "replace")
+        return any([hmac.compare_digest(token_bytes, valid_token) for valid_token in self._tokens])  # noqa: C419 - all of them
 
 
-_ANSWERS: dict[int | str, dict[str, Any]] = {
+_RESPONSES: dict[int | str, dict[str, Any]] = {
     202: {
         "description": "Kafka has acknowledged it",
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Published"}}},
     },
-    **described(
+    **openapi_problems(
         {
             400: "The body is no JSON",
             401: "No admin token, or a wrong one",
@@ -180,9 +184,9 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
         }
     ),
 }
-_BODY = {"application/json": {"schema": {"$ref": "#/components/schemas/Publication"}}}
-_TRACEPARENT = {
-    "name": protocol_envelope.HEADER,
+_REQUEST_BODY = {"application/json": {"schema": {"$ref": "#/components/schemas/Publication"}}}
+_TRACEPARENT_PARAMETER = {
+    "name": protocol_envelope.TRACEPARENT_HEADER,
     "in": "header",
     "required": False,
     "schema": {"type": "string"},
@@ -191,52 +195,63 @@ _TRACEPARENT = {
 }
 
 
-def _traced(request: Request) -> list[tuple[str, bytes]]:
+def _trace_headers(request: Request) -> list[tuple[str, bytes]]:
     """Return the headers by which the record carries on the trace that `request` is in."""
-    said = [value.encode("latin-1") for value in request.headers.getlist(protocol_envelope.HEADER)]
-    traceparent = protocol_envelope.only(said)
-    return [] if traceparent is None else [(protocol_envelope.HEADER, traceparent.encode())]
+    header_values = [
+        value.encode("latin-1")
+        for value in request.headers.getlist(protocol_envelope.TRACEPARENT_HEADER)
+    ]
+    traceparent = protocol_envelope.parse_traceparent(header_values)
+    return (
+        []
+        if traceparent is None
+        else [(protocol_envelope.TRACEPARENT_HEADER, traceparent.encode())]
+    )
 
 
-def api(outlet: Outlet, tokens: Sequence[str], *, event_bytes: int, pace: Pace) -> APIRouter:
+def publish_router(
+    publisher: Publisher, tokens: Sequence[str], *, max_event_bytes: int, rate_limit: RateLimit
+) -> APIRouter:
     """Return the route of `/v1/events`."""
     router = APIRouter(prefix="/v1", tags=["api"], dependencies=[Depends(AdminTokens(tokens))])
-    too_large = f"more than {event_bytes} bytes (BRIDGE_LIMITS__EVENT_BYTES)"
+    too_large_message = f"more than {max_event_bytes} bytes (BRIDGE_LIMITS__EVENT_BYTES)"
 
     @router.post(
         "/events",
         status_code=202,
-        responses=_ANSWERS,
+        responses=_RESPONSES,
         openapi_extra={
-            "parameters": [_TRACEPARENT],
-            "requestBody": {"required": True, "content": _BODY},
+            "parameters": [_TRACEPARENT_PARAMETER],
+            "requestBody": {"required": True, "content": _REQUEST_BODY},
         },
     )
     async def publish(request: Request) -> Response:
         """Write an event to Kafka, and answer once Kafka has acknowledged it."""
-        body = await taken(request, event_bytes + _MARGIN_BYTES, too_large)
-        posted = understood(body, read_publication)
-        value = envelope(posted)
-        if len(value) > event_bytes:
-            raise HTTPException(413, too_large)
-        pace.take()
-        key = None if posted.key is None else posted.key.encode()
+        body = await read_body(request, max_event_bytes + _BODY_OVERHEAD_BYTES, too_large_message)
+        publication = parse_body(body, parse_publication)
+        value = encode_envelope(publication)
+        if len(value) > max_event_bytes:
+            raise HTTPException(413, too_large_message)
+        rate_limit.check()
+        key = None if publication.key is None else publication.key.encode()
         try:
-            at = await outlet.write(posted.topic, value, key=key, headers=_traced(request))
-        except NoTopic:
-            return problem(404, f"there is no topic {posted.topic[:200]!a}")
-        except TooLarge:
-            return problem(413, "Kafka takes no record that large (its max.message.bytes)")
+            position = await publisher.publish(
+                publication.topic, value, key=key, headers=_trace_headers(request)
+            )
+        except UnknownTopic:
+            return problem_response(404, f"there is no topic {publication.topic[:200]!a}")
+        except RecordTooLarge:
+            return problem_response(413, "Kafka takes no record that large (its max.message.bytes)")
         except NotAcknowledged:
-            return problem(
+            return problem_response(
                 503,
                 "Kafka has not acknowledged the event, so it may have been written or not:"
                 " try again with the same id",
-                headers={"Retry-After": str(_RETRY_SECONDS)},
-                id=posted.id,
+                headers={"Retry-After": str(_RETRY_AFTER_SECONDS)},
+                id=publication.id,
             )
         return JSONResponse(
-            msgspec.to_builtins(Published(str(posted.id), str(at))), status_code=202
+            msgspec.to_builtins(Published(str(publication.id), str(position))), status_code=202
         )
 
     return router

@@ -12,7 +12,7 @@ from msgspec import Meta
 
 _Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 _Count = Annotated[int, Meta(ge=0)]
-_Next = Annotated[str | None, Meta(description="The next page's `page`; null on the last one.")]
+_NextPage = Annotated[str | None, Meta(description="The next page's `page`; null on the last one.")]
 
 
 class Ordered(msgspec.Struct):
@@ -40,7 +40,7 @@ class Connections(msgspec.Struct):
     """A page of connections, by their ids."""
 
     items: list[Connection]
-    next: _Next
+    next: _NextPage
 
 
 class Account(msgspec.Struct):
@@ -73,7 +73,7 @@ class Rooms(msgspec.Struct):
     """A page of rooms, by their names."""
 
     items: list[RoomCounts]
-    next: _Next
+    next: _NextPage
 
 
 class Instance(msgspec.Struct):
@@ -90,7 +90,7 @@ class Instances(msgspec.Struct):
     """A page of instances, by their names."""
 
     items: list[Instance]
-    next: _Next
+    next: _NextPage
 
 
 class Partition(msgspec.Struct):
@@ -103,7 +103,7 @@ class Partition(msgspec.Struct):
 
 
 #: In what state the feed of a topic can be.
-State = Literal["asleep", "absent", "starting", "reading", "stale"]
+TopicState = Literal["asleep", "absent", "starting", "reading", "stale"]
 
 
 class Topic(msgspec.Struct):
@@ -112,7 +112,7 @@ class Topic(msgspec.Struct):
     topic: str
     kafka: Annotated[str, Meta(description="What Kafka calls it.")]
     state: Annotated[
-        State,
+        TopicState,
         Meta(
             description="`asleep`: it is read on demand, and nobody here follows it; `absent`:"
             " Kafka has no such topic yet; `starting`: it was never caught up with; `reading`;"
@@ -127,14 +127,14 @@ class Topics(msgspec.Struct):
     """A page of topics, by their names."""
 
     items: list[Topic]
-    next: _Next
+    next: _NextPage
 
 
-_ID: Final = "9f86d081884c7d659a2feaa0c55ad015"
+_CONNECTION_ID: Final = "9f86d081884c7d659a2feaa0c55ad015"
 _SINCE: Final = "2026-11-21T09:00:00.000Z"
-_HEARD: Final = "2026-11-21T09:12:03.250Z"
+_LAST_SEEN: Final = "2026-11-21T09:12:03.250Z"
 _CONNECTION: Final = Connection(
-    id=_ID,
+    id=_CONNECTION_ID,
     account="alice",
     rooms=["order:42"],
     topics=["orders"],
@@ -142,19 +142,19 @@ _CONNECTION: Final = Connection(
     instance="bridge-1",
     address="192.0.2.7",
     since=_SINCE,
-    heard=_HEARD,
+    heard=_LAST_SEEN,
     queued_bytes=0,
 )
 _ROOM: Final = RoomCounts("order:42", "Order 42", 1, 1)
-_INSTANCE: Final = Instance("bridge-1", _SINCE, _HEARD, 1, ready=True)
+_INSTANCE: Final = Instance("bridge-1", _SINCE, _LAST_SEEN, 1, ready=True)
 _TOPIC: Final = Topic("orders", "shop.orders.v1", "reading", 1, [Partition(0, 1840, 1842, 2)])
 #: Every answer there is, as it might be.
 EXAMPLES: Final[tuple[msgspec.Struct, ...]] = (
     Ordered("push-bridge.control:0:17"),
     _CONNECTION,
     Connections([_CONNECTION], "OWY4NmQwODE4ODRjN2Q2NTlhMmZlYWEwYzU1YWQwMTU"),
-    Account("alice", ["order:42"], [_ID]),
-    Room("order:42", "Order 42", ["alice"], [_ID]),
+    Account("alice", ["order:42"], [_CONNECTION_ID]),
+    Room("order:42", "Order 42", ["alice"], [_CONNECTION_ID]),
     _ROOM,
     Rooms([_ROOM], "b3JkZXI6NDI"),
     _INSTANCE,

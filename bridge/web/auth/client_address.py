@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from ipaddress import IPv4Address
 
-    Address: TypeAlias = IPv4Address | IPv6Address
+    IpAddress: TypeAlias = IPv4Address | IPv6Address
 
 #: Of an IPv6 address, the bits that tell one subscriber's network from another's.
-_SITE_BITS: Final = 64
+_IPV6_NETWORK_BITS: Final = 64
 
 
-class Proxies:
+class TrustedProxies:
     """The proxies whose `X-Forwarded-For` is believed."""
 
     def __init__(self, networks: Iterable[str] = ()) -> None:
@@ -33,41 +33,41 @@ class Proxies:
             ip_network(network, strict=False) for network in networks
         )
 
-    def client(self, peer: str, forwarded: Sequence[str]) -> str:
+    def client_address(self, peer: str, forwarded_for: Sequence[str]) -> str:
         """Return the client's address, in its usual form.
 
-        `peer` is who has called; `forwarded` are the values of `X-Forwarded-For` in their order.
+        `peer` is who has called; `forwarded_for` are the values of `X-Forwarded-For` in their order.
         """
-        nearest = _parsed(peer)
-        if nearest is None:
+        address = _parse_address(peer)
+        if address is None:
             return peer
-        if not self._trusts(nearest):
-            return str(nearest)
-        hops = [hop for value in forwarded for hop in value.split(",")]
-        while hops and self._trusts(nearest):
-            further = _parsed(_without_port(hops.pop().strip()))
-            if further is None:
+        if not self._is_trusted(address):
+            return str(address)
+        hops = [hop for value in forwarded_for for hop in value.split(",")]
+        while hops and self._is_trusted(address):
+            previous = _parse_address(_strip_port(hops.pop().strip()))
+            if previous is None:
                 break  # a proxy wrote no address: the way ends at it
-            nearest = further
-        return str(nearest)
+            address = previous
+        return str(address)
 
-    def _trusts(self, address: Address) -> bool:
+    def _is_trusted(self, address: IpAddress) -> bool:
         return any(address in network for network in self._networks)
 
 
-def site(address: str) -> str:
+def client_network(address: str) -> str:
     """Return what is counted as one place: an IPv4 address, or the /64 network of an IPv6 one.
 
     Whoever has one IPv6 address has 2**64 of them.
     """
-    parsed = _parsed(address)
+    parsed = _parse_address(address)
     if isinstance(parsed, IPv6Address):
-        return str(IPv6Network((int(parsed), _SITE_BITS), strict=False))
+        return str(IPv6Network((int(parsed), _IPV6_NETWORK_BITS), strict=False))
     return address
 
 
 @lru_cache(maxsize=1024)  # proxies call again and again
-def _parsed(text: str) -> Address | None:
+def _parse_address(text: str) -> IpAddress | None:
     try:
         address = ip_address(text)
     except ValueError:
@@ -76,7 +76,7 @@ def _parsed(text: str) -> Address | None:
     return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
 
 
-def _without_port(text: str) -> str:
+def _strip_port(text: str) -> str:
     """Return what stands before a port: in `10.0.0.1:4711`, `[::1]:4711` and `[::1]`."""
     if text.startswith("["):
         return text[1:].partition("]")[0]

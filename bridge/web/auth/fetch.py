@@ -14,40 +14,40 @@ from typing import Final
 from urllib import request
 from urllib.parse import unquote, urlsplit
 
-SECONDS: Final = 5.0
+TIMEOUT_SECONDS: Final = 5.0
 MAX_BYTES: Final = 1 << 20
-_PORTION: Final = 1 << 16
+_CHUNK_BYTES: Final = 1 << 16
 
 
-def locate(where: str) -> str | Path:
-    """Return the URL or the file that `where` names: `https:`, `http:`, `file:` or a path.
+def parse_location(location: str) -> str | Path:
+    """Return the URL or the file that `location` names: `https:`, `http:`, `file:` or a path.
 
     Raises:
         ValueError: If it is none of them.
     """
-    parts = urlsplit(where)
+    parts = urlsplit(location)
     if parts.scheme in {"http", "https"}:
-        if not parts.hostname or parts.port == 0 or where.split() != [where]:
+        if not parts.hostname or parts.port == 0 or location.split() != [location]:
             raise ValueError("an address has a host, as in https://id.example/jwks.json")
         if "@" in parts.netloc:
             raise ValueError("what is fetched is public: leave user and password out")
-        return where
+        return location
     if parts.scheme == "file" and parts.netloc in {"", "localhost"}:
         return Path(unquote(parts.path))
-    if "://" in where:
+    if "://" in location:
         raise ValueError(f"{parts.scheme}: is not among http, https and file")
-    return Path(where)
+    return Path(location)
 
 
-def shown(where: str | Path) -> str:
-    """Return `where` for a log: without what a URL's query may hold of secrets."""
-    if isinstance(where, Path):
-        return str(where)
-    parts = urlsplit(where)
+def redact_location(location: str | Path) -> str:
+    """Return `location` for a log: without what a URL's query may hold of secrets."""
+    if isinstance(location, Path):
+        return str(location)
+    parts = urlsplit(location)
     return f"{parts.scheme}://{parts.netloc}{parts.path}"
 
 
-async def download(where: str | Path) -> bytes:
+async def download(location: str | Path) -> bytes:
     """Return what is there.
 
     Raises:
@@ -55,42 +55,44 @@ async def download(where: str | Path) -> bytes:
 
     Cancellation: safe; a thread may go on for some seconds and its answer is thrown away.
     """
-    return await asyncio.to_thread(_read if isinstance(where, Path) else _get, where)  # type: ignore[arg-type]
+    if isinstance(location, Path):
+        return await asyncio.to_thread(_read_file, location)
+    return await asyncio.to_thread(_fetch_url, location)
 
 
-def _read(path: Path) -> bytes:
+def _read_file(path: Path) -> bytes:
     with path.open("rb") as file:
-        return _checked(file.read(MAX_BYTES + 1))
+        return _check_size(file.read(MAX_BYTES + 1))
 
 
-def _get(url: str) -> bytes:
+def _fetch_url(url: str) -> bytes:
     opener = request.OpenerDirector()
-    for part in (
+    for handler in (
         request.ProxyHandler,
         request.HTTPHandler,
         request.HTTPSHandler,
         request.HTTPErrorProcessor,
         request.HTTPDefaultErrorHandler,
     ):
-        opener.add_handler(part())
+        opener.add_handler(handler())
     headers = {"Accept": "application/json", "User-Agent": "push-bridge"}
-    asked = request.Request(url, headers=headers)  # noqa: S310 - `locate` has seen to the scheme
-    deadline = monotonic() + SECONDS
+    http_request = request.Request(url, headers=headers)  # noqa: S310 - `parse_location` has seen to the scheme
+    deadline = monotonic() + TIMEOUT_SECONDS
     data = b""
     try:
-        with opener.open(asked, timeout=SECONDS) as answer:
-            while len(data) <= MAX_BYTES and (more := answer.read1(_PORTION)):
-                data += more
+        with opener.open(http_request, timeout=TIMEOUT_SECONDS) as response:
+            while len(data) <= MAX_BYTES and (chunk := response.read1(_CHUNK_BYTES)):
+                data += chunk
                 if monotonic() > deadline:
-                    raise TimeoutError(f"no end within {SECONDS:.0f} s")
-            if len(data) <= MAX_BYTES and answer.length:
+                    raise TimeoutError(f"no end within {TIMEOUT_SECONDS:.0f} s")
+            if len(data) <= MAX_BYTES and response.length:
                 raise ConnectionError("the answer ended early")
     except (HTTPException, ValueError) as error:
         raise OSError(f"{type(error).__name__}: {error}") from None
-    return _checked(data)
+    return _check_size(data)
 
 
-def _checked(data: bytes) -> bytes:
+def _check_size(data: bytes) -> bytes:
     if len(data) > MAX_BYTES:
         raise OSError(f"more than {MAX_BYTES} bytes")
     return data

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-class Doors(NamedTuple):
+class OriginPolicy(NamedTuple):
     """Where browsers may come from. `hosts` of None admits any `Host` header."""
 
     origins: Collection[str] = ()
     hosts: Collection[str] | None = None
 
-    def admits(self, host: str, origin: str | None) -> bool:
+    def allows(self, host: str, origin: str | None) -> bool:
         """Whether a request to `host` from a page of `origin` (None: from no page) is let in.
 
         Without a list of origins only pages of the same origin are: what keeps other sites'

@@ -12,95 +12,99 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from bridge.core.coordination.membership import Backend, Members
+from bridge.core.coordination.membership import CommandExecutor, Memberships
 from bridge.core.protocol import close_codes
-from bridge.core.protocol.cursor import write_cursor
-from bridge.core.sessions.hub import regrant
-from bridge.core.sessions.requests import forbidden
-from bridge.core.sessions.session import Session, State
-from bridge.web.auth.authenticator import Refused
-from bridge.web.auth.client_address import Proxies, site
-from bridge.web.auth.jwt import LEEWAY
-from bridge.web.connections.connect_request import BadRequest, wish
-from bridge.web.http.rate_limit import Allowance
+from bridge.core.protocol.cursor import encode_cursor
+from bridge.core.sessions.hub import replace_permissions
+from bridge.core.sessions.requests import check_permissions
+from bridge.core.sessions.session import Session, SessionState
+from bridge.web.auth.authenticator import AuthRefused
+from bridge.web.auth.client_address import TrustedProxies, client_network
+from bridge.web.auth.jwt import LEEWAY_SECONDS
+from bridge.web.connections.connect_request import BadRequest, parse_connect_request
+from bridge.web.http.rate_limit import TokenBucket
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from bridge.core.protocol.frames import Hello, Token
+    from bridge.core.protocol.frames import Hello, TokenUpdate
     from bridge.core.replay.catchup import CatchUp
     from bridge.core.sessions.hub import Hub
-    from bridge.core.sessions.permissions import Grant
-    from bridge.core.sessions.requests import Bounds
-    from bridge.web.auth.authenticator import Gate
-    from bridge.web.auth.origins import Doors
-    from bridge.web.connections.connect_request import Wish
+    from bridge.core.sessions.permissions import Permissions
+    from bridge.core.sessions.requests import RequestLimits
+    from bridge.web.auth.authenticator import Authenticator
+    from bridge.web.auth.origins import OriginPolicy
+    from bridge.web.connections.connect_request import ConnectRequest
     from bridge.web.upstream import Upstream
 
-_FEW: Final = 1024
+_MIN_COMPACT_SIZE: Final = 1024
 
 
-class Expiries:
+class ExpiryTimers:
     """The ends of grants, `leeway` seconds after what they say. Times are seconds since 1970."""
 
-    def __init__(self, leeway: float) -> None:
-        self._leeway = leeway
+    def __init__(self, leeway_seconds: float) -> None:
+        self._leeway_seconds = leeway_seconds
         self._heap: list[tuple[float, int, Session]] = []
-        self._number = count()  # sessions have no order of their own
-        self._sweep_at = _FEW
+        self._sequence = count()  # sessions have no order of their own
+        self._compact_at_size = _MIN_COMPACT_SIZE
 
     def __len__(self) -> int:
         return len(self._heap)
 
     def add(self, session: Session) -> None:
         """Watch the end of the grant that `session` has now."""
-        expires = session.grant.expires
-        if expires is None:
+        expires_at = session.permissions.expires_at
+        if expires_at is None:
             return
-        if len(self._heap) >= self._sweep_at:
-            self._heap = [entry for entry in self._heap if self._holds(*entry)]
+        if len(self._heap) >= self._compact_at_size:
+            self._heap = [entry for entry in self._heap if self._is_current(*entry)]
             heapify(self._heap)
-            self._sweep_at = max(_FEW, 2 * len(self._heap))
-        heappush(self._heap, (expires + self._leeway, next(self._number), session))
+            self._compact_at_size = max(_MIN_COMPACT_SIZE, 2 * len(self._heap))
+        heappush(self._heap, (expires_at + self._leeway_seconds, next(self._sequence), session))
 
-    def due(self, now: float) -> list[Session]:
+    def pop_expired(self, now: float) -> list[Session]:
         """Return the live sessions whose grants have ended; those that open now are kept."""
         if not self._heap or self._heap[0][0] > now:
             return []
-        due: list[tuple[float, int, Session]] = []
-        early: list[tuple[float, int, Session]] = []
+        expired: list[tuple[float, int, Session]] = []
+        opening: list[tuple[float, int, Session]] = []
         while self._heap and self._heap[0][0] <= now:
             entry = heappop(self._heap)
-            if self._holds(*entry):
-                (early if entry[2].state is State.OPENING else due).append(entry)
-        for entry in early:
+            if self._is_current(*entry):
+                (opening if entry[2].state is SessionState.OPENING else expired).append(entry)
+        for entry in opening:
             heappush(self._heap, entry)
-        return [session for _, _, session in due]
+        return [session for _, _, session in expired]
 
-    def _holds(self, ends: float, _number: int, session: Session) -> bool:
+    def _is_current(self, entry_time: float, _number: int, session: Session) -> bool:
         """Whether this is still the end of what `session` has."""
-        expires = session.grant.expires
-        gone = session.state in {State.CLOSING, State.CLOSED}
-        return not gone and expires is not None and expires + self._leeway == ends
+        expires_at = session.permissions.expires_at
+        is_closed = session.state in {SessionState.CLOSING, SessionState.CLOSED}
+        return (
+            not is_closed
+            and expires_at is not None
+            and expires_at + self._leeway_seconds == entry_time
+        )
 
 
-class Limits(NamedTuple):
+class AdmissionLimits(NamedTuple):
     """How much this instance takes, and for how long it waits (seconds)."""
 
-    bounds: Bounds
-    connections: int = 18_000
-    per_account: int = 50
-    per_address: int = 0  #: 0 is off
-    handshakes_per_second: int = 500
-    frame_bytes: int = 65_536
-    outbox_seconds: float = 15.0
-    heartbeat: float = 25.0
-    stale: float = 0.0  #: seconds without Kafka that are allowed; 0 is for ever
-    hello_seconds: float = 10.0
-    close_seconds: float = 5.0
+    request_limits: RequestLimits
+    max_connections: int = 18_000
+    max_connections_per_account: int = 50
+    max_connections_per_address: int = 0  #: 0 is off
+    max_handshakes_per_second: int = 500
+    max_frame_bytes: int = 65_536
+    outbox_timeout_seconds: float = 15.0
+    heartbeat_seconds: float = 25.0
+    max_stale_seconds: float = 0.0  #: seconds without Kafka that are allowed; 0 is for ever
+    hello_timeout_seconds: float = 10.0
+    close_timeout_seconds: float = 5.0
 
 
-class Entrance:
+class AdmissionController:
     """Admits clients to the hub."""
 
     #: Set once the feed exists, which needs the sockets, which need the entrance.
@@ -109,77 +113,83 @@ class Entrance:
     def __init__(
         self,
         hub: Hub,
-        gate: Gate,
-        doors: Doors,
-        limits: Limits,
+        authenticator: Authenticator,
+        origin_policy: OriginPolicy,
+        limits: AdmissionLimits,
         *,
         catch_up: CatchUp,
-        proxies: Proxies | None = None,
-        wall: Callable[[], float] = time.time,
+        trusted_proxies: TrustedProxies | None = None,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """`wall` tells the seconds since 1970, which tokens are written in."""
+        """`wall_clock` tells the seconds since 1970, which tokens are written in."""
         self.hub = hub
         self.catch_up = catch_up
-        self.doors = doors
+        self.origin_policy = origin_policy
         self.limits = limits
-        self.proxies = proxies if proxies is not None else Proxies()
-        self.backend = Backend(hub, Members())  #: to be replaced by one that hears commands
-        self.draining = False
-        self.count = 0
-        self.admitted = 0  #: clients, from the start on
-        self.closes: Counter[int] = Counter()  #: by their codes
-        self.refused: Counter[str] = Counter()  #: clients that were never let in, by why
-        self._gate = gate
-        self._wall = wall
-        self._expiries = Expiries(LEEWAY)
-        self._per_account: dict[str, int] = {}
-        self._per_site: dict[str, int] = {}
-        self._sites: dict[Session, str] = {}
-        self._handshakes = Allowance(limits.handshakes_per_second)
+        self.trusted_proxies = trusted_proxies if trusted_proxies is not None else TrustedProxies()
+        self.command_executor = CommandExecutor(
+            hub, Memberships()
+        )  #: to be replaced by one that hears commands
+        self.is_draining = False
+        self.connection_count = 0
+        self.admitted_total = 0  #: clients, from the start on
+        self.closes_by_code: Counter[int] = Counter()  #: by their codes
+        self.refused_by_reason: Counter[str] = Counter()  #: clients that were never let in, by why
+        self._authenticator = authenticator
+        self._wall_clock = wall_clock
+        self._expiry_timers = ExpiryTimers(LEEWAY_SECONDS)
+        self._connections_per_account: dict[str, int] = {}
+        self._connections_per_network: dict[str, int] = {}
+        self._networks: dict[Session, str] = {}
+        self._handshake_bucket = TokenBucket(limits.max_handshakes_per_second)
 
-    def wish(self, hello: Hello, *, trusted: bool = False) -> Wish:
-        """Check the form of what `hello` asks for; who is `trusted` may say who it is.
+    def parse(self, hello: Hello, *, is_trusted: bool = False) -> ConnectRequest:
+        """Check the form of what `hello` asks for; who is `is_trusted` may say who it is.
 
         Raises:
             BadRequest: If it is not well-formed.
         """
-        if hello.account is not None and not (trusted or self._gate.takes_account):
+        if hello.account is not None and not (
+            is_trusted or self._authenticator.accepts_account_parameter
+        ):
             raise BadRequest("account: only where authentication is off; the token says who")
-        bounds = self.limits.bounds
-        return wish(hello, max_topics=bounds.topics, max_rooms=bounds.rooms)
+        request_limits = self.limits.request_limits
+        return parse_connect_request(
+            hello, max_topics=request_limits.max_topics, max_rooms=request_limits.max_rooms
+        )
 
-    def knock(self, now: float) -> None:
+    def check_rate(self, now: float) -> None:
         """Count one more client that wants to come in, at `now` seconds.
 
         Raises:
             Refused: If they come faster than allowed, or this instance takes nobody now.
         """
-        if self.draining:
-            raise Refused(close_codes.DRAINING)
-        if not self.upstream.ready():
-            raise Refused(close_codes.NOT_READY, word="not_ready")
-        if self.too_stale:
-            raise Refused(close_codes.STALE)
-        if self._handshakes.wait(now):
-            why = "overloaded: too many clients come at once"
-            raise Refused(close_codes.OVERLOADED, why, word="rate")
+        if self.is_draining:
+            raise AuthRefused(close_codes.DRAINING)
+        if not self.upstream.is_ready():
+            raise AuthRefused(close_codes.NOT_READY, metric_reason="not_ready")
+        if self.is_too_stale:
+            raise AuthRefused(close_codes.STALE)
+        if self._handshake_bucket.acquire(now):
+            reason = "overloaded: too many clients come at once"
+            raise AuthRefused(close_codes.OVERLOADED, reason, metric_reason="rate")
 
     @property
-    def too_stale(self) -> bool:
+    def is_too_stale(self) -> bool:
         """Whether this instance has been without Kafka for longer than allowed."""
-        stale = self.upstream.stale() if self.limits.stale else None
-        return stale is not None and stale > self.limits.stale
+        stale_seconds = self.upstream.stale_seconds() if self.limits.max_stale_seconds else None
+        return stale_seconds is not None and stale_seconds > self.limits.max_stale_seconds
 
-    def missing(self, token: str | None) -> Awaitable[None] | None:
+    def pending_keys(self, token: str | None) -> Awaitable[None] | None:
         """What has to be waited for before `token` can be judged; None in the usual case."""
-        return self._gate.missing(token)
+        return self._authenticator.pending_keys(token)
 
     def admit(
         self,
         hello: Hello,
-        wish: Wish,
-        wrap: Callable[[bytes], bytes],
-        pipe: Any,  # noqa: ANN401
+        connect_request: ConnectRequest,
+        encode_frame: Callable[[bytes], bytes],
+        connection: Any,  # noqa: ANN401
         address: str = "",
     ) -> Session:
         """Return a session for this client, set to what it wants and not welcomed yet.
@@ -187,142 +197,171 @@ class Entrance:
         Raises:
             Refused: If it is nobody, may not have that, or there is no room.
         """
-        place = site(address) if self.limits.per_address else ""
-        if place and self._per_site.get(place, 0) >= self.limits.per_address:
-            why = "overloaded: too many connections of this address"
-            raise Refused(close_codes.OVERLOADED, why, word="address")
-        grant = self.identify(hello)
-        if self.count >= self.limits.connections:
-            raise Refused(
-                close_codes.OVERLOADED, "overloaded: too many connections", word="connections"
+        network = client_network(address) if self.limits.max_connections_per_address else ""
+        if (
+            network
+            and self._connections_per_network.get(network, 0)
+            >= self.limits.max_connections_per_address
+        ):
+            reason = "overloaded: too many connections of this address"
+            raise AuthRefused(close_codes.OVERLOADED, reason, metric_reason="address")
+        permissions = self.authenticate(hello)
+        if self.connection_count >= self.limits.max_connections:
+            raise AuthRefused(
+                close_codes.OVERLOADED,
+                "overloaded: too many connections",
+                metric_reason="connections",
             )
-        account = grant.account
-        if account is not None and self._per_account.get(account, 0) >= self.limits.per_account:
-            why = "overloaded: too many connections of this account"
-            raise Refused(close_codes.OVERLOADED, why, word="account")
-        session = self.session(grant, wish, wrap, pipe)
-        session.address, session.since = address, self._wall()
-        self.count += 1
-        self.admitted += 1
+        account = permissions.account
+        if (
+            account is not None
+            and self._connections_per_account.get(account, 0)
+            >= self.limits.max_connections_per_account
+        ):
+            reason = "overloaded: too many connections of this account"
+            raise AuthRefused(close_codes.OVERLOADED, reason, metric_reason="account")
+        session = self.create_session(permissions, connect_request, encode_frame, connection)
+        session.client_address, session.connected_at = address, self._wall_clock()
+        self.connection_count += 1
+        self.admitted_total += 1
         if account is not None:
-            self._per_account[account] = self._per_account.get(account, 0) + 1
-        if place:
-            self._sites[session] = place
-            self._per_site[place] = self._per_site.get(place, 0) + 1
-        self._expiries.add(session)
-        self.hub.demand.expect(session)
+            self._connections_per_account[account] = (
+                self._connections_per_account.get(account, 0) + 1
+            )
+        if network:
+            self._networks[session] = network
+            self._connections_per_network[network] = (
+                self._connections_per_network.get(network, 0) + 1
+            )
+        self._expiry_timers.add(session)
+        self.hub.on_demand.add_admitted(session)
         return session
 
-    def identify(self, hello: Hello) -> Grant:
+    def authenticate(self, hello: Hello) -> Permissions:
         """Return the grant of who says `hello`.
 
         Raises:
             Refused: If it is nobody, or that can not be told now.
         """
-        grant = self._gate.identify(hello.token, hello.account)
-        if self._is_revoked(grant):
-            raise Refused(close_codes.UNAUTHENTICATED, "unauthenticated: the token was revoked")
-        return grant
+        permissions = self._authenticator.authenticate(hello.token, hello.account)
+        if self._is_revoked(permissions):
+            raise AuthRefused(close_codes.UNAUTHENTICATED, "unauthenticated: the token was revoked")
+        return permissions
 
-    def session(
+    def create_session(
         self,
-        grant: Grant,
-        wish: Wish,
-        wrap: Callable[[bytes], bytes] = bytes,
-        pipe: Any = None,  # noqa: ANN401
+        permissions: Permissions,
+        connect_request: ConnectRequest,
+        encode_frame: Callable[[bytes], bytes] = bytes,
+        connection: Any = None,  # noqa: ANN401
     ) -> Session:
-        """Return a session of the holder of `grant`, set to what it wants, and counted nowhere.
+        """Return a session of the holder of `permissions`, set to what it wants, and counted nowhere.
 
         Raises:
             Refused: If the grant does not cover that.
         """
-        session = Session(secrets.token_hex(16), grant, wrap, pipe)
-        refusal = forbidden(self.hub, session, wish.topics or (), wish.rooms)
-        if refusal is not None:
-            raise Refused(close_codes.FORBIDDEN, f"forbidden: {refusal[1]}")
-        self.hub.follow(
-            session,
-            self.hub.readable(session) if wish.topics is None else wish.topics,
-            wish.rooms,
+        session = Session(secrets.token_hex(16), permissions, encode_frame, connection)
+        refusal = check_permissions(
+            self.hub, session, connect_request.topics or (), connect_request.rooms
         )
-        session.types = wish.types
+        if refusal is not None:
+            raise AuthRefused(close_codes.FORBIDDEN, f"forbidden: {refusal[1]}")
+        self.hub.subscribe(
+            session,
+            self.hub.readable_topics(session)
+            if connect_request.topics is None
+            else connect_request.topics,
+            connect_request.rooms,
+        )
+        session.type_filter = connect_request.types
         return session
 
-    def welcome(self, session: Session, wish: Wish) -> None:
+    def start(self, session: Session, connect_request: ConnectRequest) -> None:
         """Welcome `session`: it is live, or will be once it has what it missed."""
-        self.backend.welcome(session)
-        if wish.cursor is None:
+        self.command_executor.add_account_rooms(session)
+        if connect_request.cursor is None:
             self.hub.attach(session)
         else:
-            self.catch_up.begin(session, wish.cursor, wish.resumed, clip=wish.since is not None)
-            self.upstream.replay(session)
-        self.expire()
-        if self._is_revoked(session.grant):  # since it was admitted
-            self.hub.hang_up(session, close_codes.EXPIRED, discard=True)
+            self.catch_up.start(
+                session,
+                connect_request.cursor,
+                connect_request.cursor_text,
+                reset_to_earliest=connect_request.since_ms is not None,
+            )
+            self.upstream.start_replay(session)
+        self.close_expired()
+        if self._is_revoked(session.permissions):  # since it was admitted
+            self.hub.close(session, close_codes.EXPIRED, discard_queued=True)
 
-    def must_ask(self, session: Session, wish: Wish) -> bool:
+    def must_resolve_start(self, session: Session, connect_request: ConnectRequest) -> bool:
         """Whether `find` is needed before `session` is welcomed."""
-        return wish.since is not None or bool(self.hub.demand.asleep(session.topics))
+        return connect_request.since_ms is not None or bool(
+            self.hub.on_demand.idle_topics(session.topics)
+        )
 
-    async def find(self, session: Session, wish: Wish) -> Wish:
-        """Return `wish` with the cursor of the time that it says, once all its topics are read.
+    async def resolve_start(
+        self, session: Session, connect_request: ConnectRequest
+    ) -> ConnectRequest:
+        """Return `connect_request` with the cursor of the time that it says, once all its topics are read.
 
         Raises:
             Refused: If Kafka does not tell it in time.
 
         Cancellation: safe.
         """
-        refused = Refused(
-            close_codes.OVERLOADED, "overloaded: Kafka does not answer now", word="kafka"
+        kafka_timeout = AuthRefused(
+            close_codes.OVERLOADED, "overloaded: Kafka does not answer now", metric_reason="kafka"
         )
-        if not await self.upstream.awake(session.topics):
-            raise refused
-        if wish.since is None:
-            return wish
-        cursor = await self.upstream.since(session.topics, wish.since)
+        if not await self.upstream.wait_until_active(session.topics):
+            raise kafka_timeout
+        if connect_request.since_ms is None:
+            return connect_request
+        cursor = await self.upstream.cursor_at(session.topics, connect_request.since_ms)
         if cursor is None:
-            raise refused
-        return wish._replace(cursor=cursor, resumed=write_cursor(cursor))
+            raise kafka_timeout
+        return connect_request._replace(cursor=cursor, cursor_text=encode_cursor(cursor))
 
-    def renew(self, session: Session, token: Token) -> None:
+    def refresh_token(self, session: Session, token: TokenUpdate) -> None:
         """Answer a newer credential of a live session; a wrong one leaves the old in force."""
         try:
-            grant = self._gate.renew(session.grant, token.token)
-        except Refused as refused:
-            self.hub.refuse(session, "bad_token", str(refused), token.id)
+            permissions = self._authenticator.refresh_token(session.permissions, token.token)
+        except AuthRefused as refused:
+            self.hub.reply_error(session, "bad_token", str(refused), token.id)
             return
-        if self._is_revoked(grant):
-            self.hub.refuse(session, "bad_token", "the token was revoked", token.id)
+        if self._is_revoked(permissions):
+            self.hub.reply_error(session, "bad_token", "the token was revoked", token.id)
             return
-        regrant(self.hub, session, grant, token.id)
-        self._expiries.add(session)
+        replace_permissions(self.hub, session, permissions, token.id)
+        self._expiry_timers.add(session)
 
-    def _is_revoked(self, grant: Grant) -> bool:
+    def _is_revoked(self, permissions: Permissions) -> bool:
         # Where authentication is off there are no tokens, and so no newer ones either.
-        members = self.backend.members
-        return not self._gate.takes_account and members.is_revoked(grant.account, grant.issued)
+        memberships = self.command_executor.memberships
+        return not self._authenticator.accepts_account_parameter and memberships.is_revoked(
+            permissions.account, permissions.issued_at
+        )
 
-    def expire(self) -> None:
+    def close_expired(self) -> None:
         """Hang up on those whose grants have ended; what is queued for them is discarded.
 
         To be called before events are published, so that none is handed out after the end.
         """
-        for session in self._expiries.due(self._wall()):
-            self.hub.hang_up(session, close_codes.EXPIRED, discard=True)
+        for session in self._expiry_timers.pop_expired(self._wall_clock()):
+            self.hub.close(session, close_codes.EXPIRED, discard_queued=True)
 
-    def leave(self, session: Session) -> None:
+    def release(self, session: Session) -> None:
         """Forget `session`, which was admitted."""
         self.hub.detach(session)
-        self.count -= 1
-        if session.close is not None:
-            self.closes[session.close.code] += 1
-        if session.grant.account is not None:
-            _discount(self._per_account, session.grant.account)
-        if session in self._sites:
-            _discount(self._per_site, self._sites.pop(session))
+        self.connection_count -= 1
+        if session.close_code is not None:
+            self.closes_by_code[session.close_code.code] += 1
+        if session.permissions.account is not None:
+            _decrement(self._connections_per_account, session.permissions.account)
+        if session in self._networks:
+            _decrement(self._connections_per_network, self._networks.pop(session))
 
 
-def _discount(counts: dict[str, int], name: str) -> None:
-    counts[name] -= 1
-    if not counts[name]:
-        del counts[name]
+def _decrement(counts: dict[str, int], key: str) -> None:
+    counts[key] -= 1
+    if not counts[key]:
+        del counts[key]

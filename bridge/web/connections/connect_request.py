@@ -10,27 +10,27 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl
 
 from bridge.core.protocol import timestamps
-from bridge.core.protocol.cursor import Malformed, read_cursor
-from bridge.core.protocol.event import Types
+from bridge.core.protocol.cursor import InvalidCursor, decode_cursor
+from bridge.core.protocol.event import TypeFilter
 from bridge.core.protocol.frames import Hello
-from bridge.core.protocol.names import is_name, is_topic
+from bridge.core.protocol.names import is_valid_name, is_valid_topic
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from bridge.core.protocol.cursor import Cursor
 
-_LISTS = frozenset({"topics", "rooms", "types"})
-_MOST = 50  # parameters
-_PLAIN = re.compile("[^%+\x80-\U0010ffff]*").fullmatch
-_TEXTS = frozenset({"cursor", "since", "token", "account"})
+_LIST_PARAMETERS = frozenset({"topics", "rooms", "types"})
+_MAX_PARAMETERS = 50  # parameters
+_match_unescaped = re.compile("[^%+\x80-\U0010ffff]*").fullmatch
+_TEXT_PARAMETERS = frozenset({"cursor", "since", "token", "account"})
 
 
 class BadRequest(ValueError):
     """A request that has not the right form. The message is for the client."""
 
 
-class Wish(NamedTuple):
+class ConnectRequest(NamedTuple):
     """What a client wants, well-formed. `topics` of None means all that it may read unnamed.
 
     `resumed` is the cursor as the client wrote it; `since` is in milliseconds since 1970.
@@ -38,85 +38,89 @@ class Wish(NamedTuple):
 
     topics: frozenset[str] | None
     rooms: tuple[str, ...]
-    types: Types | None
-    resumed: str
+    types: TypeFilter | None
+    cursor_text: str
     cursor: Cursor | None
-    since: int | None = None
+    since_ms: int | None = None
 
 
-class Asked(NamedTuple):
+class UrlRequest(NamedTuple):
     """What a URL asks for; nothing yet, where a hello will follow."""
 
     hello: Hello | None
-    wish: Wish | None
+    connect_request: ConnectRequest | None
 
 
-def asked(query: str) -> Hello | None:
+def parse_websocket_query(query: str) -> Hello | None:
     """Return the parameters of a URL as a hello; None where it says that a hello will follow.
 
     Raises:
         BadRequest: If it says that and more, or a parameter is unknown, empty or given twice.
     """
-    pairs = _pairs(query)
+    pairs = _split_query(query)
     if any(name == "hello" for name, _ in pairs):
         if pairs != [("hello", "1")]:
             raise BadRequest("hello=1 stands alone: everything else is in the hello")
         return None
-    return _split(pairs, ())[0]
+    return _parse_parameters(pairs, ())[0]
 
 
-def from_query(query: str) -> Hello:
+def parse_query(query: str) -> Hello:
     """Return the parameters of a URL as a hello.
 
     Raises:
         BadRequest: If one is unknown, empty or given twice.
     """
-    return split_query(query, ())[0]
+    return parse_query_with_extras(query, ())[0]
 
 
-def split_query(query: str, beside: Collection[str]) -> tuple[Hello, dict[str, str]]:
-    """Return the parameters of a URL as a hello, and by themselves those that are in `beside`.
+def parse_query_with_extras(
+    query: str, extra_names: Collection[str]
+) -> tuple[Hello, dict[str, str]]:
+    """Return the parameters of a URL as a hello, and by themselves those that are in `extra_names`.
 
     Raises:
         BadRequest: If one is unknown, empty or given twice.
     """
-    return _split(_pairs(query), beside)
+    return _parse_parameters(_split_query(query), extra_names)
 
 
-def _split(
-    pairs: Sequence[tuple[str, str]], beside: Collection[str]
+def _parse_parameters(
+    pairs: Sequence[tuple[str, str]], extra_names: Collection[str]
 ) -> tuple[Hello, dict[str, str]]:
     lists: dict[str, list[str]] = {}
     texts: dict[str, str] = {}
-    others: dict[str, str] = {}
+    extras: dict[str, str] = {}
     for name, value in pairs:
-        if name in lists or name in texts or name in others:
+        if name in lists or name in texts or name in extras:
             raise BadRequest(f"{name} is given twice")
         if not value:
             raise BadRequest(f"{name} is empty")
-        if name in _LISTS:
+        if name in _LIST_PARAMETERS:
             lists[name] = value.split(",")
-        elif name in _TEXTS:
+        elif name in _TEXT_PARAMETERS:
             texts[name] = value
-        elif name in beside:
-            others[name] = value
+        elif name in extra_names:
+            extras[name] = value
         else:
             raise BadRequest(f"no such parameter: {name[:100]!r}")
     # The names are those of the two sets above.
-    return Hello(**lists, **texts), others  # type: ignore[arg-type]
+    return Hello(**lists, **texts), extras  # type: ignore[arg-type]
 
 
-def _pairs(query: str) -> list[tuple[str, str]]:
-    if _PLAIN(query) and query.count("&") < _MOST:  # nothing is to be decoded
+def _split_query(query: str) -> list[tuple[str, str]]:
+    if _match_unescaped(query) and query.count("&") < _MAX_PARAMETERS:  # nothing is to be decoded
         parts = [part.partition("=") for part in query.split("&") if part]
         return [(name, value) for name, _, value in parts]
     try:
-        return parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=_MOST)
+        return parse_qsl(
+            query, keep_blank_values=True, errors="strict", max_num_fields=_MAX_PARAMETERS
+        )
     except ValueError as error:
         raise BadRequest(f"the query can not be read: {error}") from None
 
 
-def wish(hello: Hello, *, max_topics: int, max_rooms: int) -> Wish:
+def parse_connect_request(hello: Hello, *, max_topics: int, max_rooms: int) -> ConnectRequest:
     """Check the form of what `hello` asks for.
 
     Raises:
@@ -125,43 +129,43 @@ def wish(hello: Hello, *, max_topics: int, max_rooms: int) -> Wish:
     topics = None if hello.topics is None else frozenset(hello.topics)
     rooms = tuple(dict.fromkeys(hello.rooms or ()))
     for topic in topics or ():
-        if not is_topic(topic):
+        if not is_valid_topic(topic):
             raise BadRequest(f"topics: no topic can be called {topic[:200]!r}")
     for room in rooms:
-        if not is_name(room):
+        if not is_valid_name(room):
             raise BadRequest(f"rooms: no room can be called {room[:200]!r}")
-    if hello.account is not None and not is_name(hello.account):
+    if hello.account is not None and not is_valid_name(hello.account):
         raise BadRequest(f"account: no account can be called {hello.account[:200]!r}")
     if len(topics or ()) > max_topics:
         raise BadRequest(f"topics: more than {max_topics} (BRIDGE_LIMITS__TOPICS)")
     if len(rooms) > max_rooms:
         raise BadRequest(f"rooms: more than {max_rooms} (BRIDGE_LIMITS__ROOMS)")
-    types, since = _types(hello), _since(hello)
-    return Wish(topics, rooms, types, hello.cursor or "", _cursor(hello), since)
+    types, since_ms = _parse_types(hello), _parse_since(hello)
+    return ConnectRequest(topics, rooms, types, hello.cursor or "", _parse_cursor(hello), since_ms)
 
 
-def _types(hello: Hello) -> Types | None:
+def _parse_types(hello: Hello) -> TypeFilter | None:
     try:
-        return None if hello.types is None else Types(hello.types)
+        return None if hello.types is None else TypeFilter(hello.types)
     except ValueError as error:
         raise BadRequest(f"types: {error}") from None
 
 
-def _cursor(hello: Hello) -> Cursor | None:
+def _parse_cursor(hello: Hello) -> Cursor | None:
     if hello.cursor is None:
         return None
     try:
-        return read_cursor(hello.cursor)
-    except Malformed as error:
+        return decode_cursor(hello.cursor)
+    except InvalidCursor as error:
         raise BadRequest(f"cursor: {error}") from None
 
 
-def _since(hello: Hello) -> int | None:
+def _parse_since(hello: Hello) -> int | None:
     if hello.since is None:
         return None
     if hello.cursor is not None:
         raise BadRequest("since: not together with a cursor, which says where to go on")
     try:
-        return timestamps.to_ms(hello.since)
+        return timestamps.rfc3339_to_ms(hello.since)
     except ValueError as error:
         raise BadRequest(f"since: {error}") from None

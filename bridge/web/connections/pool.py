@@ -16,161 +16,172 @@ from bridge.web.connections.connection import Phase
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bridge.core.protocol.close_codes import Close
+    from bridge.core.protocol.close_codes import CloseCode
     from bridge.core.sessions.session import Session
-    from bridge.web.connections.admission import Entrance
-    from bridge.web.connections.connection import Pipe
+    from bridge.web.connections.admission import AdmissionController
+    from bridge.web.connections.connection import ClientConnection
 
 #: Every connection is looked after once in SLICES * SLICE_SECONDS, or sooner.
-SLICES = 20
+SLICE_COUNT = 20
 SLICE_SECONDS = 0.05
 #: Connections flushed before heartbeats and handshakes get their turn.
-FLUSH_SLICE = 256
+FLUSH_BATCH_SIZE = 256
 
 
-class Sockets:
+class ConnectionPool:
     """Every connection of this instance."""
 
-    def __init__(self, entrance: Entrance) -> None:
-        self._entrance = entrance
-        self._hub = entrance.hub
-        self.limits = entrance.limits
-        self.closes = entrance.closes
+    def __init__(self, admission: AdmissionController) -> None:
+        self._admission = admission
+        self._hub = admission.hub
+        self.limits = admission.limits
+        self.closes_by_code = admission.closes_by_code
         self.now = asyncio.get_running_loop().time
         #: Set when this instance begins to leave.
-        self.leaving = asyncio.Event()
-        self._slices: list[set[Pipe]] = [set() for _ in range(SLICES)]
+        self.drain_started = asyncio.Event()
+        self._slices: list[set[ClientConnection]] = [set() for _ in range(SLICE_COUNT)]
         # Everybody is looked after several times in a heartbeat, however short it is.
-        self._pace = min(SLICE_SECONDS, self.limits.heartbeat / (4 * SLICES))
-        self._turn = 0
+        self._slice_interval_seconds = min(
+            SLICE_SECONDS, self.limits.heartbeat_seconds / (4 * SLICE_COUNT)
+        )
+        self._next_slice = 0
 
     def __len__(self) -> int:
         return sum(map(len, self._slices))
 
-    def heard(self, connection: str) -> float | None:
-        """When `connection` was heard of last, in seconds since 1970; None if it is not here."""
-        session = self._hub.crowd.sessions.get(connection)
-        return None if session is None else time.time() - (self.now() - session.pipe.heard)
+    def last_seen(self, connection_id: str) -> float | None:
+        """When `connection_id` was heard of last, in seconds since 1970; None if it is not here."""
+        session = self._hub.registry.by_id.get(connection_id)
+        return (
+            None if session is None else time.time() - (self.now() - session.connection.last_seen)
+        )
 
-    def add(self, pipe: Pipe) -> None:
-        """Look after `pipe` from now on."""
-        self._turn += 1
-        self._slices[self._turn % SLICES].add(pipe)
+    def add(self, connection: ClientConnection) -> None:
+        """Look after `connection` from now on."""
+        self._next_slice += 1
+        self._slices[self._next_slice % SLICE_COUNT].add(connection)
 
-    def dismiss(self, pipe: Pipe, why: Close) -> None:
+    def close(self, connection: ClientConnection, close: CloseCode) -> None:
         """Close a connection, in whatever phase it is: a `closing` frame, then the close."""
-        session = pipe.session
-        if pipe.phase in {Phase.CLOSING, Phase.GONE} or (session and session.close):
+        session = connection.session
+        if connection.phase in {Phase.CLOSING, Phase.CLOSED} or (session and session.close_code):
             return  # the first reason is the one that is told
-        if pipe.live and session is not None:
-            self._hub.hang_up(session, why)
+        if connection.is_live and session is not None:
+            self._hub.close(session, close)
             self.flush()
             return
-        pipe.turn_away(frames.write(self._hub.farewell(why)), why)
+        connection.reject(frames.encode_frame(self._hub.build_closing(close)), close)
 
     def flush(self) -> None:
         """Write what the hub has queued."""
-        for session in self._hub.flushable():
-            session.pipe.flush()
+        for session in self._hub.pop_unflushed():
+            session.connection.flush()
 
-    async def flush_in_slices(self) -> None:
+    async def flush_in_batches(self) -> None:
         """Write what the hub has queued, letting others have their turn in between.
 
         Cancellation: what was not written stays in the outboxes and goes out with the next flush
         of those sockets.
         """
-        sessions = self._hub.flushable()
-        for start in range(0, len(sessions), FLUSH_SLICE):
+        sessions = self._hub.pop_unflushed()
+        for start in range(0, len(sessions), FLUSH_BATCH_SIZE):
             if start:
                 await asyncio.sleep(0)
-            for session in sessions[start : start + FLUSH_SLICE]:
-                session.pipe.flush()
+            for session in sessions[start : start + FLUSH_BATCH_SIZE]:
+                session.connection.flush()
 
     # -- the clock -------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Look after everybody until cancelled."""
-        turn = 0
-        looked = self.now()
+        slice_index = 0
+        last_check = self.now()
         while True:
-            await asyncio.sleep(self._pace)
+            await asyncio.sleep(self._slice_interval_seconds)
             now = self.now()
-            self._entrance.expire()
+            self._admission.close_expired()
             # One that woke late makes up for it at once: while thousands come in, every turn of
             # the event loop is long, and a slice in each would make heartbeats very late.
-            due = int((now - looked) / self._pace)
-            looked += due * self._pace
-            for _ in range(min(due, SLICES)):
-                turn = (turn + 1) % SLICES
-                self.look_after(tuple(self._slices[turn]), now)
+            due_slices = int((now - last_check) / self._slice_interval_seconds)
+            last_check += due_slices * self._slice_interval_seconds
+            for _ in range(min(due_slices, SLICE_COUNT)):
+                slice_index = (slice_index + 1) % SLICE_COUNT
+                self.check_connections(tuple(self._slices[slice_index]), now)
 
-    def look_after(self, pipes: Iterable[Pipe], now: float) -> None:
+    def check_connections(self, connections: Iterable[ClientConnection], now: float) -> None:
         """Send what is due at `now`, and close on those who are late."""
-        stale, too_stale = self._entrance.upstream.stale(), self._entrance.too_stale
-        for pipe in pipes:
-            match pipe.phase:
-                case Phase.OPEN if too_stale:
-                    self.dismiss(pipe, closes.STALE)
-                case Phase.OPEN if pipe.session is not None:
-                    self._look_after_open(pipe, pipe.session, now, stale)
-                case Phase.HELLO if now >= pipe.deadline:
-                    self.dismiss(pipe, closes.NO_HELLO)
-                case Phase.LEAVING | Phase.CLOSING if now >= pipe.deadline:
-                    pipe.transport.abort()  # close() would wait for one that stopped reading
+        stale_seconds, is_too_stale = (
+            self._admission.upstream.stale_seconds(),
+            self._admission.is_too_stale,
+        )
+        for connection in connections:
+            match connection.phase:
+                case Phase.OPEN if is_too_stale:
+                    self.close(connection, closes.STALE)
+                case Phase.OPEN if connection.session is not None:
+                    self._check_open(connection, connection.session, now, stale_seconds)
+                case Phase.AWAITING_HELLO if now >= connection.deadline:
+                    self.close(connection, closes.HELLO_TIMEOUT)
+                case Phase.FLUSHING | Phase.CLOSING if now >= connection.deadline:
+                    connection.transport.abort()  # close() would wait for one that stopped reading
         self.flush()
 
-    def _look_after_open(
-        self, pipe: Pipe, session: Session, now: float, stale: float | None
+    def _check_open(
+        self,
+        connection: ClientConnection,
+        session: Session,
+        now: float,
+        stale_seconds: float | None,
     ) -> None:
-        if pipe.moved() or not pipe.unsent:
-            pipe.progressed = now
-        elif now - pipe.progressed >= self.limits.outbox_seconds:
-            self._hub.hang_up(session, closes.SLOW)
-        if session.close is not None:
-            pipe.phase = Phase.LEAVING
-            pipe.deadline = now + self.limits.close_seconds
-        elif now >= pipe.deadline:
-            if now - pipe.deadline >= self.limits.heartbeat:
-                pipe.heard = now  # we are late ourselves, and have not asked
-            pipe.deadline = now + self.limits.heartbeat
-            if pipe.is_silent(now):
-                self._hub.hang_up(session, closes.SILENT)
+        if connection.has_progressed() or not connection.unsent_bytes:
+            connection.last_progress = now
+        elif now - connection.last_progress >= self.limits.outbox_timeout_seconds:
+            self._hub.close(session, closes.SLOW)
+        if session.close_code is not None:
+            connection.phase = Phase.FLUSHING
+            connection.deadline = now + self.limits.close_timeout_seconds
+        elif now >= connection.deadline:
+            if now - connection.deadline >= self.limits.heartbeat_seconds:
+                connection.last_seen = now  # we are late ourselves, and have not asked
+            connection.deadline = now + self.limits.heartbeat_seconds
+            if connection.is_silent(now):
+                self._hub.close(session, closes.SILENT)
             else:
-                self._hub.beat(session, stale)
-                pipe.ping()
+                self._hub.send_heartbeat(session, stale_seconds)
+                connection.ping()
         else:
-            pipe.tend(now)
+            connection.send_keepalive(now)
 
     # -- going -----------------------------------------------------------------------------------
 
-    def forget(self, pipe: Pipe, why: Exception | None) -> None:
-        """Let go of a connection that is gone; `why` is the transport's."""
+    def remove(self, connection: ClientConnection, error: Exception | None) -> None:
+        """Let go of a connection that is gone; `error` is the transport's."""
         for slice_ in self._slices:
-            slice_.discard(pipe)
-        session, pipe.session = pipe.session, None
+            slice_.discard(connection)
+        session, connection.session = connection.session, None
         if session is None:
             return
-        if isinstance(why, TimeoutError):  # the kernel has waited in vain for a sign of life
-            self._hub.hang_up(session, closes.SILENT)
-        self._entrance.leave(session)
+        if isinstance(error, TimeoutError):  # the kernel has waited in vain for a sign of life
+            self._hub.close(session, closes.SILENT)
+        self._admission.release(session)
 
-    async def drain(self, seconds: float) -> None:
+    async def drain(self, timeout_seconds: float) -> None:
         """Say to everybody that this instance is leaving; return when all have gone.
 
-        Those who are not gone after `seconds` are cut off.
+        Those who are not gone after `timeout_seconds` are cut off.
 
         Cancellation: safe; those who are left stay connected.
         """
-        self._entrance.draining = True
-        self.leaving.set()
-        deadline = self.now() + seconds
+        self._admission.is_draining = True
+        self.drain_started.set()
+        deadline = self.now() + timeout_seconds
         for slice_ in self._slices:
-            for pipe in tuple(slice_):
-                self.dismiss(pipe, closes.DRAINING)
+            for connection in tuple(slice_):
+                self.close(connection, closes.DRAINING)
             await asyncio.sleep(0)
         while len(self) and self.now() < deadline:  # noqa: ASYNC110 - the clock's own pace
             await asyncio.sleep(SLICE_SECONDS)
         for slice_ in self._slices:
-            for pipe in tuple(slice_):
-                pipe.transport.abort()
+            for connection in tuple(slice_):
+                connection.transport.abort()
         await asyncio.sleep(0)

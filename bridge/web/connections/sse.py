@@ -16,108 +16,115 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from bridge.core.protocol import frames
-from bridge.web.auth.authenticator import Refused, bearer
-from bridge.web.connections.connect_request import BadRequest, from_query
-from bridge.web.connections.connection import HIGH_WATER_BYTES, Keeper, Pipe
+from bridge.web.auth.authenticator import AuthRefused, parse_bearer
+from bridge.web.connections.connect_request import BadRequest, parse_query
+from bridge.web.connections.connection import HIGH_WATER_BYTES, ClientConnection, ConnectionHandler
 from bridge.web.http import client_http
-from bridge.web.http.problems import described, problem
+from bridge.web.http.problems import openapi_problems, problem_response
 from bridge.web.transport import sse_format
-from bridge.web.transport.http_protocol import TAKE_OVER
+from bridge.web.transport.http_protocol import TAKE_OVER_EXTENSION
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Mapping
 
-    from bridge.core.protocol.close_codes import Close
+    from bridge.core.protocol.close_codes import CloseCode
     from bridge.core.sessions.session import Session
-    from bridge.web.connections.admission import Entrance
-    from bridge.web.connections.connect_request import Wish
-    from bridge.web.connections.pool import Sockets
+    from bridge.web.connections.admission import AdmissionController
+    from bridge.web.connections.connect_request import ConnectRequest
+    from bridge.web.connections.pool import ConnectionPool
 
 #: On a stream without events something goes out as often, for proxies that would take it for dead.
-COMMENT_SECONDS: Final = 15.0
-_USER_TIMEOUT: Final = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux has it
+COMMENT_INTERVAL_SECONDS: Final = 15.0
+_TCP_USER_TIMEOUT: Final = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux has it
 _LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
-class Owner(Keeper, Protocol):
+class SseHandler(ConnectionHandler, Protocol):
     """What a stream asks of those who have opened it."""
 
     def cursor(self, session: Session) -> str:
         """The cursor that covers exactly what `session` has been handed."""
 
 
-class Stream(Pipe):
+class SseConnection(ClientConnection):
     """One client's event stream."""
 
     kind = "sse"
-    wrap = staticmethod(sse_format.wrap)
+    encode_frame = staticmethod(sse_format.encode_frame)
 
-    __slots__ = ("_chunked", "_owner", "_spoke")
+    __slots__ = ("_endpoint", "_is_chunked", "_last_write")
 
-    def __init__(self, owner: Owner) -> None:
-        super().__init__(owner)
-        self._owner = owner
-        self._chunked = False
-        self._spoke = 0.0
+    def __init__(self, endpoint: SseHandler) -> None:
+        super().__init__(endpoint)
+        self._endpoint = endpoint
+        self._is_chunked = False
+        self._last_write = 0.0
 
-    def take(self, transport: asyncio.Transport, head: bytes, *, chunked: bool) -> None:
-        """Take over `transport`, and answer with `head`."""
+    def take_over(
+        self, transport: asyncio.Transport, response_head: bytes, *, is_chunked: bool
+    ) -> None:
+        """Take over `transport`, and answer with `response_head`."""
         self.transport = transport
-        self._chunked = chunked
-        limits = self._keeper.limits
+        self._is_chunked = is_chunked
+        limits = self._handler.limits
         transport.set_protocol(self)
         transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
-        if _USER_TIMEOUT is not None:
+        if _TCP_USER_TIMEOUT is not None:
             # What is sent has to be acknowledged within two heartbeats; who reads slowly has as
             # long as for its outbox.
-            seconds = max(2 * limits.heartbeat, limits.outbox_seconds + limits.close_seconds)
-            connection = transport.get_extra_info("socket")
+            timeout_seconds = max(
+                2 * limits.heartbeat_seconds,
+                limits.outbox_timeout_seconds + limits.close_timeout_seconds,
+            )
+            tcp_socket = transport.get_extra_info("socket")
             with contextlib.suppress(OSError):  # it has gone
-                connection.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, int(seconds * 1000))
-        self._spoke = self.heard = self._keeper.now()
-        transport.write(head)
+                tcp_socket.setsockopt(
+                    socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, int(timeout_seconds * 1000)
+                )
+        self._last_write = self.last_seen = self._handler.now()
+        transport.write(response_head)
 
     def data_received(self, data: bytes) -> None:  # noqa: ARG002 - whatever it is
         """Pass over it: a client that is known here only listens."""
-        self.heard = self._keeper.now()
+        self.last_seen = self._handler.now()
 
     # -- writing ---------------------------------------------------------------------------------
 
     def flush(self) -> None:
         """Write what was queued, and behind it the cursor that covers it."""
         session = self.session
-        if session is not None and session.welcomed and session.outbox.pending:
-            session.outbox.force(sse_format.mark(self._owner.cursor(session)))
+        if session is not None and session.is_welcomed and session.outbox.pending_bytes:
+            session.outbox.append(sse_format.encode_cursor(self._endpoint.cursor(session)))
         super().flush()
 
-    def tend(self, now: float) -> None:
+    def send_keepalive(self, now: float) -> None:
         """Let something be seen on a stream on which nothing happens."""
-        if now - self._spoke >= COMMENT_SECONDS and not self.paused:
+        if now - self._last_write >= COMMENT_INTERVAL_SECONDS and not self.is_write_paused:
             self._write(sse_format.COMMENT)
 
-    def say_goodbye(self, why: Close) -> None:
+    def begin_close(self, close: CloseCode) -> None:
         """End the answer; the client has some seconds to read the rest."""
-        super().say_goodbye(why)
-        if self._chunked:
+        super().begin_close(close)
+        if self._is_chunked:
             self.transport.write(_LAST_CHUNK)
         self.transport.close()
 
     def _write(self, data: bytes) -> None:
-        self._spoke = self._keeper.now()
-        if not self._chunked:
+        self._last_write = self._handler.now()
+        if not self._is_chunked:
             super()._write(data)
             return
-        size = b"%x\r\n" % len(data)
-        self._taken += len(size) + len(data) + 2
-        self.transport.writelines((size, data, b"\r\n"))
+        chunk_header = b"%x\r\n" % len(data)
+        self._written_bytes += len(chunk_header) + len(data) + 2
+        self.transport.writelines((chunk_header, data, b"\r\n"))
 
 
 PATH: Final = "/events"
 _LAST_EVENT_ID: Final = "Last-Event-ID"
 #: Seconds within which clients come back to a stream that broke.
-_RETRY_SECONDS: Final = 5.0
-_HEAD: Final = {
+_RECONNECT_SECONDS: Final = 5.0
+_STREAM_HEADERS: Final = {
     "Content-Type": sse_format.MEDIA_TYPE,
     "Cache-Control": "no-store",
     "X-Accel-Buffering": "no",
@@ -125,16 +132,16 @@ _HEAD: Final = {
 }
 
 
-class Streams:
+class SseEndpoint:
     """Lets in everybody who comes for an event stream; `sockets` looks after them."""
 
-    def __init__(self, entrance: Entrance, sockets: Sockets) -> None:
-        self._entrance = entrance
-        self._hub = entrance.hub
-        self._sockets = sockets
-        self.limits = entrance.limits
-        self.closes = entrance.closes
-        self.now = sockets.now
+    def __init__(self, admission: AdmissionController, pool: ConnectionPool) -> None:
+        self._admission = admission
+        self._hub = admission.hub
+        self._pool = pool
+        self.limits = admission.limits
+        self.closes_by_code = admission.closes_by_code
+        self.now = pool.now
 
     # -- what a stream asks ----------------------------------------------------------------------
 
@@ -142,132 +149,154 @@ class Streams:
         """Return the cursor that covers exactly what `session` has been handed."""
         return self._hub.cursor(session)
 
-    def forget(self, pipe: Pipe, why: Exception | None) -> None:
+    def remove(self, connection: ClientConnection, error: Exception | None) -> None:
         """Let go of a stream that is gone."""
-        self._sockets.forget(pipe, why)
+        self._pool.remove(connection, error)
 
     # -- answering -------------------------------------------------------------------------------
 
-    async def answer(self, request: Request) -> Response:
+    async def handle_request(self, request: Request) -> Response:
         """Open a stream, or say why not.
 
         Cancellation: safe; nobody is let in.
         """
-        if (turned_away := client_http.turned_away(request, self._entrance.doors)) is not None:
-            self._entrance.refused["origin"] += 1
-            return turned_away
-        shared = client_http.shared(request)
-        if request.headers.get(_LAST_EVENT_ID, "").startswith(sse_format.FINAL):
-            return Response(status_code=204, headers=shared)
+        if (
+            rejection := client_http.reject_origin(request, self._admission.origin_policy)
+        ) is not None:
+            self._admission.refused_by_reason["origin"] += 1
+            return rejection
+        cors_headers = client_http.cors_headers(request)
+        if request.headers.get(_LAST_EVENT_ID, "").startswith(sse_format.FINAL_ID_PREFIX):
+            return Response(status_code=204, headers=cors_headers)
         try:
-            hello = _hello(request)
-            wish = self._entrance.wish(hello)
+            hello = _hello_from_request(request)
+            connect_request = self._admission.parse(hello)
         except BadRequest as error:
-            self._entrance.refused["bad_request"] += 1
-            return problem(400, str(error), headers=shared)
+            self._admission.refused_by_reason["bad_request"] += 1
+            return problem_response(400, str(error), headers=cors_headers)
         try:
-            return await self._let_in(request, hello, wish, shared)
-        except Refused as refused:
-            self._entrance.refused[refused.word] += 1
-            return self._refusal(request, refused.close, shared)
-        except client_http.Vanished:
+            return await self._admit(request, hello, connect_request, cors_headers)
+        except AuthRefused as refused:
+            self._admission.refused_by_reason[refused.metric_reason] += 1
+            return self._refusal_response(request, refused.close, cors_headers)
+        except client_http.ClientDisconnected:
             return Response()  # nobody is there to read it
 
-    async def _let_in(
-        self, request: Request, hello: frames.Hello, wish: Wish, shared: Mapping[str, str]
-    ) -> Response:
-        self._entrance.knock(self.now())
-        missing = self._entrance.missing(hello.token)
-        if missing is not None:
-            await client_http.unless_gone(missing, request, self._sockets.leaving)
-        stream = Stream(self)
-        peer = request.client.host if request.client is not None else ""
-        forwarded = request.headers.getlist("X-Forwarded-For")
-        stream.address = self._entrance.proxies.client(peer, forwarded)
-        session = self._entrance.admit(hello, wish, stream.wrap, stream, stream.address)
-        opened = False
-        try:
-            if request.method == "HEAD":
-                head = Response(headers={**_HEAD, **shared})
-                del head.headers["Content-Length"]  # nobody knows it
-                return head
-            if self._entrance.must_ask(session, wish):
-                finding = self._entrance.find(session, wish)
-                wish = await client_http.unless_gone(finding, request, self._sockets.leaving)
-            opened = self._open(request, stream, session, wish, shared)
-        finally:
-            if not opened:
-                self._entrance.leave(session)
-        return Response()  # it goes nowhere: the stream has the connection
-
-    def _open(
+    async def _admit(
         self,
         request: Request,
-        stream: Stream,
+        hello: frames.Hello,
+        connect_request: ConnectRequest,
+        cors_headers: Mapping[str, str],
+    ) -> Response:
+        self._admission.check_rate(self.now())
+        pending_keys = self._admission.pending_keys(hello.token)
+        if pending_keys is not None:
+            await client_http.wait_unless_disconnected(
+                pending_keys, request, self._pool.drain_started
+            )
+        connection = SseConnection(self)
+        peer_address = request.client.host if request.client is not None else ""
+        forwarded = request.headers.getlist("X-Forwarded-For")
+        connection.address = self._admission.trusted_proxies.client_address(peer_address, forwarded)
+        session = self._admission.admit(
+            hello, connect_request, connection.encode_frame, connection, connection.address
+        )
+        is_started = False
+        try:
+            if request.method == "HEAD":
+                response = Response(headers={**_STREAM_HEADERS, **cors_headers})
+                del response.headers["Content-Length"]  # nobody knows it
+                return response
+            if self._admission.must_resolve_start(session, connect_request):
+                resolving = self._admission.resolve_start(session, connect_request)
+                connect_request = await client_http.wait_unless_disconnected(
+                    resolving, request, self._pool.drain_started
+                )
+            is_started = self._start_stream(
+                request, connection, session, connect_request, cors_headers
+            )
+        finally:
+            if not is_started:
+                self._admission.release(session)
+        return Response()  # it goes nowhere: the stream has the connection
+
+    def _start_stream(
+        self,
+        request: Request,
+        connection: SseConnection,
         session: Session,
-        wish: Wish,
-        shared: Mapping[str, str],
+        connect_request: ConnectRequest,
+        cors_headers: Mapping[str, str],
     ) -> bool:
         """Take the connection over from HTTP, and welcome the client; tell whether it is there."""
-        taken = request.scope["extensions"][TAKE_OVER]()
-        if taken is None:
+        detached = request.scope["extensions"][TAKE_OVER_EXTENSION]()
+        if detached is None:
             return False
-        chunked = request.scope["http_version"] == "1.1"
-        stream.take(taken.transport, _head(taken.headers, shared, chunked=chunked), chunked=chunked)
-        stream.session = session
-        self._sockets.add(stream)
-        stream.open()
-        session.outbox.force(sse_format.retry(self._hub.jitter(_RETRY_SECONDS)))
-        self._entrance.welcome(session, wish)
-        self._sockets.flush()
+        is_chunked = request.scope["http_version"] == "1.1"
+        connection.take_over(
+            detached.transport,
+            _response_head(detached.default_headers, cors_headers, is_chunked=is_chunked),
+            is_chunked=is_chunked,
+        )
+        connection.session = session
+        self._pool.add(connection)
+        connection.open()
+        session.outbox.append(sse_format.encode_retry(self._hub.jitter(_RECONNECT_SECONDS)))
+        self._admission.start(session, connect_request)
+        self._pool.flush()
         return True
 
-    def _refusal(self, request: Request, why: Close, shared: Mapping[str, str]) -> Response:
-        self.closes[why.code] += 1
-        farewell = self._hub.farewell(why)
-        later = client_http.status(why) == HTTPStatus.SERVICE_UNAVAILABLE
-        if later and _is_event_source(request):
-            told = sse_format.wrap(frames.write(farewell))
-            return Response(told, headers={**_HEAD, **shared})
-        return client_http.refusal(why, farewell.retry_after, shared)
+    def _refusal_response(
+        self, request: Request, close: CloseCode, cors_headers: Mapping[str, str]
+    ) -> Response:
+        self.closes_by_code[close.code] += 1
+        closing_frame = self._hub.build_closing(close)
+        is_temporary = client_http.http_status(close) == HTTPStatus.SERVICE_UNAVAILABLE
+        if is_temporary and _is_browser_event_source(request):
+            body = sse_format.encode_frame(frames.encode_frame(closing_frame))
+            return Response(body, headers={**_STREAM_HEADERS, **cors_headers})
+        return client_http.refusal_response(close, closing_frame.retry_after, cors_headers)
 
     def preflight(self, request: Request) -> Response:
         """Say what another origin's page may send, where it may send anything."""
-        return client_http.preflight(
+        return client_http.preflight_response(
             request,
-            self._entrance.doors,
+            self._admission.origin_policy,
             methods="GET, HEAD",
             headers=f"Authorization, Cache-Control, {_LAST_EVENT_ID}",
         )
 
 
-def _hello(request: Request) -> frames.Hello:
+def _hello_from_request(request: Request) -> frames.Hello:
     """What the client asks for, by its URL and its headers."""
-    hello = from_query(request.scope["query_string"].decode("ascii"))  # uvicorn takes no other
-    hello.token = bearer(request.headers.get("Authorization")) or hello.token
-    if last := request.headers.get(_LAST_EVENT_ID):
+    hello = parse_query(request.scope["query_string"].decode("ascii"))  # uvicorn takes no other
+    hello.token = parse_bearer(request.headers.get("Authorization")) or hello.token
+    if last_event_id := request.headers.get(_LAST_EVENT_ID):
         # An `EventSource` comes back by the URL that it began with.
-        hello.cursor, hello.since = last, None
+        hello.cursor, hello.since = last_event_id, None
     return hello
 
 
-def _is_event_source(request: Request) -> bool:
+def _is_browser_event_source(request: Request) -> bool:
     """Whether it is a browser's, which tells nobody why it was refused, and gives up."""
     headers = request.headers
     return "Sec-Fetch-Mode" in headers and headers.get("Accept") == sse_format.MEDIA_TYPE
 
 
-def _head(usual: list[tuple[bytes, bytes]], shared: Mapping[str, str], *, chunked: bool) -> bytes:
+def _response_head(
+    default_headers: list[tuple[bytes, bytes]], cors_headers: Mapping[str, str], *, is_chunked: bool
+) -> bytes:
     """Return the head of the answer; without chunks the end of the connection is its end."""
-    own = {**_HEAD, **shared, "Connection": "close"}
-    if chunked:
-        own["Transfer-Encoding"] = "chunked"
-    lines = [b"HTTP/1.1 200 OK", *(b"%b: %b" % field for field in usual)]
-    lines += [f"{name}: {value}".encode("latin-1") for name, value in own.items()]
+    headers = {**_STREAM_HEADERS, **cors_headers, "Connection": "close"}
+    if is_chunked:
+        headers["Transfer-Encoding"] = "chunked"
+    lines = [b"HTTP/1.1 200 OK", *(b"%b: %b" % field for field in default_headers)]
+    lines += [f"{name}: {value}".encode("latin-1") for name, value in headers.items()]
     return b"\r\n".join([*lines, b"", b""])
 
 
-_QUERY: Final = {
+_QUERY_DESCRIPTIONS: Final = {
     "topics": "Topics with commas between them; absent: every topic that may be read unnamed",
     "rooms": "Rooms to be in, with commas between them",
     "types": "Event types to be sent; one with `*` at its end is a prefix; absent: all",
@@ -278,29 +307,35 @@ _QUERY: Final = {
 }
 
 
-def _parameter(name: str, about: str, place: str = "query") -> dict[str, Any]:
-    text = {"type": "string", "minLength": 1}
-    return {"name": name, "in": place, "required": False, "description": about, "schema": text}
+def _parameter(name: str, description: str, location: str = "query") -> dict[str, Any]:
+    schema = {"type": "string", "minLength": 1}
+    return {
+        "name": name,
+        "in": location,
+        "required": False,
+        "description": description,
+        "schema": schema,
+    }
 
 
 _PARAMETERS: Final = [
-    *(_parameter(name, about) for name, about in _QUERY.items()),
+    *(_parameter(name, about) for name, about in _QUERY_DESCRIPTIONS.items()),
     _parameter("Last-Event-ID", "A cursor; it wins over `cursor` and `since`", "header"),
     _parameter("Authorization", "`Bearer` and the credential; it wins over `token`", "header"),
 ]
-_HEADERS: Final = {
+_RESPONSE_HEADERS: Final = {
     "Cache-Control": {"description": "`no-store`", "schema": {"type": "string"}},
     "X-Accel-Buffering": {"description": "`no`: for nginx", "schema": {"type": "string"}},
 }
-_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "Events as they happen, until either side ends it. A browser's"
         " `EventSource` gets a 200 instead of a 503 too: a `closing` event and the end.",
-        "headers": _HEADERS,
+        "headers": _RESPONSE_HEADERS,
         "content": {sse_format.MEDIA_TYPE: {"schema": {"type": "string"}}},
     },
     204: {"description": "Its last stream was closed for good: do not come back by yourself"},
-    **described(
+    **openapi_problems(
         {
             400: "A parameter is unknown, empty, given twice or malformed; a garbled cursor",
             401: "No credential, or a wrong one",
@@ -311,26 +346,26 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-def events(streams: Streams) -> APIRouter:
+def events_router(endpoint: SseEndpoint) -> APIRouter:
     """Return the routes of event streams."""
     router = APIRouter(tags=["events"])
 
     @router.get(
         PATH,
         response_class=Response,
-        responses=_ANSWERS,
+        responses=_RESPONSES,
         openapi_extra={"parameters": _PARAMETERS},
     )
     async def listen(request: Request) -> Response:
         """Listen: frames as Server-Sent Events, each named by its `op`; the `id` is a cursor."""
-        return await streams.answer(request)
+        return await endpoint.handle_request(request)
 
     @router.head(PATH, include_in_schema=False)
-    async def look(request: Request) -> Response:
-        return await streams.answer(request)
+    async def head(request: Request) -> Response:
+        return await endpoint.handle_request(request)
 
     @router.options(PATH, include_in_schema=False)
     async def preflight(request: Request) -> Response:
-        return streams.preflight(request)
+        return endpoint.preflight(request)
 
     return router

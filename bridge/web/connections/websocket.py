@@ -15,121 +15,147 @@ from msgspec import UNSET
 
 from bridge.core.protocol import close_codes as closes
 from bridge.core.protocol import frames
-from bridge.core.sessions.requests import Dialogue
-from bridge.web.auth.authenticator import Refused, bearer
-from bridge.web.connections.connect_request import Asked, BadRequest, asked
-from bridge.web.connections.connection import HIGH_WATER_BYTES, Keeper, Phase, Pipe
+from bridge.core.sessions.requests import ClientRequests
+from bridge.web.auth.authenticator import AuthRefused, parse_bearer
+from bridge.web.connections.connect_request import BadRequest, UrlRequest, parse_websocket_query
+from bridge.web.connections.connection import (
+    HIGH_WATER_BYTES,
+    ClientConnection,
+    ConnectionHandler,
+    Phase,
+)
 from bridge.web.transport import ws_framing, ws_handshake
-from bridge.web.transport.ws_framing import Inbound, Message, Violation
-from bridge.web.transport.ws_handshake import Refusal
+from bridge.web.transport.ws_framing import FrameParser, ProtocolViolation, WebSocketMessage
+from bridge.web.transport.ws_handshake import UpgradeRefusal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
-    from bridge.core.protocol.close_codes import Close
-    from bridge.core.protocol.frames import Token
+    from bridge.core.protocol.close_codes import CloseCode
+    from bridge.core.protocol.frames import TokenUpdate
     from bridge.core.sessions.session import Session
-    from bridge.web.connections.admission import Entrance
-    from bridge.web.connections.connect_request import Wish
-    from bridge.web.connections.pool import Sockets
-    from bridge.web.transport.ws_handshake import Opening
+    from bridge.web.connections.admission import AdmissionController
+    from bridge.web.connections.connect_request import ConnectRequest
+    from bridge.web.connections.pool import ConnectionPool
+    from bridge.web.transport.ws_handshake import UpgradeRequest
 
 #: At some tenths of a millisecond each.
-PER_TURN: Final = 32
+ACCEPTS_PER_TURN: Final = 32
 
 
-class Turnstile:
+class AcceptThrottle:
     """One door of this instance."""
 
     def __init__(self) -> None:
         self._call_soon = asyncio.get_running_loop().call_soon
-        self._left = PER_TURN  # who may still come in in this turn; all, where none is awaited
-        self._waiting: deque[Callable[[], object]] = deque()
+        self._accepts_left = (
+            ACCEPTS_PER_TURN  # who may still come in in this turn; all, where none is awaited
+        )
+        self._queue: deque[Callable[[], object]] = deque()
 
-    def come(self, enter: Callable[[], object]) -> bool:
-        """Call `enter` now or in its turn; tell whether it was now."""
-        if self._left == PER_TURN:
-            self._call_soon(self._turn)
-        if not self._left:
-            self._waiting.append(enter)
+    def submit(self, accept: Callable[[], object]) -> bool:
+        """Call `accept` now or in its turn; tell whether it was now."""
+        if self._accepts_left == ACCEPTS_PER_TURN:
+            self._call_soon(self._start_turn)
+        if not self._accepts_left:
+            self._queue.append(accept)
             return False
-        self._left -= 1
-        enter()
+        self._accepts_left -= 1
+        accept()
         return True
 
-    def _turn(self) -> None:
-        self._left = PER_TURN - min(PER_TURN, len(self._waiting))
-        if self._waiting:
-            self._call_soon(self._turn)
-        for _ in range(PER_TURN - self._left):
+    def _start_turn(self) -> None:
+        self._accepts_left = ACCEPTS_PER_TURN - min(ACCEPTS_PER_TURN, len(self._queue))
+        if self._queue:
+            self._call_soon(self._start_turn)
+        for _ in range(ACCEPTS_PER_TURN - self._accepts_left):
             # By itself, so that what fails there fails alone.
-            self._call_soon(self._waiting.popleft())
+            self._call_soon(self._queue.popleft())
 
 
-class Renewals:
+class TokenRefresh:
     """Judges the tokens of live sessions; `flush` writes what was answered later."""
 
-    def __init__(self, entrance: Entrance, flush: Callable[[], None]) -> None:
-        self._entrance = entrance
+    def __init__(self, admission: AdmissionController, flush: Callable[[], None]) -> None:
+        self._admission = admission
         self._flush = flush
-        self._waiting: dict[Session, asyncio.Task[None]] = {}
+        self._pending: dict[Session, asyncio.Task[None]] = {}
 
-    def renew(self, session: Session, token: Token) -> None:
+    def refresh(self, session: Session, token: TokenUpdate) -> None:
         """Answer `token`, at once or once its key is there."""
-        if session in self._waiting:
+        if session in self._pending:
             reason = "the token before is still being judged"
-            self._entrance.hub.refuse(session, "limit", reason, token.id)
+            self._admission.hub.reply_error(session, "limit", reason, token.id)
             return
-        missing = self._entrance.missing(token.token)
-        if missing is None:
-            self._entrance.renew(session, token)
+        pending_keys = self._admission.pending_keys(token.token)
+        if pending_keys is None:
+            self._admission.refresh_token(session, token)
         else:
-            self._waiting[session] = asyncio.create_task(self._renew(missing, session, token))
+            self._pending[session] = asyncio.create_task(
+                self._refresh_after_keys(pending_keys, session, token)
+            )
 
-    async def _renew(self, missing: Awaitable[None], session: Session, token: Token) -> None:
-        await missing
-        del self._waiting[session]
-        if session.welcomed:
-            self._entrance.renew(session, token)
+    async def _refresh_after_keys(
+        self, pending_keys: Awaitable[None], session: Session, token: TokenUpdate
+    ) -> None:
+        await pending_keys
+        del self._pending[session]
+        if session.is_welcomed:
+            self._admission.refresh_token(session, token)
             self._flush()
 
 
-_NO_CODE = 1005  # what a close frame without a code stands for (RFC 6455, 7.4.1)
+_NO_STATUS_RECEIVED = 1005  # what a close frame without a code stands for (RFC 6455, 7.4.1)
 
 
-class Owner(Keeper, Protocol):
+class WebSocketHandler(ConnectionHandler, Protocol):
     """What a socket asks of those who talk with all of them."""
 
-    door: Turnstile
+    accept_throttle: AcceptThrottle
 
-    def judge(self, opening: Opening) -> Asked | Refusal:
+    def check_upgrade(self, upgrade_request: UpgradeRequest) -> UrlRequest | UpgradeRefusal:
         """Say what a client asks for, or why its handshake is answered with an error."""
 
-    def greet(self, socket: Socket, opening: Opening, asked: Asked) -> None:
+    def accept(
+        self,
+        connection: WebSocketConnection,
+        upgrade_request: UpgradeRequest,
+        url_request: UrlRequest,
+    ) -> None:
         """Take in a socket that was upgraded."""
 
-    def hear(self, socket: Socket, text: bytes | None) -> None:
+    def handle_message(self, connection: WebSocketConnection, text: bytes | None) -> None:
         """Take one message; None stands for one that is not text."""
 
-    def violated(self, socket: Socket, violation: Violation) -> None:
+    def handle_violation(
+        self, connection: WebSocketConnection, violation: ProtocolViolation
+    ) -> None:
         """Close on a client that broke WebSocket itself."""
 
 
-class Socket(Pipe):
+class WebSocketConnection(ClientConnection):
     """One client's WebSocket."""
 
     kind = "websocket"
-    wrap = staticmethod(ws_framing.text)
+    encode_frame = staticmethod(ws_framing.encode_text)
 
-    __slots__ = ("_inbound", "_owner", "_waiting", "bearer", "dialogue")
+    __slots__ = (
+        "_endpoint",
+        "_frame_parser",
+        "_pending_messages",
+        "bearer_token",
+        "client_requests",
+    )
 
-    def __init__(self, owner: Owner) -> None:
-        super().__init__(owner)
-        self._owner = owner
-        self._inbound: Inbound | None = None
-        self._waiting: list[Message] | tuple[()] = ()  # read, and not listened to yet
-        self.dialogue: Dialogue | None = None
-        self.bearer: str | None = None  # the credential in a header, until it has been judged
+    def __init__(self, endpoint: WebSocketHandler) -> None:
+        super().__init__(endpoint)
+        self._endpoint = endpoint
+        self._frame_parser: FrameParser | None = None
+        self._pending_messages: (
+            list[WebSocketMessage] | tuple[()]
+        ) = ()  # read, and not listened to yet
+        self.client_requests: ClientRequests | None = None
+        self.bearer_token: str | None = None  # the credential in a header, until it has been judged
 
     # -- asyncio.Protocol ------------------------------------------------------------------------
 
@@ -143,272 +169,318 @@ class Socket(Pipe):
     def pause_writing(self) -> None:
         """Stop writing, and stop reading too: who does not read can not make us answer."""
         super().pause_writing()
-        if self.phase is not Phase.GONE:
+        if self.phase is not Phase.CLOSED:
             self.transport.pause_reading()
 
     def resume_writing(self) -> None:
         """Go on with both; only from now on can the client be called silent."""
-        self.paused = False
-        if self.phase is not Phase.GONE:
-            self.heard = self._keeper.now()
+        self.is_write_paused = False
+        if self.phase is not Phase.CLOSED:
+            self.last_seen = self._handler.now()
             self.transport.resume_reading()
             self.flush()
-            self.listen()
+            self.handle_pending()
 
     def data_received(self, data: bytes) -> None:
         """Read what the client sent."""
-        self.heard = self._keeper.now()
+        self.last_seen = self._handler.now()
         if self.phase is Phase.HANDSHAKE:
-            self._shake_hands(data)
+            self._negotiate_handshake(data)
             return
-        if self._inbound is None:
-            self._inbound = Inbound(self._keeper.limits.frame_bytes)
+        if self._frame_parser is None:
+            self._frame_parser = FrameParser(self._handler.limits.max_frame_bytes)
         try:
-            self._waiting = [*self._waiting, *self._inbound.feed(data)]
-        except Violation as violation:
-            self._owner.violated(self, violation)
-        self.listen()
+            self._pending_messages = [*self._pending_messages, *self._frame_parser.feed(data)]
+        except ProtocolViolation as violation:
+            self._endpoint.handle_violation(self, violation)
+        self.handle_pending()
 
     # -- the handshake ---------------------------------------------------------------------------
 
-    def shake_hands(self, opening: Opening, accepted: bytes) -> None:
-        """Open by a request that `accepted` answers, unless its sender is not let in."""
-        if not self._owner.door.come(partial(self._come_in, opening, accepted)):
+    def start_handshake(self, upgrade_request: UpgradeRequest, response: bytes) -> None:
+        """Open by a request that `response` answers, unless its sender is not let in."""
+        if not self._endpoint.accept_throttle.submit(
+            partial(self._complete_handshake, upgrade_request, response)
+        ):
             self.transport.pause_reading()
 
-    def _come_in(self, opening: Opening, accepted: bytes) -> None:
+    def _complete_handshake(self, upgrade_request: UpgradeRequest, response: bytes) -> None:
         self.transport.resume_reading()  # one that has gone meanwhile is noticed from here on
-        self.heard = self._keeper.now()
-        asked = self._owner.judge(opening)
-        if isinstance(asked, Refusal):
-            self._turn_down(ws_handshake.refused(asked))
+        self.last_seen = self._handler.now()
+        url_request = self._endpoint.check_upgrade(upgrade_request)
+        if isinstance(url_request, UpgradeRefusal):
+            self._reject_handshake(ws_handshake.encode_refusal(url_request))
             return
-        self._ahead = accepted  # goes out with the first frame, if there is one at once
-        self._owner.greet(self, opening, asked)
-        if self._ahead:
+        self._write_prefix = response  # goes out with the first frame, if there is one at once
+        self._endpoint.accept(self, upgrade_request, url_request)
+        if self._write_prefix:
             self._write(b"")
 
-    def _shake_hands(self, data: bytes) -> None:
-        opening, answer = ws_handshake.judged(data, self._refusal)
-        if opening is None:
-            self._turn_down(answer)
+    def _negotiate_handshake(self, data: bytes) -> None:
+        upgrade_request, response = ws_handshake.negotiate_handshake(data, self._find_refusal)
+        if upgrade_request is None:
+            self._reject_handshake(response)
         else:
-            self.shake_hands(opening, answer)
+            self.start_handshake(upgrade_request, response)
 
-    def _refusal(self, opening: Opening) -> Refusal | None:
-        asked = self._owner.judge(opening)
-        return asked if isinstance(asked, Refusal) else None
+    def _find_refusal(self, upgrade_request: UpgradeRequest) -> UpgradeRefusal | None:
+        url_request = self._endpoint.check_upgrade(upgrade_request)
+        return url_request if isinstance(url_request, UpgradeRefusal) else None
 
-    def _turn_down(self, answer: bytes) -> None:
-        self.transport.write(answer)
+    def _reject_handshake(self, response: bytes) -> None:
+        self.transport.write(response)
         self.transport.close()
 
     # -- reading ---------------------------------------------------------------------------------
 
-    def listen(self) -> None:
+    def handle_pending(self) -> None:
         """Take in what was read, as far as it can be answered now."""
-        messages, self._waiting = self._waiting, ()
-        for number, message in enumerate(messages):
-            if self.paused or self.phase is Phase.ASKING:
-                self._waiting = [*messages[number:]]
+        messages, self._pending_messages = self._pending_messages, ()
+        for index, message in enumerate(messages):
+            if self.is_write_paused or self.phase is Phase.PREPARING:
+                self._pending_messages = [*messages[index:]]
                 return
             try:
-                self._receive(*message)
-            except Violation as violation:
-                self._owner.violated(self, violation)
+                self._handle_message(*message)
+            except ProtocolViolation as violation:
+                self._endpoint.handle_violation(self, violation)
 
-    def _receive(self, opcode: int, payload: bytes) -> None:
-        if self.phase not in {Phase.HELLO, Phase.ASKING, Phase.OPEN}:
+    def _handle_message(self, opcode: int, payload: bytes) -> None:
+        if self.phase not in {Phase.AWAITING_HELLO, Phase.PREPARING, Phase.OPEN}:
             if opcode == ws_framing.CLOSE:
                 self.transport.close()
             return
         match opcode:
             case ws_framing.PING:
-                self.transport.write(ws_framing.frame(ws_framing.PONG, payload))
+                self.transport.write(ws_framing.encode_frame(ws_framing.PONG, payload))
             case ws_framing.CLOSE:
                 self._echo_close(payload)
             case ws_framing.TEXT:
-                self._owner.hear(self, payload)
+                self._endpoint.handle_message(self, payload)
             case ws_framing.BINARY:
-                self._owner.hear(self, None)
+                self._endpoint.handle_message(self, None)
 
     def _echo_close(self, payload: bytes) -> None:
-        code = ws_framing.close_code(payload)
+        code = ws_framing.parse_close_code(payload)
         if self.session is not None:
-            self.session.left = code if payload else _NO_CODE
+            self.session.client_close_code = code if payload else _NO_STATUS_RECEIVED
         self.phase = Phase.CLOSING
         self.transport.write(
-            ws_framing.closing(code) if payload else ws_framing.frame(ws_framing.CLOSE, b"")
+            ws_framing.encode_close(code)
+            if payload
+            else ws_framing.encode_frame(ws_framing.CLOSE, b"")
         )
-        self.deadline = self._keeper.now() + self._keeper.limits.close_seconds
+        self.deadline = self._handler.now() + self._handler.limits.close_timeout_seconds
         self.transport.close()
 
     # -- writing ---------------------------------------------------------------------------------
 
-    def say_goodbye(self, why: Close) -> None:
+    def begin_close(self, close: CloseCode) -> None:
         """Send the close frame; the client has some seconds to answer it."""
-        self.transport.write(ws_framing.closing(why.code, why.reason))
-        super().say_goodbye(why)
-        if not self.paused:
+        self.transport.write(ws_framing.encode_close(close.code, close.reason))
+        super().begin_close(close)
+        if not self.is_write_paused:
             self.transport.resume_reading()  # for the answer, where the welcome was awaited
 
     def is_silent(self, now: float) -> bool:
         """Whether nothing was heard for two heartbeats; who is not written to is slow instead."""
-        return not self.paused and now - self.heard >= 2 * self._keeper.limits.heartbeat
+        return (
+            not self.is_write_paused
+            and now - self.last_seen >= 2 * self._handler.limits.heartbeat_seconds
+        )
 
     def ping(self) -> None:
         """Ask for a pong, so that a client that only listens is heard of."""
-        if not self.paused:
+        if not self.is_write_paused:
             self.transport.write(ws_framing.PING_FRAME)
 
 
 PATH = "/ws"
 
 
-class WebSockets:
+class WebSocketEndpoint:
     """Talks with everybody who has come by WebSocket; `sockets` looks after them."""
 
-    def __init__(self, entrance: Entrance, sockets: Sockets) -> None:
-        self._entrance = entrance
-        self._hub = entrance.hub
-        self._sockets = sockets
-        self.limits = entrance.limits
-        self.closes = entrance.closes
-        self.now = sockets.now
-        self.door = Turnstile()
-        self._asking: set[asyncio.Task[None]] = set()
-        self._renewals = Renewals(entrance, sockets.flush)
+    def __init__(self, admission: AdmissionController, pool: ConnectionPool) -> None:
+        self._admission = admission
+        self._hub = admission.hub
+        self._pool = pool
+        self.limits = admission.limits
+        self.closes_by_code = admission.closes_by_code
+        self.now = pool.now
+        self.accept_throttle = AcceptThrottle()
+        self._admission_tasks: set[asyncio.Task[None]] = set()
+        self._token_refresh = TokenRefresh(admission, pool.flush)
 
-    def make(self, **_: object) -> Socket:
+    def create_connection(self, **_: object) -> WebSocketConnection:
         """Make one for uvicorn, which calls this as it would its own class."""
-        return Socket(self)
+        return WebSocketConnection(self)
 
     # -- coming ----------------------------------------------------------------------------------
 
-    def judge(self, opening: Opening) -> Asked | Refusal:
+    def check_upgrade(self, upgrade_request: UpgradeRequest) -> UrlRequest | UpgradeRefusal:
         """Say what a client asks for, or why its handshake gets an HTTP error."""
-        path, _, query = opening.target.partition("?")
+        path, _, query = upgrade_request.target.partition("?")
         if path != PATH:
-            return Refusal(404, f"WebSockets are served at {PATH}")
-        if not self._entrance.doors.admits(opening.header("host") or "", opening.header("origin")):
-            self._entrance.refused["origin"] += 1
-            return Refusal(403, "this host or origin is not allowed here (BRIDGE_ALLOWED_ORIGINS)")
-        try:
-            hello = asked(query)
-            return Asked(hello, None if hello is None else self._entrance.wish(hello))
-        except BadRequest as error:
-            self._entrance.refused["bad_request"] += 1
-            return Refusal(400, str(error))
-
-    def greet(self, socket: Socket, opening: Opening, asked: Asked) -> None:
-        """Take in a socket that was upgraded: admit it, or wait for its hello."""
-        self._sockets.add(socket)
-        forwarded = opening.headers.get("x-forwarded-for", ())
-        socket.address = self._entrance.proxies.client(socket.address, forwarded)
-        socket.bearer = bearer(opening.header("authorization"))
-        try:
-            self._entrance.knock(self.now())
-        except Refused as refused:
-            self._refuse(socket, refused)
-            return
-        if asked.hello is None or asked.wish is None:
-            socket.phase = Phase.HELLO
-            socket.deadline = self.now() + self.limits.hello_seconds
-        else:
-            self._admit(socket, asked.hello, asked.wish)
-
-    def _admit(self, socket: Socket, hello: frames.Hello, wish: Wish) -> None:
-        hello.token, socket.bearer = socket.bearer or hello.token, None
-        missing = self._entrance.missing(hello.token)
-        if missing is None:
-            self._let_in(socket, hello, wish)
-        else:
-            self._later(socket, self._let_in_after(missing, socket, hello, wish))
-
-    async def _let_in_after(
-        self, missing: Awaitable[None], socket: Socket, hello: frames.Hello, wish: Wish
-    ) -> None:
-        await missing
-        if socket.phase is Phase.ASKING:
-            socket.transport.resume_reading()
-            self._let_in(socket, hello, wish)
-            socket.listen()
-
-    def _later(self, socket: Socket, work: Coroutine[Any, Any, None]) -> None:
-        socket.phase = Phase.ASKING
-        socket.transport.pause_reading()  # what the client says meanwhile has to wait
-        task = asyncio.create_task(work)
-        self._asking.add(task)
-        task.add_done_callback(self._asking.discard)
-
-    def _let_in(self, socket: Socket, hello: frames.Hello, wish: Wish) -> None:
-        try:
-            socket.session = session = self._entrance.admit(
-                hello, wish, socket.wrap, socket, socket.address
+            return UpgradeRefusal(404, f"WebSockets are served at {PATH}")
+        if not self._admission.origin_policy.allows(
+            upgrade_request.header("host") or "", upgrade_request.header("origin")
+        ):
+            self._admission.refused_by_reason["origin"] += 1
+            return UpgradeRefusal(
+                403, "this host or origin is not allowed here (BRIDGE_ALLOWED_ORIGINS)"
             )
-        except Refused as refused:
-            self._refuse(socket, refused)
-            return
-        if self._entrance.must_ask(session, wish):
-            self._later(socket, self._open_later(socket, session, wish))
-        else:
-            self._open(socket, session, wish)
-
-    async def _open_later(self, socket: Socket, session: Session, wish: Wish) -> None:
         try:
-            found = await self._entrance.find(session, wish)
-        except Refused as refused:
-            self._refuse(socket, refused)
+            hello = parse_websocket_query(query)
+            return UrlRequest(hello, None if hello is None else self._admission.parse(hello))
+        except BadRequest as error:
+            self._admission.refused_by_reason["bad_request"] += 1
+            return UpgradeRefusal(400, str(error))
+
+    def accept(
+        self,
+        connection: WebSocketConnection,
+        upgrade_request: UpgradeRequest,
+        url_request: UrlRequest,
+    ) -> None:
+        """Take in a socket that was upgraded: admit it, or wait for its hello."""
+        self._pool.add(connection)
+        forwarded = upgrade_request.headers.get("x-forwarded-for", ())
+        connection.address = self._admission.trusted_proxies.client_address(
+            connection.address, forwarded
+        )
+        connection.bearer_token = parse_bearer(upgrade_request.header("authorization"))
+        try:
+            self._admission.check_rate(self.now())
+        except AuthRefused as refused:
+            self._reject(connection, refused)
             return
-        if socket.phase is not Phase.ASKING:
+        if url_request.hello is None or url_request.connect_request is None:
+            connection.phase = Phase.AWAITING_HELLO
+            connection.deadline = self.now() + self.limits.hello_timeout_seconds
+        else:
+            self._start_admission(connection, url_request.hello, url_request.connect_request)
+
+    def _start_admission(
+        self, connection: WebSocketConnection, hello: frames.Hello, connect_request: ConnectRequest
+    ) -> None:
+        hello.token, connection.bearer_token = connection.bearer_token or hello.token, None
+        pending_keys = self._admission.pending_keys(hello.token)
+        if pending_keys is None:
+            self._admit_now(connection, hello, connect_request)
+        else:
+            self._run_in_background(
+                connection, self._admit_after_keys(pending_keys, connection, hello, connect_request)
+            )
+
+    async def _admit_after_keys(
+        self,
+        pending_keys: Awaitable[None],
+        connection: WebSocketConnection,
+        hello: frames.Hello,
+        connect_request: ConnectRequest,
+    ) -> None:
+        await pending_keys
+        if connection.phase is Phase.PREPARING:
+            connection.transport.resume_reading()
+            self._admit_now(connection, hello, connect_request)
+            connection.handle_pending()
+
+    def _run_in_background(
+        self, connection: WebSocketConnection, coroutine: Coroutine[Any, Any, None]
+    ) -> None:
+        connection.phase = Phase.PREPARING
+        connection.transport.pause_reading()  # what the client says meanwhile has to wait
+        task = asyncio.create_task(coroutine)
+        self._admission_tasks.add(task)
+        task.add_done_callback(self._admission_tasks.discard)
+
+    def _admit_now(
+        self, connection: WebSocketConnection, hello: frames.Hello, connect_request: ConnectRequest
+    ) -> None:
+        try:
+            connection.session = session = self._admission.admit(
+                hello, connect_request, connection.encode_frame, connection, connection.address
+            )
+        except AuthRefused as refused:
+            self._reject(connection, refused)
+            return
+        if self._admission.must_resolve_start(session, connect_request):
+            self._run_in_background(
+                connection, self._start_after_lookup(connection, session, connect_request)
+            )
+        else:
+            self._start_session(connection, session, connect_request)
+
+    async def _start_after_lookup(
+        self, connection: WebSocketConnection, session: Session, connect_request: ConnectRequest
+    ) -> None:
+        try:
+            resolved = await self._admission.resolve_start(session, connect_request)
+        except AuthRefused as refused:
+            self._reject(connection, refused)
+            return
+        if connection.phase is not Phase.PREPARING:
             return  # it has gone meanwhile
-        socket.transport.resume_reading()
-        self._open(socket, session, found)
-        socket.listen()
+        connection.transport.resume_reading()
+        self._start_session(connection, session, resolved)
+        connection.handle_pending()
 
-    def _open(self, socket: Socket, session: Session, wish: Wish) -> None:
-        socket.dialogue = Dialogue(self._hub, session, self.limits.bounds)
-        socket.open()
-        self._entrance.welcome(session, wish)
-        self._sockets.flush()
+    def _start_session(
+        self, connection: WebSocketConnection, session: Session, connect_request: ConnectRequest
+    ) -> None:
+        connection.client_requests = ClientRequests(self._hub, session, self.limits.request_limits)
+        connection.open()
+        self._admission.start(session, connect_request)
+        self._pool.flush()
 
-    def _refuse(self, socket: Socket, refused: Refused) -> None:
-        self._entrance.refused[refused.word] += 1
-        self._sockets.dismiss(socket, refused.close)
+    def _reject(self, connection: WebSocketConnection, refused: AuthRefused) -> None:
+        self._admission.refused_by_reason[refused.metric_reason] += 1
+        self._pool.close(connection, refused.close)
 
     # -- talking ---------------------------------------------------------------------------------
 
-    def hear(self, socket: Socket, text: bytes | None) -> None:
+    def handle_message(self, connection: WebSocketConnection, text: bytes | None) -> None:
         """Take one message of a client; None stands for one that is not text."""
-        if socket.phase is Phase.HELLO:
-            self._hear_hello(socket, text)
-        elif socket.live and socket.dialogue is not None and socket.session is not None:
+        if connection.phase is Phase.AWAITING_HELLO:
+            self._handle_hello(connection, text)
+        elif (
+            connection.is_live
+            and connection.client_requests is not None
+            and connection.session is not None
+        ):
             if text is None:
-                socket.dialogue.complain("a frame is text, not bytes", UNSET, self.now())
-            elif token := socket.dialogue.hear(text, self.now(), self._entrance.upstream.stale()):
-                self._renewals.renew(socket.session, token)
-            self._sockets.flush()
+                connection.client_requests.reject_frame(
+                    "a frame is text, not bytes", UNSET, self.now()
+                )
+            elif token := connection.client_requests.handle(
+                text, self.now(), self._admission.upstream.stale_seconds()
+            ):
+                self._token_refresh.refresh(connection.session, token)
+            self._pool.flush()
 
-    def _hear_hello(self, socket: Socket, text: bytes | None) -> None:
+    def _handle_hello(self, connection: WebSocketConnection, text: bytes | None) -> None:
         try:
-            hello = frames.read_hello(text or b"")
-            wish = self._entrance.wish(hello)
+            hello = frames.decode_hello(text or b"")
+            connect_request = self._admission.parse(hello)
         except (frames.BadFrame, BadRequest) as error:
-            why = closes.MISBEHAVING._replace(reason=f"misbehaving: {error}"[:120])
-            self._entrance.refused["bad_request"] += 1
-            self._sockets.dismiss(socket, why)
+            close = closes.MISBEHAVING._replace(reason=f"misbehaving: {error}"[:120])
+            self._admission.refused_by_reason["bad_request"] += 1
+            self._pool.close(connection, close)
             return
-        self._admit(socket, hello, wish)
+        self._start_admission(connection, hello, connect_request)
 
-    def violated(self, socket: Socket, violation: ws_framing.Violation) -> None:
+    def handle_violation(
+        self, connection: WebSocketConnection, violation: ws_framing.ProtocolViolation
+    ) -> None:
         """Close on a client that broke WebSocket itself, or sent too large a frame."""
-        why = closes.MISBEHAVING._replace(code=violation.code, reason=violation.reason)
-        self._sockets.dismiss(socket, why)
+        close = closes.MISBEHAVING._replace(code=violation.code, reason=violation.reason)
+        self._pool.close(connection, close)
 
     # -- going -----------------------------------------------------------------------------------
 
-    def forget(self, pipe: Pipe, why: Exception | None) -> None:
+    def remove(self, connection: ClientConnection, error: Exception | None) -> None:
         """Let go of a socket that is gone."""
-        if isinstance(pipe, Socket):
-            pipe.dialogue = None
-        self._sockets.forget(pipe, why)
+        if isinstance(connection, WebSocketConnection):
+            connection.client_requests = None
+        self._pool.remove(connection, error)

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
-from bridge.web.http.problems import described, problem
+from bridge.web.http.problems import openapi_problems, problem_response
 
 if TYPE_CHECKING:
-    from bridge.web.connections.admission import Entrance
+    from bridge.web.connections.admission import AdmissionController
 
 
-def probes(entrance: Entrance) -> APIRouter:
+def health_router(admission: AdmissionController) -> APIRouter:
     """Return the routes of `/healthz` and `/readyz`."""
     router = APIRouter(tags=["probes"])
 
@@ -29,18 +29,18 @@ def probes(entrance: Entrance) -> APIRouter:
     @router.get(
         "/readyz",
         response_description="Ready; with `stale`, the seconds without Kafka, in an outage",
-        responses=described({503: "Not ready, with the reason"}),
+        responses=openapi_problems({503: "Not ready, with the reason"}),
     )
     async def readyz() -> JSONResponse:
         """Ready: has caught up with Kafka once, is accepting, is not draining."""
-        if entrance.draining:
-            return problem(503, "draining: this instance is leaving")
-        if not entrance.upstream.ready():
-            return problem(503, "has not caught up with Kafka yet")
+        if admission.is_draining:
+            return problem_response(503, "draining: this instance is leaving")
+        if not admission.upstream.is_ready():
+            return problem_response(503, "has not caught up with Kafka yet")
         body: dict[str, Any] = {"status": "ready"}
-        stale = entrance.upstream.stale()
-        if stale is not None:
-            body["stale"] = stale
+        stale_seconds = admission.upstream.stale_seconds()
+        if stale_seconds is not None:
+            body["stale"] = stale_seconds
         return JSONResponse(body)
 
     return router

@@ -17,13 +17,13 @@ from fastapi.security import HTTPBearer
 from msgspec import Meta
 
 from bridge.core.protocol import close_codes
-from bridge.core.replay.history import Asked, NotNow
-from bridge.core.sessions.permissions import everything
-from bridge.web.auth.authenticator import Refused, bearer
-from bridge.web.auth.client_address import site
-from bridge.web.connections.connect_request import BadRequest, split_query
+from bridge.core.replay.history import HistoryRequest, HistoryUnavailable
+from bridge.core.sessions.permissions import unrestricted
+from bridge.web.auth.authenticator import AuthRefused, parse_bearer
+from bridge.web.auth.client_address import client_network
+from bridge.web.connections.connect_request import BadRequest, parse_query_with_extras
 from bridge.web.http import client_http
-from bridge.web.http.problems import described, problem
+from bridge.web.http.problems import openapi_problems, problem_response
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,26 +31,26 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from bridge.core.protocol.frames import Hello
-    from bridge.core.replay.history import Archive
-    from bridge.core.sessions.permissions import Grant
+    from bridge.core.replay.history import HistoryReader
+    from bridge.core.sessions.permissions import Permissions
     from bridge.core.sessions.session import Session
     from bridge.web.api.publish import AdminTokens
-    from bridge.web.connections.admission import Entrance
-    from bridge.web.connections.connect_request import Wish
-    from bridge.web.connections.pool import Sockets
+    from bridge.web.connections.admission import AdmissionController
+    from bridge.web.connections.connect_request import ConnectRequest
+    from bridge.web.connections.pool import ConnectionPool
 
 PATH: Final = "/history"
-LIMIT: Final = 100
-MOST: Final = 1_000
+DEFAULT_EVENTS_PER_PAGE: Final = 100
+MAX_EVENTS_PER_PAGE: Final = 1_000
 #: Requests of one account, or of one address where there is no account.
-AT_A_TIME: Final = 4
-_credential: Final = HTTPBearer(
+MAX_CONCURRENT_REQUESTS: Final = 4
+_client_bearer: Final = HTTPBearer(
     scheme_name="credential",
     description="A client's token; or an admin token, which may name any account.",
     auto_error=False,
 )
-_PART_BYTES: Final = 64 * 1024
-_HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_CHUNK_BYTES: Final = 64 * 1024
+_RESPONSE_HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 class History(msgspec.Struct):
@@ -67,7 +67,7 @@ class History(msgspec.Struct):
     ]
 
 
-_QUERY: Final = {
+_PARAMETER_DESCRIPTIONS: Final = {
     "topics": "Topics with commas between them; absent: every topic that may be read unnamed",
     "rooms": "Rooms whose events are asked for too, with commas between them",
     "types": "Event types; one with `*` at its end is a prefix; absent: all",
@@ -77,25 +77,30 @@ _QUERY: Final = {
     "token": "The credential, where no `Authorization` header can be set",
     "account": "Whose events, only where authentication is off or with an admin token",
 }
-_TEXT: Final = {"type": "string", "minLength": 1}
+_TEXT_SCHEMA: Final = {"type": "string", "minLength": 1}
 _PARAMETERS: Final[list[dict[str, Any]]] = [
-    {"name": name, "in": "query", "description": about, "schema": _TEXT}
-    for name, about in _QUERY.items()
+    {"name": name, "in": "query", "description": about, "schema": _TEXT_SCHEMA}
+    for name, about in _PARAMETER_DESCRIPTIONS.items()
 ]
 _PARAMETERS.append(
     {
         "name": "limit",
         "in": "query",
         "description": "The most events of a page",
-        "schema": {"type": "integer", "minimum": 1, "maximum": MOST, "default": LIMIT},
+        "schema": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": MAX_EVENTS_PER_PAGE,
+            "default": DEFAULT_EVENTS_PER_PAGE,
+        },
     }
 )
-_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "A page",
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/History"}}},
     },
-    **described(
+    **openapi_problems(
         {
             400: "A parameter is unknown, empty, given twice or malformed; a garbled cursor",
             401: "No credential, or a wrong one",
@@ -106,169 +111,186 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-class _Told(Response):
+class _HistoryResponse(Response):
     """A page on its way, as fast as the client reads it; until then it is `counted`."""
 
-    def __init__(self, page: bytes, headers: dict[str, str], counted: ExitStack) -> None:
+    def __init__(self, page: bytes, headers: dict[str, str], request_slot: ExitStack) -> None:
         super().__init__(page, media_type="application/json", headers=headers)
-        self._counted = counted
+        self._request_slot = request_slot
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Send it. uvicorn waits for a client before it takes more, not after it took the last."""
-        with self._counted:
-            head = {"status": self.status_code, "headers": self.raw_headers}
-            await send({"type": "http.response.start", **head})
-            for at in range(0, len(self.body), _PART_BYTES):
-                part = bytes(self.body[at : at + _PART_BYTES])
-                await send({"type": "http.response.body", "body": part, "more_body": True})
+        with self._request_slot:
+            start = {"status": self.status_code, "headers": self.raw_headers}
+            await send({"type": "http.response.start", **start})
+            for offset in range(0, len(self.body), _CHUNK_BYTES):
+                chunk = bytes(self.body[offset : offset + _CHUNK_BYTES])
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-class _Call(NamedTuple):
+class _ParsedRequest(NamedTuple):
     """One request, well-formed. `trusted` says that it came with an admin token."""
 
     hello: Hello
-    wish: Wish
+    connect_request: ConnectRequest
     limit: int
-    trusted: bool
+    is_trusted: bool
 
 
-class _Desk:
+class _HistoryEndpoint:
     """Answers requests, as many at a time as each client may have."""
 
     def __init__(
         self,
-        entrance: Entrance,
-        archive: Archive,
-        admins: AdminTokens,
-        sockets: Sockets,
+        admission: AdmissionController,
+        history_reader: HistoryReader,
+        admin_tokens: AdminTokens,
+        pool: ConnectionPool,
     ) -> None:
-        self._entrance = entrance
-        self._archive = archive
-        self._admins = admins
-        self._sockets = sockets
-        self._asking: Counter[str] = Counter()
+        self._admission = admission
+        self._history_reader = history_reader
+        self._admin_tokens = admin_tokens
+        self._pool = pool
+        self._concurrent_requests: Counter[str] = Counter()
 
-    async def answer(self, request: Request) -> Response:
+    async def respond(self, request: Request) -> Response:
         """Answer one request.
 
         Cancellation: safe.
         """
-        if (turned_away := client_http.turned_away(request, self._entrance.doors)) is not None:
-            return turned_away
-        headers = {**_HEADERS, **client_http.shared(request)}
+        if (
+            rejection := client_http.reject_origin(request, self._admission.origin_policy)
+        ) is not None:
+            return rejection
+        headers = {**_RESPONSE_HEADERS, **client_http.cors_headers(request)}
         try:
-            return await self._page(request, self._read(request), headers)
+            return await self._fetch_page(request, self._parse(request), headers)
         except BadRequest as error:
-            return problem(400, str(error), headers=headers)
-        except Refused as refused:
-            retry_after = self._entrance.hub.jitter(refused.close.retry_after)
-            return client_http.refusal(refused.close, retry_after, headers)
-        except client_http.Vanished:
+            return problem_response(400, str(error), headers=headers)
+        except AuthRefused as refused:
+            retry_after_seconds = self._admission.hub.jitter(refused.close.retry_after)
+            return client_http.refusal_response(refused.close, retry_after_seconds, headers)
+        except client_http.ClientDisconnected:
             return Response()  # nobody is there to read it
 
-    def _read(self, request: Request) -> _Call:
+    def _parse(self, request: Request) -> _ParsedRequest:
         try:
             query = request.scope["query_string"].decode("ascii")
         except UnicodeDecodeError:
             raise BadRequest("the query can not be read: it is not ASCII") from None
-        hello, others = split_query(query, {"limit"})
-        given = bearer(request.headers.get("Authorization"))
-        trusted = given is not None and self._admins.know(given)
-        hello.token = given or hello.token
-        wish = self._entrance.wish(hello, trusted=trusted)
-        return _Call(hello, wish, _limit(others.get("limit")), trusted)
+        hello, extra_parameters = parse_query_with_extras(query, {"limit"})
+        bearer_token = parse_bearer(request.headers.get("Authorization"))
+        is_trusted = bearer_token is not None and self._admin_tokens.is_valid(bearer_token)
+        hello.token = bearer_token or hello.token
+        connect_request = self._admission.parse(hello, is_trusted=is_trusted)
+        return _ParsedRequest(
+            hello, connect_request, _parse_limit(extra_parameters.get("limit")), is_trusted
+        )
 
-    async def _page(self, request: Request, call: _Call, headers: dict[str, str]) -> Response:
-        self._entrance.knock(self._sockets.now())
-        missing = None if call.trusted else self._entrance.missing(call.hello.token)
-        if missing is not None:
-            await client_http.unless_gone(missing, request, self._sockets.leaving)
-        reader = self._reader(call)
-        asked = Asked(reader, call.wish.cursor, call.wish.since, call.limit)
-        with ExitStack() as counted:
-            counted.enter_context(self._counted(request, reader, call))
+    async def _fetch_page(
+        self, request: Request, parsed: _ParsedRequest, headers: dict[str, str]
+    ) -> Response:
+        self._admission.check_rate(self._pool.now())
+        pending_keys = (
+            None if parsed.is_trusted else self._admission.pending_keys(parsed.hello.token)
+        )
+        if pending_keys is not None:
+            await client_http.wait_unless_disconnected(
+                pending_keys, request, self._pool.drain_started
+            )
+        session = self._create_session(parsed)
+        history_request = HistoryRequest(
+            session, parsed.connect_request.cursor, parsed.connect_request.since_ms, parsed.limit
+        )
+        with ExitStack() as request_slot:
+            request_slot.enter_context(self._hold_request_slot(request, session, parsed))
             try:
-                page = await client_http.unless_gone(
-                    self._archive.page(asked), request, self._sockets.leaving
+                page = await client_http.wait_unless_disconnected(
+                    self._history_reader.read_page(history_request),
+                    request,
+                    self._pool.drain_started,
                 )
-            except NotNow as not_now:
-                raise Refused(close_codes.OVERLOADED, f"overloaded: {not_now}") from None
-            self._reader(call)  # what was waited for may have outlasted the grant
-            return _Told(page.write(), headers, counted.pop_all())
+            except HistoryUnavailable as error:
+                raise AuthRefused(close_codes.OVERLOADED, f"overloaded: {error}") from None
+            self._create_session(parsed)  # what was waited for may have outlasted the grant
+            return _HistoryResponse(page.to_json(), headers, request_slot.pop_all())
 
-    def _reader(self, call: _Call) -> Session:
-        grant: Grant
-        if call.trusted:
-            grant = everything(call.hello.account)
+    def _create_session(self, parsed: _ParsedRequest) -> Session:
+        permissions: Permissions
+        if parsed.is_trusted:
+            permissions = unrestricted(parsed.hello.account)
         else:
-            grant = self._entrance.identify(call.hello)
-        reader = self._entrance.session(grant, call.wish)
-        self._entrance.backend.welcome(reader)
-        return reader
+            permissions = self._admission.authenticate(parsed.hello)
+        session = self._admission.create_session(permissions, parsed.connect_request)
+        self._admission.command_executor.add_account_rooms(session)
+        return session
 
     @contextmanager
-    def _counted(self, request: Request, reader: Session, call: _Call) -> Iterator[None]:
+    def _hold_request_slot(
+        self, request: Request, session: Session, parsed: _ParsedRequest
+    ) -> Iterator[None]:
         """Count a request until it is answered; an operator's are not."""
-        if call.trusted:
+        if parsed.is_trusted:
             yield
             return
-        who = f"account {reader.grant.account}"
-        if reader.grant.account is None:
+        client_key = f"account {session.permissions.account}"
+        if session.permissions.account is None:
             peer = request.client.host if request.client is not None else ""
-            forwarded = request.headers.getlist("X-Forwarded-For")
-            who = f"address {site(self._entrance.proxies.client(peer, forwarded))}"
-        if self._asking[who] >= AT_A_TIME:
-            raise Refused(
-                close_codes.OVERLOADED, f"overloaded: more than {AT_A_TIME} requests at a time"
+            forwarded_for = request.headers.getlist("X-Forwarded-For")
+            client_key = f"address {client_network(self._admission.trusted_proxies.client_address(peer, forwarded_for))}"
+        if self._concurrent_requests[client_key] >= MAX_CONCURRENT_REQUESTS:
+            raise AuthRefused(
+                close_codes.OVERLOADED,
+                f"overloaded: more than {MAX_CONCURRENT_REQUESTS} requests at a time",
             )
-        self._asking[who] += 1
+        self._concurrent_requests[client_key] += 1
         try:
             yield
         finally:
-            self._asking[who] -= 1
-            if not self._asking[who]:
-                del self._asking[who]
+            self._concurrent_requests[client_key] -= 1
+            if not self._concurrent_requests[client_key]:
+                del self._concurrent_requests[client_key]
 
 
-def history(
-    entrance: Entrance,
-    archive: Archive,
-    admins: AdminTokens,
-    sockets: Sockets,
+def history_router(
+    admission: AdmissionController,
+    history_reader: HistoryReader,
+    admin_tokens: AdminTokens,
+    pool: ConnectionPool,
 ) -> APIRouter:
-    """Return the routes of `/history`; `admins` may ask for any account's.
+    """Return the routes of `/history`; `admin_tokens` may ask for any account's.
 
-    `sockets` have the clock by which clients are let in, and know when this instance leaves.
+    `pool` have the clock by which clients are let in, and know when this instance leaves.
     """
     router = APIRouter(tags=["history"])
-    desk = _Desk(entrance, archive, admins, sockets)
+    endpoint = _HistoryEndpoint(admission, history_reader, admin_tokens, pool)
 
     @router.get(
         PATH,
         response_class=Response,
-        responses=_ANSWERS,
-        dependencies=[Depends(_credential)],
+        responses=_RESPONSES,
+        dependencies=[Depends(_client_bearer)],
         openapi_extra={"parameters": _PARAMETERS, "security": [{}]},
     )
-    async def read(request: Request) -> Response:
+    async def get_history(request: Request) -> Response:
         """Tell a client its own past events, a page at a time."""
-        return await desk.answer(request)
+        return await endpoint.respond(request)
 
     @router.options(PATH, include_in_schema=False)
     async def preflight(request: Request) -> Response:
-        return client_http.preflight(
-            request, entrance.doors, methods="GET", headers="Authorization"
+        return client_http.preflight_response(
+            request, admission.origin_policy, methods="GET", headers="Authorization"
         )
 
     return router
 
 
-def _limit(text: str | None) -> int:
+def _parse_limit(text: str | None) -> int:
     if text is None:
-        return LIMIT
-    if not (text.isascii() and text.isdigit() and len(text) <= len(str(MOST))):
-        raise BadRequest(f"limit: not a number from 1 to {MOST}: {text[:100]!r}")
-    if not 1 <= int(text) <= MOST:
-        raise BadRequest(f"limit: not from 1 to {MOST}: {text}")
+        return DEFAULT_EVENTS_PER_PAGE
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(MAX_EVENTS_PER_PAGE))):
+        raise BadRequest(f"limit: not a number from 1 to {MAX_EVENTS_PER_PAGE}: {text[:100]!r}")
+    if not 1 <= int(text) <= MAX_EVENTS_PER_PAGE:
+        raise BadRequest(f"limit: not from 1 to {MAX_EVENTS_PER_PAGE}: {text}")
     return int(text)

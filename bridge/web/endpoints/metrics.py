@@ -24,7 +24,7 @@ from prometheus_client.exposition import choose_encoder
 
 from bridge import __version__
 from bridge.core.protocol import close_codes
-from bridge.web.upstream import Figure
+from bridge.web.upstream import MetricSample
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,135 +33,176 @@ if TYPE_CHECKING:
 
     from bridge.core.sessions.hub import Hub
     from bridge.core.sessions.stats import Histogram
-    from bridge.web.connections.admission import Entrance
-    from bridge.web.upstream import Figures
+    from bridge.web.connections.admission import AdmissionController
+    from bridge.web.upstream import MetricSource
 
 _PREFIX: Final = "push_bridge_"
-_KINDS: Final = ("websocket", "sse")
-_GAPS: Final = ("expired", "truncated", "recreated", "corrupt")
-_REFUSALS: Final = (
+_CONNECTION_KINDS: Final = ("websocket", "sse")
+_GAP_REASONS: Final = ("expired", "truncated", "recreated", "corrupt")
+_REFUSAL_REASONS: Final = (
     *("origin", "bad_request", "unauthenticated", "expired", "forbidden"),
     *("draining", "not_ready", "stale", "rate", "connections", "account", "address"),
     *("no_keys", "kafka"),
 )
 
 
-class Metrics:
+class MetricsCollector:
     """What the parts of one instance have counted, as Prometheus' families."""
 
     def __init__(
         self,
         hub: Hub,
-        entrance: Entrance,
-        figures: Figures,
+        admission: AdmissionController,
+        metric_source: MetricSource,
         *,
-        wall: Callable[[], float] = time.time,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """`wall` tells the seconds since 1970, which records' timestamps are of."""
+        """`wall_clock` tells the seconds since 1970, which records' timestamps are of."""
         self._hub = hub
-        self._entrance = entrance
-        self._figures = figures
-        self._wall = wall
+        self._admission = admission
+        self._metric_source = metric_source
+        self._wall_clock = wall_clock
 
     def collect(self) -> Iterator[Metric]:
         """Read every counter."""
-        for figure in (*self._stream(), *self._clients(), *self._state(), *self._figures.figures()):
-            yield _family(figure)
-        latency = self._hub.tally.latency
+        for sample in (
+            *self._stream_samples(),
+            *self._client_samples(),
+            *self._state_samples(),
+            *self._metric_source.samples(),
+        ):
+            yield _metric_family(sample)
+        latency = self._hub.counters.latency_seconds
         yield _histogram("delivery_latency_seconds", "From a record's time to its write.", latency)
-        about = {"version": __version__, "name": self._hub.instance}
-        yield InfoMetricFamily(f"{_PREFIX}build", "What runs here.", about)
+        build_labels = {"version": __version__, "name": self._hub.instance}
+        yield InfoMetricFamily(f"{_PREFIX}build", "What runs here.", build_labels)
 
-    def _stream(self) -> Iterator[Figure]:
-        hub, tally, begun = self._hub, self._hub.tally, self._entrance.catch_up
-        yield _count("records_read", "Records read from Kafka, live.", tally.read)
-        yield _count("records_unaddressed", "Records that name no audience.", tally.unaddressed)
-        yield _count("events_routed", "Records that are events for somebody.", tally.routed)
-        yield _count(
-            "events_delivered", "Events handed to clients, once for each client.", hub.delivered
+    def _stream_samples(self) -> Iterator[MetricSample]:
+        hub, counters, catch_up = self._hub, self._hub.counters, self._admission.catch_up
+        yield _counter("records_read", "Records read from Kafka, live.", counters.records_read)
+        yield _counter(
+            "records_unaddressed", "Records that name no audience.", counters.records_unaddressed
         )
-        yield _counts("feed_gaps", "Gaps in what is read live.", "reason", _GAPS, tally.gaps)
-        yield _count("resumes", "Clients that came back for what they missed.", begun.begun)
-        yield _counts(
+        yield _counter(
+            "events_routed", "Records that are events for somebody.", counters.records_addressed
+        )
+        yield _counter(
+            "events_delivered",
+            "Events handed to clients, once for each client.",
+            hub.events_delivered,
+        )
+        yield _labelled_counter(
+            "feed_gaps",
+            "Gaps in what is read live.",
+            "reason",
+            _GAP_REASONS,
+            counters.gaps_by_reason,
+        )
+        yield _counter(
+            "resumes", "Clients that came back for what they missed.", catch_up.resume_count
+        )
+        yield _labelled_counter(
             "replay_gaps",
             "Topics that clients came back for and that were not replayed.",
             "reason",
-            (*_GAPS, "limit"),
-            begun.gaps,
+            (*_GAP_REASONS, "limit"),
+            catch_up.gap_counts,
         )
 
-    def _clients(self) -> Iterator[Figure]:
-        entrance = self._entrance
-        sessions = self._hub.crowd.sessions.values()
-        kinds = Counter(dict.fromkeys(_KINDS, 0))
-        kinds.update([session.pipe.kind for session in sessions])
-        waiting = sum([session.outbox.pending for session in sessions])
-        yield Figure("connections", "Clients that are connected.", entrance.count)
-        yield Figure("clients", "Clients that were welcomed.", kinds, "kind")
-        codes = [str(each.code) for each in close_codes.CATALOGUE]
-        closes = {str(code): count for code, count in entrance.closes.items()}
-        yield _counts("closes", "Connections that the bridge closed.", "code", codes, closes)
-        yield _count("handshakes", "Clients that were let in.", entrance.admitted)
-        refused = "Clients that were not let in."
-        yield _counts("handshakes_refused", refused, "reason", _REFUSALS, entrance.refused)
-        yield Figure("outbox_bytes", "Bytes that wait for clients to read.", waiting)
+    def _client_samples(self) -> Iterator[MetricSample]:
+        admission = self._admission
+        sessions = self._hub.registry.by_id.values()
+        kinds = Counter(dict.fromkeys(_CONNECTION_KINDS, 0))
+        kinds.update([session.connection.kind for session in sessions])
+        outbox_bytes = sum([session.outbox.pending_bytes for session in sessions])
+        yield MetricSample("connections", "Clients that are connected.", admission.connection_count)
+        yield MetricSample("clients", "Clients that were welcomed.", kinds, "kind")
+        codes = [str(close.code) for close in close_codes.CLOSE_CODES]
+        closes = {str(code): count for code, count in admission.closes_by_code.items()}
+        yield _labelled_counter(
+            "closes", "Connections that the bridge closed.", "code", codes, closes
+        )
+        yield _counter("handshakes", "Clients that were let in.", admission.admitted_total)
+        help_text = "Clients that were not let in."
+        yield _labelled_counter(
+            "handshakes_refused", help_text, "reason", _REFUSAL_REASONS, admission.refused_by_reason
+        )
+        yield MetricSample("outbox_bytes", "Bytes that wait for clients to read.", outbox_bytes)
 
-    def _state(self) -> Iterator[Figure]:
-        hub, entrance = self._hub, self._entrance
-        yield Figure("replaying", "Clients that are being caught up.", len(hub.replaying))
-        yield Figure("journal_bytes", "Memory that the journal takes.", hub.journal.bytes)
-        oldest = hub.journal.oldest
-        age = 0.0 if oldest is None else max(0.0, self._wall() - oldest / 1000)
-        yield Figure("journal_age_seconds", "Age of the oldest event in the journal.", age)
-        ready = entrance.upstream.ready() and not entrance.draining
-        yield Figure("ready", "1 once it has caught up with Kafka, until it leaves.", ready)
-        stale = entrance.upstream.stale() or 0.0
-        yield Figure("stale_seconds", "Seconds without Kafka, 0 while it answers.", stale)
+    def _state_samples(self) -> Iterator[MetricSample]:
+        hub, admission = self._hub, self._admission
+        yield MetricSample("replaying", "Clients that are being caught up.", len(hub.replaying))
+        yield MetricSample(
+            "journal_bytes", "Memory that the journal takes.", hub.journal.used_bytes
+        )
+        oldest_ms = hub.journal.oldest_timestamp_ms
+        age_seconds = 0.0 if oldest_ms is None else max(0.0, self._wall_clock() - oldest_ms / 1000)
+        yield MetricSample(
+            "journal_age_seconds", "Age of the oldest event in the journal.", age_seconds
+        )
+        is_ready = admission.upstream.is_ready() and not admission.is_draining
+        yield MetricSample(
+            "ready", "1 once it has caught up with Kafka, until it leaves.", is_ready
+        )
+        stale_seconds = admission.upstream.stale_seconds() or 0.0
+        yield MetricSample(
+            "stale_seconds", "Seconds without Kafka, 0 while it answers.", stale_seconds
+        )
 
 
-def _count(name: str, about: str, value: int) -> Figure:
-    return Figure(name, about, value, counts=True)
+def _counter(name: str, help_text: str, value: int) -> MetricSample:
+    return MetricSample(name, help_text, value, is_counter=True)
 
 
-def _counts(
-    name: str, about: str, label: str, known: Iterable[str], values: Mapping[str, int]
-) -> Figure:
-    return Figure(name, about, {**dict.fromkeys(known, 0), **values}, label, counts=True)
-
-
-def _family(figure: Figure) -> Metric:
-    kind = CounterMetricFamily if figure.counts else GaugeMetricFamily
-    family = kind(
-        _PREFIX + figure.name, figure.about, labels=[figure.label] if figure.label else ()
+def _labelled_counter(
+    name: str,
+    help_text: str,
+    label: str,
+    known_label_values: Iterable[str],
+    values: Mapping[str, int],
+) -> MetricSample:
+    return MetricSample(
+        name, help_text, {**dict.fromkeys(known_label_values, 0), **values}, label, is_counter=True
     )
-    if isinstance(figure.value, Mapping):
-        for label, value in figure.value.items():
+
+
+def _metric_family(sample: MetricSample) -> Metric:
+    family_type = CounterMetricFamily if sample.is_counter else GaugeMetricFamily
+    family = family_type(
+        _PREFIX + sample.name,
+        sample.help_text,
+        labels=[sample.label_name] if sample.label_name else (),
+    )
+    if isinstance(sample.value, Mapping):
+        for label, value in sample.value.items():
             family.add_metric([label], value)
     else:
-        family.add_metric([], figure.value)
+        family.add_metric([], sample.value)
     return family
 
 
-def _histogram(name: str, about: str, values: Histogram) -> Metric:
-    bounds = [*map(str, values.bounds), "+Inf"]
-    buckets = list(zip(bounds, values.cumulated(), strict=True))
-    return HistogramMetricFamily(_PREFIX + name, about, buckets=buckets, sum_value=values.sum)
+def _histogram(name: str, help_text: str, histogram: Histogram) -> Metric:
+    bounds = [*map(str, histogram.bounds), "+Inf"]
+    buckets = list(zip(bounds, histogram.cumulative_counts(), strict=True))
+    return HistogramMetricFamily(
+        _PREFIX + name, help_text, buckets=buckets, sum_value=histogram.sum
+    )
 
 
-def metrics(collected: Metrics) -> APIRouter:
+def metrics_router(collector: MetricsCollector) -> APIRouter:
     """Return the route of `/metrics`."""
     router = APIRouter(tags=["metrics"])
     registry = CollectorRegistry()
-    registry.register(collected)
+    registry.register(collector)
     ProcessCollector(registry=registry)
-    text = {"content": {"text/plain": {"schema": {"type": "string"}}}}
+    text_content = {"content": {"text/plain": {"schema": {"type": "string"}}}}
 
     @router.get(
         "/metrics",
         response_class=Response,
-        responses={200: {"description": "All metrics, as text", **text}},
+        responses={200: {"description": "All metrics, as text", **text_content}},
     )
-    async def read(request: Request) -> Response:
+    async def get_metrics(request: Request) -> Response:
         """Tell what was counted, in Prometheus' text format or OpenMetrics."""
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(registry), headers={"Content-Type": content_type})

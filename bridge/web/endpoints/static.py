@@ -16,52 +16,52 @@ from fastapi.responses import JSONResponse, Response
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from bridge.web.auth.origins import Doors
+    from bridge.web.auth.origins import OriginPolicy
 
 _CLIENT_FOLDER: Final = Path(__file__).parents[2] / "client" / "javascript"
-_FILES: Final = {
+_CLIENT_FILES: Final = {
     "/client.js": ("push-bridge.js", "text/javascript; charset=utf-8"),
     "/client.d.ts": ("push-bridge.d.ts", "text/plain; charset=utf-8"),
 }
 
 
-def library() -> APIRouter:
+def client_files_router() -> APIRouter:
     """Return the routes of the client's files."""
     router = APIRouter(include_in_schema=False)
-    for path, (name, kind) in _FILES.items():
-        file = _file((_CLIENT_FOLDER / name).read_bytes(), kind)
-        router.add_api_route(path, file, methods=["GET", "HEAD"])
+    for path, (name, content_type) in _CLIENT_FILES.items():
+        handler = _file_handler((_CLIENT_FOLDER / name).read_bytes(), content_type)
+        router.add_api_route(path, handler, methods=["GET", "HEAD"])
     return router
 
 
-def _file(content: bytes, kind: str) -> Callable[[Request], Awaitable[Response]]:
-    tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+def _file_handler(content: bytes, content_type: str) -> Callable[[Request], Awaitable[Response]]:
+    etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
     headers = {
         "Access-Control-Allow-Origin": "*",
         "Cache-Control": "no-cache",
-        "Content-Type": kind,
+        "Content-Type": content_type,
         "Cross-Origin-Resource-Policy": "cross-origin",
-        "ETag": tag,
+        "ETag": etag,
         "X-Content-Type-Options": "nosniff",
     }
 
     async def file(request: Request) -> Response:
-        if tag in request.headers.get("if-none-match", ""):
+        if etag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
         return Response(content, headers=headers)
 
     return file
 
 
-_FOLDER: Final = Path(__file__).parents[1] / "console"
-_TYPES: Final = {
+_CONSOLE_DIRECTORY: Final = Path(__file__).parents[1] / "console"
+_CONTENT_TYPES: Final = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
 _METHODS: Final = ["GET", "HEAD"]
-_SAFE: Final = {
+_SECURITY_HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self';"
     " img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none';"
     " frame-ancestors 'none'",
@@ -72,59 +72,67 @@ _SAFE: Final = {
 }
 
 
-class _File(NamedTuple):
+class _ConsoleFile(NamedTuple):
     """One of the page's files, as it is served."""
 
     content: bytes
     headers: dict[str, str]
 
-    def answer(self, request: Request) -> Response:
+    def respond(self, request: Request) -> Response:
         """Return the file, or that it has not changed."""
         if self.headers["ETag"] in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=self.headers)
         return Response(self.content, headers=self.headers)
 
 
-def page(doors: Doors, *, by_account: bool, admin_token: str | None = None) -> APIRouter:
+def console_router(
+    origin_policy: OriginPolicy, *, by_account: bool, admin_token: str | None = None
+) -> APIRouter:
     """Return the routes of the page.
 
     With `by_account` who signs in says a name, else a token is asked for. `admin_token` is handed
     to whoever opens the page, so that sending needs none: for `dev` on loopback only.
     """
     router = APIRouter(include_in_schema=False)
-    files = {path.name: _read(path) for path in _FOLDER.iterdir() if path.suffix in _TYPES}
+    files = {
+        path.name: _read_file(path)
+        for path in _CONSOLE_DIRECTORY.iterdir()
+        if path.suffix in _CONTENT_TYPES
+    }
 
     @router.api_route("/", methods=_METHODS)
     async def index(request: Request) -> Response:
-        return files["index.html"].answer(request)
+        return files["index.html"].respond(request)
 
     @router.api_route("/console/{name}", methods=_METHODS)
     async def file(name: str, request: Request) -> Response:
         if name not in files:
             raise HTTPException(404, "the page has no such file")
-        return files[name].answer(request)
+        return files[name].respond(request)
 
     @router.get("/console.json")
-    async def told(request: Request) -> Response:
+    async def config(request: Request) -> Response:
         headers = request.headers
         # A browser says which page asks: the address bar (`none`) is not the page either.
-        apart = headers.get("sec-fetch-site", "same-origin") != "same-origin"
-        if apart or not doors.admits(headers.get("host", ""), headers.get("origin")):
+        is_cross_site = headers.get("sec-fetch-site", "same-origin") != "same-origin"
+        if is_cross_site or not origin_policy.allows(
+            headers.get("host", ""), headers.get("origin")
+        ):
             raise HTTPException(403, "this is for the page at / only")
         return JSONResponse(
             {"by_account": by_account, "admin_token": admin_token},
-            headers={**_SAFE, "Cache-Control": "no-store"},
+            headers={**_SECURITY_HEADERS, "Cache-Control": "no-store"},
         )
 
     return router
 
 
-def _read(path: Path) -> _File:
+def _read_file(path: Path) -> _ConsoleFile:
     content = path.read_bytes()
     headers = {
-        **_SAFE,
+        **_SECURITY_HEADERS,
         "Cache-Control": "no-cache",
-        "Content-Type": _TYPES[path.suffix],
+        "Content-Type": _CONTENT_TYPES[path.suffix],
         "ETag": f'"{hashlib.sha256(content).hexdigest()[:32]}"',
     }
-    return _File(content, headers)
+    return _ConsoleFile(content, headers)

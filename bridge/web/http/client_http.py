@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from fastapi.responses import Response
 
 from bridge.core.protocol import close_codes as closes
-from bridge.web.auth.authenticator import Refused
-from bridge.web.http.problems import problem
+from bridge.web.auth.authenticator import AuthRefused
+from bridge.web.http.problems import problem_response
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
 
     from fastapi import Request
 
-    from bridge.core.protocol.close_codes import Close
-    from bridge.web.auth.origins import Doors
+    from bridge.core.protocol.close_codes import CloseCode
+    from bridge.web.auth.origins import OriginPolicy
 
 T = TypeVar("T")
 
 _PREFLIGHT_SECONDS: Final = 600
-_STATUSES: Final = {
+_STATUS_BY_CLOSE_CODE: Final = {
     closes.EXPIRED.code: HTTPStatus.UNAUTHORIZED,
     closes.UNAUTHENTICATED.code: HTTPStatus.UNAUTHORIZED,
     closes.FORBIDDEN.code: HTTPStatus.FORBIDDEN,
@@ -36,18 +36,18 @@ _STATUSES: Final = {
 }
 
 
-class Vanished(Exception):
+class ClientDisconnected(Exception):
     """The client has gone before it was answered."""
 
 
-def turned_away(request: Request, doors: Doors) -> Response | None:
+def reject_origin(request: Request, origin_policy: OriginPolicy) -> Response | None:
     """Return the answer to a call by a host or origin that is not allowed; None where it is."""
-    if doors.admits(request.headers.get("Host", ""), request.headers.get("Origin")):
+    if origin_policy.allows(request.headers.get("Host", ""), request.headers.get("Origin")):
         return None
-    return problem(403, "this host or origin is not allowed here (BRIDGE_ALLOWED_ORIGINS)")
+    return problem_response(403, "this host or origin is not allowed here (BRIDGE_ALLOWED_ORIGINS)")
 
 
-def shared(request: Request) -> dict[str, str]:
+def cors_headers(request: Request) -> dict[str, str]:
     """What lets a page of another origin read the answer; without cookies, which mean nothing."""
     origin = request.headers.get("Origin")
     if origin is None:
@@ -59,60 +59,66 @@ def shared(request: Request) -> dict[str, str]:
     }
 
 
-def preflight(request: Request, doors: Doors, *, methods: str, headers: str) -> Response:
+def preflight_response(
+    request: Request, origin_policy: OriginPolicy, *, methods: str, headers: str
+) -> Response:
     """Say what another origin's page may send, where it may send anything."""
-    if (answer := turned_away(request, doors)) is not None:
-        return answer
-    told = {"Allow": f"{methods}, OPTIONS", **shared(request)}
+    if (rejection := reject_origin(request, origin_policy)) is not None:
+        return rejection
+    response_headers = {"Allow": f"{methods}, OPTIONS", **cors_headers(request)}
     if "Origin" in request.headers:
-        told |= {
+        response_headers |= {
             "Access-Control-Allow-Methods": methods,
             "Access-Control-Allow-Headers": headers,
             "Access-Control-Max-Age": str(_PREFLIGHT_SECONDS),
         }
-    return Response(status_code=204, headers=told)
+    return Response(status_code=204, headers=response_headers)
 
 
-def status(why: Close) -> HTTPStatus:
+def http_status(close: CloseCode) -> HTTPStatus:
     """Return what a refusal is called over HTTP."""
-    return _STATUSES.get(why.code, HTTPStatus.SERVICE_UNAVAILABLE)
+    return _STATUS_BY_CLOSE_CODE.get(close.code, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
-def refusal(why: Close, retry_after: float, headers: Mapping[str, str]) -> Response:
-    """Return the answer to who is refused; `retry_after` seconds count where it may come back."""
-    code, more = status(why), dict(headers)
-    if code == HTTPStatus.UNAUTHORIZED:
-        more["WWW-Authenticate"] = "Bearer"
-    elif code == HTTPStatus.SERVICE_UNAVAILABLE:
-        more["Retry-After"] = str(max(1, math.ceil(retry_after)))
-    return problem(code, why.reason, headers=more)
+def refusal_response(
+    close: CloseCode, retry_after_seconds: float, headers: Mapping[str, str]
+) -> Response:
+    """Return the answer to who is refused; `retry_after_seconds` seconds count where it may come back."""
+    http_code, response_headers = http_status(close), dict(headers)
+    if http_code == HTTPStatus.UNAUTHORIZED:
+        response_headers["WWW-Authenticate"] = "Bearer"
+    elif http_code == HTTPStatus.SERVICE_UNAVAILABLE:
+        response_headers["Retry-After"] = str(max(1, math.ceil(retry_after_seconds)))
+    return problem_response(http_code, close.reason, headers=response_headers)
 
 
-async def unless_gone(work: Awaitable[T], request: Request, leaving: asyncio.Event) -> T:
+async def wait_unless_disconnected(
+    work: Awaitable[T], request: Request, drain_started: asyncio.Event
+) -> T:
     """Wait for `work`, unless the client or this instance leaves first.
 
     Raises:
         Vanished: If the client leaves.
-        Refused: If this instance does, which `leaving` tells.
+        Refused: If this instance does, which `drain_started` tells.
 
     Cancellation: safe; the work is cancelled too.
     """
-    working = asyncio.ensure_future(work)
-    parting = asyncio.ensure_future(leaving.wait())
-    vanishing = asyncio.ensure_future(_vanished(request))
-    everything: set[asyncio.Future[Any]] = {working, parting, vanishing}
+    work_task = asyncio.ensure_future(work)
+    draining_task = asyncio.ensure_future(drain_started.wait())
+    disconnect_task = asyncio.ensure_future(_wait_for_disconnect(request))
+    tasks: set[asyncio.Future[Any]] = {work_task, draining_task, disconnect_task}
     try:
-        await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
-        if vanishing.done():
-            raise Vanished
-        if parting.done():
-            raise Refused(closes.DRAINING)
-        return working.result()
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if disconnect_task.done():
+            raise ClientDisconnected
+        if draining_task.done():
+            raise AuthRefused(closes.DRAINING)
+        return work_task.result()
     finally:
-        for each in everything:
-            each.cancel()
+        for task in tasks:
+            task.cancel()
 
 
-async def _vanished(request: Request) -> None:
+async def _wait_for_disconnect(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass

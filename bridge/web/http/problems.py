@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MEDIA_TYPE = "application/problem+json"
 #: What goes away by itself: who is told so may come again.
-LATER = {429, 503}
+RETRYABLE_STATUSES = {429, 503}
 
 
 class Problem(msgspec.Struct):
@@ -28,26 +28,26 @@ class Problem(msgspec.Struct):
     detail: str
 
 
-def problem(
-    status: int, detail: str, *, headers: Mapping[str, str] | None = None, **more: object
+def problem_response(
+    status: int, detail: str, *, headers: Mapping[str, str] | None = None, **extra_members: object
 ) -> JSONResponse:
-    """Return the answer; `more` are members beside those of the RFC."""
-    told = Problem("about:blank", HTTPStatus(status).phrase, status, detail)
+    """Return the answer; `extra_members` are members beside those of the RFC."""
+    body = Problem("about:blank", HTTPStatus(status).phrase, status, detail)
     return JSONResponse(
-        {**msgspec.to_builtins(told), **more},
+        {**msgspec.to_builtins(body), **extra_members},
         status_code=status,
         media_type=MEDIA_TYPE,
         headers=dict(headers or {}),
     )
 
 
-def described(reasons: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
+def openapi_problems(reasons: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
     """Return what OpenAPI is told of the problems that a route answers, by their status."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    answers: dict[int | str, dict[str, Any]] = {
+    responses: dict[int | str, dict[str, Any]] = {
         status: {"description": reason, "content": content} for status, reason in reasons.items()
     }
-    for status in answers.keys() & LATER:
-        seconds = {"description": "Seconds to wait", "schema": {"type": "integer"}}
-        answers[status]["headers"] = {"Retry-After": seconds}
-    return answers
+    for status in responses.keys() & RETRYABLE_STATUSES:
+        retry_after = {"description": "Seconds to wait", "schema": {"type": "integer"}}
+        responses[status]["headers"] = {"Retry-After": retry_after}
+    return responses

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
     from uvicorn.server import ServerState
 
-HEAD_BYTES: Final = 64 * 1024
-HEAD_SECONDS: Final = 10.0
-_TOO_LARGE: Final = b"\r\n".join(
+MAX_HEAD_BYTES: Final = 64 * 1024
+HEAD_TIMEOUT_SECONDS: Final = 10.0
+_HEAD_TOO_LARGE_RESPONSE: Final = b"\r\n".join(
     [
         b"HTTP/1.1 431 Request Header Fields Too Large",
         b"Connection: close",
@@ -32,14 +32,14 @@ _TOO_LARGE: Final = b"\r\n".join(
     ]
 )
 #: The ASGI extension by which an application has the connection of its request, as `TakeOver`.
-TAKE_OVER: Final = "push_bridge.take_over"
+TAKE_OVER_EXTENSION: Final = "push_bridge.take_over"
 
 
-class Taken(NamedTuple):
+class DetachedConnection(NamedTuple):
     """A connection, and the headers that every answer has."""
 
     transport: asyncio.Transport
-    headers: list[tuple[bytes, bytes]]
+    default_headers: list[tuple[bytes, bytes]]
 
 
 class TakeOver:
@@ -47,12 +47,12 @@ class TakeOver:
 
     __slots__ = ("_cycle", "_http")
 
-    def __init__(self, http: Http, cycle: RequestResponseCycle) -> None:
+    def __init__(self, http: HttpProtocol, cycle: RequestResponseCycle) -> None:
         # They hold the scope, which holds this.
         self._http = weakref.ref(http)
         self._cycle = weakref.ref(cycle)
 
-    def __call__(self) -> Taken | None:
+    def __call__(self) -> DetachedConnection | None:
         """Return the connection, which somebody else looks after from now on; None if it is gone.
 
         What the application answers by ASGI goes nowhere from then on.
@@ -61,114 +61,116 @@ class TakeOver:
         if http is None or cycle is None or cycle.disconnected or http.transport.is_closing():
             return None
         cycle.disconnected = True
-        return http.hand_over()
+        return http.detach()
 
 
-class Http(HttpToolsProtocol):
+class HttpProtocol(HttpToolsProtocol):
     """uvicorn's protocol, with bounds on each request's head."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - uvicorn's own
         super().__init__(*args, **kwargs)
         self.access_log = False  # uvicorn asks only whether anybody listens; tokens are in URLs
-        self._awaited: asyncio.TimerHandle | None = None  # while a head has not ended
-        self._size = 0
+        self._head_timer: asyncio.TimerHandle | None = None  # while a head has not ended
+        self._head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first head."""
         super().connection_made(transport)
-        self._wait()
+        self._start_head_timer()
 
     def on_message_begin(self) -> None:
         """Wait for the rest of a head."""
         super().on_message_begin()
-        self._settle()
-        self._wait()
+        self._cancel_head_timer()
+        self._start_head_timer()
 
     def on_headers_complete(self) -> None:
         """Wait no longer."""
-        self._settle()
+        self._cancel_head_timer()
         super().on_headers_complete()
         if self.cycle is not None and self.cycle.scope is self.scope:
             take_over: Any = TakeOver(self, self.cycle)
-            self.scope["extensions"] = {TAKE_OVER: take_over}
+            self.scope["extensions"] = {TAKE_OVER_EXTENSION: take_over}
 
-    def hand_over(self) -> Taken:
+    def detach(self) -> DetachedConnection:
         """Let go of the connection; requests that came behind are never answered."""
         self.connections.discard(self)
-        self._settle()
+        self._cancel_head_timer()
         self.flow.resume_reading()  # they had stopped it
         self.parser = cast("HttpRequestParser", None)  # it holds this; uvicorn ends it so, too
-        return Taken(self.transport, self.server_state.default_headers)
+        return DetachedConnection(self.transport, self.server_state.default_headers)
 
     def data_received(self, data: bytes) -> None:
         """Read on, but no further than a head may reach."""
-        awaited = self._awaited
+        head_timer = self._head_timer
         super().data_received(data)
-        if awaited is not None and self._awaited is awaited:
-            self._size += len(data)
-            if self._size > HEAD_BYTES:
-                self.transport.write(_TOO_LARGE)
+        if head_timer is not None and self._head_timer is head_timer:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self.transport.write(_HEAD_TOO_LARGE_RESPONSE)
                 self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget what was awaited."""
-        self._settle()
+        self._cancel_head_timer()
         super().connection_lost(exc)
 
-    def _wait(self) -> None:
-        self._size = 0
-        self._awaited = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+    def _start_head_timer(self) -> None:
+        self._head_bytes = 0
+        self._head_timer = self.loop.call_later(HEAD_TIMEOUT_SECONDS, self.transport.abort)
 
-    def _settle(self) -> None:
-        if self._awaited is not None:
-            self._awaited.cancel()
-            self._awaited = None
+    def _cancel_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
 
 
-class Reception(asyncio.Protocol):
+class FirstBytesProtocol(asyncio.Protocol):
     """A connection of which nothing has come yet."""
 
-    __slots__ = ("_awaited", "_config", "_state", "transport")
+    __slots__ = ("_config", "_first_bytes_timer", "_server_state", "transport")
 
     def __init__(self, config: Config, server_state: ServerState, **_: Any) -> None:  # noqa: ANN401 - uvicorn's own
         self._config = config
-        self._state = server_state
+        self._server_state = server_state
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)
-        self._awaited: asyncio.TimerHandle | None = None
+        self._first_bytes_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the first bytes."""
         self.transport = cast("asyncio.Transport", transport)
-        self._state.connections.add(cast("Any", self))  # uvicorn calls `shutdown` of each
+        self._server_state.connections.add(cast("Any", self))  # uvicorn calls `shutdown` of each
         loop = asyncio.get_running_loop()
-        self._awaited = loop.call_later(HEAD_SECONDS, self.transport.abort)
+        self._first_bytes_timer = loop.call_later(HEAD_TIMEOUT_SECONDS, self.transport.abort)
 
     def data_received(self, data: bytes) -> None:
         """Hand the connection to whom it is for, with these bytes."""
-        self._settle()
-        sockets: Any = self._config.ws_protocol_class  # ours; None where only HTTP is served
-        opening = None if sockets is None else ws_handshake.glance(data)
-        if opening is None:
-            http = Http(self._config, self._state, {})
-            self.transport.set_protocol(http)
-            http.connection_made(self.transport)
-            http.data_received(data)
+        self._stop_waiting()
+        create_connection: Any = (
+            self._config.ws_protocol_class
+        )  # ours; None where only HTTP is served
+        handshake = None if create_connection is None else ws_handshake.try_fast_handshake(data)
+        if handshake is None:
+            http_protocol = HttpProtocol(self._config, self._server_state, {})
+            self.transport.set_protocol(http_protocol)
+            http_protocol.connection_made(self.transport)
+            http_protocol.data_received(data)
         else:
-            socket = sockets()
-            self.transport.set_protocol(socket)
-            socket.connection_made(self.transport)
-            socket.shake_hands(*opening)
+            connection = create_connection()
+            self.transport.set_protocol(connection)
+            connection.connection_made(self.transport)
+            connection.start_handshake(*handshake)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's own
         """Forget it."""
-        self._settle()
+        self._stop_waiting()
 
     def shutdown(self) -> None:
         """Let go of it: the server ends."""
         self.transport.close()
 
-    def _settle(self) -> None:
-        self._state.connections.discard(cast("Any", self))
-        if self._awaited is not None:
-            self._awaited.cancel()
-            self._awaited = None
+    def _stop_waiting(self) -> None:
+        self._server_state.connections.discard(cast("Any", self))
+        if self._first_bytes_timer is not None:
+            self._first_bytes_timer.cancel()
+            self._first_bytes_timer = None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from bridge.web.transport.http_protocol import Reception
+from bridge.web.transport.http_protocol import FirstBytesProtocol
 
 if TYPE_CHECKING:
     import socket
@@ -27,23 +27,23 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 BACKLOG = 4096
-_TICK_SECONDS = 0.1
+_DRAIN_POLL_SECONDS = 0.1
 
 
-class Server(uvicorn.Server):
+class DrainingServer(uvicorn.Server):
     """Serves an app and its WebSockets on one listener until a signal; then drains."""
 
     def __init__(
         self,
         app: ASGIApp,
-        sockets: Callable[..., Any] | None,
+        create_connection: Callable[..., Any] | None,
         drain: Callable[[], Awaitable[None]],
     ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
-                http=Reception,
-                ws=sockets if sockets is not None else "none",  # type: ignore[arg-type]  # any callable serves
+                http=FirstBytesProtocol,
+                ws=create_connection if create_connection is not None else "none",  # type: ignore[arg-type]  # any callable serves
                 lifespan="off",
                 log_config=None,
                 access_log=False,  # it would show the tokens in URLs
@@ -62,13 +62,13 @@ class Server(uvicorn.Server):
         uvicorn would raise them again at its end, before anything behind it could be closed.
         """
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.handle_exit, number, None)
+        for signal_number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(signal_number, self.handle_exit, signal_number, None)
         try:
             yield
         finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.remove_signal_handler(number)
+            for signal_number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(signal_number)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to leave; a second signal is a wish to hurry, whichever it is."""
@@ -77,11 +77,11 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drain, then end as uvicorn does: it stops listening first."""
-        draining = asyncio.ensure_future(self._drain())
-        while not draining.done() and not self.force_exit:
-            await asyncio.wait([draining], timeout=_TICK_SECONDS)
-        if draining.cancel():
+        drain_task = asyncio.ensure_future(self._drain())
+        while not drain_task.done() and not self.force_exit:
+            await asyncio.wait([drain_task], timeout=_DRAIN_POLL_SECONDS)
+        if drain_task.cancel():
             _log.warning("a second signal: cutting off whoever has not gone yet")
         with contextlib.suppress(asyncio.CancelledError):
-            await draining
+            await drain_task
         await super().shutdown(sockets)

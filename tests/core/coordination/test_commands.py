@@ -9,22 +9,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core.coordination import commands
-from bridge.core.coordination.commands import Command, Disconnect, Drain, Join, Leave, Revoke, Title
-from bridge.core.protocol.event import Dead
-from bridge.core.protocol.names import is_name
-from tests.core.facts import names, times
-from tests.core.given import TIMESTAMP_TEXT, record
-from tests.core.strategies import damaged, texts, written
+from bridge.core.coordination.commands import (
+    Command,
+    Disconnect,
+    Drain,
+    Join,
+    Leave,
+    Revoke,
+    SetRoomTitle,
+)
+from bridge.core.protocol.event import InvalidRecord
+from bridge.core.protocol.names import is_valid_name
+from tests.core.factories import TIMESTAMP_TEXT, record
+from tests.core.state_record_factories import names, timestamp_texts
+from tests.core.strategies import corrupted, json_object, texts
 
 LIMIT = 2000
 
 
 def read(value: bytes | dict[str, Any] | None) -> Command:
-    return commands.read(record(value), LIMIT)
+    return commands.decode(record(value), LIMIT)
 
 
-def refusal(value: bytes | dict[str, Any] | None) -> Dead:
-    with pytest.raises(Dead) as dead:
+def refusal(value: bytes | dict[str, Any] | None) -> InvalidRecord:
+    with pytest.raises(InvalidRecord) as dead:
         read(value)
     return dead.value
 
@@ -44,10 +52,10 @@ def refusal(value: bytes | dict[str, Any] | None) -> Dead:
             {"do": "disconnect", "connection": "c1", "reason": "so"},
             Disconnect(connection="c1", reason="so"),
         ),
-        ({"do": "title", "room": "r", "title": "Room"}, Title("r", "Room")),
-        ({"do": "title", "room": "r", "title": ""}, Title("r", "")),
-        ({"do": "title", "room": "r", "title": "x" * 200}, Title("r", "x" * 200)),
-        ({"do": "title", "room": "r", "title": "é" * 200}, Title("r", "é" * 200)),
+        ({"do": "title", "room": "r", "title": "Room"}, SetRoomTitle("r", "Room")),
+        ({"do": "title", "room": "r", "title": ""}, SetRoomTitle("r", "")),
+        ({"do": "title", "room": "r", "title": "x" * 200}, SetRoomTitle("r", "x" * 200)),
+        ({"do": "title", "room": "r", "title": "é" * 200}, SetRoomTitle("r", "é" * 200)),
         ({"do": "drain", "instance": "i1"}, Drain("i1")),
     ],
 )
@@ -156,35 +164,46 @@ right = st.one_of(
     st.builds(
         lambda by, who, why: Disconnect(**{by: who}, reason=why), by, names, st.none() | sentences
     ),
-    st.builds(Revoke, names, times),
-    st.builds(Title, names, sentences),
+    st.builds(Revoke, names, timestamp_texts),
+    st.builds(SetRoomTitle, names, sentences),
     st.builds(Drain, names),
 )
 
 
 @given(right)
 def test_what_is_written_is_read_as_it_was(told: Command) -> None:
-    assert commands.read(record(commands.write(told)), 10_000) == told
-    assert is_name(commands.key(told).decode())
+    assert commands.decode(record(commands.encode(told)), 10_000) == told
+    assert is_valid_name(commands.record_key(told).decode())
 
 
-@given(damaged(right.map(commands.write)))
+@given(corrupted(right.map(commands.encode)))
 def test_any_bytes_are_a_command_or_dead(value: bytes) -> None:
     try:
-        told = commands.read(record(value), 10_000)
-    except Dead:
+        told = commands.decode(record(value), 10_000)
+    except InvalidRecord:
         return
     assert isinstance(told, get_args(Command))
-    assert commands.read(record(commands.write(told)), 10_000) == told
+    assert commands.decode(record(commands.encode(told)), 10_000) == told
 
 
 @given(st.dictionaries(st.sampled_from(["do", "room", "account", "title", "x"]), texts.map(repr)))
 def test_nothing_but_dead_is_ever_raised(fields: dict[str, str]) -> None:
-    with pytest.raises(Dead):
-        read(written(fields))
+    with pytest.raises(InvalidRecord):
+        read(json_object(fields))
 
 
 def test_commands_about_one_account_connection_room_or_instance_have_one_key() -> None:
-    assert commands.key(Join("r", account="ann")) == commands.key(Revoke("ann")) == b"ann"
-    assert commands.key(Join("r", connection="c1")) == commands.key(Disconnect("c1")) == b"c1"
-    assert (commands.key(Title("r", "t")), commands.key(Drain("i1"))) == (b"r", b"i1")
+    assert (
+        commands.record_key(Join("r", account="ann"))
+        == commands.record_key(Revoke("ann"))
+        == b"ann"
+    )
+    assert (
+        commands.record_key(Join("r", connection="c1"))
+        == commands.record_key(Disconnect("c1"))
+        == b"c1"
+    )
+    assert (commands.record_key(SetRoomTitle("r", "t")), commands.record_key(Drain("i1"))) == (
+        b"r",
+        b"i1",
+    )

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.coordination.commands import Join, Title
-from bridge.core.coordination.directory import Directory, Wanted
-from bridge.core.coordination.membership import Members
-from bridge.core.coordination.presence import Roster
-from bridge.core.coordination.state_records import Gone
+from bridge.core.coordination.commands import Join, SetRoomTitle
+from bridge.core.coordination.directory import ConnectionFilter, PresenceDirectory
+from bridge.core.coordination.membership import Memberships
+from bridge.core.coordination.presence import PresenceIndex
+from bridge.core.coordination.state_records import Tombstone
 from bridge.core.protocol import close_codes
-from tests.core.facts import alive, present
-from tests.core.given import attached, catch_up, hub, returned, standing
+from tests.core.factories import attached_session, catch_up, cursor_at, hub, resumed_session
+from tests.core.state_record_factories import alive_record, present_record
 
 if TYPE_CHECKING:
     from bridge.core.sessions.hub import Hub
@@ -26,22 +26,22 @@ class Town:
 
     def __init__(self) -> None:
         self.hub: Hub = hub()
-        self.roster, self.members = Roster(), Members()
-        self.directory = Directory(self.hub, self.roster, self.members)
+        self.roster, self.members = PresenceIndex(), Memberships()
+        self.directory = PresenceDirectory(self.hub, self.roster, self.members)
 
     def ids(self, **wanted: Any) -> list[str]:
-        return sorted(self.directory.ids(Wanted(**wanted)))
+        return sorted(self.directory.connection_ids(ConnectionFilter(**wanted)))
 
     def rooms(self) -> dict[str, int]:
-        return self.directory.counts(set(self.directory.rooms()))
+        return self.directory.connection_counts(set(self.directory.known_rooms()))
 
 
 def test_clients_of_all_instances_are_found() -> None:
     town = Town()
-    attached(town.hub, "c1", rooms=["hall"])
-    returned(catch_up(town.hub), standing(0, 0), "c2", rooms=["hall"])
-    town.roster.come(present("c3", ("hall",), ("orders",), instance="i2"))
-    town.roster.come(present("c4", (), ("news",), instance="i3", account=None))
+    attached_session(town.hub, "c1", rooms=["hall"])
+    resumed_session(catch_up(town.hub), cursor_at(0, 0), "c2", rooms=["hall"])
+    town.roster.update_connection(present_record("c3", ("hall",), ("orders",), instance="i2"))
+    town.roster.update_connection(present_record("c4", (), ("news",), instance="i3", account=None))
     assert town.ids() == ["c1", "c2", "c3", "c4"]
     assert town.ids(room="hall") == ["c1", "c2", "c3"]
     assert town.ids(account="ann") == ["c1", "c2", "c3"]
@@ -53,51 +53,54 @@ def test_clients_of_all_instances_are_found() -> None:
 
 def test_of_this_instance_counts_what_is_so_and_not_what_was_said() -> None:
     town = Town()
-    one = attached(town.hub, "c1", rooms=["hall"])
+    one = attached_session(town.hub, "c1", rooms=["hall"])
     for id in ("c1", "left", "of the boot before"):
-        town.roster.come(present(id, ("yard",), ("orders",), instance="i1"))
+        town.roster.update_connection(present_record(id, ("yard",), ("orders",), instance="i1"))
     assert town.ids() == ["c1"]
     assert (town.ids(room="hall"), town.ids(room="yard")) == (["c1"], [])
-    found = town.directory.find("c1")
+    found = town.directory.find_connection("c1")
     assert found is not None
     assert found.rooms == ["hall"]
-    assert town.directory.find("left") is None
+    assert town.directory.find_connection("left") is None
     assert town.rooms() == {"hall": 1}
-    town.hub.hang_up(one, close_codes.DRAINING)
+    town.hub.close(one, close_codes.DRAINING)
     assert town.ids() == []
-    assert (town.directory.find("c1"), town.directory.session("c1")) == (None, None)
+    assert (town.directory.find_connection("c1"), town.directory.local_session("c1")) == (
+        None,
+        None,
+    )
 
 
 def test_a_connection_elsewhere_is_what_was_said_of_it() -> None:
     town = Town()
-    said = present("c1", ("hall",), ("orders",), instance="i2")
-    town.roster.come(said)
-    assert town.directory.find("c1") is said
-    assert town.directory.session("c1") is None
-    town.roster.go(Gone("connection", ("c1",)))
-    assert town.directory.find("c1") is None
+    said = present_record("c1", ("hall",), ("orders",), instance="i2")
+    town.roster.update_connection(said)
+    assert town.directory.find_connection("c1") is said
+    assert town.directory.local_session("c1") is None
+    town.roster.remove(Tombstone("connection", ("c1",)))
+    assert town.directory.find_connection("c1") is None
 
 
 def test_a_room_is_known_while_somebody_is_in_it_or_it_has_a_title() -> None:
     town = Town()
-    attached(town.hub, "c1", rooms=["here"])
-    returned(catch_up(town.hub), standing(0, 0), "c2", rooms=["catching up"])
-    town.roster.come(present("c3", ("elsewhere",), ("orders",), instance="i2"))
-    town.members.obey(Join("for good", account="nobody"))
-    town.members.obey(Title("named", "A name"))
+    attached_session(town.hub, "c1", rooms=["here"])
+    resumed_session(catch_up(town.hub), cursor_at(0, 0), "c2", rooms=["catching up"])
+    town.roster.update_connection(present_record("c3", ("elsewhere",), ("orders",), instance="i2"))
+    town.members.apply(Join("for good", account="nobody"))
+    town.members.apply(SetRoomTitle("named", "A name"))
     counts = {"here": 1, "catching up": 1, "elsewhere": 1, "for good": 0, "named": 0}
     assert town.rooms() == counts
-    assert town.directory.counts(["nowhere"]) == {"nowhere": 0}
+    assert town.directory.connection_counts(["nowhere"]) == {"nowhere": 0}
 
 
 def test_an_instance_has_the_clients_that_are_connected_to_it() -> None:
     town = Town()
     for name in ("i1", "i2", "i3"):
-        town.roster.hear(alive(name))
-    attached(town.hub, "c1")
+        town.roster.update_instance(alive_record(name))
+    attached_session(town.hub, "c1")
     for id in ("c2", "c3"):
-        town.roster.come(present(id, instance="i2"))
-    town.roster.come(present("left", instance="i1"))
+        town.roster.update_connection(present_record(id, instance="i2"))
+    town.roster.update_connection(present_record("left", instance="i1"))
     found = town.directory.instances()
     assert {name: (told.instance, count) for name, (told, count) in found.items()} == {
         "i1": ("i1", 1),
@@ -132,9 +135,11 @@ def test_those_are_found_to_whom_all_applies_that_is_asked(
     for number, (instance, account, rooms, topics) in enumerate(people):
         id = f"c{number}"
         if instance == "i1":
-            attached(town.hub, id, account, rooms=rooms, topics=topics)
+            attached_session(town.hub, id, account, rooms=rooms, topics=topics)
         else:
-            town.roster.come(present(id, (*rooms,), (*topics,), instance=instance, account=account))
+            town.roster.update_connection(
+                present_record(id, (*rooms,), (*topics,), instance=instance, account=account)
+            )
         is_so: dict[str, set[Any]] = {
             "account": {account},
             "room": rooms,
@@ -150,13 +155,13 @@ def test_those_are_found_to_whom_all_applies_that_is_asked(
 def test_what_is_asked_for_may_be_taken_a_part_at_a_time_while_others_come_and_go() -> None:
     town = Town()
     for number in range(4):
-        attached(town.hub, f"h{number}", rooms=[f"hr{number}"])
-        town.roster.come(present(f"e{number}", (f"er{number}",), instance="i2"))
-    ids, rooms = town.directory.ids(Wanted()), town.directory.rooms()
+        attached_session(town.hub, f"h{number}", rooms=[f"hr{number}"])
+        town.roster.update_connection(present_record(f"e{number}", (f"er{number}",), instance="i2"))
+    ids, rooms = town.directory.connection_ids(ConnectionFilter()), town.directory.known_rooms()
     taken = {next(ids), next(rooms)}
-    attached(town.hub, "h9", rooms=["hr9"])
-    town.roster.come(present("e9", ("er9",), instance="i2"))
-    town.roster.go(Gone("connection", ("e0",)))
-    town.hub.hang_up(town.hub.crowd.sessions["h0"], close_codes.DRAINING)
+    attached_session(town.hub, "h9", rooms=["hr9"])
+    town.roster.update_connection(present_record("e9", ("er9",), instance="i2"))
+    town.roster.remove(Tombstone("connection", ("e0",)))
+    town.hub.close(town.hub.registry.by_id["h0"], close_codes.DRAINING)
     taken |= {*ids, *rooms}
     assert taken >= {f"{kind}{number}" for number in (1, 2, 3) for kind in ("h", "e", "hr", "er")}

@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.core.coordination import state_records
-from bridge.core.coordination.commands import Disconnect, Drain, Join, Leave, Revoke, Title
-from bridge.core.coordination.membership import Members
-from bridge.core.coordination.state_records import Gone, Member, Revoked
+from bridge.core.coordination.commands import Disconnect, Drain, Join, Leave, Revoke, SetRoomTitle
+from bridge.core.coordination.membership import Memberships
+from bridge.core.coordination.state_records import Membership, TokenRevocation, Tombstone
 from bridge.core.protocol import timestamps
-from bridge.core.protocol.event import Dead
-from tests.core.facts import alive, present
-from tests.core.given import record
+from bridge.core.protocol.event import InvalidRecord
+from tests.core.factories import record
+from tests.core.state_record_factories import alive_record, present_record
 
 if TYPE_CHECKING:
     from bridge.core.coordination.commands import Command
@@ -28,26 +28,26 @@ commands = st.one_of(
     st.builds(lambda room, who: Join(room, account=who), rooms, accounts),
     st.builds(lambda room, who: Leave(room, account=who), rooms, accounts),
     st.builds(lambda room: Join(room, connection="c1"), rooms),
-    st.builds(Title, rooms, st.sampled_from(["", "One", "Two"])),
+    st.builds(SetRoomTitle, rooms, st.sampled_from(["", "One", "Two"])),
     st.builds(Revoke, accounts, st.sampled_from([EARLY, NOON, LATE])),
     st.just(Disconnect(account="ann")),
 )
 
 
-def known(members: Members) -> dict[str, Any]:
+def known(members: Memberships) -> dict[str, Any]:
     names = ("rooms", "accounts", "titles", "revoked")
     return {name: getattr(members, name) for name in names}
 
 
-def obeying(*told: Command) -> Members:
-    members = Members()
+def obeying(*told: Command) -> Memberships:
+    members = Memberships()
     for each in told:
-        members.obey(each)
+        members.apply(each)
     return members
 
 
-def stored(key: bytes, value: bytes | None) -> state_records.Fact | Gone:
-    return state_records.read(record(value)._replace(key=key))
+def stored(key: bytes, value: bytes | None) -> state_records.StateRecord | Tombstone:
+    return state_records.decode(record(value)._replace(key=key))
 
 
 # -- commands --------------------------------------------------------------------------------------
@@ -55,20 +55,25 @@ def stored(key: bytes, value: bytes | None) -> state_records.Fact | Gone:
 
 def test_an_account_is_in_a_room_from_its_join_to_its_leave() -> None:
     members = obeying(Join("hall", account="ann"), Join("hall", account="bob"))
-    assert members.rooms == {"ann": {"hall"}, "bob": {"hall"}}
-    assert members.accounts == {"hall": {"ann", "bob"}}
-    members.obey(Leave("hall", account="ann"))
-    members.obey(Leave("yard", account="ann"))
-    assert (members.rooms, members.accounts) == ({"bob": {"hall"}}, {"hall": {"bob"}})
-    members.obey(Leave("hall", account="bob"))
-    assert known(members) == known(Members())
+    assert members.rooms_by_account == {"ann": {"hall"}, "bob": {"hall"}}
+    assert members.accounts_by_room == {"hall": {"ann", "bob"}}
+    members.apply(Leave("hall", account="ann"))
+    members.apply(Leave("yard", account="ann"))
+    assert (members.rooms_by_account, members.accounts_by_room) == (
+        {"bob": {"hall"}},
+        {"hall": {"bob"}},
+    )
+    members.apply(Leave("hall", account="bob"))
+    assert known(members) == known(Memberships())
 
 
 def test_a_title_is_kept_until_an_empty_one() -> None:
-    members = obeying(Title("hall", "One"), Title("hall", "Two"), Title("yard", ""))
-    assert members.titles == {"hall": "Two"}
-    assert members.obey(Title("hall", "")) == (b"title,hall", None)
-    assert members.titles == {}
+    members = obeying(
+        SetRoomTitle("hall", "One"), SetRoomTitle("hall", "Two"), SetRoomTitle("yard", "")
+    )
+    assert members.titles_by_room == {"hall": "Two"}
+    assert members.apply(SetRoomTitle("hall", "")) == (b"title,hall", None)
+    assert members.titles_by_room == {}
 
 
 @pytest.mark.parametrize(
@@ -82,24 +87,24 @@ def test_a_title_is_kept_until_an_empty_one() -> None:
     ],
 )
 def test_what_does_not_last_leaves_nothing(it: Command) -> None:
-    members = Members()
-    assert members.obey(it) is None
-    assert known(members) == known(Members())
+    members = Memberships()
+    assert members.apply(it) is None
+    assert known(members) == known(Memberships())
 
 
 @pytest.mark.parametrize(
     ("it", "key", "fact"),
     [
-        (Join("r", account="ann"), b"member,ann,r", state_records.Member("ann", "r")),
+        (Join("r", account="ann"), b"member,ann,r", state_records.Membership("ann", "r")),
         (Leave("r", account="ann"), b"member,ann,r", None),
-        (Title("r", "t"), b"title,r", state_records.Title("r", "t")),
-        (Revoke("ann", NOON), b"revoked,ann", state_records.Revoked("ann", NOON)),
+        (SetRoomTitle("r", "t"), b"title,r", state_records.RoomTitle("r", "t")),
+        (Revoke("ann", NOON), b"revoked,ann", state_records.TokenRevocation("ann", NOON)),
     ],
 )
 def test_what_lasts_is_kept_under_its_key(
-    it: Any, key: bytes, fact: state_records.Fact | None
+    it: Any, key: bytes, fact: state_records.StateRecord | None
 ) -> None:
-    assert Members().obey(it) == (key, None if fact is None else state_records.write(fact))
+    assert Memberships().apply(it) == (key, None if fact is None else state_records.encode(fact))
 
 
 def test_a_token_is_refused_where_it_was_issued_before_or_at_no_time() -> None:
@@ -112,74 +117,80 @@ def test_a_token_is_refused_where_it_was_issued_before_or_at_no_time() -> None:
 
 def test_an_earlier_revocation_takes_nothing_back() -> None:
     members = obeying(Revoke("ann", LATE))
-    assert members.obey(Revoke("ann", EARLY)) == (
+    assert members.apply(Revoke("ann", EARLY)) == (
         b"revoked,ann",
-        state_records.write(Revoked("ann", LATE)),
+        state_records.encode(TokenRevocation("ann", LATE)),
     )
-    assert members.is_revoked("ann", timestamps.to_ms(NOON) / 1000)
+    assert members.is_revoked("ann", timestamps.rfc3339_to_ms(NOON) / 1000)
 
 
 # -- facts -----------------------------------------------------------------------------------------
 
 
 def test_of_the_state_topic_only_what_lasts_counts() -> None:
-    members = Members()
+    members = Memberships()
     for fact in (
-        alive(),
-        present("c1", ("hall",)),
-        state_records.Folded(7),
-        Gone("connection", ("c1",)),
+        alive_record(),
+        present_record("c1", ("hall",)),
+        state_records.Checkpoint(7),
+        Tombstone("connection", ("c1",)),
     ):
         assert members.load(fact) is None
-    assert known(members) == known(Members())
+    assert known(members) == known(Memberships())
 
 
 def test_a_fact_is_what_commands_have_left() -> None:
-    members = Members()
-    for fact in (Member("ann", "hall"), state_records.Title("hall", "One"), Revoked("ann", NOON)):
+    members = Memberships()
+    for fact in (
+        Membership("ann", "hall"),
+        state_records.RoomTitle("hall", "One"),
+        TokenRevocation("ann", NOON),
+    ):
         assert members.load(fact) is None
-    expected = obeying(Join("hall", account="ann"), Title("hall", "One"), Revoke("ann", NOON))
+    expected = obeying(
+        Join("hall", account="ann"), SetRoomTitle("hall", "One"), Revoke("ann", NOON)
+    )
     assert known(members) == known(expected)
-    members.load(Gone("member", ("ann", "hall")))
-    members.load(Gone("title", ("hall",)))
+    members.load(Tombstone("member", ("ann", "hall")))
+    members.load(Tombstone("title", ("hall",)))
     assert known(members) == known(obeying(Revoke("ann", NOON)))
 
 
 def test_once_settled_the_state_topic_says_nothing_new() -> None:
     members = obeying(Join("hall", account="ann"))
-    members.settle()
-    members.obey(Leave("hall", account="ann"))
-    members.load(Member("ann", "hall"))  # of the join before
-    assert members.rooms == {}
-    members.obey(Join("yard", account="ann"))
-    members.load(Gone("member", ("ann", "yard")))
-    assert members.rooms == {"ann": {"yard"}}
+    members.finish_loading()
+    members.apply(Leave("hall", account="ann"))
+    members.load(Membership("ann", "hall"))  # of the join before
+    assert members.rooms_by_account == {}
+    members.apply(Join("yard", account="ann"))
+    members.load(Tombstone("member", ("ann", "yard")))
+    assert members.rooms_by_account == {"ann": {"yard"}}
 
 
 def test_a_fact_that_is_read_late_undoes_no_command() -> None:
     members = obeying(
         Leave("hall", account="ann"),
-        Title("hall", ""),
+        SetRoomTitle("hall", ""),
         Join("yard", account="ann"),
-        Title("yard", "Y"),
+        SetRoomTitle("yard", "Y"),
     )
-    before: list[state_records.Fact | Gone] = [
-        Member("ann", "hall"),
-        state_records.Title("hall", "H"),
-        state_records.Title("yard", "Old"),
-        Gone("member", ("ann", "yard")),
-        Gone("title", ("yard",)),
+    before: list[state_records.StateRecord | Tombstone] = [
+        Membership("ann", "hall"),
+        state_records.RoomTitle("hall", "H"),
+        state_records.RoomTitle("yard", "Old"),
+        Tombstone("member", ("ann", "yard")),
+        Tombstone("title", ("yard",)),
     ]
     assert [members.load(fact) for fact in before] == [None] * 5
-    expected = obeying(Join("yard", account="ann"), Title("yard", "Y"))
+    expected = obeying(Join("yard", account="ann"), SetRoomTitle("yard", "Y"))
     assert known(members) == known(expected)
 
 
 def test_an_older_revocation_that_is_read_first_is_not_what_is_kept() -> None:
     members = obeying(Revoke("ann", EARLY))
-    later = (b"revoked,ann", state_records.write(Revoked("ann", LATE)))
-    assert members.load(Revoked("ann", LATE)) == later
-    assert members.revoked == obeying(Revoke("ann", LATE)).revoked
+    later = (b"revoked,ann", state_records.encode(TokenRevocation("ann", LATE)))
+    assert members.load(TokenRevocation("ann", LATE)) == later
+    assert members.revoked_before_seconds == obeying(Revoke("ann", LATE)).revoked_before_seconds
 
 
 @settings(max_examples=300)
@@ -201,31 +212,31 @@ def test_facts_and_then_commands_in_any_interleaving_say_what_all_commands_say(
 ) -> None:
     # What lasts of the first `folded` commands is in the state topic, and the first `lost` of
     # those are not in the control topic any more.
-    writer = Members()
-    written = [kept for each in told[:folded] if (kept := writer.obey(each)) is not None]
+    writer = Memberships()
+    written = [kept for each in told[:folded] if (kept := writer.apply(each)) is not None]
     facts = [*dict(written).items()] if compacted else [*written]
     log = told[min(lost, folded) :]
-    members, left = Members(), dict[bytes, bytes | None]()
+    members, left = Memberships(), dict[bytes, bytes | None]()
     for facts_turn in [*[False] * ahead, *turns, *[True] * len(facts), *[False] * len(log)]:
         if facts_turn and facts:
             again = members.load(stored(*facts.pop(0)))
             left |= dict([again] if again is not None else [])
         elif not facts_turn and log:
-            lasts = members.obey(log.pop(0))
+            lasts = members.apply(log.pop(0))
             left |= dict([lasts] if lasts is not None else [])
-    members.settle()
+    members.finish_loading()
     assert known(members) == known(obeying(*told))
     # And what this instance would write says it too, on top of what was written before.
-    reader = Members()
+    reader = Memberships()
     for key, value in (dict(written) | left).items():
         reader.load(stored(key, value))
     assert known(reader) == known(members)
 
 
 def test_what_is_kept_can_be_read() -> None:
-    with pytest.raises(Dead):
+    with pytest.raises(InvalidRecord):
         stored(b"member,ann", None)
-    for it in (Join("hall", account="ann"), Title("hall", "One"), Revoke("ann", NOON)):
-        kept = Members().obey(it)
+    for it in (Join("hall", account="ann"), SetRoomTitle("hall", "One"), Revoke("ann", NOON)):
+        kept = Memberships().apply(it)
         assert kept is not None
-        assert not isinstance(stored(*kept), Gone)
+        assert not isinstance(stored(*kept), Tombstone)

@@ -6,21 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bridge.core.coordination.commands import Disconnect, Drain, Join, Leave, Revoke, Title
-from bridge.core.coordination.membership import Backend, Members
+from bridge.core.coordination.commands import Disconnect, Drain, Join, Leave, Revoke, SetRoomTitle
+from bridge.core.coordination.membership import CommandExecutor, Memberships
 from bridge.core.protocol.close_codes import DISCONNECTED, EXPIRED
-from bridge.core.sessions.permissions import Grant
-from bridge.core.sessions.session import Hand, Session
-from tests.core.given import (
-    attached,
+from bridge.core.sessions.permissions import Permissions
+from bridge.core.sessions.session import MembershipSource, Session
+from tests.core.factories import (
+    attached_session,
     catch_up,
+    cursor_at,
     event,
-    frames,
     hub,
     publish,
-    returned,
+    resumed_session,
     session,
-    standing,
+    take_frames,
 )
 
 if TYPE_CHECKING:
@@ -35,11 +35,11 @@ class Desk:
 
     def __init__(self) -> None:
         self.hub: Hub = hub()
-        self.members = Members()
-        self.backend = Backend(self.hub, self.members)
+        self.members = Memberships()
+        self.backend = CommandExecutor(self.hub, self.members)
 
     def here(self, id: str, account: str | None = "ann", **asked: Any) -> Session:
-        return attached(self.hub, id, account, **asked)
+        return attached_session(self.hub, id, account, **asked)
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def desk() -> Desk:
 
 
 def rooms_told(of: Session) -> list[tuple[list[str], list[str]]]:
-    told = frames(of)
+    told = take_frames(of)
     assert all(frame["op"] == "rooms" for frame in told)
     return [(frame["joined"], frame["left"]) for frame in told]
 
@@ -58,24 +58,24 @@ def rooms_told(of: Session) -> list[tuple[list[str], list[str]]]:
 
 def test_a_connection_is_put_into_a_room_alone(desk: Desk) -> None:
     one, two = desk.here("c1"), desk.here("c2")
-    assert desk.backend.obey(Join("hall", connection="c1")) is None
+    assert desk.backend.execute(Join("hall", connection="c1")) is None
     assert (rooms_told(one), rooms_told(two)) == ([(["hall"], [])], [])
     publish(desk.hub, event(10, rooms=["hall"]))
-    assert ([f["to"] for f in frames(one)], frames(two)) == (["room:hall"], [])
-    desk.backend.obey(Leave("hall", connection="c1"))
+    assert ([f["to"] for f in take_frames(one)], take_frames(two)) == (["room:hall"], [])
+    desk.backend.execute(Leave("hall", connection="c1"))
     assert rooms_told(one) == [([], ["hall"])]
-    assert desk.members.accounts == {}
+    assert desk.members.accounts_by_room == {}
 
 
 def test_an_account_is_put_into_a_room_with_every_connection_of_it(desk: Desk) -> None:
     one, two, bob = desk.here("c1"), desk.here("c2"), desk.here("c3", "bob")
-    assert desk.backend.obey(Join("hall", account="ann")) is not None
+    assert desk.backend.execute(Join("hall", account="ann")) is not None
     assert [rooms_told(each) for each in (one, two, bob)] == [
         [(["hall"], [])],
         [(["hall"], [])],
         [],
     ]
-    desk.backend.obey(Leave("hall", account="ann"))
+    desk.backend.execute(Leave("hall", account="ann"))
     assert [rooms_told(each) for each in (one, two, bob)] == [
         [([], ["hall"])],
         [([], ["hall"])],
@@ -84,60 +84,60 @@ def test_an_account_is_put_into_a_room_with_every_connection_of_it(desk: Desk) -
 
 
 def test_one_that_is_being_caught_up_is_moved_too(desk: Desk) -> None:
-    it = returned(catch_up(desk.hub), standing(0, 0))
-    desk.backend.obey(Join("hall", account="ann"))
-    desk.backend.obey(Join("yard", connection="c1"))
+    it = resumed_session(catch_up(desk.hub), cursor_at(0, 0))
+    desk.backend.execute(Join("hall", account="ann"))
+    desk.backend.execute(Join("yard", connection="c1"))
     assert set(it.rooms) == {"hall", "yard"}
-    desk.backend.obey(Disconnect(account="ann"))
-    assert it.close is not None
+    desk.backend.execute(Disconnect(account="ann"))
+    assert it.close_code is not None
 
 
 def test_who_is_in_a_room_already_is_told_nothing(desk: Desk) -> None:
     it = desk.here("c1", rooms=["hall"])
     for told in (Join("hall", connection="c1"), Join("hall", account="ann")):
-        desk.backend.obey(told)
-        desk.backend.obey(told)
-    assert (rooms_told(it), it.rooms) == ([], {"hall": ~Hand(0)})
+        desk.backend.execute(told)
+        desk.backend.execute(told)
+    assert (rooms_told(it), it.rooms) == ([], {"hall": ~MembershipSource(0)})
 
 
 def test_each_hand_takes_back_its_own_and_the_last_one_ends_it(desk: Desk) -> None:
     it = desk.here("c1", rooms=["hall"])
-    desk.backend.obey(Join("hall", connection="c1"))
-    desk.backend.obey(Join("hall", account="ann"))
-    desk.hub.unfollow(it, [], ["hall"])
-    desk.backend.obey(Leave("hall", connection="c1"))
-    desk.backend.obey(Leave("hall", connection="c1"))
-    assert (rooms_told(it), it.rooms) == ([], {"hall": Hand.ACCOUNT})
-    desk.backend.obey(Leave("hall", account="ann"))
+    desk.backend.execute(Join("hall", connection="c1"))
+    desk.backend.execute(Join("hall", account="ann"))
+    desk.hub.unsubscribe(it, [], ["hall"])
+    desk.backend.execute(Leave("hall", connection="c1"))
+    desk.backend.execute(Leave("hall", connection="c1"))
+    assert (rooms_told(it), it.rooms) == ([], {"hall": MembershipSource.ACCOUNT})
+    desk.backend.execute(Leave("hall", account="ann"))
     assert (rooms_told(it), it.rooms) == ([([], ["hall"])], {})
 
 
 def test_a_leave_of_what_was_never_given_takes_nothing(desk: Desk) -> None:
     it = desk.here("c1", rooms=["hall"])
-    desk.backend.obey(Leave("hall", connection="c1"))
-    desk.backend.obey(Leave("hall", account="ann"))
-    desk.backend.obey(Leave("yard", connection="c1"))
-    assert (rooms_told(it), it.rooms) == ([], {"hall": Hand.OWN})
+    desk.backend.execute(Leave("hall", connection="c1"))
+    desk.backend.execute(Leave("hall", account="ann"))
+    desk.backend.execute(Leave("yard", connection="c1"))
+    assert (rooms_told(it), it.rooms) == ([], {"hall": MembershipSource.OWN})
 
 
 def test_who_comes_later_is_in_the_rooms_of_its_account_from_the_start(desk: Desk) -> None:
     for room in ("yard", "hall"):
-        desk.backend.obey(Join(room, account="ann"))
-    desk.backend.obey(Leave("yard", account="ann"))
-    desk.backend.obey(Join("attic", connection="c1"))  # it is not there yet
+        desk.backend.execute(Join(room, account="ann"))
+    desk.backend.execute(Leave("yard", account="ann"))
+    desk.backend.execute(Join("attic", connection="c1"))  # it is not there yet
     it = session("c1", rooms=["own"])
-    desk.backend.welcome(it)
+    desk.backend.add_account_rooms(it)
     desk.hub.attach(it)
-    (welcome,) = frames(it)
+    (welcome,) = take_frames(it)
     assert welcome["rooms"] == ["hall", "own"]
     publish(desk.hub, event(10, rooms=["hall"]))
-    assert [frame["to"] for frame in frames(it)] == ["room:hall"]
+    assert [frame["to"] for frame in take_frames(it)] == ["room:hall"]
 
 
 def test_who_has_no_account_is_in_no_ones_rooms(desk: Desk) -> None:
-    desk.backend.obey(Join("hall", account="ann"))
+    desk.backend.execute(Join("hall", account="ann"))
     it = session("c1", None)
-    desk.backend.welcome(it)
+    desk.backend.add_account_rooms(it)
     assert it.rooms == {}
 
 
@@ -147,43 +147,43 @@ def test_who_has_no_account_is_in_no_ones_rooms(desk: Desk) -> None:
 def test_a_connection_is_closed_alone_and_what_was_queued_is_discarded(desk: Desk) -> None:
     one, two = desk.here("c1"), desk.here("c2")
     publish(desk.hub, event(10, all=True))
-    desk.backend.obey(Disconnect(connection="c1"))
+    desk.backend.execute(Disconnect(connection="c1"))
     publish(desk.hub, event(11, all=True))
-    (closing,) = frames(one)
+    (closing,) = take_frames(one)
     assert (closing["code"], closing["reconnect"], closing["cursor"]) == (4504, False, None)
     assert closing["reason"] == DISCONNECTED.reason
-    assert [frame["at"] for frame in frames(two)] == ["orders:0:10", "orders:0:11"]
+    assert [frame["at"] for frame in take_frames(two)] == ["orders:0:10", "orders:0:11"]
 
 
 def test_every_connection_of_an_account_is_closed(desk: Desk) -> None:
     all = [desk.here("c1"), desk.here("c2"), desk.here("c3", "bob")]
-    desk.backend.obey(Disconnect(account="ann", reason="so it is"))
-    assert [each.welcomed for each in all] == [False, False, True]
-    assert frames(all[0])[0]["reason"] == f"{DISCONNECTED.reason}: so it is"
+    desk.backend.execute(Disconnect(account="ann", reason="so it is"))
+    assert [each.is_welcomed for each in all] == [False, False, True]
+    assert take_frames(all[0])[0]["reason"] == f"{DISCONNECTED.reason}: so it is"
 
 
 def test_no_more_of_a_reason_is_told_than_may_be(desk: Desk) -> None:
     it = desk.here("c1")
-    desk.backend.obey(Disconnect(connection="c1", reason="x" * 81))
-    assert frames(it)[0]["reason"] == f"{DISCONNECTED.reason}: {'x' * 80}"
+    desk.backend.execute(Disconnect(connection="c1", reason="x" * 81))
+    assert take_frames(it)[0]["reason"] == f"{DISCONNECTED.reason}: {'x' * 80}"
 
 
 def test_a_revocation_closes_those_whose_tokens_are_from_before(desk: Desk) -> None:
     issued = {"old": NOON_SECONDS - 1, "new": NOON_SECONDS, "timeless": None}
     all = {
-        name: desk.here(name, grant=Grant("ann", issued=seconds))
+        name: desk.here(name, grant=Permissions("ann", issued_at=seconds))
         for name, seconds in issued.items()
     }
-    bob = desk.here("c9", grant=Grant("bob", issued=0.0))
+    bob = desk.here("c9", grant=Permissions("bob", issued_at=0.0))
     publish(desk.hub, event(10, all=True))
-    assert desk.backend.obey(Revoke("ann", NOON)) is not None
-    assert {name: each.close for name, each in all.items()} == {
+    assert desk.backend.execute(Revoke("ann", NOON)) is not None
+    assert {name: each.close_code for name, each in all.items()} == {
         "old": EXPIRED,
         "new": None,
         "timeless": EXPIRED,
     }
-    assert bob.welcomed
-    (closing,) = frames(all["old"])
+    assert bob.is_welcomed
+    (closing,) = take_frames(all["old"])
     assert (closing["code"], closing["reconnect"]) == (4005, True)
 
 
@@ -195,11 +195,15 @@ def test_a_revocation_closes_those_whose_tokens_are_from_before(desk: Desk) -> N
         Drain("i1"),
         Join("hall", connection="nobody"),
         Leave("hall", account="nobody"),
-        Title("hall", "Hall"),
+        SetRoomTitle("hall", "Hall"),
         Revoke("nobody", NOON),
     ],
 )
 def test_what_is_about_others_changes_nobody_here(desk: Desk, it: Any) -> None:
     one = desk.here("c1", rooms=["hall"])
-    desk.backend.obey(it)
-    assert (frames(one), one.welcomed, one.rooms) == ([], True, {"hall": Hand.OWN})
+    desk.backend.execute(it)
+    assert (take_frames(one), one.is_welcomed, one.rooms) == (
+        [],
+        True,
+        {"hall": MembershipSource.OWN},
+    )

@@ -6,18 +6,26 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from bridge.core.coordination.presence import EMPTY_SECONDS, SILENT_SECONDS
-from tests.core.estate import TICK, Instance, Steward, Topics, compacted
+from bridge.core.coordination.presence import INSTANCE_TIMEOUT_SECONDS, VACATED_AFTER_SECONDS
+from tests.core.presence_simulation import (
+    TICK_SECONDS,
+    SimulatedInstance,
+    SimulatedLeader,
+    SimulatedTopics,
+    compact,
+)
 
 NAMES = st.sampled_from(["i1", "i2"])
 ROOMS = st.sampled_from([("hall",), ("hall",), (), ("yard",), ("hall", "yard")])
-LAGS = st.sampled_from([0.0, TICK, 3 * TICK, 1.0])
-WAITS = st.sampled_from([0.0, TICK, 3 * TICK, 1.0, EMPTY_SECONDS, 4.0, 6.0, 12.0])
+LAGS = st.sampled_from([0.0, TICK_SECONDS, 3 * TICK_SECONDS, 1.0])
+WAITS = st.sampled_from(
+    [0.0, TICK_SECONDS, 3 * TICK_SECONDS, 1.0, VACATED_AFTER_SECONDS, 4.0, 6.0, 12.0]
+)
 #: Until whatever has happened was told: a beat, the silence, the emptiness, and reading between.
-LONG = SILENT_SECONDS + EMPTY_SECONDS + 10
+LONG = INSTANCE_TIMEOUT_SECONDS + VACATED_AFTER_SECONDS + 10
 
 
-class _Nobody(Steward):
+class _Nobody(SimulatedLeader):
     """On duty is nobody."""
 
     def work(self) -> None:
@@ -29,48 +37,48 @@ class CensusMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.topics = Topics()
-        self.instances: dict[str, Instance] = {}
+        self.topics = SimulatedTopics()
+        self.instances: dict[str, SimulatedInstance] = {}
         self.boots = self.came = 0
         for name in ("i1", "i2"):
             self.start(name)
-        self.stewards = [Steward(self.topics), Steward(self.topics)]
+        self.stewards = [SimulatedLeader(self.topics), SimulatedLeader(self.topics)]
 
     def start(self, name: str) -> None:
         self.boots += 1
-        self.instances[name] = Instance(name, f"b{self.boots}", self.topics)
+        self.instances[name] = SimulatedInstance(name, f"b{self.boots}", self.topics)
 
     def pass_by(self, seconds: float) -> None:
-        for _ in range(round(seconds / TICK)):
-            self.topics.now += TICK
+        for _ in range(round(seconds / TICK_SECONDS)):
+            self.topics.now_seconds += TICK_SECONDS
             for instance in self.instances.values():
                 instance.tick()
             for steward in self.stewards:
-                steward.read()
-            self.stewards[0].work()
+                steward.read_state()
+            self.stewards[0].publish_findings()
 
     @initialize(lag=LAGS)
     def reading_takes(self, lag: float) -> None:
-        self.topics.lag = lag
+        self.topics.lag_seconds = lag
 
     # -- clients -----------------------------------------------------------------------------------
 
     @rule(name=NAMES, rooms=ROOMS, after=WAITS)
     def come(self, name: str, rooms: tuple[str, ...], after: float) -> None:
-        if name in self.instances and not self.instances[name].paused:
+        if name in self.instances and not self.instances[name].is_paused:
             self.came += 1
-            self.instances[name].clients[f"c{self.came}"] = rooms
+            self.instances[name].rooms_by_client[f"c{self.came}"] = rooms
         self.pass_by(after)
 
     @rule(name=NAMES, after=WAITS)
     def leave(self, name: str, after: float) -> None:
-        if name in self.instances and (clients := self.instances[name].clients):
+        if name in self.instances and (clients := self.instances[name].rooms_by_client):
             del clients[min(clients)]
         self.pass_by(after)
 
     @rule(name=NAMES, rooms=ROOMS, after=WAITS)
     def go_elsewhere(self, name: str, rooms: tuple[str, ...], after: float) -> None:
-        if name in self.instances and (clients := self.instances[name].clients):
+        if name in self.instances and (clients := self.instances[name].rooms_by_client):
             clients[max(clients)] = rooms
         self.pass_by(after)
 
@@ -90,49 +98,53 @@ class CensusMachine(RuleBasedStateMachine):
     @rule(name=NAMES, after=WAITS)
     def pause_or_return(self, name: str, after: float) -> None:
         if name in self.instances:
-            self.instances[name].paused = not self.instances[name].paused
+            self.instances[name].is_paused = not self.instances[name].is_paused
         self.pass_by(after)
 
     # -- the one on duty ---------------------------------------------------------------------------
 
-    @rule(fresh=st.booleans(), away=st.sampled_from([0.0, 1.0, SILENT_SECONDS]))
+    @rule(fresh=st.booleans(), away=st.sampled_from([0.0, 1.0, INSTANCE_TIMEOUT_SECONDS]))
     def hand_over(self, fresh: bool, away: float) -> None:
         before = self.stewards[0]
         self.stewards[0] = _Nobody(self.topics)
         self.pass_by(away)
-        self.stewards = [Steward(self.topics) if fresh else self.stewards[1], before]
-        self.stewards[0].take_over()
+        self.stewards = [SimulatedLeader(self.topics) if fresh else self.stewards[1], before]
+        self.stewards[0].become_leader()
 
     # -- what has to be so -------------------------------------------------------------------------
 
     @invariant()
     def what_is_told_alternates(self) -> None:
-        for about, told in self.topics.told.items():
+        for about, told in self.topics.lifecycle_notices.items():
             kinds = ("connected", "disconnected")
             kinds = kinds if isinstance(about, str) else ("occupied", "vacated")
             assert told == [kinds[number % 2] for number in range(len(told))], about
 
     def teardown(self) -> None:
         for instance in self.instances.values():
-            instance.paused = False
+            instance.is_paused = False
         self.pass_by(LONG)
         self.what_is_told_alternates()
-        told = self.topics.told
-        here = {id: rooms for it in self.instances.values() for id, rooms in it.clients.items()}
+        told = self.topics.lifecycle_notices
+        here = {
+            id: rooms for it in self.instances.values() for id, rooms in it.rooms_by_client.items()
+        }
         connected = {id for id, each in told.items() if each[-1] == "connected"}
         assert connected == here.keys()
         occupied = {place for place, each in told.items() if each[-1] == "occupied"}
         assert occupied == {("room", room) for rooms in here.values() for room in rooms}
         for steward in self.stewards:
-            roster = steward.census.roster
+            roster = steward.census.index
             assert roster.connections.keys() == here.keys()
             assert roster.instances.keys() == self.instances.keys()
-        late = Steward(self.topics)
-        for entry in compacted(self.topics):
-            late.census.load(entry.fact, self.topics.now)
-        assert not any(late.census.due(self.topics.now))
-        assert vars(late.census.roster) == vars(self.stewards[0].census.roster)
-        assert late.census.told == self.stewards[0].census.told == occupied
+        late = SimulatedLeader(self.topics)
+        for entry in compact(self.topics):
+            late.census.apply(entry.record, self.topics.now_seconds)
+        assert not any(late.census.due_changes(self.topics.now_seconds))
+        assert vars(late.census.index) == vars(self.stewards[0].census.index)
+        assert (
+            late.census.published_occupied == self.stewards[0].census.published_occupied == occupied
+        )
 
 
 CensusMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)

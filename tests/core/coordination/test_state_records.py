@@ -10,30 +10,36 @@ from hypothesis import strategies as st
 
 from bridge.core.coordination import state_records
 from bridge.core.coordination.state_records import (
-    Alive,
-    Fact,
-    Folded,
-    Gone,
-    Member,
-    Occupied,
-    Revoked,
-    Title,
+    Checkpoint,
+    InstanceHeartbeat,
+    Membership,
+    Occupancy,
+    RoomTitle,
+    StateRecord,
+    TokenRevocation,
+    Tombstone,
 )
-from bridge.core.protocol.event import Dead
-from bridge.core.sessions.session import Hand
-from tests.core.facts import BOOT, SINCE, alive, facts, present
-from tests.core.given import record, session
-from tests.core.strategies import damaged
+from bridge.core.protocol.event import InvalidRecord
+from bridge.core.sessions.session import MembershipSource
+from tests.core.factories import record, session
+from tests.core.state_record_factories import (
+    BOOT,
+    SINCE,
+    alive_record,
+    any_state_record,
+    present_record,
+)
+from tests.core.strategies import corrupted
 
-KEYS: list[tuple[Fact, bytes, tuple[str, ...]]] = [
-    (Member("ann", "order:42"), b"member,ann,order:42", ("ann", "order:42")),
-    (Title("order:42", "Order 42"), b"title,order:42", ("order:42",)),
-    (Revoked("ann", SINCE), b"revoked,ann", ("ann",)),
-    (alive("i1"), b"instance,i1", ("i1",)),
-    (present("c1"), b"connection,c1", ("c1",)),
-    (Occupied("room", "order:42"), b"occupied,room,order:42", ("room", "order:42")),
-    (Occupied("topic", "orders"), b"occupied,topic,orders", ("topic", "orders")),
-    (Folded(17), b"folded", ()),
+KEYS: list[tuple[StateRecord, bytes, tuple[str, ...]]] = [
+    (Membership("ann", "order:42"), b"member,ann,order:42", ("ann", "order:42")),
+    (RoomTitle("order:42", "Order 42"), b"title,order:42", ("order:42",)),
+    (TokenRevocation("ann", SINCE), b"revoked,ann", ("ann",)),
+    (alive_record("i1"), b"instance,i1", ("i1",)),
+    (present_record("c1"), b"connection,c1", ("c1",)),
+    (Occupancy("room", "order:42"), b"occupied,room,order:42", ("room", "order:42")),
+    (Occupancy("topic", "orders"), b"occupied,topic,orders", ("topic", "orders")),
+    (Checkpoint(17), b"folded", ()),
 ]
 
 
@@ -42,22 +48,27 @@ def stored(value: bytes | None, key: bytes | None) -> Any:
 
 
 @pytest.mark.parametrize(("fact", "key", "names"), KEYS)
-def test_the_key_says_which_fact_it_is(fact: Fact, key: bytes, names: tuple[str, ...]) -> None:
-    assert state_records.key(fact) == key
-    assert state_records.read(stored(state_records.write(fact), key)) == fact
-    assert state_records.read(stored(None, key)) == Gone(key.decode().split(",")[0], names)
+def test_the_key_says_which_fact_it_is(
+    fact: StateRecord, key: bytes, names: tuple[str, ...]
+) -> None:
+    assert state_records.record_key(fact) == key
+    assert state_records.decode(stored(state_records.encode(fact), key)) == fact
+    assert state_records.decode(stored(None, key)) == Tombstone(key.decode().split(",")[0], names)
 
 
 def test_two_facts_that_can_both_hold_have_two_keys() -> None:
     assert len({key for _, key, _ in KEYS}) == len(KEYS)
 
 
-@given(facts)
-def test_what_is_written_is_read_as_it_was(fact: Fact) -> None:
-    assert state_records.read(stored(state_records.write(fact), state_records.key(fact))) == fact
-    gone = state_records.read(stored(None, state_records.key(fact)))
-    assert isinstance(gone, Gone)
-    assert ",".join([gone.kind, *gone.names]).encode() == state_records.key(fact)
+@given(any_state_record)
+def test_what_is_written_is_read_as_it_was(fact: StateRecord) -> None:
+    assert (
+        state_records.decode(stored(state_records.encode(fact), state_records.record_key(fact)))
+        == fact
+    )
+    gone = state_records.decode(stored(None, state_records.record_key(fact)))
+    assert isinstance(gone, Tombstone)
+    assert ",".join([gone.kind, *gone.names]).encode() == state_records.record_key(fact)
 
 
 @pytest.mark.parametrize(
@@ -82,40 +93,50 @@ def test_what_is_written_is_read_as_it_was(fact: Fact) -> None:
     ],
 )
 def test_what_is_none_of_the_bridges_is_dead(value: bytes | None, key: bytes | None) -> None:
-    with pytest.raises(Dead) as dead:
-        state_records.read(stored(value, key))
+    with pytest.raises(InvalidRecord) as dead:
+        state_records.decode(stored(value, key))
     assert dead.value.reason == "bad_state"
 
 
 @given(
-    damaged(facts.map(state_records.write)), damaged(facts.map(state_records.key)), st.booleans()
+    corrupted(any_state_record.map(state_records.encode)),
+    corrupted(any_state_record.map(state_records.record_key)),
+    st.booleans(),
 )
 def test_any_bytes_are_a_fact_or_dead(value: bytes, key: bytes, taken_back: bool) -> None:
     try:
-        told = state_records.read(stored(None if taken_back else value, key))
-    except Dead:
+        told = state_records.decode(stored(None if taken_back else value, key))
+    except InvalidRecord:
         return
-    if isinstance(told, Gone):
+    if isinstance(told, Tombstone):
         assert taken_back
     else:
-        assert state_records.key(told) == key
+        assert state_records.record_key(told) == key
 
 
 def test_what_a_later_version_says_more_is_passed_over() -> None:
     value = b'{"is": "folded", "offset": 17, "by": "bridge-1"}'
-    assert state_records.read(stored(value, b"folded")) == Folded(17)
+    assert state_records.decode(stored(value, b"folded")) == Checkpoint(17)
 
 
 def test_of_a_session_is_kept_what_backends_may_ask_for() -> None:
-    it = session("c1", "ann", topics=["orders", "news"], rooms={"s": Hand.OWN, "r": Hand.ACCOUNT})
-    it.address, it.since = "192.0.2.7", 1_795_000_000.1239
-    expected = present("c1", ("r", "s"), ("news", "orders"))
-    assert state_records.present(it, "i1", BOOT) == expected
+    it = session(
+        "c1",
+        "ann",
+        topics=["orders", "news"],
+        rooms={"s": MembershipSource.OWN, "r": MembershipSource.ACCOUNT},
+    )
+    it.client_address, it.connected_at = "192.0.2.7", 1_795_000_000.1239
+    expected = present_record("c1", ("r", "s"), ("news", "orders"))
+    assert state_records.describe_connection(it, "i1", BOOT) == expected
     it = session("c2", None, topics=(), types=["order.*", "a", "a"])
-    told = state_records.present(it, "i1", BOOT)
+    told = state_records.describe_connection(it, "i1", BOOT)
     assert (told.account, told.rooms, told.topics) == (None, [], [])
     assert told.types == ["order.*", "a"]
 
 
 def test_an_instance_is_ready_and_empty_unless_it_says_otherwise() -> None:
-    assert (Alive("i1", BOOT, SINCE, SINCE).ready, alive().connections) == (True, 0)
+    assert (InstanceHeartbeat("i1", BOOT, SINCE, SINCE).ready, alive_record().connections) == (
+        True,
+        0,
+    )

@@ -12,28 +12,28 @@ from hypothesis import strategies as st
 
 from bridge.core.protocol.cursor import (
     Cursor,
-    Malformed,
-    Place,
+    InvalidCursor,
     Position,
-    join_places,
-    pack_place,
-    read_cursor,
-    read_position,
-    write_cursor,
+    TopicOffsets,
+    decode_cursor,
+    encode_cursor,
+    join_topic_offsets,
+    pack_topic_offsets,
+    parse_position,
 )
-from tests.core.given import LIFE, offsets
-from tests.core.strategies import cursors, damaged, topics
+from tests.core.factories import TOPIC_ID, offsets_by_topic
+from tests.core.strategies import corrupted, cursors, topics
 
 CURSOR: Cursor = {
-    "news": Place(b"", {}),
-    "orders": Place(LIFE, {0: 0, 1: 300, 7: 2**63 - 1}),
+    "news": TopicOffsets(b"", {}),
+    "orders": TopicOffsets(TOPIC_ID, {0: 0, 1: 300, 7: 2**63 - 1}),
 }
-TEXT = write_cursor(CURSOR)
+TEXT = encode_cursor(CURSOR)
 
 
 def body(*parts: bytes) -> str:
     """Return a cursor whose checksum is right, whatever else is not."""
-    return join_places(parts)
+    return join_topic_offsets(parts)
 
 
 # -- the text of a cursor --------------------------------------------------------------------------
@@ -41,45 +41,49 @@ def body(*parts: bytes) -> str:
 
 def test_the_text_of_a_cursor_stays_what_older_instances_wrote() -> None:
     assert TEXT == "AQRuZXdzAAAGb3JkZXJzCDggYnl0ZXMuAwAAAKwCBf__________fwq3PLM"
-    assert read_cursor(TEXT) == CURSOR
+    assert decode_cursor(TEXT) == CURSOR
 
 
 @given(cursors)
 def test_a_cursor_is_read_back_as_it_was_written(cursor: Cursor) -> None:
-    assert read_cursor(write_cursor(cursor)) == cursor
+    assert decode_cursor(encode_cursor(cursor)) == cursor
 
 
 @given(cursors)
 def test_a_cursor_needs_no_escape_in_a_url_and_leaves_room_for_positions(cursor: Cursor) -> None:
-    assert re.fullmatch(r"[A-Za-z0-9_-]+", write_cursor(cursor))
+    assert re.fullmatch(r"[A-Za-z0-9_-]+", encode_cursor(cursor))
 
 
 def test_equal_places_make_equal_text() -> None:
     swapped = {topic: CURSOR[topic] for topic in reversed(CURSOR)}
-    assert write_cursor(swapped) == TEXT
-    assert pack_place("a", Place(b"", {1: 5, 0: 4})) == pack_place("a", Place(b"", {0: 4, 1: 5}))
+    assert encode_cursor(swapped) == TEXT
+    assert pack_topic_offsets("a", TopicOffsets(b"", {1: 5, 0: 4})) == pack_topic_offsets(
+        "a", TopicOffsets(b"", {0: 4, 1: 5})
+    )
 
 
 def test_a_topic_without_partitions_is_named_all_the_same() -> None:
-    assert read_cursor(write_cursor({"news": Place(b"", {})})) == {"news": Place(b"", {})}
+    assert decode_cursor(encode_cursor({"news": TopicOffsets(b"", {})})) == {
+        "news": TopicOffsets(b"", {})
+    }
 
 
 # -- positions after it ----------------------------------------------------------------------------
 
 
 def test_a_position_says_that_its_record_has_been_seen() -> None:
-    joined = read_cursor(f"{TEXT},orders:1:300,orders:3:0")
-    assert offsets(joined) == {"news": {}, "orders": {0: 0, 1: 301, 3: 1, 7: 2**63 - 1}}
-    assert joined["orders"].identity == LIFE
+    joined = decode_cursor(f"{TEXT},orders:1:300,orders:3:0")
+    assert offsets_by_topic(joined) == {"news": {}, "orders": {0: 0, 1: 301, 3: 1, 7: 2**63 - 1}}
+    assert joined["orders"].topic_id == TOPIC_ID
 
 
 def test_a_position_never_moves_a_cursor_back() -> None:
-    assert read_cursor(f"{TEXT},orders:1:298") == CURSOR
-    assert read_cursor(f"{TEXT},orders:1:299") == CURSOR
+    assert decode_cursor(f"{TEXT},orders:1:298") == CURSOR
+    assert decode_cursor(f"{TEXT},orders:1:299") == CURSOR
 
 
 def test_of_several_positions_in_one_partition_the_newest_counts() -> None:
-    joined = read_cursor(f"{TEXT},orders:1:400,orders:1:500,orders:1:450,news:0:7")
+    joined = decode_cursor(f"{TEXT},orders:1:400,orders:1:500,orders:1:450,news:0:7")
     assert joined["orders"].offsets[1] == 501
     assert joined["news"].offsets == {0: 8}
 
@@ -93,7 +97,10 @@ def test_a_cursor_and_positions_cover_what_either_covers(
     for topic, partition, offset in known:
         here = expected[topic]
         here[partition] = max(here.get(partition, 0), offset + 1)
-    assert offsets(read_cursor(",".join([write_cursor(cursor), *map(str, known)]))) == expected
+    assert (
+        offsets_by_topic(decode_cursor(",".join([encode_cursor(cursor), *map(str, known)])))
+        == expected
+    )
 
 
 @pytest.mark.parametrize(
@@ -106,25 +113,25 @@ def test_a_cursor_and_positions_cover_what_either_covers(
     ],
 )
 def test_a_wrong_position_makes_the_whole_malformed(positions: str) -> None:
-    with pytest.raises(Malformed):
-        read_cursor(f"{TEXT},{positions}")
+    with pytest.raises(InvalidCursor):
+        decode_cursor(f"{TEXT},{positions}")
 
 
 @pytest.mark.parametrize("topic", ["", "a b", "é", "..", "x" * 201])
 def test_a_position_is_in_something_that_can_be_a_topic(topic: str) -> None:
-    with pytest.raises(Malformed):
-        read_position(f"{topic}:1:2")
+    with pytest.raises(InvalidCursor):
+        parse_position(f"{topic}:1:2")
 
 
 def test_the_largest_position_is_read() -> None:
     largest = Position("orders", 2**31 - 1, 2**63 - 2)
-    assert read_position(str(largest)) == largest
-    assert read_cursor(f"{TEXT},{largest}")["orders"].offsets[2**31 - 1] == 2**63 - 1
+    assert parse_position(str(largest)) == largest
+    assert decode_cursor(f"{TEXT},{largest}")["orders"].offsets[2**31 - 1] == 2**63 - 1
 
 
 @given(st.builds(Position, topics, st.integers(0, 2**31 - 1), st.integers(0, 2**63 - 2)))
 def test_a_position_is_read_back_as_it_was_written(position: Position) -> None:
-    assert read_position(f"{position}") == position
+    assert parse_position(f"{position}") == position
 
 
 # -- checked like any other input ------------------------------------------------------------------
@@ -150,38 +157,38 @@ def test_a_position_is_read_back_as_it_was_written(position: Position) -> None:
     ],
 )
 def test_what_is_not_letter_by_letter_a_cursor_is_refused(text: str) -> None:
-    with pytest.raises(Malformed, match="garbled or cut short"):
-        read_cursor(text)
+    with pytest.raises(InvalidCursor, match="garbled or cut short"):
+        decode_cursor(text)
 
 
 @pytest.mark.parametrize("text", ["", ",orders:1:2"])
 def test_an_empty_cursor_is_refused_as_such(text: str) -> None:
-    with pytest.raises(Malformed, match="empty"):
-        read_cursor(text)
+    with pytest.raises(InvalidCursor, match="empty"):
+        decode_cursor(text)
 
 
 def test_positions_of_a_topic_that_the_cursor_does_not_name_are_refused_as_such() -> None:
-    with pytest.raises(Malformed, match="does not cover the topic of 'audit:0:1'"):
-        read_cursor(f"{TEXT},audit:0:1")
+    with pytest.raises(InvalidCursor, match="does not cover the topic of 'audit:0:1'"):
+        decode_cursor(f"{TEXT},audit:0:1")
 
 
-@given(cursors.map(write_cursor), st.data())
+@given(cursors.map(encode_cursor), st.data())
 def test_a_cursor_that_was_cut_or_mistyped_is_refused(text: str, data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(text) - 1))
     other = data.draw(st.sampled_from("ABCDwxyz0189-_").filter(lambda c: c != text[at]))
     for wrong in (text[:at], text[:at] + other + text[at + 1 :]):
-        with pytest.raises(Malformed):
-            read_cursor(wrong)
+        with pytest.raises(InvalidCursor):
+            decode_cursor(wrong)
 
 
 def test_a_cursor_of_another_version_is_refused_as_such() -> None:
     raw = b"\x02whatever it will be"
     newer = urlsafe_b64encode(raw + crc32(raw).to_bytes(4, "big")).rstrip(b"=").decode()
-    with pytest.raises(Malformed, match="version"):
-        read_cursor(newer)
+    with pytest.raises(InvalidCursor, match="version"):
+        decode_cursor(newer)
 
 
-PLACE = pack_place("orders", Place(LIFE, {0: 1}))
+PLACE = pack_topic_offsets("orders", TopicOffsets(TOPIC_ID, {0: 1}))
 
 
 @pytest.mark.parametrize(
@@ -191,15 +198,15 @@ PLACE = pack_place("orders", Place(LIFE, {0: 1}))
         PLACE[:7],
         PLACE + PLACE,
         PLACE + b"\x06",
-        pack_place("a b", Place(b"", {})),
-        pack_place("", Place(b"", {})),
-        pack_place("..", Place(b"", {})),
+        pack_topic_offsets("a b", TopicOffsets(b"", {})),
+        pack_topic_offsets("", TopicOffsets(b"", {})),
+        pack_topic_offsets("..", TopicOffsets(b"", {})),
         b"\x02\xc3\xa9\x00\x00",
-        pack_place("orders", Place(b"short", {})),
-        pack_place("orders", Place(b"longer than 8", {})),
-        pack_place("orders", Place(b"", {0: 2**63})),
-        pack_place("orders", Place(b"", {2**31: 0})),
-        pack_place("orders", Place(b"", {2**31 - 1: 0, 2**31: 0})),
+        pack_topic_offsets("orders", TopicOffsets(b"short", {})),
+        pack_topic_offsets("orders", TopicOffsets(b"longer than 8", {})),
+        pack_topic_offsets("orders", TopicOffsets(b"", {0: 2**63})),
+        pack_topic_offsets("orders", TopicOffsets(b"", {2**31: 0})),
+        pack_topic_offsets("orders", TopicOffsets(b"", {2**31 - 1: 0, 2**31: 0})),
         b"\x01a\x00\x01\x00" + b"\x80" * 9 + b"\x02",
         b"\x01a\x00\x01\x00" + b"\x80" * 10 + b"\x00",
         b"\x01a\x00\xff\xff\xff\xff\x07",
@@ -207,40 +214,42 @@ PLACE = pack_place("orders", Place(LIFE, {0: 1}))
     ],
 )
 def test_a_right_checksum_is_not_believed_either(packed: bytes) -> None:
-    with pytest.raises(Malformed):
-        read_cursor(body(packed))
+    with pytest.raises(InvalidCursor):
+        decode_cursor(body(packed))
 
 
-sent = damaged(cursors.map(write_cursor).map(str.encode)).map(lambda it: it.decode("latin-1"))
+sent = corrupted(cursors.map(encode_cursor).map(str.encode)).map(lambda it: it.decode("latin-1"))
 
 
 @given(st.text(max_size=30) | sent)
 def test_any_text_is_a_cursor_or_malformed(text: str) -> None:
     try:
-        cursor = read_cursor(text)
-    except Malformed:
+        cursor = decode_cursor(text)
+    except InvalidCursor:
         return
-    assert read_cursor(write_cursor(cursor)) == cursor
+    assert decode_cursor(encode_cursor(cursor)) == cursor
 
 
 packed_places = st.builds(
-    pack_place, topics, cursors.map(lambda it: next(iter(it.values()), Place(b"", {})))
+    pack_topic_offsets,
+    topics,
+    cursors.map(lambda it: next(iter(it.values()), TopicOffsets(b"", {}))),
 )
 
 
-@given(st.lists(damaged(packed_places) | st.binary(max_size=20), max_size=3))
+@given(st.lists(corrupted(packed_places) | st.binary(max_size=20), max_size=3))
 def test_any_bytes_with_a_right_checksum_are_a_cursor_or_malformed(packed: list[bytes]) -> None:
     try:
-        cursor = read_cursor(body(*packed))
-    except Malformed:
+        cursor = decode_cursor(body(*packed))
+    except InvalidCursor:
         return
-    assert read_cursor(write_cursor(cursor)) == cursor
+    assert decode_cursor(encode_cursor(cursor)) == cursor
 
 
 @given(st.text(max_size=10) | st.from_regex(r"[a-z.]{0,3}:[0-9]{0,25}:[0-9]{0,25}", fullmatch=True))
 def test_any_text_is_a_position_or_malformed(text: str) -> None:
     try:
-        position = read_position(text)
-    except Malformed:
+        position = parse_position(text)
+    except InvalidCursor:
         return
-    assert read_position(str(position)) == position
+    assert parse_position(str(position)) == position

@@ -9,19 +9,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.core.protocol.envelope import is_json, read
+from bridge.core.protocol.envelope import decode_record, is_valid_json
 from bridge.core.protocol.event import Body, Event
-from bridge.core.protocol.frames import TO_ALL, event_frame
-from tests.core.frame_shape import check, members
-from tests.core.given import TIMESTAMP, Record, record
-from tests.core.reading import LIMIT, REASONS, outcome, reason, understood
-from tests.core.strategies import damaged, json_texts, records, written
+from bridge.core.protocol.frames import TO_ALL, build_event_frame
+from tests.core.envelope_results import (
+    INVALID_REASONS,
+    MAX_BYTES,
+    invalid_reason,
+    read_event,
+    read_outcome,
+)
+from tests.core.factories import TIMESTAMP, ConsumerRecord, record
+from tests.core.frame_shape import check_event_frame, read_members
+from tests.core.strategies import corrupted, json_object, json_texts, records
 
 # -- the native envelope ---------------------------------------------------------------------------
 
 
 def test_every_field_of_the_native_envelope_is_read() -> None:
-    event = understood(
+    event = read_event(
         record(
             b'{"id": "o-1842", "type": "order.shipped", "time": "2026-11-21T10:00:00+01:00",'
             b' "tag": "3", "accounts": ["ann", "bob"], "rooms": ["order:42"],'
@@ -48,32 +54,32 @@ def test_every_field_of_the_native_envelope_is_read() -> None:
 
 
 def test_everything_but_an_audience_is_optional() -> None:
-    event = understood(record({"rooms": ["r"]}))
+    event = read_event(record({"rooms": ["r"]}))
     assert event == Event(7, TIMESTAMP, Body.JSON, b"null", rooms=["r"])
     assert event.type == "event"
 
 
 def test_null_is_absent() -> None:
     fields = ("id", "type", "time", "tag", "accounts", "connections", "all", "meta", "data")
-    assert understood(record({**dict.fromkeys(fields), "rooms": ["r"]})) == Event(
+    assert read_event(record({**dict.fromkeys(fields), "rooms": ["r"]})) == Event(
         7, TIMESTAMP, Body.JSON, b"null", rooms=["r"]
     )
 
 
 def test_unknown_fields_are_ignored() -> None:
-    assert understood(record({"all": True, "priority": [1], "Accounts": 5})).all
+    assert read_event(record({"all": True, "priority": [1], "Accounts": 5})).all
 
 
 @pytest.mark.parametrize(
     "value", [{}, {"data": 1}, {"accounts": [], "rooms": [], "connections": [], "all": False}]
 )
 def test_what_names_no_audience_is_for_nobody_and_no_error(value: dict[str, Any]) -> None:
-    assert read(record(value), LIMIT) is None
+    assert decode_record(record(value), MAX_BYTES) is None
 
 
 def test_a_tombstone_that_no_header_addresses_is_for_nobody() -> None:
-    assert read(record(None), LIMIT) is None
-    assert read(record(None, ("push-id", b"1")), LIMIT) is None
+    assert decode_record(record(None), MAX_BYTES) is None
+    assert decode_record(record(None, ("push-id", b"1")), MAX_BYTES) is None
 
 
 @pytest.mark.parametrize(
@@ -84,23 +90,23 @@ def test_a_tombstone_that_no_header_addresses_is_for_nobody() -> None:
     ],
 )
 def test_a_value_of_another_type_makes_the_record_dead(value: dict[str, Any]) -> None:
-    assert reason(record({"rooms": ["r"], **value})) == "bad_envelope"
+    assert invalid_reason(record({"rooms": ["r"], **value})) == "bad_envelope"
 
 
 @pytest.mark.parametrize("field", ["accounts", "rooms", "connections"])
 @pytest.mark.parametrize("name", ["", "a,b", "*", "a\n", "x" * 201])
 def test_one_bad_name_makes_the_whole_record_dead(field: str, name: str) -> None:
-    assert reason(record({"all": True, field: ["good", name]})) == "bad_name"
+    assert invalid_reason(record({"all": True, field: ["good", name]})) == "bad_name"
 
 
 def test_a_time_that_is_none_makes_the_record_dead() -> None:
-    assert reason(record({"all": True, "time": "yesterday"})) == "bad_time"
-    assert reason(record({"time": "yesterday"})) == "bad_time"
+    assert invalid_reason(record({"all": True, "time": "yesterday"})) == "bad_time"
+    assert invalid_reason(record({"time": "yesterday"})) == "bad_time"
 
 
 @pytest.mark.parametrize("value", [b"[]", b"1", b'"ann"', b"null", b"true"])
 def test_a_value_that_is_no_object_is_dead(value: bytes) -> None:
-    assert reason(record(value)) == "bad_envelope"
+    assert invalid_reason(record(value)) == "bad_envelope"
 
 
 @pytest.mark.parametrize(
@@ -124,20 +130,20 @@ def test_a_value_that_is_no_object_is_dead(value: bytes) -> None:
 @pytest.mark.parametrize("field", ["data", "meta", "surprise"])
 def test_what_is_no_json_is_dead_wherever_it_stands(field: str, text: bytes) -> None:
     value = b'{"all":true,"' + field.encode() + b'":' + text + b"}"
-    assert reason(record(value), len(value)) == "bad_json"
+    assert invalid_reason(record(value), len(value)) == "bad_json"
 
 
 def test_a_value_over_the_limit_is_dead_and_one_at_it_is_not() -> None:
     value = b'{"all":true}'
-    assert understood(record(value, ("x", b""))).all
-    assert read(record(value), len(value)) is not None
-    assert reason(record(value), len(value) - 1) == "too_large"
-    assert reason(record(value, ("push-all", b"true")), len(value) - 1) == "too_large"
+    assert read_event(record(value, ("x", b""))).all
+    assert decode_record(record(value), len(value)) is not None
+    assert invalid_reason(record(value), len(value) - 1) == "too_large"
+    assert invalid_reason(record(value, ("push-all", b"true")), len(value) - 1) == "too_large"
 
 
 @given(json_texts)
 def test_data_and_meta_keep_their_tokens(text: str) -> None:
-    event = understood(record(written({"all": "true", "data": text, "meta": text})))
+    event = read_event(record(json_object({"all": "true", "data": text, "meta": text})))
     assert event.data == text.encode()
     assert event.meta == (None if text == "null" else text.encode())
 
@@ -148,38 +154,38 @@ def test_data_and_meta_keep_their_tokens(text: str) -> None:
 @settings(max_examples=400)
 @given(records)
 def test_any_record_is_an_event_or_nobodys_or_dead_and_no_event_breaks_its_frame(
-    it: Record,
+    it: ConsumerRecord,
 ) -> None:
-    event = outcome(it, 300)
+    event = read_outcome(it, 300)
     if event is None or isinstance(event, str):
-        assert event in {None, *REASONS}
+        assert event in {None, *INVALID_REASONS}
         return
     assert event.connections or event.accounts or event.rooms or event.all
-    fields = check(event_frame("orders", 3, event).text(TO_ALL))
+    fields = check_event_frame(build_event_frame("orders", 3, event).encode(TO_ALL))
     assert fields["at"] == f"orders:3:{it.offset}"
     assert ("deleted" in fields) == (it.value is None)
 
 
-@given(st.binary(max_size=20) | damaged(json_texts.map(str.encode)))
+@given(st.binary(max_size=20) | corrupted(json_texts.map(str.encode)))
 def test_what_is_taken_for_json_is_what_a_parser_takes(value: bytes) -> None:
     try:
         # Half a surrogate pair, as an escape, is JSON; but no UTF-8 can write what it stands for.
-        json.dumps(members(value), ensure_ascii=False).encode()
+        json.dumps(read_members(value), ensure_ascii=False).encode()
     except ValueError:
-        assert not is_json(value)
+        assert not is_valid_json(value)
     else:
-        assert is_json(value)
+        assert is_valid_json(value)
 
 
 def test_json_nested_without_end_is_not_taken_for_json() -> None:
-    assert is_json(b"[" * 100 + b"]" * 100)
-    assert not is_json(b"[" * 100_000 + b"]" * 100_000)
+    assert is_valid_json(b"[" * 100 + b"]" * 100)
+    assert not is_valid_json(b"[" * 100_000 + b"]" * 100_000)
 
 
 def test_half_a_surrogate_pair_or_another_encoding_is_not_taken_for_json() -> None:
-    assert is_json(json.dumps("😀").encode())
-    assert is_json('"😀"'.encode())
-    assert not is_json(b'"\\ud83d"')
-    assert not is_json(b'"\xff"')
-    assert not is_json('"a"'.encode("utf-16"))
-    assert not is_json(b"\xef\xbb\xbf1")
+    assert is_valid_json(json.dumps("😀").encode())
+    assert is_valid_json('"😀"'.encode())
+    assert not is_valid_json(b'"\\ud83d"')
+    assert not is_valid_json(b'"\xff"')
+    assert not is_valid_json('"a"'.encode("utf-16"))
+    assert not is_valid_json(b"\xef\xbb\xbf1")

@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 
-from bridge.core.protocol.envelope import read
+from bridge.core.protocol.envelope import decode_record
 from bridge.core.protocol.event import Body, Event
-from tests.core.given import TIMESTAMP, Record, record
-from tests.core.reading import LIMIT, reason, understood
+from tests.core.envelope_results import MAX_BYTES, invalid_reason, read_event
+from tests.core.factories import TIMESTAMP, ConsumerRecord, record
 from tests.core.strategies import TRACEPARENT
 
 TRACED = ("traceparent", TRACEPARENT.encode())
 
 
 def test_every_header_is_read_and_the_value_is_data() -> None:
-    event = understood(
+    event = read_event(
         record(
             b"\xff not opened",
             ("push-accounts", b"ann, bob"),
@@ -62,36 +62,36 @@ def test_any_audience_header_wins_over_the_envelope(
     name: str, value: bytes, audience: dict[str, Any]
 ) -> None:
     native = b'{"accounts": ["eve"], "rooms": ["eve"], "connections": ["eve"], "all": true}'
-    event = understood(record(native, (name, value)))
+    event = read_event(record(native, (name, value)))
     assert event == Event(7, TIMESTAMP, Body.UNCHECKED, native, **audience)
 
 
 def test_an_empty_audience_header_still_routes_and_names_nobody() -> None:
-    assert read(record({"all": True}, ("push-rooms", b" \t")), LIMIT) is None
-    assert read(record({"all": True}, ("push-all", b"false")), LIMIT) is None
+    assert decode_record(record({"all": True}, ("push-rooms", b" \t")), MAX_BYTES) is None
+    assert decode_record(record({"all": True}, ("push-all", b"false")), MAX_BYTES) is None
 
 
 def test_without_an_audience_header_the_others_mean_nothing() -> None:
     others = ("push-id", "push-type", "push-tag", "push-time", "push-meta")
-    event = understood(record({"all": True}, *((name, b"\xff") for name in others)))
+    event = read_event(record({"all": True}, *((name, b"\xff") for name in others)))
     assert event == Event(7, TIMESTAMP, Body.JSON, b"null", all=True)
 
 
 def test_a_null_header_is_absent() -> None:
-    assert understood(record({"all": True}, ("push-rooms", None))).all
-    event = understood(record(b"1", ("push-rooms", b"r"), ("push-id", None), ("push-all", None)))
+    assert read_event(record({"all": True}, ("push-rooms", None))).all
+    event = read_event(record(b"1", ("push-rooms", b"r"), ("push-id", None), ("push-all", None)))
     assert event == Event(7, TIMESTAMP, Body.UNCHECKED, b"1", rooms=["r"])
 
 
 def test_a_header_that_is_repeated_goes_on_with_its_list() -> None:
-    event = understood(record(b"1", ("push-rooms", b"a,b"), ("push-rooms", b"c")))
+    event = read_event(record(b"1", ("push-rooms", b"a,b"), ("push-rooms", b"c")))
     assert event.rooms == ["a", "b", "c"]
 
 
 def test_a_tombstone_that_headers_address_is_an_event_that_says_deleted() -> None:
-    event = understood(record(None, ("push-accounts", b"ann"), ("push-type", b"gone")))
+    event = read_event(record(None, ("push-accounts", b"ann"), ("push-type", b"gone")))
     assert event == Event(7, TIMESTAMP, Body.DELETED, b"", accounts=["ann"], type="gone")
-    assert understood(record(b"", ("push-accounts", b"ann"))).body is Body.UNCHECKED
+    assert read_event(record(b"", ("push-accounts", b"ann"))).body is Body.UNCHECKED
 
 
 @pytest.mark.parametrize(
@@ -119,16 +119,16 @@ def test_a_tombstone_that_headers_address_is_an_event_that_says_deleted() -> Non
     ],
 )
 def test_one_wrong_header_makes_the_whole_record_dead(name: str, value: bytes, why: str) -> None:
-    assert reason(record(b"1", ("push-accounts", b"ann"), (name, value))) == why
+    assert invalid_reason(record(b"1", ("push-accounts", b"ann"), (name, value))) == why
 
 
 def test_percent_encoding_reaches_every_character_of_a_name() -> None:
-    event = understood(record(b"1", ("push-rooms", b"%E6%97%A5%25%3a%20, %C3%a9")))
+    event = read_event(record(b"1", ("push-rooms", b"%E6%97%A5%25%3a%20, %C3%a9")))
     assert event.rooms == ["日%: ", "é"]
 
 
 def test_null_as_meta_is_absent() -> None:
-    assert understood(record(b"1", ("push-all", b"true"), ("push-meta", b" null "))).meta is None
+    assert read_event(record(b"1", ("push-all", b"true"), ("push-meta", b" null "))).meta is None
 
 
 @pytest.mark.parametrize(
@@ -140,8 +140,8 @@ def test_null_as_meta_is_absent() -> None:
         record(None, ("push-all", b"true"), TRACED),
     ],
 )
-def test_the_trace_is_by_header_however_the_record_is_addressed(it: Record) -> None:
-    assert understood(it).traceparent == TRACEPARENT
+def test_the_trace_is_by_header_however_the_record_is_addressed(it: ConsumerRecord) -> None:
+    assert read_event(it).traceparent == TRACEPARENT
 
 
 @pytest.mark.parametrize(
@@ -160,11 +160,11 @@ def test_the_trace_is_by_header_however_the_record_is_addressed(it: Record) -> N
 def test_without_one_that_is_valid_there_is_no_trace_and_no_harm(
     headers: list[tuple[str, bytes | None]], addressed: list[tuple[str, bytes | None]]
 ) -> None:
-    event = understood(record({"all": True, "traceparent": TRACEPARENT}, *headers, *addressed))
+    event = read_event(record({"all": True, "traceparent": TRACEPARENT}, *headers, *addressed))
     assert event.traceparent is None
 
 
 def test_a_trace_alone_is_no_audience() -> None:
-    assert read(record(None, TRACED), LIMIT) is None
-    assert read(record({"data": 1}, TRACED), LIMIT) is None
-    assert read(record(b"1", TRACED, ("push-rooms", b"")), LIMIT) is None
+    assert decode_record(record(None, TRACED), MAX_BYTES) is None
+    assert decode_record(record({"data": 1}, TRACED), MAX_BYTES) is None
+    assert decode_record(record(b"1", TRACED, ("push-rooms", b"")), MAX_BYTES) is None

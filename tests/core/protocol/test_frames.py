@@ -10,8 +10,15 @@ from hypothesis import given
 from msgspec import UNSET
 
 from bridge.core.protocol import frames
-from bridge.core.protocol.frames import BadFrame, Beat, Hello, Subscribe, Token, Unsubscribe
-from tests.core.frame_shape import members
+from bridge.core.protocol.frames import (
+    BadFrame,
+    HeartbeatRequest,
+    Hello,
+    Subscribe,
+    TokenUpdate,
+    Unsubscribe,
+)
+from tests.core.frame_shape import read_members
 from tests.core.strategies import client_frames, hellos
 
 # -- from the server -------------------------------------------------------------------------------
@@ -45,20 +52,23 @@ from tests.core.strategies import client_frames, hellos
             '{"op":"heartbeat","cursor":"C","id":"x","stale":1.5}',
         ),
         (
-            frames.Rooms(["r"], ["s"], "C"),
+            frames.RoomsChanged(["r"], ["s"], "C"),
             '{"op":"rooms","joined":["r"],"left":["s"],"cursor":"C"}',
         ),
         (
-            frames.Done(["orders"], ["r"], "C", id=5),
+            frames.OkReply(["orders"], ["r"], "C", id=5),
             '{"op":"reply","topics":["orders"],"rooms":["r"],"cursor":"C","ok":true,"id":5}',
         ),
-        (frames.Done([], [], "C"), '{"op":"reply","topics":[],"rooms":[],"cursor":"C","ok":true}'),
         (
-            frames.Refusal("forbidden", "why", id="x"),
+            frames.OkReply([], [], "C"),
+            '{"op":"reply","topics":[],"rooms":[],"cursor":"C","ok":true}',
+        ),
+        (
+            frames.ErrorReply("forbidden", "why", id="x"),
             '{"op":"reply","error":"forbidden","reason":"why","ok":false,"id":"x"}',
         ),
         (
-            frames.Refusal("bad_frame", 'a "quote"'),
+            frames.ErrorReply("bad_frame", 'a "quote"'),
             '{"op":"reply","error":"bad_frame","reason":"a \\"quote\\"","ok":false}',
         ),
         (
@@ -73,7 +83,7 @@ from tests.core.strategies import client_frames, hellos
 def test_a_frame_has_exactly_the_fields_of_the_contract(
     frame: frames.ServerFrame, text: str
 ) -> None:
-    assert frames.write(frame) == text.encode()
+    assert frames.encode_frame(frame) == text.encode()
 
 
 # -- from the client -------------------------------------------------------------------------------
@@ -88,17 +98,20 @@ def test_a_frame_has_exactly_the_fields_of_the_contract(
         ),
         (b'{"op":"subscribe"}', Subscribe([], [])),
         (b' {"id":-7,"rooms":["r"],"op":"unsubscribe"} ', Unsubscribe([], ["r"], -7)),
-        (b'{"op":"heartbeat"}', Beat()),
-        (b'{"op":"heartbeat","id":36893488147419103232}', Beat(2**65)),
-        (b'{"op":"token","token":"t","id":""}', Token("t", "")),
+        (b'{"op":"heartbeat"}', HeartbeatRequest()),
+        (b'{"op":"heartbeat","id":36893488147419103232}', HeartbeatRequest(2**65)),
+        (b'{"op":"token","token":"t","id":""}', TokenUpdate("t", "")),
     ],
 )
 def test_each_frame_that_a_client_may_send_is_read(text: bytes, frame: frames.ClientFrame) -> None:
-    assert frames.read(text) == frame
+    assert frames.decode_frame(text) == frame
 
 
 def test_two_frames_do_not_share_their_lists() -> None:
-    first, second = frames.read(b'{"op":"subscribe"}'), frames.read(b'{"op":"subscribe"}')
+    first, second = (
+        frames.decode_frame(b'{"op":"subscribe"}'),
+        frames.decode_frame(b'{"op":"subscribe"}'),
+    )
     assert isinstance(first, Subscribe)
     assert isinstance(second, Subscribe)
     assert first.topics is not second.topics
@@ -134,7 +147,7 @@ def test_two_frames_do_not_share_their_lists() -> None:
 )
 def test_an_unknown_op_or_field_or_what_is_no_object_is_a_bad_frame(text: bytes) -> None:
     with pytest.raises(BadFrame, match=r"^not a frame that a client may send: ."):
-        frames.read(text)
+        frames.decode_frame(text)
 
 
 @pytest.mark.parametrize(
@@ -150,19 +163,21 @@ def test_an_unknown_op_or_field_or_what_is_no_object_is_a_bad_frame(text: bytes)
         (b"[" * 65_536, UNSET),
     ],
 )
-def test_a_bad_frame_keeps_its_id_as_far_as_it_can_be_read(text: bytes, id: frames.Id) -> None:
+def test_a_bad_frame_keeps_its_id_as_far_as_it_can_be_read(
+    text: bytes, id: frames.RequestId
+) -> None:
     with pytest.raises(BadFrame) as caught:
-        frames.read(text)
-    assert caught.value.id == id
+        frames.decode_frame(text)
+    assert caught.value.request_id == id
 
 
 @given(client_frames)
 def test_any_bytes_are_a_frame_or_bad_and_can_be_answered(text: bytes) -> None:
     try:
-        answer: frames.ServerFrame = frames.Heartbeat("C", frames.read(text).id)
+        answer: frames.ServerFrame = frames.Heartbeat("C", frames.decode_frame(text).id)
     except BadFrame as bad:
-        answer = frames.Refusal("bad_frame", str(bad), id=bad.id)
-    answered = dict(members(frames.write(answer)))
+        answer = frames.ErrorReply("bad_frame", str(bad), id=bad.request_id)
+    answered = dict(read_members(frames.encode_frame(answer)))
     if "id" in answered:
         sent = json.loads(text)["id"]
         assert answered["id"] in {sent, str(sent)}
@@ -181,15 +196,15 @@ def test_a_hello_says_all_that_the_url_could() -> None:
         "token": "t",
         "account": "ann",
     }
-    assert frames.read_hello(json.dumps({"op": "hello", **said}).encode()) == Hello(**said)
+    assert frames.decode_hello(json.dumps({"op": "hello", **said}).encode()) == Hello(**said)
 
 
 def test_an_empty_list_means_none_and_an_absent_one_does_not() -> None:
-    assert frames.read_hello(b'{"op":"hello","topics":[],"rooms":[],"types":[]}') == Hello(
+    assert frames.decode_hello(b'{"op":"hello","topics":[],"rooms":[],"types":[]}') == Hello(
         [], [], []
     )
-    assert frames.read_hello(b'{"op":"hello"}') == Hello(None, None, None)
-    assert frames.read_hello(b'{"op":"hello","topics":null}') == Hello(None)
+    assert frames.decode_hello(b'{"op":"hello"}') == Hello(None, None, None)
+    assert frames.decode_hello(b'{"op":"hello","topics":null}') == Hello(None)
 
 
 @pytest.mark.parametrize(
@@ -214,13 +229,13 @@ def test_an_empty_list_means_none_and_an_absent_one_does_not() -> None:
 )
 def test_what_is_no_hello_is_a_bad_frame(text: bytes) -> None:
     with pytest.raises(BadFrame, match=r"^not a hello"):
-        frames.read_hello(text)
+        frames.decode_hello(text)
 
 
 @given(hellos)
 def test_any_bytes_are_a_hello_or_a_bad_frame(text: bytes) -> None:
     try:
-        hello = frames.read_hello(text)
+        hello = frames.decode_hello(text)
     except BadFrame:
         return
     fields = {name: getattr(hello, name) for name in Hello.__struct_fields__}

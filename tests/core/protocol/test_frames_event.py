@@ -10,14 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core.protocol.event import Body, Event
-from bridge.core.protocol.frames import TO_ACCOUNT, TO_ALL, TO_CONNECTION, event_frame, to_room
-from tests.core.frame_shape import check
-from tests.core.given import TIMESTAMP_TEXT, event
+from bridge.core.protocol.frames import (
+    TO_ACCOUNT,
+    TO_ALL,
+    TO_CONNECTION,
+    build_event_frame,
+    to_for_room,
+)
+from tests.core.factories import TIMESTAMP_TEXT, event
+from tests.core.frame_shape import check_event_frame
 from tests.core.strategies import TRACEPARENT, json_texts, texts
 
 
 def frame(of: Event, to: str = TO_ALL) -> bytes:
-    return event_frame("orders", 3, of).text(to)
+    return build_event_frame("orders", 3, of).encode(to)
 
 
 def test_a_full_event_has_every_field_in_order() -> None:
@@ -49,7 +55,7 @@ def test_what_the_producer_left_out_has_the_contracts_defaults() -> None:
 
 
 def test_an_empty_id_type_or_tag_is_not_absent() -> None:
-    fields = check(frame(event(5, id="", type="", tag="")))
+    fields = check_event_frame(frame(event(5, id="", type="", tag="")))
     assert (fields["id"], fields["type"], fields["tag"]) == ("", "", "")
 
 
@@ -58,13 +64,13 @@ def test_an_empty_id_type_or_tag_is_not_absent() -> None:
     [
         (TO_CONNECTION, "connection"),
         (TO_ACCOUNT, "account"),
-        (to_room("order:42"), "room:order:42"),
-        (to_room('a"b\\'), 'room:a"b\\'),
+        (to_for_room("order:42"), "room:order:42"),
+        (to_for_room('a"b\\'), 'room:a"b\\'),
         (TO_ALL, "all"),
     ],
 )
 def test_to_says_why_you_got_it(to: str, told: str) -> None:
-    assert check(frame(event(), to))["to"] == told
+    assert check_event_frame(frame(event(), to))["to"] == told
 
 
 def test_to_never_says_who_else_did() -> None:
@@ -77,13 +83,13 @@ def test_to_never_says_who_else_did() -> None:
 def test_data_goes_out_as_it_was_written(text: str) -> None:
     for body in (Body.JSON, Body.UNCHECKED):
         made = frame(event(0, text.encode(), body=body))
-        check(made)
+        check_event_frame(made)
         assert made.endswith(b',"data":' + text.encode() + b"}")
 
 
 @given(st.binary(max_size=30))
 def test_bytes_that_are_no_json_go_out_as_base64_and_come_back_whole(data: bytes) -> None:
-    fields = check(frame(event(0, data, body=Body.UNCHECKED)))
+    fields = check_event_frame(frame(event(0, data, body=Body.UNCHECKED)))
     assert ("data" in fields) != ("data_base64" in fields)
     if "data_base64" in fields:
         assert b64decode(fields["data_base64"], validate=True) == data
@@ -93,7 +99,7 @@ def test_bytes_that_are_no_json_go_out_as_base64_and_come_back_whole(data: bytes
     "data", [b"", b'1,"op":"closing"', b'null}\n{"op":"closing"', b'"\xff"', b"{", b"NaN"]
 )
 def test_no_value_can_forge_a_frame(data: bytes) -> None:
-    fields = check(frame(event(0, data, body=Body.UNCHECKED)))
+    fields = check_event_frame(frame(event(0, data, body=Body.UNCHECKED)))
     assert b64decode(fields["data_base64"]) == data
 
 
@@ -108,12 +114,14 @@ def test_a_value_is_looked_at_once() -> None:
 
 
 def test_a_tombstone_says_deleted_and_has_no_data() -> None:
-    fields = check(frame(event(0, b"", body=Body.DELETED)))
+    fields = check_event_frame(frame(event(0, b"", body=Body.DELETED)))
     assert fields["deleted"] is True
 
 
 @given(id=texts, type=texts, tag=texts, room=texts)
 def test_no_text_of_a_producer_can_forge_a_frame(id: str, type: str, tag: str, room: str) -> None:
-    fields: dict[str, Any] = check(frame(event(0, id=id, type=type, tag=tag), to_room(room)))
+    fields: dict[str, Any] = check_event_frame(
+        frame(event(0, id=id, type=type, tag=tag), to_for_room(room))
+    )
     assert (fields["id"], fields["type"], fields["tag"]) == (id, type, tag)
     assert fields["to"] == f"room:{room}"

@@ -9,32 +9,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.protocol.timestamps import from_ms, to_ms, to_utc
+from bridge.core.protocol.timestamps import ms_to_rfc3339, rfc3339_to_ms, rfc3339_to_utc
 from tests.core.strategies import int64s
 
 UTC_TEXT = re.compile(r"\d{4}-\d\d-\d\dT[0-2]\d:[0-5]\d:[0-6]\d(\.\d+)?Z", re.ASCII)
 
 
 def test_kafkas_milliseconds_are_written_with_a_fraction() -> None:
-    assert from_ms(0) == "1970-01-01T00:00:00.000Z"
-    assert from_ms(1_795_000_000_123) == "2026-11-18T11:06:40.123Z"
-    assert from_ms(1_795_000_000_009) == "2026-11-18T11:06:40.009Z"
+    assert ms_to_rfc3339(0) == "1970-01-01T00:00:00.000Z"
+    assert ms_to_rfc3339(1_795_000_000_123) == "2026-11-18T11:06:40.123Z"
+    assert ms_to_rfc3339(1_795_000_000_009) == "2026-11-18T11:06:40.009Z"
 
 
 def test_a_timestamp_that_no_year_holds_is_written_as_the_nearest() -> None:
     # Kafka writes -1 where a record has none, and a producer may write anything.
-    assert from_ms(-1) == "1970-01-01T00:00:00.000Z"
-    assert from_ms(2**63 - 1) == "9999-12-31T23:59:59.999Z"
+    assert ms_to_rfc3339(-1) == "1970-01-01T00:00:00.000Z"
+    assert ms_to_rfc3339(2**63 - 1) == "9999-12-31T23:59:59.999Z"
 
 
 @given(int64s)
 def test_any_timestamp_is_written_as_rfc_3339(ms: int) -> None:
-    assert UTC_TEXT.fullmatch(from_ms(ms))
+    assert UTC_TEXT.fullmatch(ms_to_rfc3339(ms))
 
 
 @given(st.integers(0, 253_402_300_799_999))
 def test_milliseconds_are_read_back_as_they_were_written(ms: int) -> None:
-    assert to_ms(from_ms(ms)) == ms
+    assert rfc3339_to_ms(ms_to_rfc3339(ms)) == ms
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_milliseconds_are_read_back_as_they_were_written(ms: int) -> None:
     ],
 )
 def test_a_time_is_moved_to_utc_with_its_fraction_as_written(text: str, utc: str) -> None:
-    assert to_utc(text) == utc
+    assert rfc3339_to_utc(text) == utc
 
 
 @pytest.mark.parametrize(
@@ -70,9 +70,9 @@ def test_a_time_is_moved_to_utc_with_its_fraction_as_written(text: str, utc: str
 )
 def test_what_is_no_rfc_3339_date_time_is_refused(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - some of them are the calendar's own
-        to_utc(text)
+        rfc3339_to_utc(text)
     with pytest.raises(ValueError):  # noqa: PT011
-        to_ms(text)
+        rfc3339_to_ms(text)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_what_is_no_rfc_3339_date_time_is_refused(text: str) -> None:
     ],
 )
 def test_a_time_is_read_as_milliseconds_rounded_down(text: str, ms: int) -> None:
-    assert to_ms(text) == ms
+    assert rfc3339_to_ms(text) == ms
 
 
 @given(
@@ -101,12 +101,12 @@ def test_any_date_time_with_an_offset_is_read_as_what_it_is(local: datetime, min
         utc = moment.astimezone(UTC)
     except OverflowError:
         with pytest.raises(ValueError, match="no year"):
-            to_utc(moment.isoformat())
+            rfc3339_to_utc(moment.isoformat())
     else:
-        assert to_utc(moment.isoformat()) == utc.isoformat().replace("+00:00", "Z")
-        assert to_ms(moment.isoformat()) == (utc - datetime.fromtimestamp(0, UTC)) // timedelta(
-            milliseconds=1
-        )
+        assert rfc3339_to_utc(moment.isoformat()) == utc.isoformat().replace("+00:00", "Z")
+        assert rfc3339_to_ms(moment.isoformat()) == (
+            utc - datetime.fromtimestamp(0, UTC)
+        ) // timedelta(milliseconds=1)
 
 
 @given(
@@ -120,11 +120,11 @@ def test_any_date_time_with_an_offset_is_read_as_what_it_is(local: datetime, min
 )
 def test_any_text_is_a_time_or_a_value_error(text: str) -> None:
     try:
-        utc = to_utc(text)
+        utc = rfc3339_to_utc(text)
     except ValueError:
         with pytest.raises(ValueError):  # noqa: PT011
-            to_ms(text)
+            rfc3339_to_ms(text)
     else:
         assert UTC_TEXT.fullmatch(utc)
-        assert to_utc(utc) == utc
-        assert to_ms(utc) == to_ms(text)
+        assert rfc3339_to_utc(utc) == utc
+        assert rfc3339_to_ms(utc) == rfc3339_to_ms(text)

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.core.protocol.cursor import Place, read_cursor, write_cursor
+from bridge.core.protocol.cursor import TopicOffsets, decode_cursor, encode_cursor
 from bridge.core.protocol.event import Body
 from bridge.core.replay import catchup
-from bridge.core.sessions.session import Hand, Need, State
-from tests.core.given import (
-    LIFE,
-    ats,
-    attached,
+from bridge.core.sessions.session import MembershipSource, NextStep, SessionState
+from tests.core.factories import (
+    TOPIC_ID,
+    attached_session,
     catch_up,
+    cursor_at,
+    cursor_offsets,
     event,
-    frames,
     hub,
-    offsets,
+    offsets_by_topic,
     publish,
-    returned,
+    resumed_session,
     session,
-    standing,
-    stands,
+    take_frames,
+    take_positions,
 )
 
 # -- from the welcome to live ----------------------------------------------------------------------
@@ -29,39 +29,39 @@ from tests.core.given import (
 
 def test_the_welcome_gives_the_clients_own_cursor_back() -> None:
     at, it = hub(), session()
-    text = f"{write_cursor(standing(10, 20))},orders:0:9"
-    catch_up(at).begin(it, read_cursor(text), text)
-    (welcome,) = frames(it)
+    text = f"{encode_cursor(cursor_at(10, 20))},orders:0:9"
+    catch_up(at).start(it, decode_cursor(text), text)
+    (welcome,) = take_frames(it)
     assert (welcome["op"], welcome["cursor"], welcome["topics"]) == ("welcome", text, ["orders"])
-    assert it.state is State.REPLAYING
+    assert it.state is SessionState.REPLAYING
 
 
 def test_one_that_has_missed_nothing_is_live_at_once() -> None:
     at = hub()
     to = catch_up(at)
-    it = returned(to, standing(10, 20))
-    assert to.step(it) is Need.NOTHING
-    (live,) = frames(it)
-    assert live == {"op": "live", "replayed": 0, "cursor": write_cursor(standing(10, 20))}
-    assert (it.state, it.replay, it.floors) == (State.LIVE, None, None)
-    assert (at.interest.everybody, at.replaying) == ({it}, set())
+    it = resumed_session(to, cursor_at(10, 20))
+    assert to.advance(it) is NextStep.DONE
+    (live,) = take_frames(it)
+    assert live == {"op": "live", "replayed": 0, "cursor": encode_cursor(cursor_at(10, 20))}
+    assert (it.state, it.replay, it.min_offsets) == (SessionState.LIVE, None, None)
+    assert (at.subscriptions.all_sessions, at.replaying) == ({it}, set())
 
 
 def test_what_was_missed_comes_partition_by_partition_and_then_what_happens() -> None:
     at = hub()
     to = catch_up(at)
-    publish(at, event(10, all=True), event(12, all=True), next=14)
+    publish(at, event(10, all=True), event(12, all=True), next_offset=14)
     publish(at, event(20, all=True), partition=1)
     publish(at, event(14, all=True))
-    it = returned(to, standing(11, 20))
-    assert to.step(it) is Need.NOTHING
+    it = resumed_session(to, cursor_at(11, 20))
+    assert to.advance(it) is NextStep.DONE
     publish(at, event(15, all=True))
-    *missed, live, first = frames(it)
+    *missed, live, first = take_frames(it)
     assert [each["at"] for each in missed] == ["orders:0:12", "orders:0:14", "orders:1:20"]
-    assert offsets(read_cursor(live.pop("cursor"))) == {"orders": {0: 15, 1: 21}}
+    assert offsets_by_topic(decode_cursor(live.pop("cursor"))) == {"orders": {0: 15, 1: 21}}
     assert live == {"op": "live", "replayed": 3}
     assert first["at"] == "orders:0:15"
-    assert at.delivered == 4
+    assert at.events_delivered == 4
 
 
 def test_only_what_is_for_it_now_is_replayed_and_it_is_told_why() -> None:
@@ -77,9 +77,14 @@ def test_only_what_is_for_it_now_is_replayed_and_it_is_told_why() -> None:
         event(15, all=True),
     )
     publish(at, event(10, all=True), topic="news")
-    it = returned(to, standing(10, 20), rooms={"r": Hand.OWN, "s": Hand.ACCOUNT}, types=["event"])
-    to.step(it)
-    *missed, _ = frames(it)
+    it = resumed_session(
+        to,
+        cursor_at(10, 20),
+        rooms={"r": MembershipSource.OWN, "s": MembershipSource.ACCOUNT},
+        types=["event"],
+    )
+    to.advance(it)
+    *missed, _ = take_frames(it)
     assert [(each["at"], each["to"]) for each in missed] == [
         ("orders:0:11", "account"),
         ("orders:0:12", "room:s"),
@@ -91,29 +96,29 @@ def test_one_without_an_account_gets_what_is_for_rooms_and_all() -> None:
     at = hub()
     to = catch_up(at)
     publish(at, event(10, accounts=["ann"]), event(11, rooms=["r"]), event(12, all=True))
-    it = returned(to, standing(10, 20), account=None, rooms=["r"])
-    to.step(it)
-    assert [each["to"] for each in frames(it)[:-1]] == ["room:r", "all"]
+    it = resumed_session(to, cursor_at(10, 20), account=None, rooms=["r"])
+    to.advance(it)
+    assert [each["to"] for each in take_frames(it)[:-1]] == ["room:r", "all"]
 
 
 def test_what_is_for_the_new_connection_comes_too() -> None:
     at = hub()
     to = catch_up(at)
-    it = returned(to, standing(10, 20))
+    it = resumed_session(to, cursor_at(10, 20))
     publish(at, event(10, connections=["c1"]))
-    to.step(it)
-    assert [each["to"] for each in frames(it)[:-1]] == ["connection"]
+    to.advance(it)
+    assert [each["to"] for each in take_frames(it)[:-1]] == ["connection"]
 
 
 def test_a_topic_that_the_cursor_does_not_name_is_live_from_the_welcome_on() -> None:
     at = hub()
     to = catch_up(at)
     publish(at, event(10, all=True), topic="news")
-    it = returned(to, standing(10, 20), topics=["orders", "news"])
-    assert stands(at, it) == {"news": {0: 11, 1: 20}, "orders": {0: 10, 1: 20}}
+    it = resumed_session(to, cursor_at(10, 20), topics=["orders", "news"])
+    assert cursor_offsets(at, it) == {"news": {0: 11, 1: 20}, "orders": {0: 10, 1: 20}}
     publish(at, event(11, all=True), topic="news")
-    to.step(it)
-    *_, first, live = frames(it)
+    to.advance(it)
+    *_, first, live = take_frames(it)
     assert (first["at"], live["replayed"]) == ("news:0:11", 1)
 
 
@@ -121,61 +126,65 @@ def test_a_topic_is_named_by_a_cursor_before_its_first_event_comes() -> None:
     # A client adds the positions that it has seen to its newest cursor, which has to cover them.
     at = hub()
     to = catch_up(at)
-    it = returned(to, standing(10, 20), topics=["orders", "news"])
+    it = resumed_session(to, cursor_at(10, 20), topics=["orders", "news"])
     publish(at, event(10, all=True), topic="news")
-    to.step(it)
-    beat, first, _ = frames(it)
+    to.advance(it)
+    beat, first, _ = take_frames(it)
     assert beat["op"] == "heartbeat"
-    assert read_cursor(f"{beat['cursor']},{first['at']}")["news"] == Place(LIFE, {0: 11, 1: 20})
+    assert decode_cursor(f"{beat['cursor']},{first['at']}")["news"] == TopicOffsets(
+        TOPIC_ID, {0: 11, 1: 20}
+    )
 
 
 def test_a_partition_that_the_cursor_does_not_name_is_replayed_from_its_beginning() -> None:
     at = hub()
     to = catch_up(at)
-    at.begin("orders", LIFE, {2: 0})
+    at.set_start_offsets("orders", TOPIC_ID, {2: 0})
     publish(at, event(0, all=True), partition=2)
-    it = returned(to, standing(10, 20))
-    assert to.step(it) is Need.NOTHING
-    assert frames(it)[0]["at"] == "orders:2:0"
+    it = resumed_session(to, cursor_at(10, 20))
+    assert to.advance(it) is NextStep.DONE
+    assert take_frames(it)[0]["at"] == "orders:2:0"
 
 
 def test_a_topic_that_had_no_partitions_yet_is_replayed_from_its_beginning() -> None:
     at = hub()
     to = catch_up(at)
-    at.logs["news"].begin(b"", {})
-    it = returned(to, {"news": Place(b"", {})}, topics=["news"])
-    at.begin("news", LIFE, {0: 0})
+    at.topic_positions["news"].reset(b"", {})
+    it = resumed_session(to, {"news": TopicOffsets(b"", {})}, topics=["news"])
+    at.set_start_offsets("news", TOPIC_ID, {0: 0})
     publish(at, event(0, all=True), topic="news")
-    assert read_cursor(at.cursor(it)) == {"news": Place(LIFE, {})}
-    assert to.step(it) is Need.NOTHING
-    first, live = frames(it)
+    assert decode_cursor(at.cursor(it)) == {"news": TopicOffsets(TOPIC_ID, {})}
+    assert to.advance(it) is NextStep.DONE
+    first, live = take_frames(it)
     assert first["at"] == "news:0:0"
-    assert read_cursor(live["cursor"]) == {"news": Place(LIFE, {0: 1})}
+    assert decode_cursor(live["cursor"]) == {"news": TopicOffsets(TOPIC_ID, {0: 1})}
 
 
 def test_a_topic_that_the_client_did_not_ask_for_is_not_resumed() -> None:
     at = hub()
     to = catch_up(at)
     publish(at, event(10, all=True))
-    it = returned(to, {**standing(3, 3), "gone": Place(LIFE, {0: 1})}, topics=["news"])
-    assert to.step(it) is Need.NOTHING
-    (live,) = frames(it)
+    it = resumed_session(
+        to, {**cursor_at(3, 3), "gone": TopicOffsets(TOPIC_ID, {0: 1})}, topics=["news"]
+    )
+    assert to.advance(it) is NextStep.DONE
+    (live,) = take_frames(it)
     assert live["replayed"] == 0
-    assert offsets(read_cursor(live["cursor"])) == {"news": {0: 10, 1: 20}}
+    assert offsets_by_topic(decode_cursor(live["cursor"])) == {"news": {0: 10, 1: 20}}
 
 
 def test_those_who_are_live_and_those_who_are_not_get_the_same_frames() -> None:
     at = hub()
     to = catch_up(at)
-    live = attached(at, "c1", rooms=["r"])
+    live = attached_session(at, "c1", rooms=["r"])
     publish(
         at,
         event(10, b'{"n":1}', rooms=["r"], tag="t"),
         event(11, b"\xff", all=True, body=Body.UNCHECKED),
     )
-    it = returned(to, standing(10, 20), "c2", rooms=["r"])
-    to.step(it)
-    assert frames(it)[:-1] == frames(live)
+    it = resumed_session(to, cursor_at(10, 20), "c2", rooms=["r"])
+    to.advance(it)
+    assert take_frames(it)[:-1] == take_frames(live)
 
 
 # -- in the middle ---------------------------------------------------------------------------------
@@ -184,21 +193,21 @@ def test_those_who_are_live_and_those_who_are_not_get_the_same_frames() -> None:
 def test_what_happens_during_a_replay_comes_in_its_turn_and_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(catchup, "STEP_EVENTS", 2)
+    monkeypatch.setattr(catchup, "MAX_STEP_EVENTS", 2)
     at = hub()
     to = catch_up(at)
-    publish(at, *(event(offset, all=True) for offset in (10, 12, 14)), next=17)
-    it = returned(to, standing(10, 20))
-    assert to.step(it) is Need.TURN
-    assert ats(it) == ["orders:0:10", "orders:0:12"]
-    assert stands(at, it) == {"orders": {0: 13, 1: 20}}
+    publish(at, *(event(offset, all=True) for offset in (10, 12, 14)), next_offset=17)
+    it = resumed_session(to, cursor_at(10, 20))
+    assert to.advance(it) is NextStep.CONTINUE
+    assert take_positions(it) == ["orders:0:10", "orders:0:12"]
+    assert cursor_offsets(at, it) == {"orders": {0: 13, 1: 20}}
     publish(at, event(20, all=True), partition=1)
     publish(at, event(17, all=True))
-    assert ats(it) == []
-    assert to.step(it) is Need.TURN
-    assert ats(it) == ["orders:0:14", "orders:0:17"]
-    assert to.step(it) is Need.NOTHING
-    first, live = frames(it)
+    assert take_positions(it) == []
+    assert to.advance(it) is NextStep.CONTINUE
+    assert take_positions(it) == ["orders:0:14", "orders:0:17"]
+    assert to.advance(it) is NextStep.DONE
+    first, live = take_frames(it)
     assert (first["at"], live["replayed"]) == ("orders:1:20", 5)
 
 
@@ -206,10 +215,10 @@ def test_what_happens_during_a_replay_comes_in_its_turn_and_once(
 def test_one_that_was_just_caught_up_has_room_for_what_happens_next(missed: int) -> None:
     at = hub(ceiling=400)
     to = catch_up(at, ceiling=400)
-    publish(at, *(event(offset, all=True) for offset in range(10, 10 + missed)), next=20)
-    it = returned(to, standing(10, 20))
-    while to.step(it) is Need.ROOM:
-        frames(it)
+    publish(at, *(event(offset, all=True) for offset in range(10, 10 + missed)), next_offset=20)
+    it = resumed_session(to, cursor_at(10, 20))
+    while to.advance(it) is NextStep.WAIT_FOR_CLIENT:
+        take_frames(it)
     publish(at, event(20, all=True))
-    assert frames(it)[-1]["at"] == "orders:0:20"
-    assert it.state is State.LIVE
+    assert take_frames(it)[-1]["at"] == "orders:0:20"
+    assert it.state is SessionState.LIVE

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.protocol.cursor import read_cursor
+from bridge.core.protocol.cursor import decode_cursor
 from bridge.core.replay import history as pages
-from tests.core.given import event, offsets
-from tests.core.past import Past, Slot, ann, turn
+from tests.core.factories import event, offsets_by_topic
+from tests.core.history_model import HistoryModel, Slot, next_page, session_of_ann
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hypothesis.strategies import DataObject, SearchStrategy
 
     from bridge.core.sessions.session import Session
-    from tests.harness.pages import Turned
+    from tests.harness.history_pages import ReceivedPage
 
 AUDIENCES = (
     {"accounts": ["ann"]},
@@ -59,37 +59,39 @@ def log(*, rising: bool) -> SearchStrategy[list[Slot]]:
 
 
 @st.composite
-def pasts(draw: st.DrawFn, *, rising: bool) -> Past:
+def pasts(draw: st.DrawFn, *, rising: bool) -> HistoryModel:
     logs = {key: draw(log(rising=rising)) for key in KEYS}
     read = {key: draw(st.integers(0, len(slots))) for key, slots in logs.items()}
-    return Past(logs, {key: draw(st.integers(0, end)) for key, end in read.items()}, read)
+    return HistoryModel(logs, {key: draw(st.integers(0, end)) for key, end in read.items()}, read)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def small() -> Iterator[None]:
     """The journal is looked through in small portions."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pages, "PORTION", 3)
-        patch.setattr(pages, "PACKED", 2)
+        patch.setattr(pages, "JOURNAL_READ_EVENTS", 3)
+        patch.setattr(pages, "JOURNAL_INDEX_EVENTS", 2)
         yield
 
 
 readers = st.sampled_from(
     [
-        ann("orders", "news"),
-        ann("orders"),
-        ann("orders", "news", rooms=[], types=["other"]),
+        session_of_ann("orders", "news"),
+        session_of_ann("orders"),
+        session_of_ann("orders", "news", rooms=[], types=["other"]),
     ]
 )
 
 
-def all_pages(data: DataObject, past: Past, reader: Session, *, cut: bool = False) -> list[Turned]:
+def all_pages(
+    data: DataObject, past: HistoryModel, reader: Session, *, cut: bool = False
+) -> list[ReceivedPage]:
     """Page through everything, each page and portion of another size."""
-    found: list[Turned] = []
+    found: list[ReceivedPage] = []
     cursor = None
     while not found or found[-1].more:
         found.append(
-            turn(
+            next_page(
                 past,
                 reader,
                 cursor,
@@ -104,8 +106,8 @@ def all_pages(data: DataObject, past: Past, reader: Session, *, cut: bool = Fals
     return found
 
 
-def together(turned: list[Turned]) -> list[str]:
-    return [at for each in turned for at in each.ats]
+def together(turned: list[ReceivedPage]) -> list[str]:
+    return [at for each in turned for at in each.positions]
 
 
 def by_partition(ats: list[str]) -> dict[str, list[int]]:
@@ -121,40 +123,40 @@ def by_partition(ats: list[str]) -> dict[str, list[int]]:
 
 @given(st.data(), pasts(rising=True), readers)
 def test_all_pages_together_are_everything_that_is_for_the_reader_in_order(
-    data: DataObject, past: Past, reader: Session
+    data: DataObject, past: HistoryModel, reader: Session
 ) -> None:
     turned = all_pages(data, past, reader)
-    assert together(turned) == past.owed(reader)
+    assert together(turned) == past.expected_positions(reader)
     ends = {t: {p: len(past.logs[t, p]) for at, p in KEYS if at == t} for t in reader.topics}
-    assert offsets(read_cursor(turned[-1].cursor)) == ends
+    assert offsets_by_topic(decode_cursor(turned[-1].cursor)) == ends
 
 
 @given(st.data(), pasts(rising=False), readers)
 def test_where_timestamps_do_not_rise_every_partition_is_still_whole_and_in_order(
-    data: DataObject, past: Past, reader: Session
+    data: DataObject, past: HistoryModel, reader: Session
 ) -> None:
     turned = all_pages(data, past, reader)
-    owed = {p: sorted(each) for p, each in by_partition(past.owed(reader)).items()}
+    owed = {p: sorted(each) for p, each in by_partition(past.expected_positions(reader)).items()}
     assert by_partition(together(turned)) == owed
 
 
 @given(st.data(), pasts(rising=True), readers)
 def test_pages_that_are_cut_miss_nothing_and_get_on(
-    data: DataObject, past: Past, reader: Session
+    data: DataObject, past: HistoryModel, reader: Session
 ) -> None:
     turned = all_pages(data, past, reader, cut=True)
-    assert by_partition(together(turned)) == by_partition(past.owed(reader))
+    assert by_partition(together(turned)) == by_partition(past.expected_positions(reader))
 
 
 @pytest.mark.parametrize(("waiting", "bytes"), [(1500, 1 << 20), (1 << 20, 600), (700, 300)])
 def test_what_is_forgotten_for_want_of_room_is_looked_at_again(
     monkeypatch: pytest.MonkeyPatch, waiting: int, bytes: int
 ) -> None:
-    monkeypatch.setattr(pages, "WAITING_BYTES", waiting)
-    monkeypatch.setattr(pages, "PAGE_BYTES", bytes)
+    monkeypatch.setattr(pages, "MAX_BUFFERED_BYTES", waiting)
+    monkeypatch.setattr(pages, "MAX_PAGE_BYTES", bytes)
 
     @given(st.data(), pasts(rising=True), readers)
-    def check(data: DataObject, past: Past, reader: Session) -> None:
-        assert together(all_pages(data, past, reader)) == past.owed(reader)
+    def check(data: DataObject, past: HistoryModel, reader: Session) -> None:
+        assert together(all_pages(data, past, reader)) == past.expected_positions(reader)
 
     check()

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.core.replay.retention import NOWHERE, Bounds, Refused, judge
-from tests.core.given import LIFE
+from bridge.core.replay.retention import MISSING_TOPIC, LogBounds, ReplayRefused, check_retention
+from tests.core.factories import TOPIC_ID
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -20,14 +20,14 @@ def kafka(
     start: tuple[int, int] = (0, 0),
     end: tuple[int, int] = (100, 100),
     aged: tuple[int, int] = (0, 0),
-) -> Bounds:
-    return Bounds(LIFE, *(dict(enumerate(each)) for each in (start, end, aged)))
+) -> LogBounds:
+    return LogBounds(TOPIC_ID, *(dict(enumerate(each)) for each in (start, end, aged)))
 
 
-def verdict(at: dict[int, int], bounds: Bounds, clip: Container[int] = ()) -> int | str:
+def verdict(at: dict[int, int], bounds: LogBounds, clip: Container[int] = ()) -> int | str:
     try:
-        return judge(at, FLOORS, bounds, clip=clip)
-    except Refused as refused:
+        return check_retention(at, FLOORS, bounds, reset_partitions=clip)
+    except ReplayRefused as refused:
         return str(refused)
 
 
@@ -65,12 +65,12 @@ def test_what_is_not_in_memory_has_to_be_read(at: dict[int, int], amount: int) -
         ({0: 40, 1: 60}, kafka(aged=(41, 0)), "limit"),
         ({0: 40, 1: 60}, kafka(start=(41, 0), aged=(42, 0)), "expired"),
         ({1: 60}, kafka(start=(1, 0)), "expired"),
-        ({0: 1, 1: 0}, NOWHERE, "truncated"),
-        ({}, NOWHERE, "truncated"),
+        ({0: 1, 1: 0}, MISSING_TOPIC, "truncated"),
+        ({}, MISSING_TOPIC, "truncated"),
     ],
 )
 def test_a_topic_is_replayed_whole_or_refused(
-    at: dict[int, int], bounds: Bounds, expected: int | str
+    at: dict[int, int], bounds: LogBounds, expected: int | str
 ) -> None:
     assert verdict(at, bounds) == expected
 
@@ -87,7 +87,7 @@ def test_a_topic_is_replayed_whole_or_refused(
     ],
 )
 def test_who_knows_that_it_may_begin_later_begins_where_it_can(
-    bounds: Bounds, place: int, amount: int
+    bounds: LogBounds, place: int, amount: int
 ) -> None:
     at = {0: 40, 1: 60}
     assert verdict(at, bounds, clip={0}) == amount

@@ -10,23 +10,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core.protocol.event import Body, Event
-from bridge.core.sessions.fanout import deliver, reason, run_bytes, runs
-from bridge.core.sessions.registry import Interest
-from tests.core.given import event, session
+from bridge.core.sessions.fanout import deliver, group_by_audience, group_max_bytes, match_reason
+from bridge.core.sessions.registry import SubscriptionIndex
+from tests.core.factories import event, session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from bridge.core.sessions.session import Session
 
-MOST = run_bytes(1 << 20)
+MOST = group_max_bytes(1 << 20)
 
 
 class Bank:
     """Takes what is offered, but from those that are full."""
 
     def __init__(self, *sessions: Session) -> None:
-        self.interest = Interest()
+        self.interest = SubscriptionIndex()
         for each in sessions:
             self.interest.add(each)
         self.full: set[Session] = set()
@@ -38,7 +38,7 @@ class Bank:
         return to not in self.full
 
     def deliver(self, *events: Event, topic: str = "orders", partition: int = 0) -> list[Session]:
-        made = runs(self.interest, events, MOST)
+        made = group_by_audience(self.interest, events, MOST)
         return [full for run in made for full in deliver(run, topic, partition, self.offer)]
 
     def reached(self, it: Event, topic: str = "orders", partition: int = 0) -> dict[str, str]:
@@ -108,27 +108,27 @@ def test_only_types_that_are_asked_for_are_sent() -> None:
 
 def test_one_that_is_not_wanted_for_one_reason_is_not_for_another() -> None:
     ahead = session("c1", rooms=["r"])
-    ahead.floors = {"orders": {0: 5}}
+    ahead.min_offsets = {"orders": {0: 5}}
     assert Bank(ahead).reached(event(4, accounts=["ann"], rooms=["r"], all=True)) == {}
 
 
 @pytest.mark.parametrize(("offset", "sent"), [(4, False), (5, True), (6, True)])
 def test_nothing_at_or_below_a_clients_own_cursor_is_sent(offset: int, sent: bool) -> None:
     ahead = session("c1")
-    ahead.floors = {"orders": {0: 5}}
+    ahead.min_offsets = {"orders": {0: 5}}
     assert bool(Bank(ahead).reached(event(offset, all=True))) == sent
 
 
 def test_a_floor_holds_for_its_topic_and_partition_only() -> None:
     ahead = session("c1", topics=["orders", "news"])
-    ahead.floors = {"orders": {0: 5}}
+    ahead.min_offsets = {"orders": {0: 5}}
     assert Bank(ahead).reached(event(0, all=True), "orders", 1)
     assert Bank(ahead).reached(event(0, all=True), "news", 0)
 
 
 def test_those_that_could_not_take_it_are_returned_once_and_the_others_got_it() -> None:
     here = bank()
-    here.full = {each for each in here.interest.everybody if each.id in {"c1", "c2"}}
+    here.full = {each for each in here.interest.all_sessions if each.id in {"c1", "c2"}}
     overflowed = here.deliver(event(accounts=["ann"], rooms=["s", "r"]))
     assert sorted(each.id for each in overflowed) == ["c1", "c2"]
     assert sorted(id for id, _ in here.offered) == ["c1", "c2", "c3"]
@@ -147,7 +147,7 @@ def test_the_frame_is_built_once_for_each_address_and_kind_of_socket() -> None:
     sockets, streams = kind(b"ws:"), kind(b"sse:")
     crowd = [session(f"c{number}", rooms=["r"] * (number < 3)) for number in range(6)]
     for number, each in enumerate(crowd):
-        each.wrap = streams if number % 2 else sockets
+        each.wrap_frame = streams if number % 2 else sockets
     here = Bank(*crowd)
     here.deliver(event(rooms=["r"], all=True))
     assert len(wrapped) == 4
@@ -175,7 +175,7 @@ def test_what_happens_and_what_is_replayed_is_for_the_same_reason(
     audience: dict[str, Any], account: str | None, rooms: set[str], types: list[str] | None
 ) -> None:
     it, happened = session("c1", account, rooms=rooms, types=types), event(**audience)
-    why = reason(it, happened)
+    why = match_reason(it, happened)
     assert Bank(it).reached(happened).get("c1") == why
 
 
@@ -198,7 +198,7 @@ def test_what_follows_each_other_for_one_audience_is_handed_out_at_once() -> Non
     here = bank()
     some = [event(n, rooms=["s"]) for n in range(3)]
     others = [event(3, accounts=["eve"]), event(4, rooms=["s"]), event(5, rooms=["s"], all=True)]
-    made = runs(here.interest, some + others, MOST)
+    made = group_by_audience(here.interest, some + others, MOST)
     assert [[each.offset for each in run.events] for run in made] == [[0, 1, 2], [4], [5]]
     here.deliver(*some)
     assert sorted(id for id, _ in here.offered) == ["c1", "c3"]
@@ -208,9 +208,9 @@ def test_what_follows_each_other_for_one_audience_is_handed_out_at_once() -> Non
 def test_a_run_ends_where_it_is_large_however_large_one_event_may_be() -> None:
     here = bank()
     some = [event(n, b"1" * size, all=True) for n, size in enumerate([10, 10, 5000, 10, 10, 10])]
-    made = list(runs(here.interest, some, 1000))
+    made = list(group_by_audience(here.interest, some, 1000))
     assert [[each.offset for each in run.events] for run in made] == [[0, 1, 2], [3, 4, 5]]
-    tiny = list(runs(here.interest, some, run_bytes(1)))
+    tiny = list(group_by_audience(here.interest, some, group_max_bytes(1)))
     assert [len(run.events) for run in tiny] == [1] * 6
 
 
@@ -249,13 +249,15 @@ def test_joined_or_one_by_one_everybody_gets_the_same_in_the_same_order(
     kinds = [(audience, type) for audience, type, count in stretches for _ in range(count)]
     some = [event(n, type=type, **audience) for n, (audience, type) in enumerate(kinds)]
     ahead = session("c6", "ann", rooms=["r"])
-    ahead.floors = {"orders": {0: 3}}
-    here = Bank(*bank().interest.everybody, ahead, session("c7", "bob", rooms=["s"], types=["a"]))
+    ahead.min_offsets = {"orders": {0: 3}}
+    here = Bank(
+        *bank().interest.all_sessions, ahead, session("c7", "bob", rooms=["s"], types=["a"])
+    )
 
     def got(*portions: Sequence[Event]) -> dict[str, bytes]:
         here.offered.clear()
         for portion in portions:
-            for run in runs(here.interest, portion, most):
+            for run in group_by_audience(here.interest, portion, most):
                 deliver(run, "orders", 0, here.offer)
         found: dict[str, bytes] = {}
         for id, frames in here.offered:

@@ -17,18 +17,18 @@ from hypothesis.stateful import (
 )
 
 from bridge.core.protocol import close_codes
-from bridge.core.protocol.cursor import Place, write_cursor
-from bridge.core.protocol.envelope import Routed
-from bridge.core.protocol.event import Body, Event, Types
+from bridge.core.protocol.cursor import TopicOffsets, encode_cursor
+from bridge.core.protocol.envelope import DecodedBatch
+from bridge.core.protocol.event import Body, Event, TypeFilter
 from bridge.core.replay.catchup import CatchUp
-from bridge.core.replay.retention import Bounds, Limits
-from bridge.core.sessions.hub import Hub, regrant
-from bridge.core.sessions.permissions import Grant, Pattern
-from bridge.core.sessions.registry import Interest
-from bridge.core.sessions.session import Hand, Need, Session, State
-from tests.core.client_rule import Reliance
-from tests.core.given import LIFE
-from tests.core.hub_model import ROOM, Client, Happening, Model, seen
+from bridge.core.replay.retention import LogBounds, ReplayLimits
+from bridge.core.sessions.hub import Hub, replace_permissions
+from bridge.core.sessions.permissions import NamePatterns, Permissions
+from bridge.core.sessions.registry import SubscriptionIndex
+from bridge.core.sessions.session import MembershipSource, NextStep, Session, SessionState
+from tests.core.client_invariants import ClientInvariants
+from tests.core.factories import TOPIC_ID
+from tests.core.hub_model import OUTBOX_FRAMES, HubModel, ModelClient, ModelEvent, comparable_frame
 
 TOPICS = ["news", "orders"]
 ACCOUNTS = ["ann", "bob"]
@@ -38,9 +38,11 @@ WEIGHT = 8  # bytes of every frame, whatever it says
 places = st.tuples(st.sampled_from(TOPICS), st.sampled_from([0, 1]))
 some_topics = st.sets(st.sampled_from(TOPICS))
 some_rooms = st.sets(st.sampled_from(ROOMS))
-hands = st.dictionaries(st.sampled_from(ROOMS), st.sampled_from([*Hand, ~Hand(0)]))
+hands = st.dictionaries(
+    st.sampled_from(ROOMS), st.sampled_from([*MembershipSource, ~MembershipSource(0)])
+)
 happenings = st.builds(
-    Happening,
+    ModelEvent,
     offset=st.integers(0, 2),  # how far behind the one before
     type=st.sampled_from(["a", "ab", "b"]),
     connections=st.lists(st.sampled_from(["c1", "c2", "c3"]), max_size=1),
@@ -61,14 +63,20 @@ class HubMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         topics = dict.fromkeys(TOPICS, False)
-        ceiling = ROOM * WEIGHT
-        self.hub = Hub("i1", topics, heartbeat=1, ceiling=ceiling, jitter=lambda seconds: seconds)
-        self.catch_up = CatchUp(self.hub, Limits(0, 0), ceiling)
-        self.model = Model(TOPICS, LIFE)
+        ceiling = OUTBOX_FRAMES * WEIGHT
+        self.hub = Hub(
+            "i1",
+            topics,
+            heartbeat_seconds=1,
+            max_outbox_bytes=ceiling,
+            jitter=lambda seconds: seconds,
+        )
+        self.catch_up = CatchUp(self.hub, ReplayLimits(0, 0), ceiling)
+        self.model = HubModel(TOPICS, TOPIC_ID)
         for topic in TOPICS:
-            self.hub.begin(topic, LIFE, {0: 0, 1: 0})
+            self.hub.set_start_offsets(topic, TOPIC_ID, {0: 0, 1: 0})
         self.sessions: dict[str, Session] = {}
-        self.reliance: dict[str, Reliance] = {}
+        self.reliance: dict[str, ClientInvariants] = {}
         self.unflushed: dict[str, int] = {}
         self.frames: list[bytes] = []
         self.came = 0
@@ -97,182 +105,202 @@ class HubMachine(RuleBasedStateMachine):
         self,
         account: str | None,
         topics: set[str],
-        rooms: dict[str, Hand],
+        rooms: dict[str, MembershipSource],
         types: list[str] | None,
         cursor: dict[str, tuple[bool, dict[int, tuple[int, int]]]] | None,
     ) -> str:
         self.came += 1
         id = f"c{self.came}"
         wrap = self.stream if self.came % 2 else self.socket
-        session = self.sessions[id] = Session(id, Grant(account), wrap, None)
-        client = self.model.clients[id] = Client(id, account, topics)
-        self.reliance[id] = Reliance()
+        session = self.sessions[id] = Session(id, Permissions(account), wrap, None)
+        client = self.model.clients[id] = ModelClient(id, account, topics)
+        self.reliance[id] = ClientInvariants()
         session.topics, session.rooms = frozenset(topics), dict(rooms)
-        session.types = None if types is None else Types(types)
+        session.type_filter = None if types is None else TypeFilter(types)
         client.types = types
-        client.hands = {room: {hand.name or "" for hand in held} for room, held in rooms.items()}
+        client.room_sources = {
+            room: {hand.name or "" for hand in held} for room, held in rooms.items()
+        }
         named = {"topics": sorted(topics), "rooms": client.rooms}
         if cursor is None:
-            self.model.owe(client, "welcome", **named)
+            self.model.expect_frame(client, "welcome", **named)
             self.hub.attach(session)
             return id
-        asked: dict[str, Place] = {}
-        bounds = {t: Bounds(self.model.life[t], {}, dict(self.model.next[t]), {}) for t in TOPICS}
+        asked: dict[str, TopicOffsets] = {}
+        bounds = {
+            t: LogBounds(self.model.topic_ids[t], {}, dict(self.model.next_offsets[t]), {})
+            for t in TOPICS
+        }
         for topic, (knows_life, lead) in cursor.items():
-            here, end = self.model.next[topic], bounds[topic].end
+            here, end = self.model.next_offsets[topic], bounds[topic].end_offsets
             offsets = {p: here.get(p, 0) + lead.get(p, (0, 0))[0] for p in {*here, *lead}}
-            asked[topic] = Place(self.model.life[topic] if knows_life else b"", offsets)
+            asked[topic] = TopicOffsets(self.model.topic_ids[topic] if knows_life else b"", offsets)
             ends = {p: max(end.get(p, 0), offsets[p] + further) for p, (_, further) in lead.items()}
-            bounds[topic] = bounds[topic]._replace(end={**end, **ends})
-        self.model.owe(client, "welcome", **named)
-        client.owed[-1]["cursor"] = {topic: tuple(place) for topic, place in asked.items()}
-        ahead = self.model.resume(client, asked, {t: each.end for t, each in bounds.items()})
-        self.catch_up.begin(session, asked, write_cursor(asked))
+            bounds[topic] = bounds[topic]._replace(end_offsets={**end, **ends})
+        self.model.expect_frame(client, "welcome", **named)
+        client.expected_frames[-1]["cursor"] = {
+            topic: tuple(place) for topic, place in asked.items()
+        }
+        ahead = self.model.resume(
+            client, asked, {t: each.end_offsets for t, each in bounds.items()}
+        )
+        self.catch_up.start(session, asked, encode_cursor(asked))
         if ahead:
-            assert self.catch_up.step(session) is Need.KAFKA
-            assert self.catch_up.judge(session, bounds)
-        assert self.catch_up.step(session) is Need.NOTHING
+            assert self.catch_up.advance(session) is NextStep.READ_KAFKA
+            assert self.catch_up.check_bounds(session, bounds)
+        assert self.catch_up.advance(session) is NextStep.DONE
         return id
 
-    @rule(id=ids, discard=st.booleans(), why=st.sampled_from(close_codes.CATALOGUE))
-    def hang_up(self, id: str, discard: bool, why: close_codes.Close) -> None:
+    @rule(id=ids, discard=st.booleans(), why=st.sampled_from(close_codes.CLOSE_CODES))
+    def hang_up(self, id: str, discard: bool, why: close_codes.CloseCode) -> None:
         self.model.close(self.model.clients[id], why.code, discard=discard)
-        self.hub.hang_up(self.sessions[id], why, discard=discard)
+        self.hub.close(self.sessions[id], why, discard_queued=discard)
 
     @rule(id=consumes(ids))
     def leave(self, id: str) -> None:
-        self.flush(id, ROOM * 100)
+        self.flush(id, OUTBOX_FRAMES * 100)
         self.hub.detach(self.sessions[id])
-        assert self.sessions.pop(id).state is State.CLOSED
+        assert self.sessions.pop(id).state is SessionState.CLOSED
         client = self.model.clients.pop(id)
-        assert client.taken == len(client.owed)
+        assert client.taken_count == len(client.expected_frames)
 
     # -- following ---------------------------------------------------------------------------------
 
     @rule(id=ids, topics=some_topics, rooms=some_rooms, back=st.booleans())
     def subscribe_or_back(self, id: str, topics: set[str], rooms: set[str], back: bool) -> None:
         client, session = self.model.clients[id], self.sessions[id]
-        if not client.live:
+        if not client.is_live:
             return
         client.topics = client.topics - topics if back else client.topics | topics
         for room in rooms:
-            held = client.hands.setdefault(room, set())
+            held = client.room_sources.setdefault(room, set())
             (held.discard if back else held.add)("OWN")
         if back:
-            client.floors = {t: floors for t, floors in client.floors.items() if t not in topics}
-        self.model.owe(client, "reply", topics=sorted(client.topics), rooms=client.rooms)
-        (self.hub.unfollow if back else self.hub.follow)(session, topics, rooms)
-        self.hub.done(session, 1)
+            client.min_offsets = {
+                t: floors for t, floors in client.min_offsets.items() if t not in topics
+            }
+        self.model.expect_frame(client, "reply", topics=sorted(client.topics), rooms=client.rooms)
+        (self.hub.unsubscribe if back else self.hub.subscribe)(session, topics, rooms)
+        self.hub.reply_ok(session, 1)
 
     @rule(
-        id=ids, room=st.sampled_from(ROOMS), hand=st.sampled_from([Hand.CONNECTION, Hand.ACCOUNT])
+        id=ids,
+        room=st.sampled_from(ROOMS),
+        hand=st.sampled_from([MembershipSource.CONNECTION, MembershipSource.ACCOUNT]),
     )
-    def take_back(self, id: str, room: str, hand: Hand) -> None:
-        self.model.clients[id].hands.get(room, set()).discard(hand.name or "")
-        self.hub.let_go(self.sessions[id], room, hand)
+    def take_back(self, id: str, room: str, hand: MembershipSource) -> None:
+        self.model.clients[id].room_sources.get(room, set()).discard(hand.name or "")
+        self.hub.remove_membership(self.sessions[id], room, hand)
 
     @rule(id=ids, topics=some_topics, rooms=some_rooms)
     def narrow(self, id: str, topics: set[str], rooms: set[str]) -> None:
         client, session = self.model.clients[id], self.sessions[id]
-        if not client.live:
+        if not client.is_live:
             return
         client.topics = client.topics & topics
-        client.floors = {t: floors for t, floors in client.floors.items() if t in topics}
+        client.min_offsets = {t: floors for t, floors in client.min_offsets.items() if t in topics}
         before = client.rooms
-        for room in client.hands.keys() - rooms:
-            client.hands[room].discard("OWN")
+        for room in client.room_sources.keys() - rooms:
+            client.room_sources[room].discard("OWN")
         if left := [room for room in before if room not in client.rooms]:
-            self.model.owe(client, "rooms", joined=[], left=left)
-        self.model.owe(client, "reply", topics=sorted(client.topics), rooms=client.rooms)
-        grant = session.grant._replace(topics=Pattern(topics), rooms=Pattern(rooms))
-        regrant(self.hub, session, grant, 1)
+            self.model.expect_frame(client, "rooms", joined=[], left=left)
+        self.model.expect_frame(client, "reply", topics=sorted(client.topics), rooms=client.rooms)
+        grant = session.permissions._replace(topics=NamePatterns(topics), rooms=NamePatterns(rooms))
+        replace_permissions(self.hub, session, grant, 1)
 
     # -- the stream --------------------------------------------------------------------------------
 
     @rule(where=places, made=st.lists(happenings, min_size=1, max_size=9), hole=st.integers(0, 2))
-    def publish(self, where: tuple[str, int], made: list[Happening], hole: int) -> None:
+    def publish(self, where: tuple[str, int], made: list[ModelEvent], hole: int) -> None:
         topic, partition = where
-        after = self.model.next[topic][partition]
+        after = self.model.next_offsets[topic][partition]
         events = []
         for happening in made:
             events.append(happening._replace(offset=after + happening.offset))
             after = events[-1].offset + 1
         self.model.publish(topic, partition, events, after + hole)
         real = [Event(timestamp=0, body=Body.JSON, data=b"1", **it._asdict()) for it in events]
-        self.hub.publish(Routed(topic, partition, real, after + hole, 0, []))
+        self.hub.deliver_batch(DecodedBatch(topic, partition, real, after + hole, 0, []))
 
     @rule(where=places, happening=happenings)
-    def publish_one(self, where: tuple[str, int], happening: Happening) -> None:
+    def publish_one(self, where: tuple[str, int], happening: ModelEvent) -> None:
         self.publish(where, [happening], 0)
 
     @rule(where=places, mishap=st.sampled_from(["added", "recreated", "corrupt"]))
     def something_happens_to_the_log(self, where: tuple[str, int], mishap: str) -> None:
         topic, partition = where
-        offsets = self.model.next[topic]
+        offsets = self.model.next_offsets[topic]
         if mishap == "added":
             offsets[len(offsets)] = 0
-            self.hub.begin(topic, self.model.life[topic], {len(offsets) - 1: 0})
+            self.hub.set_start_offsets(topic, self.model.topic_ids[topic], {len(offsets) - 1: 0})
         elif mishap == "recreated":
-            self.model.life[topic] = life = bytes(reversed(self.model.life[topic]))
-            self.model.next[topic] = {0: 0, 1: 0}
+            self.model.topic_ids[topic] = life = bytes(reversed(self.model.topic_ids[topic]))
+            self.model.next_offsets[topic] = {0: 0, 1: 0}
             self.model.gap(topic, mishap)
-            self.hub.begin(topic, life, {0: 0, 1: 0})
+            self.hub.set_start_offsets(topic, life, {0: 0, 1: 0})
         else:
             offsets[partition] += 2
             self.model.gap(topic, mishap)
-            self.hub.skip(topic, mishap, {partition: offsets[partition]})
+            self.hub.skip_unreadable(topic, mishap, {partition: offsets[partition]})
 
     # -- writing -----------------------------------------------------------------------------------
 
     @rule(id=ids)
     def beat(self, id: str) -> None:
-        if self.model.clients[id].live:
-            self.model.owe(self.model.clients[id], "heartbeat")
-            self.hub.beat(self.sessions[id], None)
+        if self.model.clients[id].is_live:
+            self.model.expect_frame(self.model.clients[id], "heartbeat")
+            self.hub.send_heartbeat(self.sessions[id], None)
 
     @rule(id=ids, count=st.integers(1, 4))
     def flush(self, id: str, count: int) -> None:
         client, session = self.model.clients[id], self.sessions[id]
-        taken = session.outbox.take(count * WEIGHT)
+        taken = session.outbox.pop(count * WEIGHT)
         for start in range(0, len(taken), WEIGHT):
             assert taken[start : start + 1] == (b"S" if int(id[1:]) % 2 else b"W")
-            frame = seen(self.frames[int.from_bytes(taken[start + 1 : start + WEIGHT], "big")])
-            assert frame == client.owed[client.taken]
-            self.reliance[id].see(frame)
-            client.taken += 1
+            frame = comparable_frame(
+                self.frames[int.from_bytes(taken[start + 1 : start + WEIGHT], "big")]
+            )
+            assert frame == client.expected_frames[client.taken_count]
+            self.reliance[id].check_frame(frame)
+            client.taken_count += 1
 
     @rule()
     def ask_whom_to_flush(self) -> None:
-        listed = [session.id for session in self.hub.flushable()]
+        listed = [session.id for session in self.hub.pop_unflushed()]
         assert len(listed) == len(set(listed))
         for id in self.sessions:
-            news = len(self.model.clients[id].owed) != self.unflushed.get(id, 0)
+            news = len(self.model.clients[id].expected_frames) != self.unflushed.get(id, 0)
             assert news <= (id in listed)
-            self.unflushed[id] = len(self.model.clients[id].owed)
+            self.unflushed[id] = len(self.model.clients[id].expected_frames)
 
     @invariant()
     def everybody_is_owed_exactly_what_waits_for_it(self) -> None:
         for id, client in self.model.clients.items():
-            assert self.sessions[id].outbox.pending == (len(client.owed) - client.taken) * WEIGHT
-            assert (self.sessions[id].state is State.LIVE) == client.live
-        assert self.hub.delivered == self.model.delivered
+            assert (
+                self.sessions[id].outbox.pending_bytes
+                == (len(client.expected_frames) - client.taken_count) * WEIGHT
+            )
+            assert (self.sessions[id].state is SessionState.LIVE) == client.is_live
+        assert self.hub.events_delivered == self.model.delivered_count
 
     @invariant()
     def this_instance_stands_where_it_was_told(self) -> None:
-        assert {topic: log.next for topic, log in self.hub.logs.items()} == self.model.next
+        assert {
+            topic: log.next_offsets for topic, log in self.hub.topic_positions.items()
+        } == self.model.next_offsets
 
     @invariant()
     def an_address_is_known_exactly_while_somebody_follows_it(self) -> None:
-        index, live = self.hub.interest, {client.id for client in self.model.live()}
-        assert {session.id for session in index.everybody} == set(index.connections) == live
-        for kind, expected in self.model.followers().items():
+        index, live = self.hub.subscriptions, {client.id for client in self.model.live_clients()}
+        assert {session.id for session in index.all_sessions} == set(index.by_connection) == live
+        for kind, expected in self.model.subscribers().items():
             known: dict[str, set[Session]] = getattr(index, kind)
             assert {n: {each.id for each in who} for n, who in known.items()} == expected
 
     def teardown(self) -> None:
         for id in list(self.sessions):
             self.leave(id)
-        assert vars(self.hub.interest) == vars(Interest())
+        assert vars(self.hub.subscriptions) == vars(SubscriptionIndex())
 
 
 HubMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)

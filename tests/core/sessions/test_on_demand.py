@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bridge.core.protocol import close_codes
-from bridge.core.protocol.cursor import read_cursor
-from bridge.core.sessions.hub import Hub, regrant
-from bridge.core.sessions.on_demand import MOST_OWED
-from bridge.core.sessions.permissions import Grant, Pattern
-from bridge.core.sessions.requests import Bounds, Dialogue
-from tests.core.given import (
-    LIFE,
-    OTHER_LIFE,
+from bridge.core.protocol.cursor import decode_cursor
+from bridge.core.sessions.hub import Hub, replace_permissions
+from bridge.core.sessions.on_demand import MAX_PENDING_REPLIES
+from bridge.core.sessions.permissions import NamePatterns, Permissions
+from bridge.core.sessions.requests import ClientRequests, RequestLimits
+from tests.core.factories import (
+    OTHER_TOPIC_ID,
+    TOPIC_ID,
     catch_up,
+    cursor_at,
     event,
-    frames,
     jitter,
     publish,
-    returned,
+    resumed_session,
     session,
-    standing,
+    take_frames,
 )
 
 if TYPE_CHECKING:
@@ -40,27 +40,27 @@ class World:
         self.hub = Hub(
             "i1",
             dict.fromkeys(TOPICS, False),
-            heartbeat=25.0,
-            ceiling=1 << 20,
+            heartbeat_seconds=25.0,
+            max_outbox_bytes=1 << 20,
             jitter=jitter,
-            on_demand=TOPICS[1:],
+            on_demand_topics=TOPICS[1:],
         )
         self.called: list[str] = []
-        self.hub.demand.call = self.called.append
-        self.hub.begin("orders", LIFE, {0: 10, 1: 20})
+        self.hub.on_demand.on_first_subscriber = self.called.append
+        self.hub.set_start_offsets("orders", TOPIC_ID, {0: 10, 1: 20})
 
-    def client(self, id: str = "c1", grant: Grant | None = None, **bounds: int) -> Client:
-        made = session(id, grant=grant or Grant("ann"))
-        self.hub.demand.expect(made)
+    def client(self, id: str = "c1", grant: Permissions | None = None, **bounds: int) -> Client:
+        made = session(id, grant=grant or Permissions("ann"))
+        self.hub.on_demand.add_admitted(made)
         self.hub.attach(made)
-        frames(made)
+        take_frames(made)
         return Client(self.hub, made, **bounds)
 
     def wake(self, topic: str = "rare", **at: Any) -> None:
-        self.hub.begin(topic, at.get("identity", LIFE), at.get("offsets", WOKEN))
+        self.hub.set_start_offsets(topic, at.get("identity", TOPIC_ID), at.get("offsets", WOKEN))
 
     def followed(self) -> list[str]:
-        return [topic for topic in TOPICS[1:] if self.hub.demand.followed(topic)]
+        return [topic for topic in TOPICS[1:] if self.hub.on_demand.has_subscribers(topic)]
 
 
 class Client:
@@ -68,17 +68,19 @@ class Client:
 
     def __init__(self, hub: Hub, session: Session, **bounds: int) -> None:
         self.session = session
-        self._dialogue = Dialogue(
-            hub, session, Bounds(**{"rooms": 9, "topics": 9, **bounds}, changes_per_minute=300)
+        self._dialogue = ClientRequests(
+            hub,
+            session,
+            RequestLimits(**{"rooms": 9, "topics": 9, **bounds}, max_changes_per_minute=300),
         )
 
     def say(self, op: str, *topics: str, **more: Any) -> list[dict[str, Any]]:
         said = {"op": op, "topics": topics, **more} if topics else {"op": op, **more}
-        self._dialogue.hear(json.dumps(said).encode(), 0.0, None)
+        self._dialogue.handle(json.dumps(said).encode(), 0.0, None)
         return self.heard()
 
     def heard(self) -> list[dict[str, Any]]:
-        return frames(self.session)
+        return take_frames(self.session)
 
 
 @pytest.fixture
@@ -88,7 +90,7 @@ def at() -> World:
 
 def names(frame: dict[str, Any]) -> dict[str, dict[int, int]]:
     """Where the cursor of `frame` is."""
-    return {topic: dict(place.offsets) for topic, place in read_cursor(frame["cursor"]).items()}
+    return {topic: dict(place.offsets) for topic, place in decode_cursor(frame["cursor"]).items()}
 
 
 # -- subscribing -----------------------------------------------------------------------------------
@@ -164,7 +166,7 @@ def test_who_goes_before_a_topic_wakes_is_told_nothing(at: World, how: str) -> N
     if how == "gone":
         at.hub.detach(client.session)
     else:
-        at.hub.hang_up(client.session, close_codes.DRAINING)
+        at.hub.close(client.session, close_codes.DRAINING)
         assert [each["op"] for each in client.heard()] == ["closing"]
     at.wake()
     assert client.heard() == []
@@ -176,7 +178,9 @@ def test_who_goes_before_a_topic_wakes_is_told_nothing(at: World, how: str) -> N
 def test_a_newer_token_that_does_not_cover_it_ends_the_wait(at: World) -> None:
     client = at.client()
     client.say("subscribe", "rare", id=1)
-    regrant(at.hub, client.session, Grant("ann", topics=Pattern(["orders"])), 2)
+    replace_permissions(
+        at.hub, client.session, Permissions("ann", topics=NamePatterns(["orders"])), 2
+    )
     assert [each["id"] for each in client.heard()] == [2]
     at.wake()
     (reply,) = client.heard()
@@ -196,26 +200,26 @@ def test_topics_that_are_waited_for_count_like_others(at: World) -> None:
 
 def test_no_more_replies_wait_than_may(at: World) -> None:
     client = at.client()
-    for number in range(MOST_OWED):
+    for number in range(MAX_PENDING_REPLIES):
         assert client.say("subscribe", "rare", id=number) == []
     (refused,) = client.say("subscribe", "seldom", id="x")
     assert (refused["id"], refused["error"]) == ("x", "limit")
     assert at.followed() == ["rare"]
     assert client.say("subscribe", "orders", id="y")[0]["ok"]
     at.wake()
-    assert [each["id"] for each in client.heard()] == list(range(MOST_OWED))
+    assert [each["id"] for each in client.heard()] == list(range(MAX_PENDING_REPLIES))
 
 
 def test_one_that_is_still_caught_up_gets_what_happens_from_the_reply_on() -> None:
     at = World()
     to = catch_up(at.hub)
-    it = returned(to, standing(3, 20), grant=Grant("ann"))
+    it = resumed_session(to, cursor_at(3, 20), grant=Permissions("ann"))
     client = Client(at.hub, it)
     assert client.say("subscribe", "rare", id=1) == []
     at.wake()
     (reply,) = client.heard()
     assert names(reply) == {"orders": {0: 3, 1: 20}, "rare": WOKEN}
-    assert to.missing(it).keys() == {("orders", 0)}, "nothing of it is missing"
+    assert to.missing_ranges(it).keys() == {("orders", 0)}, "nothing of it is missing"
 
 
 # -- who follows -----------------------------------------------------------------------------------
@@ -223,16 +227,16 @@ def test_one_that_is_still_caught_up_gets_what_happens_from_the_reply_on() -> No
 
 def test_one_who_was_admitted_follows_until_it_is_gone(at: World) -> None:
     coming = session("c1", topics=["rare"])
-    at.hub.demand.expect(coming)
+    at.hub.on_demand.add_admitted(coming)
     assert (at.called, at.followed()) == (["rare"], ["rare"])
-    assert at.hub.demand.asleep(coming.topics) == {"rare"}
+    assert at.hub.on_demand.idle_topics(coming.topics) == {"rare"}
     at.hub.detach(coming)
     assert at.followed() == []
 
 
 def test_one_who_only_looks_back_follows_nothing(at: World) -> None:
     reader = session("c1", topics=[])
-    at.hub.follow(reader, ["rare"], [])
+    at.hub.subscribe(reader, ["rare"], [])
     assert (at.called, at.followed()) == ([], [])
 
 
@@ -256,10 +260,13 @@ def test_only_the_first_follower_calls_and_the_last_one_lets_go(at: World) -> No
 def test_of_a_topic_that_went_to_sleep_nothing_is_left(at: World) -> None:
     at.wake()
     publish(at.hub, event(50, all=True, data=b'"kept"'), topic="rare")
-    assert at.hub.journal.bytes > 0
-    at.hub.demand.sleep("rare", LIFE)
-    assert at.hub.journal.bytes == 0
-    assert (at.hub.logs["rare"].next, at.hub.journal.floor("rare", 0)) == ({}, 0)
+    assert at.hub.journal.used_bytes > 0
+    at.hub.on_demand.deactivate("rare", TOPIC_ID)
+    assert at.hub.journal.used_bytes == 0
+    assert (
+        at.hub.topic_positions["rare"].next_offsets,
+        at.hub.journal.start_offset("rare", 0),
+    ) == ({}, 0)
     client = at.client()
     assert client.say("subscribe", "rare") == []
     at.wake(offsets={0: 90})
@@ -269,14 +276,14 @@ def test_of_a_topic_that_went_to_sleep_nothing_is_left(at: World) -> None:
 
 def test_one_that_was_created_again_while_it_slept_is_no_gap_for_those_who_come(at: World) -> None:
     at.wake()
-    at.hub.demand.sleep("rare", LIFE)
-    at.hub.demand.sleep("rare", OTHER_LIFE)
+    at.hub.on_demand.deactivate("rare", TOPIC_ID)
+    at.hub.on_demand.deactivate("rare", OTHER_TOPIC_ID)
     client = at.client()
     client.say("subscribe", "rare", id=1)
-    at.wake(identity=OTHER_LIFE, offsets={0: 3})
+    at.wake(identity=OTHER_TOPIC_ID, offsets={0: 3})
     (reply,) = client.heard()
     assert (reply["op"], names(reply)["rare"]) == ("reply", {0: 3})
-    assert at.hub.tally.gaps["recreated"] == 0
+    assert at.hub.counters.gaps_by_reason["recreated"] == 0
 
 
 def test_one_that_does_not_exist_wakes_without_partitions_and_is_named(at: World) -> None:

@@ -9,36 +9,38 @@ import pytest
 from hypothesis import given
 
 from bridge.core.protocol import close_codes
-from bridge.core.protocol.cursor import read_cursor, write_cursor
-from bridge.core.protocol.frames import Token
-from bridge.core.sessions.permissions import Grant, Pattern
-from bridge.core.sessions.requests import TOKENS_PER_MINUTE, Bounds, Dialogue
-from bridge.core.sessions.session import Hand, State
-from tests.core.given import (
-    attached,
+from bridge.core.protocol.cursor import decode_cursor, encode_cursor
+from bridge.core.protocol.frames import TokenUpdate
+from bridge.core.sessions.permissions import NamePatterns, Permissions
+from bridge.core.sessions.requests import MAX_TOKENS_PER_MINUTE, ClientRequests, RequestLimits
+from bridge.core.sessions.session import MembershipSource, SessionState
+from tests.core.factories import (
+    attached_session,
     catch_up,
+    cursor_at,
     event,
-    frames,
     hub,
     jitter,
-    offsets,
+    offsets_by_topic,
     publish,
-    returned,
-    standing,
+    resumed_session,
+    take_frames,
 )
 from tests.core.strategies import client_frames
 
-BOUNDS = Bounds(rooms=3, topics=2, changes_per_minute=300)
-GRANT = Grant("ann", topics=Pattern(["orders", "news"]), rooms=Pattern(["r:**", "s"]))
+BOUNDS = RequestLimits(max_rooms=3, max_topics=2, max_changes_per_minute=300)
+GRANT = Permissions(
+    "ann", topics=NamePatterns(["orders", "news"]), rooms=NamePatterns(["r:**", "s"])
+)
 
 
 class Client:
     """One side of a dialogue."""
 
-    def __init__(self, bounds: Bounds = BOUNDS, **asked: Any) -> None:
+    def __init__(self, bounds: RequestLimits = BOUNDS, **asked: Any) -> None:
         self.hub = hub()
-        self.session = attached(self.hub, **{"grant": GRANT, **asked})
-        self.dialogue = Dialogue(self.hub, self.session, bounds)
+        self.session = attached_session(self.hub, **{"grant": GRANT, **asked})
+        self.dialogue = ClientRequests(self.hub, self.session, bounds)
 
     def say(
         self, now: float = 0.0, stale: float | None = None, **frame: Any
@@ -49,8 +51,8 @@ class Client:
     def send(
         self, text: bytes, now: float = 0.0, stale: float | None = None
     ) -> list[dict[str, Any]]:
-        assert self.dialogue.hear(text, now, stale) is None
-        return frames(self.session)
+        assert self.dialogue.handle(text, now, stale) is None
+        return take_frames(self.session)
 
     def refused(self, now: float = 0.0, **frame: Any) -> str:
         """Send a frame that has no effect; return the error."""
@@ -70,7 +72,7 @@ class Client:
 def test_a_subscribe_is_answered_with_what_results() -> None:
     client = Client(rooms=["s"])
     (reply,) = client.say(op="subscribe", topics=["news"], rooms=["r:1"], id=7)
-    assert offsets(read_cursor(reply.pop("cursor"))).keys() == {"news", "orders"}
+    assert offsets_by_topic(decode_cursor(reply.pop("cursor"))).keys() == {"news", "orders"}
     assert reply == {
         "op": "reply",
         "ok": True,
@@ -79,11 +81,13 @@ def test_a_subscribe_is_answered_with_what_results() -> None:
         "rooms": ["r:1", "s"],
     }
     publish(client.hub, event(10, rooms=["r:1"]), topic="news")
-    assert [each["to"] for each in frames(client.session)] == ["room:r:1"]
+    assert [each["to"] for each in take_frames(client.session)] == ["room:r:1"]
 
 
 def test_an_unsubscribe_is_answered_with_what_is_left() -> None:
-    client = Client(rooms={"s": Hand.OWN, "r:1": Hand.OWN | Hand.ACCOUNT})
+    client = Client(
+        rooms={"s": MembershipSource.OWN, "r:1": MembershipSource.OWN | MembershipSource.ACCOUNT}
+    )
     (reply,) = client.say(op="unsubscribe", topics=["orders", "audit"], rooms=["s", "r:1", "x"])
     assert (reply["ok"], reply["topics"], reply["rooms"]) == (True, [], ["r:1"])
     assert "id" not in reply
@@ -93,35 +97,35 @@ def test_a_heartbeat_is_answered_by_one_with_its_id() -> None:
     client = Client()
     (beat,) = client.say(op="heartbeat", id="x", stale=3.5)
     assert (beat["op"], beat["id"], beat["stale"]) == ("heartbeat", "x", 3.5)
-    assert read_cursor(beat["cursor"])
+    assert decode_cursor(beat["cursor"])
     (beat,) = client.say(op="heartbeat")
     assert set(beat) == {"op", "cursor"}
 
 
 def test_a_token_is_handed_to_the_bank_because_only_it_can_judge() -> None:
     client = Client()
-    token = client.dialogue.hear(b'{"op":"token","token":"t","id":7}', 0.0, None)
-    assert token == Token("t", 7)
-    assert frames(client.session) == []
+    token = client.dialogue.handle(b'{"op":"token","token":"t","id":7}', 0.0, None)
+    assert token == TokenUpdate("t", 7)
+    assert take_frames(client.session) == []
 
 
 def test_one_that_is_still_caught_up_is_answered_alike() -> None:
     at = hub()
-    it = returned(catch_up(at), standing(3, 20), grant=GRANT)
-    dialogue = Dialogue(at, it, BOUNDS)
+    it = resumed_session(catch_up(at), cursor_at(3, 20), grant=GRANT)
+    dialogue = ClientRequests(at, it, BOUNDS)
     for said in (b'{"op":"subscribe","rooms":["s"],"id":1}', b'{"op":"heartbeat","id":2}', b"?"):
-        dialogue.hear(said, 0.0, None)
-    done, beat, refused = frames(it)
+        dialogue.handle(said, 0.0, None)
+    done, beat, refused = take_frames(it)
     assert (done["ok"], done["rooms"], beat["id"], refused["error"]) == (
         True,
         ["s"],
         2,
         "bad_frame",
     )
-    assert done["cursor"] == beat["cursor"] == write_cursor(standing(3, 20))
+    assert done["cursor"] == beat["cursor"] == encode_cursor(cursor_at(3, 20))
     for number in range(20):
-        dialogue.hear(b"?", float(number), None)
-    assert it.close == close_codes.MISBEHAVING
+        dialogue.handle(b"?", float(number), None)
+    assert it.close_code == close_codes.MISBEHAVING
 
 
 # -- refusals --------------------------------------------------------------------------------------
@@ -148,17 +152,17 @@ def test_what_can_be_no_name_is_a_bad_frame(op: str, field: str, name: str) -> N
 
 
 def test_no_more_rooms_and_topics_than_allowed() -> None:
-    client = Client(Bounds(2, 2, 300), grant=Grant("ann"), rooms=["a"])
+    client = Client(RequestLimits(2, 2, 300), grant=Permissions("ann"), rooms=["a"])
     assert client.refused(op="subscribe", rooms=["b", "c"]) == "limit"
     assert client.say(op="subscribe", rooms=["a", "b", "b"])[0]["ok"]
     assert client.refused(op="subscribe", rooms=["c"]) == "limit"
     assert client.say(op="subscribe", topics=["orders", "news"])[0]["ok"]
-    client = Client(Bounds(2, 1, 300), grant=Grant("ann"))
+    client = Client(RequestLimits(2, 1, 300), grant=Permissions("ann"))
     assert client.refused(op="subscribe", topics=["news"]) == "limit"
 
 
 def test_no_more_changes_in_a_minute_than_allowed() -> None:
-    client = Client(Bounds(9, 9, 2))
+    client = Client(RequestLimits(9, 9, 2))
     assert client.say(10.0, op="subscribe", rooms=["s"])[0]["ok"]
     assert client.say(69.9, op="unsubscribe", rooms=["s"])[0]["ok"]
     assert client.refused(69.9, op="subscribe", rooms=["s"]) == "limit"
@@ -169,11 +173,11 @@ def test_no_more_changes_in_a_minute_than_allowed() -> None:
 
 def test_no_more_tokens_are_judged_in_a_minute_than_their_signatures_are_worth() -> None:
     client = Client()
-    for _ in range(TOKENS_PER_MINUTE):
-        assert client.dialogue.hear(b'{"op":"token","token":"t"}', 0.0, None)
+    for _ in range(MAX_TOKENS_PER_MINUTE):
+        assert client.dialogue.handle(b'{"op":"token","token":"t"}', 0.0, None)
     assert client.refused(59.9, op="token", token="t") == "limit"
-    assert client.dialogue.hear(b'{"op":"token","token":"t"}', 60.0, None)
-    assert client.session.state is State.LIVE
+    assert client.dialogue.handle(b'{"op":"token","token":"t"}', 60.0, None)
+    assert client.session.state is SessionState.LIVE
 
 
 # -- one frame too many ----------------------------------------------------------------------------
@@ -185,12 +189,12 @@ def test_more_than_twenty_bad_frames_in_a_minute_close(text: bytes) -> None:
     for number in range(20):
         (reply,) = client.send(text, float(number))
         assert reply["error"] == "bad_frame"
-        assert client.session.state is State.LIVE
+        assert client.session.state is SessionState.LIVE
     reply, closing = client.send(text, 59.9)
     assert reply["error"] == "bad_frame"
     assert (closing["op"], closing["code"], closing["reconnect"]) == ("closing", 4502, False)
     assert closing["retry_after"] == jitter(0.0)
-    assert client.session.close == close_codes.MISBEHAVING
+    assert client.session.close_code == close_codes.MISBEHAVING
 
 
 def test_twenty_in_each_minute_are_borne() -> None:
@@ -199,15 +203,15 @@ def test_twenty_in_each_minute_are_borne() -> None:
         client.send(b"?", float(number))
     for number in range(20):
         client.send(b"?", 60.0 + number)
-    assert client.session.state is State.LIVE
+    assert client.session.state is SessionState.LIVE
 
 
 def test_only_bad_frames_count() -> None:
-    client = Client(Bounds(0, 9, 9999))
+    client = Client(RequestLimits(0, 9, 9999))
     for _ in range(30):
         assert client.refused(op="subscribe", rooms=["x"]) == "forbidden"
         assert client.refused(op="subscribe", rooms=["s"]) == "limit"
-    assert client.session.state is State.LIVE
+    assert client.session.state is SessionState.LIVE
 
 
 def test_a_bad_frame_keeps_its_id() -> None:
@@ -217,19 +221,19 @@ def test_a_bad_frame_keeps_its_id() -> None:
 @pytest.mark.parametrize("text", [b'{"op":"heartbeat"}', b'{"op":"subscribe","rooms":["s"]}', b"?"])
 def test_nothing_is_said_after_the_closing_frame(text: bytes) -> None:
     client = Client()
-    client.hub.hang_up(client.session, close_codes.DRAINING)
+    client.hub.close(client.session, close_codes.DRAINING)
     assert [each["op"] for each in client.send(text)] == ["closing"]
     assert client.send(text) == []
-    client.dialogue.complain("a frame of bytes", 5, 0.0)
-    assert frames(client.session) == []
+    client.dialogue.reject_frame("a frame of bytes", 5, 0.0)
+    assert take_frames(client.session) == []
     assert client.session.rooms == {}
 
 
 @given(client_frames)
 def test_whatever_a_client_sends_it_is_answered_once_or_it_is_a_token(text: bytes) -> None:
     client = Client()
-    token = client.dialogue.hear(text, 0.0, None)
-    answers = frames(client.session)
+    token = client.dialogue.handle(text, 0.0, None)
+    answers = take_frames(client.session)
     assert (token is None) == (len(answers) == 1)
-    assert client.session.state is State.LIVE
+    assert client.session.state is SessionState.LIVE
     assert all(answer["op"] in {"reply", "heartbeat"} for answer in answers)

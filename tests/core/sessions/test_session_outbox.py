@@ -10,56 +10,56 @@ from bridge.core.sessions.session import Outbox
 
 def test_frames_are_taken_oldest_first() -> None:
     outbox = Outbox()
-    assert outbox.put(b"one", 10)
-    outbox.force(b"two")
-    assert outbox.pending == 6
-    assert outbox.take(10) == b"onetwo"
-    assert outbox.pending == 0
-    assert outbox.take(10) == b""
+    assert outbox.try_append(b"one", 10)
+    outbox.append(b"two")
+    assert outbox.pending_bytes == 6
+    assert outbox.pop(10) == b"onetwo"
+    assert outbox.pending_bytes == 0
+    assert outbox.pop(10) == b""
 
 
 def test_below_its_ceiling_it_takes_one_more_event_however_large() -> None:
     outbox = Outbox()
-    assert outbox.put(b"x" * 9, 10)
-    assert outbox.put(b"y" * 1000, 10)
-    assert not outbox.put(b"z", 10)
-    assert outbox.take(2000) == b"x" * 9 + b"y" * 1000
+    assert outbox.try_append(b"x" * 9, 10)
+    assert outbox.try_append(b"y" * 1000, 10)
+    assert not outbox.try_append(b"z", 10)
+    assert outbox.pop(2000) == b"x" * 9 + b"y" * 1000
 
 
 def test_at_its_ceiling_it_takes_no_more_and_keeps_what_it_has() -> None:
     outbox = Outbox()
-    assert outbox.put(b"x" * 10, 10)
-    assert not outbox.put(b"", 10)
-    assert outbox.pending == 10
-    assert outbox.take(10) == b"x" * 10
-    assert outbox.put(b"again", 10)
+    assert outbox.try_append(b"x" * 10, 10)
+    assert not outbox.try_append(b"", 10)
+    assert outbox.pending_bytes == 10
+    assert outbox.pop(10) == b"x" * 10
+    assert outbox.try_append(b"again", 10)
 
 
 def test_what_the_bridge_itself_says_is_never_refused() -> None:
     outbox = Outbox()
-    outbox.force(b"x" * 10)
-    outbox.force(b"closing")
-    assert outbox.take(100) == b"x" * 10 + b"closing"
+    outbox.append(b"x" * 10)
+    outbox.append(b"closing")
+    assert outbox.pop(100) == b"x" * 10 + b"closing"
 
 
 def test_no_more_than_the_budget_is_taken_but_one_frame_at_least() -> None:
     outbox = Outbox()
     for frame in (b"aaaa", b"bb", b"cc", b"d"):
-        outbox.force(frame)
-    assert outbox.take(3) == b"aaaa"
-    assert outbox.pending == 5
-    assert outbox.take(4) == b"bbcc"
-    assert outbox.pending == 1
-    assert outbox.take(0) == b"d"
+        outbox.append(frame)
+    assert outbox.pop(3) == b"aaaa"
+    assert outbox.pending_bytes == 5
+    assert outbox.pop(4) == b"bbcc"
+    assert outbox.pending_bytes == 1
+    assert outbox.pop(0) == b"d"
 
 
 def test_a_cleared_outbox_is_an_empty_one() -> None:
     outbox = Outbox()
-    outbox.force(b"x" * 10)
+    outbox.append(b"x" * 10)
     outbox.clear()
-    assert outbox.pending == 0
-    assert outbox.put(b"y", 1)
-    assert outbox.take(10) == b"y"
+    assert outbox.pending_bytes == 0
+    assert outbox.try_append(b"y", 1)
+    assert outbox.pop(10) == b"y"
 
 
 frames = st.binary(min_size=1, max_size=6)
@@ -72,7 +72,7 @@ def test_frames_leave_whole_in_order_and_none_is_lost_in_silence(
     outbox, waiting = Outbox(), list[bytes]()
     for step in steps:
         if isinstance(step, int):
-            taken = outbox.take(step)
+            taken = outbox.pop(step)
             count = 0
             while b"".join(waiting[:count]) != taken:
                 count += 1
@@ -80,11 +80,11 @@ def test_frames_leave_whole_in_order_and_none_is_lost_in_silence(
             assert count == len(waiting) or len(b"".join(waiting[: count + 1])) > step
             del waiting[:count]
         elif step[1]:
-            outbox.force(step[0])
+            outbox.append(step[0])
             waiting.append(step[0])
         else:
             room = len(b"".join(waiting)) < ceiling
-            assert outbox.put(step[0], ceiling) == room
+            assert outbox.try_append(step[0], ceiling) == room
             waiting += [step[0]] * room
-        assert outbox.pending == len(b"".join(waiting))
-    assert outbox.take(2**40) == b"".join(waiting)
+        assert outbox.pending_bytes == len(b"".join(waiting))
+    assert outbox.pop(2**40) == b"".join(waiting)

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.core.sessions.session import Reach, Replay
+from bridge.core.sessions.session import ReplayState, ScanRange
 
 
 def test_what_was_read_for_it_are_its_topics_since_it_entered() -> None:
-    it, reach = Replay({}, {}), Reach({})
-    reach.bytes.update(orders=5, news=7)
-    it.enter(reach)
-    assert it.cost(["orders", "news"]) == 0
-    reach.bytes.update(orders=10, news=20, audit=40)
-    assert it.cost(["orders", "audit"]) == 50
-    it.leave(["orders"])
-    assert (it.bytes, it.reach) == (10, None)
-    reach.bytes.update(orders=1)
-    assert it.cost(["orders"]) == 10
-    it.enter(reach)
-    reach.bytes.update(orders=2)
-    assert it.cost(["orders"]) == 12
+    it, reach = ReplayState({}, {}), ScanRange({})
+    reach.bytes_by_topic.update(orders=5, news=7)
+    it.join_scan(reach)
+    assert it.total_bytes_read(["orders", "news"]) == 0
+    reach.bytes_by_topic.update(orders=10, news=20, audit=40)
+    assert it.total_bytes_read(["orders", "audit"]) == 50
+    it.leave_scan(["orders"])
+    assert (it.bytes_read, it.scan_range) == (10, None)
+    reach.bytes_by_topic.update(orders=1)
+    assert it.total_bytes_read(["orders"]) == 10
+    it.join_scan(reach)
+    reach.bytes_by_topic.update(orders=2)
+    assert it.total_bytes_read(["orders"]) == 12
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,6 @@ def test_what_was_read_for_it_are_its_topics_since_it_entered() -> None:
 def test_a_pass_leaves_out_what_is_gone(
     ends: dict[int, int] | None, left: set[tuple[str, int]]
 ) -> None:
-    reach = Reach({("orders", 0): 5, ("orders", 1): 5, ("news", 0): 5})
-    reach.leave_out("orders", ends)
-    assert set(reach.next) == left
+    reach = ScanRange({("orders", 0): 5, ("orders", 1): 5, ("news", 0): 5})
+    reach.exclude("orders", ends)
+    assert set(reach.next_offsets) == left

@@ -15,7 +15,7 @@ def test_a_value_that_is_a_bound_is_below_it() -> None:
     it = Histogram(BOUNDS)
     for bound in BOUNDS:
         it.observe(bound)
-    assert it.cumulated() == [1, 2, 3, 4, 4]
+    assert it.cumulative_counts() == [1, 2, 3, 4, 4]
 
 
 @given(st.lists(st.floats(0, 100)))
@@ -24,5 +24,5 @@ def test_it_counts_what_is_at_most_each_bound(values: list[float]) -> None:
     for value in values:
         it.observe(value)
     expected = [sum(value <= bound for value in values) for bound in BOUNDS]
-    assert it.cumulated() == [*expected, len(values)]
+    assert it.cumulative_counts() == [*expected, len(values)]
     assert it.sum == pytest.approx(sum(values))

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.app.instance import access
-from bridge.config.settings import load
-from bridge.kafka.client.client import OUT_OF_REACH, Cluster
-from tests.harness.admin import Record, create_topic, produce
+from bridge.app.instance import build_kafka_access
+from bridge.config.settings import load_settings
+from bridge.kafka.client.client import REQUEST_ERRORS, KafkaClient
+from tests.harness.admin import RecordToProduce, create_topic, produce
 from tests.harness.bridge_process import BridgeProcess
 from tests.harness.certificates import write_certificates
-from tests.kafka.tape import following
+from tests.kafka.recording_sink import running_consumer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +50,7 @@ def said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     def say(settings: dict[str, str]):
         for name, value in settings.items():
             monkeypatch.setenv(f"BRIDGE_KAFKA__{name}", value)
-        return access(load().kafka)
+        return build_kafka_access(load_settings().kafka)
 
     return say
 
@@ -61,10 +61,10 @@ async def test_topics_are_read_behind_it(
 ) -> None:
     await create_topic(kafka.bootstrap, topic_name)
     settings = scram(kafka) if way == "scram" else tls(kafka, kafka.ca_file)
-    async with following(said(settings), topic_name) as it:
-        await produce(kafka.bootstrap, topic_name, [Record(b"1", partition=0)])
-        await it.tape.until_got(1)
-    assert it.tape.values() == [b"1"]
+    async with running_consumer(said(settings), topic_name) as it:
+        await produce(kafka.bootstrap, topic_name, [RecordToProduce(b"1", partition=0)])
+        await it.sink.wait_for_records(1)
+    assert it.sink.values() == [b"1"]
 
 
 @pytest.mark.parametrize("who", ["a wrong password", "nobody's name"])
@@ -85,9 +85,9 @@ async def test_an_authority_that_is_not_trusted_is_told(
 
 
 async def refusal(reach) -> str:
-    cluster = Cluster(reach)
+    cluster = KafkaClient(reach)
     try:
-        with pytest.raises(OUT_OF_REACH) as caught:
+        with pytest.raises(REQUEST_ERRORS) as caught:
             await cluster.connect()
     finally:
         await cluster.close()
@@ -103,9 +103,9 @@ async def test_serve_says_it_in_a_sentence_and_keeps_trying(
     more = {f"KAFKA__{name}": value for name, value in settings.items()}
     bootstrap = more.pop("KAFKA__BOOTSTRAP_SERVERS")
     async with BridgeProcess("stranger", [topic_name], bootstrap, **more) as bridge:
-        line = await bridge.says("Kafka does not answer at the start")
+        line = await bridge.wait_for_log("Kafka does not answer at the start")
         assert "authentication failed" in line.lower()
-        await bridge.alive()
+        await bridge.wait_alive()
         assert await bridge.status("/readyz") == 503
         assert await bridge.terminate() == 0
         assert "Traceback" not in bridge.stderr()
@@ -116,5 +116,5 @@ async def test_serve_reads_behind_scram(kafka: KafkaCluster, topic_name: str) ->
     more = {f"KAFKA__{name}": value for name, value in scram(kafka).items()}
     bootstrap = more.pop("KAFKA__BOOTSTRAP_SERVERS")
     async with BridgeProcess("known", [topic_name], bootstrap, **more) as bridge:
-        await bridge.ready()
+        await bridge.wait_ready()
         assert await bridge.terminate() == 0

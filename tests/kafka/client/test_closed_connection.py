@@ -14,24 +14,24 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from bridge.kafka.client.client import LATEST, OUT_OF_REACH, Cluster, Partition
-from bridge.kafka.producer import put_away, seen
-from tests.kafka.tape import plain
+from bridge.kafka.client.client import LATEST, REQUEST_ERRORS, KafkaClient, TopicPartition
+from bridge.kafka.producer import ignore_exception, stop_producer
+from tests.kafka.recording_sink import plaintext_access
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-PLACE = Partition("orders", 0)
+PLACE = TopicPartition("orders", 0)
 WORDS = (
     "unable to perform operation on <TCPTransport closed=True reading=False 0x557af841f960>; "
     "the handler is closed"
 )
-ASKING: dict[str, Callable[[Cluster], Awaitable[object]]] = {
+ASKING: dict[str, Callable[[KafkaClient], Awaitable[object]]] = {
     "connect": lambda cluster: cluster.connect(),
-    "describe": lambda cluster: cluster.describe(["orders"]),
-    "offsets": lambda cluster: cluster.offsets({PLACE: LATEST}, {PLACE: 0}),
+    "describe": lambda cluster: cluster.describe_topics(["orders"]),
+    "offsets": lambda cluster: cluster.list_offsets({PLACE: LATEST}, {PLACE: 0}),
     "fetch": lambda cluster: cluster.fetch(0, {PLACE: 0}, {}, max_bytes=1),
-    "compacts": lambda cluster: cluster.compacts("orders"),
+    "compacts": lambda cluster: cluster.is_compacted("orders"),
     "commit": lambda cluster: cluster.commit("a-group", {PLACE: 0}),
     "committed": lambda cluster: cluster.committed("a-group"),
 }
@@ -43,7 +43,7 @@ async def test_letting_go_of_a_connection_that_was_just_closed_is_no_error(
     async def closed() -> None:
         raise RuntimeError(WORDS)
 
-    cluster = Cluster(plain("localhost:9"))
+    cluster = KafkaClient(plaintext_access("localhost:9"))
     monkeypatch.setattr(cluster._client, "close", closed)
     await cluster.close()
 
@@ -57,7 +57,7 @@ async def test_a_producer_whose_connection_was_just_closed_is_put_away(
     producer = AIOKafkaProducer(bootstrap_servers="localhost:9")
     monkeypatch.setattr(producer, "flush", closed)
     monkeypatch.setattr(producer.client, "close", closed)
-    await put_away(producer, 1.0)
+    await stop_producer(producer, 1.0)
     assert producer._closed
 
 
@@ -67,7 +67,7 @@ async def test_what_became_of_one_of_many_records_need_not_be_looked_at(
     for watched in True, False:
         future = asyncio.get_running_loop().create_future()
         if watched:
-            seen(future)
+            ignore_exception(future)
         future.set_exception(KafkaError(WORDS))
         await asyncio.sleep(0)
         del future
@@ -77,15 +77,15 @@ async def test_what_became_of_one_of_many_records_need_not_be_looked_at(
 
 @pytest.mark.parametrize("asking", ASKING.values(), ids=ASKING)
 async def test_a_connection_that_was_just_closed_is_a_broker_out_of_reach(
-    monkeypatch: pytest.MonkeyPatch, asking: Callable[[Cluster], Awaitable[object]]
+    monkeypatch: pytest.MonkeyPatch, asking: Callable[[KafkaClient], Awaitable[object]]
 ) -> None:
     async def closed(*_: object, **__: object) -> None:
         raise RuntimeError(WORDS)
 
-    cluster = Cluster(plain("localhost:9"))
+    cluster = KafkaClient(plaintext_access("localhost:9"))
     for name in ("send", "coordinator_lookup", "bootstrap"):
         monkeypatch.setattr(cluster._client, name, closed)
     monkeypatch.setattr(cluster._client, "get_random_node", lambda: 0)
-    with pytest.raises(OUT_OF_REACH) as raised:
+    with pytest.raises(REQUEST_ERRORS) as raised:
         await asking(cluster)
     assert isinstance(raised.value, KafkaError)

@@ -1,4 +1,4 @@
-"""Any bytes are records or `Corrupt`; and what was aborted is passed over."""
+"""Any bytes are records or `CorruptBatch`; and what was aborted is passed over."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.kafka.client.record_batches import CHUNK_RECORDS, Aborted, Corrupt, unpack
+from bridge.kafka.client.record_batches import (
+    MAX_CHUNK_RECORDS,
+    AbortedTransactions,
+    CorruptBatch,
+    decode_batches,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,16 +77,16 @@ def crc32c(data: bytes) -> int:
 
 def read(
     data: bytes, offset: int = 0, end: int = END, aborted: Sequence[tuple[int, int]] = (), **more
-) -> tuple[list[Plain], int, Corrupt | None]:
+) -> tuple[list[Plain], int, CorruptBatch | None]:
     """The records, the offset that follows them, and what stopped the reading, if anything did."""
     records: list[Plain] = []
     try:
-        for chunk in unpack(data, offset, end, Aborted(aborted), **more):
-            assert len(chunk.records) <= CHUNK_RECORDS
-            assert offset <= chunk.first < chunk.next
-            offset = chunk.next
+        for chunk in decode_batches(data, offset, end, AbortedTransactions(aborted), **more):
+            assert len(chunk.records) <= MAX_CHUNK_RECORDS
+            assert offset <= chunk.first_offset < chunk.next_offset
+            offset = chunk.next_offset
             records += [(r.offset, r.key, r.value, list(r.headers)) for r in chunk.records]
-    except Corrupt as corrupt:
+    except CorruptBatch as corrupt:
         return records, offset, corrupt
     return records, offset, None
 
@@ -148,7 +153,7 @@ def test_a_flipped_bit_gives_corrupt_or_the_same_records(bit):
     records, following, corrupt = read(flipped(bit), end=4)
     assert records == INTACT[: len(records)], "records that came are the ones that were written"
     if corrupt is not None:
-        assert corrupt.next is None or following < corrupt.next <= 4
+        assert corrupt.next_offset is None or following < corrupt.next_offset <= 4
         assert following == len(records)
     else:
         assert following == len(records), "nothing is passed over in silence"
@@ -159,18 +164,20 @@ def test_a_flipped_bit_in_an_offset_leaves_a_hole_or_is_corrupt(bit, second):
     data = flipped(bit + (len(two_batches) // 2 * 8 if second else 0))
     at = 0
     try:
-        for chunk in unpack(data, 0, 4, Aborted([]), between=True):
-            if chunk.first > at:
+        for chunk in decode_batches(data, 0, 4, AbortedTransactions([]), at_batch_boundary=True):
+            if chunk.first_offset > at:
                 return
-            at = chunk.next
-    except Corrupt:
+            at = chunk.next_offset
+    except CorruptBatch:
         return
     raise AssertionError("it was read as if nothing had been")
 
 
 def test_a_hole_between_two_batches_shows():
-    chunks = unpack(batch([b"a"], 3) + batch([b"b"], 7), 1, END, Aborted([]), between=True)
-    assert [(chunk.first, chunk.next) for chunk in chunks] == [(3, 4), (7, 8)]
+    chunks = decode_batches(
+        batch([b"a"], 3) + batch([b"b"], 7), 1, END, AbortedTransactions([]), at_batch_boundary=True
+    )
+    assert [(chunk.first_offset, chunk.next_offset) for chunk in chunks] == [(3, 4), (7, 8)]
 
 
 def test_a_batch_that_reaches_over_what_was_read_is_out_of_its_place():
@@ -178,7 +185,7 @@ def test_a_batch_that_reaches_over_what_was_read_is_out_of_its_place():
     assert [record[0] for record in records] == [0, 1]
     assert following == 2
     assert corrupt is not None
-    assert corrupt.next == 3
+    assert corrupt.next_offset == 3
 
 
 @given(st.integers(0, len(two_batches)))
@@ -197,12 +204,16 @@ def test_nothing_is_nothing():
 
 @pytest.mark.parametrize("compression", range(5))
 def test_a_large_batch_comes_in_chunks(compression):
-    count = 2 * CHUNK_RECORDS + 1
+    count = 2 * MAX_CHUNK_RECORDS + 1
     data = batch([b"%d" % n for n in range(count)], 5, compression=compression)
-    chunks = list(unpack(data, 5, END, Aborted([])))
-    assert [len(chunk.records) for chunk in chunks] == [CHUNK_RECORDS, CHUNK_RECORDS, 1]
-    assert [(chunk.first, chunk.next) for chunk in chunks] == [(5, 505), (505, 1005), (1005, 1006)]
-    assert [chunk.whole for chunk in chunks] == [False, False, True]
+    chunks = list(decode_batches(data, 5, END, AbortedTransactions([])))
+    assert [len(chunk.records) for chunk in chunks] == [MAX_CHUNK_RECORDS, MAX_CHUNK_RECORDS, 1]
+    assert [(chunk.first_offset, chunk.next_offset) for chunk in chunks] == [
+        (5, 505),
+        (505, 1005),
+        (1005, 1006),
+    ]
+    assert [chunk.ends_batch for chunk in chunks] == [False, False, True]
 
 
 def test_reading_may_begin_amid_a_batch():
@@ -218,13 +229,13 @@ def test_a_batch_from_before_is_out_of_its_place():
     records, following, corrupt = read(batch([b"a", b"b"], 3), 5)
     assert (records, following) == ([], 5)
     assert corrupt is not None
-    assert corrupt.next is None
+    assert corrupt.next_offset is None
 
 
 def test_a_batch_from_beyond_the_end_is_out_of_its_place():
     *_, corrupt = read(batch([b"a", b"b"], 3), 3, end=4)
     assert corrupt is not None
-    assert corrupt.next is None
+    assert corrupt.next_offset is None
 
 
 def test_a_damaged_batch_says_where_it_ends():
@@ -234,7 +245,7 @@ def test_a_damaged_batch_says_where_it_ends():
     assert [record[0] for record in records] == [0, 1]
     assert following == 2
     assert corrupt is not None
-    assert corrupt.next == 5
+    assert corrupt.next_offset == 5
 
 
 def test_the_checksums_of_these_tests_are_right():

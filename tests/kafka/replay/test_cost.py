@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.kafka.client.client import Partition
-from bridge.kafka.replay.scheduler import Cost
-from tests.kafka.memory import MemoryCluster
-from tests.kafka.pacing import Paced, until
-from tests.kafka.returning import envelopes, running
+from bridge.kafka.client.client import TopicPartition
+from bridge.kafka.replay.scheduler import ReplayStats
+from tests.kafka.headless_instance import envelopes, running_instance
+from tests.kafka.held_replays import HeldReplayClient, wait_until
+from tests.kafka.memory_kafka import MemoryKafkaClient
 
-T = Partition("t", 0)
+T = TopicPartition("t", 0)
 
 
-class Kafka(Paced, MemoryCluster):
+class Kafka(HeldReplayClient, MemoryKafkaClient):
     """A topic `t` of one partition; a fetch of a replay brings some 100 records."""
 
     def __init__(self) -> None:
@@ -28,27 +28,27 @@ def kafka() -> Kafka:
 
 
 async def test_records_bytes_and_passes_are_counted_and_who_waits_for_one_is_told(kafka):
-    kafka.put("t", 0, envelopes(2000))
-    async with running(kafka, "t") as it:
-        assert it.replayer.cost == Cost(0, 0, 0, 0, 0)
-        kafka.hold(lambda wanted: wanted[T] > 500)
-        first = it.resume(it.at({0: 0}))
-        await kafka.until_held()
-        second = it.resume(it.at({0: 0}))
-        await until(lambda: it.replayer.cost.waiting == 1)
-        now = it.replayer.cost
-        assert (now.passes, now.running, 0 < now.records < 2000) == (1, 1, True)
-        kafka.let_go()
+    kafka.append("t", 0, envelopes(2000))
+    async with running_instance(kafka, "t") as it:
+        assert it.replayer.stats == ReplayStats(0, 0, 0, 0, 0)
+        kafka.hold_fetches(lambda wanted: wanted[T] > 500)
+        first = it.resume(it.cursor_at({0: 0}))
+        await kafka.wait_until_held()
+        second = it.resume(it.cursor_at({0: 0}))
+        await wait_until(lambda: it.replayer.stats.sessions_waiting == 1)
+        now = it.replayer.stats
+        assert (now.scans_started, now.scans_running, 0 < now.records_read < 2000) == (1, 1, True)
+        kafka.release()
         for client in (first, second):
-            await client.live()
-        await until(lambda: not it.replayer.cost.running)
-        done = it.replayer.cost
+            await client.wait_live()
+        await wait_until(lambda: not it.replayer.stats.scans_running)
+        done = it.replayer.stats
     written = sum(len(batch.data) for batch in kafka.logs[T].batches)
-    assert done == Cost(2000, written, 1, 0, 0)
+    assert done == ReplayStats(2000, written, 1, 0, 0)
 
 
 async def test_what_is_read_live_is_no_cost_of_coming_back(kafka):
-    async with running(kafka, "t") as it:
-        kafka.put("t", 0, envelopes(200))
-        await until(lambda: it.hub.tally.read == 200)
-        assert it.replayer.cost == Cost(0, 0, 0, 0, 0)
+    async with running_instance(kafka, "t") as it:
+        kafka.append("t", 0, envelopes(200))
+        await wait_until(lambda: it.hub.counters.records_read == 200)
+        assert it.replayer.stats == ReplayStats(0, 0, 0, 0, 0)

@@ -7,166 +7,169 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.kafka.client.client import EARLIEST, LATEST, Fetched, Partition
+from bridge.kafka.client.client import EARLIEST, LATEST, FetchedPartition, TopicPartition
 from bridge.kafka.replay import scan
-from bridge.kafka.replay.scheduler import QUESTIONS
-from tests.kafka.answering import AnsweringKafka
-from tests.kafka.memory import NOW
-from tests.kafka.pacing import places, until
-from tests.kafka.returning import envelope, envelopes, running
+from bridge.kafka.replay.scheduler import MAX_TIME_LOOKUPS
+from tests.kafka.controlled_kafka import ControlledKafka
+from tests.kafka.headless_instance import envelope, envelopes, running_instance
+from tests.kafka.held_replays import session_stages, wait_until
+from tests.kafka.memory_kafka import NOW_MS
 
 if TYPE_CHECKING:
-    from tests.kafka.replay_client import Client
+    from tests.kafka.resuming_client import ResumingClient
 
-T, U = Partition("t", 0), Partition("u", 0)
+T, U = TopicPartition("t", 0), TopicPartition("u", 0)
 NOT_THE_LEADER = 6
 
 
 @pytest.fixture
-def kafka(monkeypatch: pytest.MonkeyPatch) -> AnsweringKafka:
+def kafka(monkeypatch: pytest.MonkeyPatch) -> ControlledKafka:
     """One whose flaws are tried again soon."""
-    monkeypatch.setattr(scan, "_PAUSE", 0.02)
-    return AnsweringKafka()
+    monkeypatch.setattr(scan, "_RETRY_SECONDS", 0.02)
+    return ControlledKafka()
 
 
 async def test_one_who_comes_while_kafka_is_asked_is_not_judged_by_that_answer(kafka):
     """It may have been sent, by another instance, what is younger than the answer."""
-    kafka.put("t", 0, envelopes(10))
-    async with running(kafka, "t") as it:
-        kafka.holding = {LATEST}
-        first = it.resume(it.at({0: 11}))
-        await until(lambda: kafka.asking)
+    kafka.append("t", 0, envelopes(10))
+    async with running_instance(kafka, "t") as it:
+        kafka.held_timestamps = {LATEST}
+        first = it.resume(it.cursor_at({0: 11}))
+        await wait_until(lambda: kafka.pending_count)
         assert first.gaps() == []
-        kafka.put("t", 0, [envelope(10)])
-        await until(lambda: it.hub.logs["t"].next == {0: 11})
+        kafka.append("t", 0, [envelope(10)])
+        await wait_until(lambda: it.hub.topic_positions["t"].next_offsets == {0: 11})
         # This instance is made to be behind again: what it reads next has not come.
-        it.hub.logs["t"].move(0, 10)
-        second = it.resume(it.at({0: 11}))
-        await until(lambda: places(it.replayer, second.session) == ["unjudged"])
-        it.hub.logs["t"].move(0, 11)
-        kafka.holding = set()
-        await second.live()
+        it.hub.topic_positions["t"].set_next_offset(0, 10)
+        second = it.resume(it.cursor_at({0: 11}))
+        await wait_until(lambda: session_stages(it.replayer, second.session) == ["unjudged"])
+        it.hub.topic_positions["t"].set_next_offset(0, 11)
+        kafka.held_timestamps = set()
+        await second.wait_live()
         assert second.gaps() == []
 
 
 async def test_a_topic_without_a_leader_keeps_only_its_own_clients_waiting(kafka):
-    kafka.put("t", 0, envelopes(10))
-    kafka.put("u", 0, envelopes(10))
-    async with running(kafka, "t", "u") as it:
+    kafka.append("t", 0, envelopes(10))
+    kafka.append("u", 0, envelopes(10))
+    async with running_instance(kafka, "t", "u") as it:
         kafka.leaderless.add(U)
-        waits = it.resume(it.at({0: 0}, {0: 0}))
-        await until(lambda: places(it.replayer, waits.session) == ["unjudged"])
-        other = it.resume(it.at({0: 0}), topics=["t"])
-        await other.live()
+        waits = it.resume(it.cursor_at({0: 0}, {0: 0}))
+        await wait_until(lambda: session_stages(it.replayer, waits.session) == ["unjudged"])
+        other = it.resume(it.cursor_at({0: 0}), topics=["t"])
+        await other.wait_live()
         assert other.offsets() == {0: [*range(10)]}
         kafka.leaderless.clear()
-        await waits.live()
-        assert len(waits.said("event")) == 20
+        await waits.wait_live()
+        assert len(waits.frames_of("event")) == 20
 
 
 async def test_a_partition_that_can_not_be_read_now_does_not_keep_others_from_being_read(kafka):
-    kafka.put("t", 0, envelopes(10))
-    kafka.put("u", 0, envelopes(1000))
-    async with running(kafka, "t", "u") as it:
+    kafka.append("t", 0, envelopes(10))
+    kafka.append("u", 0, envelopes(1000))
+    async with running_instance(kafka, "t", "u") as it:
         kafka.errors[T] = NOT_THE_LEADER
-        both, other = it.resume(it.at({0: 0}, {0: 0})), it.resume(it.at({}, {0: 0}), topics=["u"])
-        await other.live()
-        assert len(other.said("event")) == 1000
-        assert kafka.at_a_time == 1, "they share a pass"
+        both, other = (
+            it.resume(it.cursor_at({0: 0}, {0: 0})),
+            it.resume(it.cursor_at({}, {0: 0}), topics=["u"]),
+        )
+        await other.wait_live()
+        assert len(other.frames_of("event")) == 1000
+        assert kafka.max_concurrent_fetches == 1, "they share a pass"
         assert not both.is_live
         kafka.errors.clear()
-        await both.live()
-        assert len(both.said("event")) == 1010
+        await both.wait_live()
+        assert len(both.frames_of("event")) == 1010
 
 
 async def test_many_questions_for_a_time_are_asked_a_few_at_a_time(kafka):
     """The feed asks on the same connection, and would have to wait for all of them."""
-    kafka.put("t", 0, envelopes(10), NOW)
-    async with running(kafka, "t") as it:
-        kafka.holding = {LATEST}
-        asked = [asyncio.create_task(it.since(NOW)) for _ in range(50)]
-        await until(lambda: kafka.asking == QUESTIONS)
-        kafka.holding = set()
+    kafka.append("t", 0, envelopes(10), NOW_MS)
+    async with running_instance(kafka, "t") as it:
+        kafka.held_timestamps = {LATEST}
+        asked = [asyncio.create_task(it.connect_since(NOW_MS)) for _ in range(50)]
+        await wait_until(lambda: kafka.pending_count == MAX_TIME_LOOKUPS)
+        kafka.held_timestamps = set()
         for client in [await each for each in asked]:
-            await client.live()
+            await client.wait_live()
             assert client.offsets() == {0: [*range(10)]}
-        assert kafka.asking_most <= QUESTIONS + 1, "but for the replayer's own"
+        assert kafka.max_pending_count <= MAX_TIME_LOOKUPS + 1, "but for the replayer's own"
 
 
 async def test_kafka_is_asked_calmly_where_it_gives_nothing(kafka):
     """As just after a leader's death, when the next does not know yet how much is committed."""
-    kafka.put("t", 0, envelopes(200))
-    async with running(kafka, "t") as it:
+    kafka.append("t", 0, envelopes(200))
+    async with running_instance(kafka, "t") as it:
         log = kafka.logs[T]
         batches, log.batches = log.batches, log.batches[:1]
-        client = it.resume(it.at({0: 0}))
-        await client.until(lambda: len(client.said("event")) == 100)
-        began, turns = len(kafka.fetched), 0
-        while len(kafka.fetched) < began + 3:
+        client = it.resume(it.cursor_at({0: 0}))
+        await client.wait_until(lambda: len(client.frames_of("event")) == 100)
+        began, turns = len(kafka.fetched_offsets), 0
+        while len(kafka.fetched_offsets) < began + 3:
             await asyncio.sleep(0)
             turns += 1
         assert turns > 100, "the loop had hardly turned"
         log.batches = batches
-        await client.live()
+        await client.wait_live()
         assert client.offsets() == {0: [*range(200)]}
 
 
 async def test_a_new_life_of_a_topic_is_not_read_before_the_clients_were_told_of_it(kafka):
     """The feed hears of it a moment before it knows where to begin."""
-    kafka.put("t", 0, envelopes(1000))
-    async with running(kafka, "t") as it:
-        kafka.hold(lambda wanted: wanted[T] > 500)
-        client = it.resume(it.at({0: 0}))
-        await kafka.until_held()
+    kafka.append("t", 0, envelopes(1000))
+    async with running_instance(kafka, "t") as it:
+        kafka.hold_fetches(lambda wanted: wanted[T] > 500)
+        client = it.resume(it.cursor_at({0: 0}))
+        await kafka.wait_until_held()
         seen = client.offsets()
-        kafka.holding = {EARLIEST}
+        kafka.held_timestamps = {EARLIEST}
         kafka.delete("t")
         kafka.create("t")
-        kafka.put("t", 0, envelopes(2000, start=10_000))
-        it.feed.look()
-        await until(lambda: kafka.asking)
-        kafka.let_go()
+        kafka.append("t", 0, envelopes(2000, start=10_000))
+        it.feed.request_refresh()
+        await wait_until(lambda: kafka.pending_count)
+        kafka.release()
         for _ in range(1000):
             await asyncio.sleep(0)
         assert client.offsets() == seen
-        kafka.holding = set()
-        await client.live()
-        await client.until(lambda: len(client.said("event")) == len(seen[0]) + 2000)
+        kafka.held_timestamps = set()
+        await client.wait_live()
+        await client.wait_until(lambda: len(client.frames_of("event")) == len(seen[0]) + 2000)
         assert client.gaps() == [("t", "recreated")]
         assert client.offsets() == {0: [*seen[0], *range(2000)]}
 
 
 async def test_an_answer_that_is_of_a_former_life_is_not_handed_to_the_clients_of_the_next(kafka):
     """It was on its way when the topic was created again, and those who wanted it have gone."""
-    kafka.put("t", 0, envelopes(1000))
-    kafka.put("u", 0, envelopes(1000))
-    async with running(kafka, "t", "u") as it:
+    kafka.append("t", 0, envelopes(1000))
+    kafka.append("u", 0, envelopes(1000))
+    async with running_instance(kafka, "t", "u") as it:
         old, other = (
-            it.resume(it.at({0: 0}), topics=["t"]),
-            it.resume(it.at({}, {0: 0}), topics=["u"]),
+            it.resume(it.cursor_at({0: 0}), topics=["t"]),
+            it.resume(it.cursor_at({}, {0: 0}), topics=["u"]),
         )
-        new: list[Client] = []
+        new: list[ResumingClient] = []
 
-        def meanwhile(answers: list[Fetched]) -> list[Fetched]:
-            (journey,) = it.replayer._passes
-            old.vanish()
-            it.hub.begin("t", b"another.", {0: 500})
-            new.append(it.resume(it.at({0: 10}), topics=["t"]))
-            assert journey.takes(new[0].session)
-            journey.enter(new[0].session)
-            kafka.on_answer = lambda answers: answers
+        def meanwhile(answers: list[FetchedPartition]) -> list[FetchedPartition]:
+            (journey,) = it.replayer._scans
+            old.disconnect()
+            it.hub.set_start_offsets("t", b"another.", {0: 500})
+            new.append(it.resume(it.cursor_at({0: 10}), topics=["t"]))
+            assert journey.accepts(new[0].session)
+            journey.add(new[0].session)
+            kafka.transform_response = lambda answers: answers
             return answers
 
-        kafka.on_answer = meanwhile
-        await other.live()
-        assert new[0].said("event") == []
+        kafka.transform_response = meanwhile
+        await other.wait_live()
+        assert new[0].frames_of("event") == []
 
 
 async def test_a_flaw_on_the_way_is_no_gap(kafka):
-    kafka.put("t", 0, envelopes(300))
+    kafka.append("t", 0, envelopes(300))
     flaws = 0
 
-    def flawed(answers: list[Fetched]) -> list[Fetched]:
+    def flawed(answers: list[FetchedPartition]) -> list[FetchedPartition]:
         nonlocal flaws
         flaws += 1
         return (
@@ -175,10 +178,10 @@ async def test_a_flaw_on_the_way_is_no_gap(kafka):
             else answers
         )
 
-    async with running(kafka, "t") as it:
-        kafka.on_answer = flawed
-        client = it.resume(it.at({0: 0}))
-        await client.live()
+    async with running_instance(kafka, "t") as it:
+        kafka.transform_response = flawed
+        client = it.resume(it.cursor_at({0: 0}))
+        await client.wait_live()
         assert client.gaps() == []
         assert client.offsets() == {0: [*range(300)]}
 
@@ -188,32 +191,32 @@ async def test_what_is_damaged_is_a_gap_and_nobody_waits_for_the_pass_that_met_i
 ):
     """It goes on with another topic; what it gave up, it will not have for anybody."""
     monkeypatch.setattr(scan, "STRIKES", 1)
-    kafka.put("t", 0, envelopes(1000))
-    kafka.put("u", 0, envelopes(300))
-    spoilt = kafka.spoil("u", 0, 150)
-    async with running(kafka, "t", "u") as it:
-        kafka.hold(lambda wanted: wanted.get(T, 0) > 500)
-        other = it.resume(it.at({0: 0}), topics=["t"])
+    kafka.append("t", 0, envelopes(1000))
+    kafka.append("u", 0, envelopes(300))
+    spoilt = kafka.corrupt("u", 0, 150)
+    async with running_instance(kafka, "t", "u") as it:
+        kafka.hold_fetches(lambda wanted: wanted.get(T, 0) > 500)
+        other = it.resume(it.cursor_at({0: 0}), topics=["t"])
         for place in (0, 20):
-            client = it.resume(it.at({}, {0: place}), topics=["u"])
-            await client.live()
+            client = it.resume(it.cursor_at({}, {0: place}), topics=["u"])
+            await client.wait_live()
             assert client.gaps() == [("u", "corrupt")]
             assert client.offsets() == {0: [*range(place, spoilt[0])]}
             assert client.ops() == ["welcome", "event", "gap", "live"]
         assert not other.is_live
-        kafka.let_go()
-        await other.live()
+        kafka.release()
+        await other.wait_live()
         assert other.offsets() == {0: [*range(1000)]}
 
 
 @pytest.mark.parametrize("place", [0, 5])
 async def test_who_comes_back_to_a_topic_that_is_gone_is_told_and_goes_on(kafka, place):
     """Else it would be told to come back later for as long as the topic is gone."""
-    kafka.put("t", 0, envelopes(10))
-    async with running(kafka, "t", "u", wait=1.0) as it:
+    kafka.append("t", 0, envelopes(10))
+    async with running_instance(kafka, "t", "u", wait=1.0) as it:
         kafka.delete("t")
-        client = it.resume(it.at({0: place}, {0: 0}))
-        await client.live()
+        client = it.resume(it.cursor_at({0: place}, {0: 0}))
+        await client.wait_live()
         assert client.gaps() == [("t", "truncated")]
-        kafka.put("u", 0, envelopes(1))
-        await client.until(lambda: client.said("event"))
+        kafka.append("u", 0, envelopes(1))
+        await client.wait_until(lambda: client.frames_of("event"))

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.harness.admin import fresh_name
-from tests.kafka.brokers import InMemory, Real
-from tests.kafka.pacing import until
-from tests.kafka.returning import envelope, envelopes, running
+from tests.kafka.brokers import MemoryBroker, RealBroker
+from tests.kafka.headless_instance import envelope, envelopes, running_instance
+from tests.kafka.held_replays import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tests.harness.kafka_cluster import KafkaCluster
     from tests.kafka.brokers import Broker
-    from tests.kafka.replay_client import Client
+    from tests.kafka.resuming_client import ResumingClient
 
 LARGE = 2_000
 
@@ -24,15 +24,15 @@ LARGE = 2_000
 @pytest.fixture(params=["memory", pytest.param("real", marks=pytest.mark.kafka)])
 async def broker(request: pytest.FixtureRequest) -> Broker:
     if request.param == "memory":
-        return InMemory()
+        return MemoryBroker()
     kafka: KafkaCluster = request.getfixturevalue("kafka")
-    return Real(kafka.bootstrap)
+    return RealBroker(kafka.bootstrap)
 
 
 @pytest.fixture
 async def topic(broker: Broker) -> str:
     """A topic of one partition and 1,000 events, 2 MB: many fetches of a replay."""
-    broker.cluster.most_bytes = 1
+    broker.client.most_bytes = 1
     name = fresh_name()
     await broker.create(name)
     await broker.produce(name, envelopes(1000, size=LARGE))
@@ -40,88 +40,92 @@ async def topic(broker: Broker) -> str:
 
 
 async def test_those_who_come_back_together_read_the_range_once(broker, topic):
-    async with running(broker.cluster, topic) as it:
-        clients = [it.resume(it.at({0: n})) for n in range(20)]
+    async with running_instance(broker.client, topic) as it:
+        clients = [it.resume(it.cursor_at({0: n})) for n in range(20)]
         for n, client in enumerate(clients):
-            await client.live()
+            await client.wait_live()
             assert client.offsets() == {0: [*range(n, 1000)]}
-        assert it.source.records == 1000
-        assert broker.cluster.at_a_time == 1
+        assert it.source.records_read == 1000
+        assert broker.client.max_concurrent_fetches == 1
 
 
 async def asked(fetches: Sequence[object], count: int) -> None:
-    await until(lambda: len(fetches) >= count)
+    await wait_until(lambda: len(fetches) >= count)
 
 
-async def heard(client: Client, count: int) -> None:
-    await client.until(lambda: len(client.said("event")) == count)
+async def heard(client: ResumingClient, count: int) -> None:
+    await client.wait_until(lambda: len(client.frames_of("event")) == count)
 
 
 async def test_live_events_keep_coming_while_others_are_replayed(broker, topic):
-    async with running(broker.cluster, topic) as it:
-        fetches = broker.cluster.fetched
-        there = it.meet("eve")
-        back = it.resume(it.at({0: 0}))
-        broker.cluster.hold(lambda _: len(fetches) > 1 + len(there.said("event")))
+    async with running_instance(broker.client, topic) as it:
+        fetches = broker.client.fetched
+        there = it.connect_new("eve")
+        back = it.resume(it.cursor_at({0: 0}))
+        broker.client.hold(lambda _: len(fetches) > 1 + len(there.frames_of("event")))
         for n in range(5):
             # The replay may not go on before the event has arrived.
             await asked(fetches, n + 2)
             await broker.produce(topic, [envelope(n)])
             await heard(there, n + 1)
             assert not back.is_live
-        broker.cluster.let_go()
-        await back.live()
-        await back.until(lambda: len(back.said("event")) == 1005)
+        broker.client.let_go()
+        await back.wait_live()
+        await back.wait_until(lambda: len(back.frames_of("event")) == 1005)
         assert back.offsets() == {0: [*range(1005)]}
         assert there.offsets() == {0: [*range(1000, 1005)]}
 
 
 async def test_a_slow_reader_delays_nobody_and_goes_on_where_it_was(broker, topic):
     """It leaves the pass, and comes back to it, or to the journal, when it has read."""
-    async with running(broker.cluster, topic) as it:
-        quick, slow = it.resume(it.at({0: 0})), it.resume(it.at({0: 0}), held=True)
-        await quick.live()
+    async with running_instance(broker.client, topic) as it:
+        quick, slow = it.resume(it.cursor_at({0: 0})), it.resume(it.cursor_at({0: 0}), held=True)
+        await quick.wait_live()
         assert quick.offsets() == {0: [*range(1000)]}
-        assert 0 < slow.session.outbox.pending < 300_000, "that much is queued for it, no more"
+        assert 0 < slow.session.outbox.pending_bytes < 300_000, (
+            "that much is queued for it, no more"
+        )
         await broker.produce(topic, envelopes(10))
-        await quick.until(lambda: len(quick.said("event")) == 1010)
+        await quick.wait_until(lambda: len(quick.frames_of("event")) == 1010)
         turns = 0
         while not slow.is_live:
-            await until(lambda: slow.session.outbox.pending)
-            slow.read_on()
-            slow.held = True
+            await wait_until(lambda: slow.session.outbox.pending_bytes)
+            slow.resume_reading()
+            slow.is_held = True
             turns += 1
         assert turns > 5
         assert slow.offsets() == {0: [*range(1010)]}
-        assert slow.said("closing") == []
-        assert it.source.records == 1000, "it had the rest from the journal"
+        assert slow.frames_of("closing") == []
+        assert it.source.records_read == 1000, "it had the rest from the journal"
 
 
 async def test_a_slow_reader_whom_the_journal_can_not_wait_for_reads_kafka_again(broker, topic):
-    async with running(broker.cluster, topic, journal=0) as it:
-        slow = it.resume(it.at({0: 0}), held=True)
+    async with running_instance(broker.client, topic, journal=0) as it:
+        slow = it.resume(it.cursor_at({0: 0}), held=True)
         turns = 0
         while not slow.is_live:
-            await until(lambda: slow.session.outbox.pending > 200_000 or not it.replaying())
-            slow.read_on()
-            slow.held = True
+            await wait_until(
+                lambda: slow.session.outbox.pending_bytes > 200_000 or not it.replaying_count()
+            )
+            slow.resume_reading()
+            slow.is_held = True
             turns += 1
         assert slow.offsets() == {0: [*range(1000)]}
         assert turns > 5
-        assert it.source.records < 3000, "not the whole of it each time"
+        assert it.source.records_read < 3000, "not the whole of it each time"
 
 
 async def test_who_is_cut_off_in_the_middle_of_a_replay_goes_on_there(broker, topic):
     """By the newest cursor and the positions since, on an instance that has nothing of it."""
-    async with running(broker.cluster, topic) as it:
-        broker.cluster.hold(lambda wanted: max(wanted.values()) > 300)
-        client = it.resume(it.at({0: 0}))
-        await broker.cluster.until_held()
+    async with running_instance(broker.client, topic) as it:
+        broker.client.hold(lambda wanted: max(wanted.values()) > 300)
+        client = it.resume(it.cursor_at({0: 0}))
+        await broker.client.wait_until_held()
         seen, cursor = client.offsets()[0], client.cursor()
-        client.vanish()
-        broker.cluster.let_go()
-    async with running(broker.fresh(), topic) as other:
+        client.disconnect()
+        broker.client.let_go()
+    async with running_instance(broker.new_client(), topic) as other:
         again = other.resume(cursor)
-        await again.live()
+        await again.wait_live()
         assert seen
         assert seen + again.offsets()[0] == [*range(1000)]

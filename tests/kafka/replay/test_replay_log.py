@@ -10,14 +10,14 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from tests.harness.admin import (
-    Record,
+    RecordToProduce,
     create_topic,
     fresh_name,
     produce,
-    transactions_ended,
+    wait_transactions_ended,
 )
-from tests.kafka.returning import envelope, envelopes, running
-from tests.kafka.tape import BlinkingCluster, plain
+from tests.kafka.headless_instance import envelope, envelopes, running_instance
+from tests.kafka.recording_sink import HeldMetadataClient, plaintext_access
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -48,39 +48,47 @@ async def test_transactions_leave_holes_and_no_gaps(kafka: KafkaCluster, topic_n
             for _ in range(3):
                 await producer.send_and_wait(topic_name, envelope(n), partition=0)
             if n == 1:
-                await produce(kafka.bootstrap, topic_name, [Record(envelope(), partition=0)])
+                await produce(
+                    kafka.bootstrap, topic_name, [RecordToProduce(envelope(), partition=0)]
+                )
             await ends()
-    await transactions_ended(kafka.bootstrap, topic_name)
+    await wait_transactions_ended(kafka.bootstrap, topic_name)
     due = [0, 1, 2, 7, 9, 10, 11]
-    async with running(BlinkingCluster(plain(kafka.bootstrap)), topic_name) as it:
-        assert it.hub.logs[topic_name].next == {0: 17}
+    async with running_instance(
+        HeldMetadataClient(plaintext_access(kafka.bootstrap)), topic_name
+    ) as it:
+        assert it.hub.topic_positions[topic_name].next_offsets == {0: 17}
         for place in (17, *range(13, -1, -1)):  # the lowest last, so that each reads from Kafka
-            client = it.resume(it.at({0: place}))
-            await client.live()
+            client = it.resume(it.cursor_at({0: place}))
+            await client.wait_live()
             assert client.gaps() == []
             assert client.offsets().get(0, []) == [offset for offset in due if offset >= place]
-        assert it.source.records == len(due)
+        assert it.source.records_read == len(due)
 
 
 async def test_an_open_transaction_is_waited_for(kafka: KafkaCluster, topic_name: str) -> None:
     """What is behind it is neither replayed nor live until it ends: then it comes, in order."""
     await create_topic(kafka.bootstrap, topic_name)
-    await produce(kafka.bootstrap, topic_name, [Record(each, partition=0) for each in envelopes(3)])
+    await produce(
+        kafka.bootstrap, topic_name, [RecordToProduce(each, partition=0) for each in envelopes(3)]
+    )
     async with transactional(kafka) as producer:
         await producer.begin_transaction()
         await producer.send_and_wait(topic_name, envelope(3), partition=0)
-        await produce(kafka.bootstrap, topic_name, [Record(envelope(4), partition=0)])
-        async with running(BlinkingCluster(plain(kafka.bootstrap)), topic_name) as it:
-            client = it.resume(it.at({0: 0}))
-            await client.live()
+        await produce(kafka.bootstrap, topic_name, [RecordToProduce(envelope(4), partition=0)])
+        async with running_instance(
+            HeldMetadataClient(plaintext_access(kafka.bootstrap)), topic_name
+        ) as it:
+            client = it.resume(it.cursor_at({0: 0}))
+            await client.wait_live()
             assert client.offsets() == {0: [0, 1, 2]}
             await producer.commit_transaction()
-            await client.until(lambda: len(client.said("event")) == 5)
+            await client.wait_until(lambda: len(client.frames_of("event")) == 5)
             assert client.offsets() == {0: [*range(5)]}
             assert client.gaps() == []
             again = it.resume(client.cursor())
-            await again.live()
-            assert again.said("event") == []
+            await again.wait_live()
+            assert again.frames_of("event") == []
 
 
 async def test_holes_of_compaction_are_no_gaps(kafka: KafkaCluster, topic_name: str) -> None:
@@ -93,19 +101,23 @@ async def test_holes_of_compaction_are_no_gaps(kafka: KafkaCluster, topic_name: 
     }
     await create_topic(kafka.bootstrap, topic_name, configs=eager)
     records = [
-        Record(envelope(n, size=8_000), key=b"%d" % (n if n % 100 == 99 else 1), partition=0)
+        RecordToProduce(
+            envelope(n, size=8_000), key=b"%d" % (n if n % 100 == 99 else 1), partition=0
+        )
         for n in range(600)
     ]
     await produce(kafka.bootstrap, topic_name, records)
     async with asyncio.timeout(90):
         while size(kafka, topic_name) > 2_500_000:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
-    async with running(BlinkingCluster(plain(kafka.bootstrap)), topic_name) as it:
-        middle = it.resume(it.at({0: 50}))
-        await middle.live()
-        whole = it.resume(it.at({0: 0}))
-        await whole.live()
-        assert it.source.records < 500, "nothing was compacted"
+    async with running_instance(
+        HeldMetadataClient(plaintext_access(kafka.bootstrap)), topic_name
+    ) as it:
+        middle = it.resume(it.cursor_at({0: 50}))
+        await middle.wait_live()
+        whole = it.resume(it.cursor_at({0: 0}))
+        await whole.wait_live()
+        assert it.source.records_read < 500, "nothing was compacted"
         for client in (middle, whole):
             assert client.gaps() == []
             (came,) = client.offsets().values()

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from bridge.core.protocol.cursor import read_position, write_cursor
-from bridge.kafka.client.client import Partition
+from bridge.core.protocol.cursor import encode_cursor, parse_position
+from bridge.kafka.client.client import TopicPartition
 from bridge.kafka.replay import scheduler
-from tests.kafka.memory import MemoryCluster
-from tests.kafka.pacing import PATIENCE, Paced, places
-from tests.kafka.returning import envelope, running
+from tests.kafka.headless_instance import envelope, running_instance
+from tests.kafka.held_replays import TIMEOUT_SECONDS, HeldReplayClient, session_stages
+from tests.kafka.memory_kafka import MemoryKafkaClient
 
 if TYPE_CHECKING:
-    from tests.kafka.replay_client import Client
-    from tests.kafka.returning import Instance
+    from tests.kafka.headless_instance import HeadlessInstance
+    from tests.kafka.resuming_client import ResumingClient
 
 STEPS = 200
 TOPICS = {"t": 2, "u": 1}
@@ -34,11 +34,11 @@ NEWER = -1
 class Life(NamedTuple):
     """A partition from one creation of its topic to the next."""
 
-    place: Partition
+    place: TopicPartition
     number: int
 
 
-class Kafka(Paced, MemoryCluster):
+class Kafka(HeldReplayClient, MemoryKafkaClient):
     """A fetch of a replay brings some 50 records; `written` has who each of all is for, by life."""
 
     def __init__(self) -> None:
@@ -49,15 +49,15 @@ class Kafka(Paced, MemoryCluster):
         for topic, partitions in TOPICS.items():
             self.create(topic, partitions)
 
-    def life(self, place: Partition) -> Life:
+    def life(self, place: TopicPartition) -> Life:
         return Life(place, self.lives[place.topic])
 
     def write(self, chance: Random, count: int) -> None:
         topic = chance.choice(sorted(TOPICS))
-        place = Partition(topic, chance.randrange(TOPICS[topic]))
+        place = TopicPartition(topic, chance.randrange(TOPICS[topic]))
         whom = [chance.choice(ACCOUNTS) for _ in range(count)]
         values = [envelope(self.lives[topic], to=to, size=300) for to in whom]
-        self.put(topic, place.number, values)
+        self.append(topic, place.number, values)
         self.written[self.life(place)] += whom
 
     def recreate(self, topic: str) -> None:
@@ -69,23 +69,25 @@ class Kafka(Paced, MemoryCluster):
 class Person:
     """Somebody with one connection after the other."""
 
-    def __init__(self, it: Instance, chance: Random, kafka: Kafka) -> None:
+    def __init__(self, it: HeadlessInstance, chance: Random, kafka: Kafka) -> None:
         self.account = chance.choice(["ann", "bob", "eve"])
         self.topics = chance.choice([["t"], ["u"], ["t", "u"]])
         # Where this instance has not heard yet of a new life, the client can not know of it.
         self.start = {
-            kafka.life(place): chance.randrange(it.hub.logs[place.topic].next[place.number] + 1)
+            kafka.life(place): chance.randrange(
+                it.hub.topic_positions[place.topic].next_offsets[place.number] + 1
+            )
             for place in kafka.logs
-            if it.hub.logs[place.topic].identity == kafka.ids[place.topic].bytes[:8]
+            if it.hub.topic_positions[place.topic].topic_id == kafka.ids[place.topic].bytes[:8]
         }
         offsets = [
             {life.place.number: at for life, at in self.start.items() if life.place.topic == topic}
             for topic in TOPICS
         ]
         self._it = it
-        self._before: list[Client] = []
+        self._before: list[ResumingClient] = []
         self._frames = 0  # how many there were when it was last looked what came
-        self._cursor = write_cursor(it.at(*offsets))
+        self._cursor = encode_cursor(it.cursor_at(*offsets))
         held = chance.random() < 0.3
         self.client = it.resume(self._cursor, self.account, self.topics, held=held)
 
@@ -105,18 +107,18 @@ class Person:
                 if frame["op"] == "gap":
                     last[frame["topic"]] = NEWER
                 elif frame["op"] == "event":
-                    topic, number, offset = read_position(frame["at"])
+                    topic, number, offset = parse_position(frame["at"])
                     life = int(frame["data"].rstrip("."))
                     assert last[topic] in {NEWER, life}, "a new life comes after a gap"
                     last[topic] = life
-                    came.setdefault(Life(Partition(topic, number), life), []).append(offset)
+                    came.setdefault(Life(TopicPartition(topic, number), life), []).append(offset)
         return came
 
     async def has_all(self, kafka: Kafka) -> bool:
         """Read on; tell whether everything has come."""
-        self.client.read_on()
-        if self.client.said("closing"):
-            self.client.vanish()
+        self.client.resume_reading()
+        if self.client.frames_of("closing"):
+            self.client.disconnect()
             self.come_back()
         frames = len(self.client.frames())
         if frames == self._frames:
@@ -136,32 +138,32 @@ class Person:
         return [n for n, to in whom if n >= start and to in {self.account, None}]
 
 
-async def look_after(it: Instance, people: list[Person]) -> None:
+async def look_after(it: HeadlessInstance, people: list[Person]) -> None:
     """Fail as soon as a session is nowhere, or in two places."""
     while True:
         for person in people:
             session = person.client.session
             if session.replay is not None:
-                found = places(it.replayer, session)
+                found = session_stages(it.replayer, session)
                 # Those of a pass that has just ended go back to their turns in slices.
-                assert len(found) == 1 or (not found and session.home is not None), found
+                assert len(found) == 1 or (not found and session.index is not None), found
         await asyncio.sleep(0)
 
 
 def trouble(kafka: Kafka, chance: Random) -> None:
     """Something of the broker fails, or all of it works again."""
     kafka.errors.clear()
-    kafka.down = False
+    kafka.is_down = False
     place = chance.choice(list(kafka.logs))
     match chance.randrange(5):
         case 0:
             kafka.errors[place] = NOT_THE_LEADER
         case 1:
-            kafka.down = True
+            kafka.is_down = True
 
 
 async def happen(
-    it: Instance, kafka: Kafka, people: list[Person], chance: Random, lives: float
+    it: HeadlessInstance, kafka: Kafka, people: list[Person], chance: Random, lives: float
 ) -> None:
     for _ in range(STEPS):
         person = chance.choice(people) if people else None
@@ -169,10 +171,10 @@ async def happen(
             case 0 | 1 if len(people) < 25:
                 people.append(Person(it, chance, kafka))
             case 2 | 3 if person is not None:
-                person.client.read_on()
-                person.client.held = chance.random() < 0.5
+                person.client.resume_reading()
+                person.client.is_held = chance.random() < 0.5
             case 4 if person is not None:
-                person.client.vanish()
+                person.client.disconnect()
                 person.come_back()
             case 5:
                 kafka.write(chance, chance.randrange(1, 200))
@@ -190,27 +192,27 @@ async def happen(
 async def test_everybody_is_looked_after_and_has_all_once(
     seed: int, journal: int, lives: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scheduler, "_FEW_RECORDS", 200)
+    monkeypatch.setattr(scheduler, "_SMALL_SCAN_RECORDS", 200)
     chance, kafka = Random(seed), Kafka()
     for _ in range(40):
         kafka.write(chance, 100)
     people: list[Person] = []
-    async with running(kafka, *TOPICS, journal=journal, ceiling=100_000) as it:
+    async with running_instance(kafka, *TOPICS, journal=journal, ceiling=100_000) as it:
         looking = asyncio.create_task(look_after(it, people))
         await happen(it, kafka, people, chance, lives)
         kafka.errors.clear()
-        kafka.down = False
-        async with asyncio.timeout(PATIENCE):
+        kafka.is_down = False
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             for person in people:
                 while not await person.has_all(kafka):
                     assert {*person.client.gaps()} <= {("u", "recreated")}
                     assert not looking.done(), looking.result()
         looking.cancel()
-        assert it.source.records > 0
+        assert it.source.records_read > 0
         assert it.replayer._deadlines == {}
         for person in people:
             for life, came in person.offsets().items():
                 due = person.due(kafka, life)
                 assert came == due[: len(came)], "of a former life not all, but nothing is left out"
-            person.client.vanish()
+            person.client.disconnect()
         assert not it.hub.replaying

@@ -12,25 +12,25 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from bridge.app.instance import Instance, access
+from bridge.app.instance import Instance, build_kafka_access
 from bridge.config.settings import Settings
 from bridge.kafka.client.embedded import EmbeddedBroker
-from tests.web.client import Client
-from tests.web.posting import BEARER, TOKEN, check_problem, desk
-from tests.web.rig import HOST, until
-from tests.web.signing import SECRET, signed
+from tests.web.in_process_bridge import HOST, wait_until
+from tests.web.publish_api import BEARER, TOKEN, check_problem, publish_api
+from tests.web.token_signing import SECRET, sign_token
+from tests.web.websocket_client import WebSocketClient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.web.posting import Desk
+    from tests.web.publish_api import PublishApiClient
 
 EVENT = {"topic": "orders", "accounts": ["alice"]}
 
 
 @pytest.fixture
-async def at() -> AsyncIterator[Desk]:
-    async with desk() as opened:
+async def at() -> AsyncIterator[PublishApiClient]:
+    async with publish_api() as opened:
         yield opened
 
 
@@ -50,32 +50,34 @@ async def at() -> AsyncIterator[Desk]:
     ],
     ids=str,
 )
-async def test_without_an_admin_token_it_is_a_401(at: Desk, header: Any) -> None:
+async def test_without_an_admin_token_it_is_a_401(at: PublishApiClient, header: Any) -> None:
     answer = await at.post(EVENT, headers=header)
     check_problem(answer, 401)
     assert answer.headers["www-authenticate"] == "Bearer"
-    assert at.outlet.written == []
+    assert at.publisher.records == []
 
 
 async def test_any_of_the_admin_tokens_will_do() -> None:
-    async with desk("first", "second") as at:
+    async with publish_api("first", "second") as at:
         for token in ("first", "second"):
             header = {"Authorization": f"bearer {token}"}
             assert (await at.post(EVENT, headers=header)).status_code == 202
 
 
-async def test_a_token_in_the_query_is_none(at: Desk) -> None:
+async def test_a_token_in_the_query_is_none(at: PublishApiClient) -> None:
     check_problem(await at.post(EVENT, headers={}, params={"token": TOKEN}), 401)
 
 
-async def test_another_method_is_a_405(at: Desk) -> None:
+async def test_another_method_is_a_405(at: PublishApiClient) -> None:
     for method in ("GET", "PUT", "DELETE", "PATCH"):
         answer = await at.http.request(method, "/v1/events", headers=BEARER)
         check_problem(answer, 405)
         assert answer.headers["allow"] == "POST"
 
 
-async def test_no_admin_token_is_in_any_log(at: Desk, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_admin_token_is_in_any_log(
+    at: PublishApiClient, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     await at.post(EVENT)
     await at.post(EVENT, headers={"Authorization": f"Bearer {TOKEN}x"})
@@ -112,12 +114,12 @@ async def running(
     auth = {"secret": SECRET}
     made = Settings(topics=["orders"], auth=auth, **settings)
     kafka = made.kafka.model_copy(update={"bootstrap_servers": broker.bootstrap_servers})
-    reach = access(kafka, may_create_topics=True, fetch_wait_ms=10)
+    reach = build_kafka_access(kafka, may_create_topics=True, fetch_wait_ms=10)
     listener = socket.create_server((HOST, 0))
     admin = socket.create_server((HOST, 0)) if apart else None
     instance = Instance(made, access=reach, admin=admin)
     ready = asyncio.Event()
-    task = asyncio.create_task(instance.run(listener, started=ready.set))
+    task = asyncio.create_task(instance.run(listener, on_ready=ready.set))
     port = listener.getsockname()[1]
     try:
         async with asyncio.timeout(60):
@@ -130,17 +132,17 @@ async def running(
 
 async def published(bridge: Running, body: Any = EVENT) -> httpx.Response:
     """Publish on the port for it, once what writes is connected."""
-    await until(lambda: bridge.instance._writers[0]._producer is not None)
+    await wait_until(lambda: bridge.instance._writers[0]._producer is not None)
     return await bridge.ask(bridge.admin_port, "/v1/events", "POST", json=body, headers=BEARER)
 
 
 async def test_what_is_published_reaches_who_it_is_for(broker: EmbeddedBroker) -> None:
     async with running(broker, apart=False, admin_tokens=[TOKEN]) as bridge:
-        async with Client(f"ws://{HOST}:{bridge.port}/ws?token={signed()}") as client:
+        async with WebSocketClient(f"ws://{HOST}:{bridge.port}/ws?token={sign_token()}") as client:
             await client.expect("welcome")
             answer = await published(bridge, {**EVENT, "data": 12345678901234567890, "id": "one"})
             assert answer.status_code == 202
-            event = await client.next("event")
+            event = await client.next_of("event")
             assert (event["id"], event["at"]) == ("one", answer.json()["at"])
             assert event["data"] == 12345678901234567890
         check_problem(await published(bridge, {**EVENT, "topic": "nothing"}), 404)
@@ -183,11 +185,11 @@ async def test_a_kafka_that_is_away_is_a_503_at_once(
     with socket.create_server((HOST, 0)) as nobody:
         servers = f"{HOST}:{nobody.getsockname()[1]}"
     made = Settings(topics=["orders"], auth={"secret": SECRET}, admin_tokens=[TOKEN])
-    reach = access(made.kafka.model_copy(update={"bootstrap_servers": servers}))
+    reach = build_kafka_access(made.kafka.model_copy(update={"bootstrap_servers": servers}))
     listener = socket.create_server((HOST, 0))
     instance = Instance(made, access=reach)
-    task = asyncio.create_task(instance.run(listener, started=lambda: None))
-    await until(lambda: instance._server.started)
+    task = asyncio.create_task(instance.run(listener, on_ready=lambda: None))
+    await wait_until(lambda: instance._server.started)
     port = listener.getsockname()[1]
     bridge = Running(instance, port, port)
     answer = await bridge.ask(port, "/v1/events", "POST", json=EVENT, headers=BEARER)
@@ -203,11 +205,11 @@ async def test_no_credential_is_in_any_log_of_a_whole_instance(
     broker: EmbeddedBroker, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    token = signed()
+    token = sign_token()
     async with running(broker, apart=False, admin_tokens=[TOKEN]) as bridge:
-        async with Client(f"ws://{HOST}:{bridge.port}/ws?token={token}") as client:
+        async with WebSocketClient(f"ws://{HOST}:{bridge.port}/ws?token={token}") as client:
             await client.expect("welcome")
-            await client.ask("token", token=token)
+            await client.request("token", token=token)
         await published(bridge)
         await bridge.ask(bridge.port, f"/healthz?token={token}")
         await bridge.ask(bridge.port, f"/nothing?token={token}", headers={"Cookie": token})

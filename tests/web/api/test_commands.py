@@ -8,13 +8,19 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from bridge.core.coordination.commands import Disconnect, Join, Leave, Revoke, Title
+from bridge.core.coordination.commands import Disconnect, Join, Leave, Revoke, SetRoomTitle
 from bridge.core.ports import NotAcknowledged
-from bridge.web.api.publish import api
-from bridge.web.app import site
-from bridge.web.auth.origins import Doors
-from tests.web.posting import BEARER, TOKEN, Outlet, check_problem
-from tests.web.registry import ODD_NAMES, WRONG_NAMES, Caller, Registry, calling
+from bridge.web.api.publish import publish_router
+from bridge.web.app import create_app
+from bridge.web.auth.origins import OriginPolicy
+from tests.web.directory_api import (
+    INVALID_NAMES,
+    ODD_NAMES,
+    DirectoryApiClient,
+    DirectoryBackend,
+    directory_api,
+)
+from tests.web.publish_api import BEARER, TOKEN, RecordingPublisher, check_problem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -23,16 +29,16 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def registry() -> Registry:
-    made = Registry()
-    made.here("c1")
-    made.elsewhere("c2")
+def registry() -> DirectoryBackend:
+    made = DirectoryBackend()
+    made.connect_here("c1")
+    made.connect_elsewhere("c2")
     return made
 
 
 @pytest.fixture
-async def at(registry: Registry) -> AsyncIterator[Caller]:
-    async with calling(registry) as caller:
+async def at(registry: DirectoryBackend) -> AsyncIterator[DirectoryApiClient]:
+    async with directory_api(registry) as caller:
         yield caller
 
 
@@ -55,38 +61,40 @@ CALLS: dict[str, tuple[str, Any]] = {
 
 @pytest.mark.parametrize("call", CALLS)
 async def test_a_call_is_a_command_whatever_characters_a_name_has(
-    at: Caller, registry: Registry, call: str
+    at: DirectoryApiClient, registry: DirectoryBackend, call: str
 ) -> None:
     (method, path), (part, made) = call.split(" "), CALLS[call]
     for number, name in enumerate(ODD_NAMES):
-        answer = await at.do(method, path.format(**{part: encoded(name)}))
+        answer = await at.run_command(method, path.format(**{part: encoded(name)}))
         assert answer == {"at": f"push-bridge.control:0:{number}"}
-    assert registry.orders.sent == [made(name) for name in ODD_NAMES]
+    assert registry.command_publisher.commands == [made(name) for name in ODD_NAMES]
 
 
-async def test_two_odd_names_stay_apart(at: Caller, registry: Registry) -> None:
-    await at.do("PUT", f"rooms/{encoded('r/accounts/x')}/accounts/{encoded('y/accounts/z')}")
-    await at.do("PUT", f"rooms/{encoded('%2F')}/accounts/{encoded('/')}")
+async def test_two_odd_names_stay_apart(at: DirectoryApiClient, registry: DirectoryBackend) -> None:
+    await at.run_command(
+        "PUT", f"rooms/{encoded('r/accounts/x')}/accounts/{encoded('y/accounts/z')}"
+    )
+    await at.run_command("PUT", f"rooms/{encoded('%2F')}/accounts/{encoded('/')}")
     for name in ODD_NAMES:
-        await at.do("PUT", f"rooms/{encoded(name)}", json={"title": name})
-    assert registry.orders.sent == [
+        await at.run_command("PUT", f"rooms/{encoded(name)}", json={"title": name})
+    assert registry.command_publisher.commands == [
         Join("r/accounts/x", account="y/accounts/z"),
         Join("%2F", account="/"),
-        *(Title(name, name) for name in ODD_NAMES),
+        *(SetRoomTitle(name, name) for name in ODD_NAMES),
     ]
 
 
 @pytest.mark.parametrize("call", CALLS)
 async def test_what_nothing_can_be_called_is_a_422_that_says_which(
-    at: Caller, registry: Registry, call: str
+    at: DirectoryApiClient, registry: DirectoryBackend, call: str
 ) -> None:
     (method, path), (part, _) = call.split(" "), CALLS[call]
     no_utf_8 = ["%ff", "a%C3", "%ED%A0%80"]
-    for name in [*map(encoded, WRONG_NAMES), *no_utf_8]:
-        told = await at.do(method, path.format(**{part: name}), 422)
+    for name in [*map(encoded, INVALID_NAMES), *no_utf_8]:
+        told = await at.run_command(method, path.format(**{part: name}), 422)
         assert told["detail"].startswith(f"{part}: not a name")
-    await at.do(method, path.format(**{part: ""}), 404)  # there is no such path
-    assert registry.orders.sent == []
+    await at.run_command(method, path.format(**{part: ""}), 404)  # there is no such path
+    assert registry.command_publisher.commands == []
 
 
 # -- connections -----------------------------------------------------------------------------------
@@ -94,13 +102,13 @@ async def test_what_nothing_can_be_called_is_a_422_that_says_which(
 
 @pytest.mark.parametrize("id", ["c1", "c2"])
 async def test_a_connection_is_known_wherever_it_is(
-    at: Caller, registry: Registry, id: str
+    at: DirectoryApiClient, registry: DirectoryBackend, id: str
 ) -> None:
-    await at.do("PUT", f"rooms/r/connections/{id}")
-    await at.do("DELETE", f"rooms/r/connections/{id}")
-    await at.do("DELETE", f"connections/{id}", params={"reason": "so it is"})
+    await at.run_command("PUT", f"rooms/r/connections/{id}")
+    await at.run_command("DELETE", f"rooms/r/connections/{id}")
+    await at.run_command("DELETE", f"connections/{id}", params={"reason": "so it is"})
     expected: list[Command] = [Join("r", id), Leave("r", id), Disconnect(id, reason="so it is")]
-    assert registry.orders.sent == expected
+    assert registry.command_publisher.commands == expected
 
 
 @pytest.mark.parametrize(
@@ -112,53 +120,64 @@ async def test_a_connection_is_known_wherever_it_is(
     ],
 )
 async def test_a_connection_that_nobody_knows_is_a_404(
-    at: Caller, registry: Registry, method: str, path: str
+    at: DirectoryApiClient, registry: DirectoryBackend, method: str, path: str
 ) -> None:
-    registry.elsewhere("left", instance="i1")  # the state topic does not say so yet
+    registry.connect_elsewhere("left", instance="i1")  # the state topic does not say so yet
     for id in ("nobody", "left", "c1%2F"):
-        assert "no connection" in (await at.do(method, path.format(id), 404))["detail"]
-    await at.do(method, path.format("a%2Cb"), 422)
-    assert registry.orders.sent == []
+        assert "no connection" in (await at.run_command(method, path.format(id), 404))["detail"]
+    await at.run_command(method, path.format("a%2Cb"), 422)
+    assert registry.command_publisher.commands == []
 
 
 async def test_an_account_that_nobody_knows_is_none_the_less_obeyed(
-    at: Caller, registry: Registry
+    at: DirectoryApiClient, registry: DirectoryBackend
 ) -> None:
-    await at.do("PUT", "rooms/nowhere/accounts/nobody")
-    await at.do("DELETE", "accounts/nobody/connections")
-    assert registry.orders.sent == [Join("nowhere", account="nobody"), Disconnect(None, "nobody")]
+    await at.run_command("PUT", "rooms/nowhere/accounts/nobody")
+    await at.run_command("DELETE", "accounts/nobody/connections")
+    assert registry.command_publisher.commands == [
+        Join("nowhere", account="nobody"),
+        Disconnect(None, "nobody"),
+    ]
 
 
 @pytest.mark.parametrize("path", ["connections/c1", "accounts/ann/connections"])
 async def test_a_reason_is_told_where_there_is_one(
-    at: Caller, registry: Registry, path: str
+    at: DirectoryApiClient, registry: DirectoryBackend, path: str
 ) -> None:
     for reason in ("", "x" * 500, "é, and so on"):
-        await at.do("DELETE", path, params={"reason": reason})
-    await at.do("DELETE", path)
+        await at.run_command("DELETE", path, params={"reason": reason})
+    await at.run_command("DELETE", path)
     wrongs: list[dict[str, Any]] = [{"resaon": "so"}, {"reason": ["one", "another"]}]
     for wrong in wrongs:
-        await at.do("DELETE", path, 422, params=wrong)
-    reasons = [it.reason for it in registry.orders.sent if isinstance(it, Disconnect)]
+        await at.run_command("DELETE", path, 422, params=wrong)
+    reasons = [
+        it.reason for it in registry.command_publisher.commands if isinstance(it, Disconnect)
+    ]
     assert reasons == [None, "x" * 500, "é, and so on", None]
 
 
 # -- bodies ----------------------------------------------------------------------------------------
 
 
-async def test_a_title_is_given_or_taken_back(at: Caller, registry: Registry) -> None:
+async def test_a_title_is_given_or_taken_back(
+    at: DirectoryApiClient, registry: DirectoryBackend
+) -> None:
     titles = ["", "Order 42", "x" * 200, "\U0001f600" * 200]
     for title in titles:
-        await at.do("PUT", "rooms/order:42", json={"title": title, "by": "the shop"})
-    assert registry.orders.sent == [Title("order:42", title) for title in titles]
+        await at.run_command("PUT", "rooms/order:42", json={"title": title, "by": "the shop"})
+    assert registry.command_publisher.commands == [
+        SetRoomTitle("order:42", title) for title in titles
+    ]
 
 
-async def test_a_revocation_is_of_now_or_of_a_time(at: Caller, registry: Registry) -> None:
+async def test_a_revocation_is_of_now_or_of_a_time(
+    at: DirectoryApiClient, registry: DirectoryBackend
+) -> None:
     then = "2026-11-21T10:00:00+01:00"
     for body in ({}, {"before": None}, {"before": then}):
-        await at.do("POST", "accounts/ann/revoke", json=body)
-    await at.do("POST", "accounts/ann/revoke")
-    befores = [it.before for it in registry.orders.sent if isinstance(it, Revoke)]
+        await at.run_command("POST", "accounts/ann/revoke", json=body)
+    await at.run_command("POST", "accounts/ann/revoke")
+    befores = [it.before for it in registry.command_publisher.commands if isinstance(it, Revoke)]
     assert befores == [None, None, then, None]
 
 
@@ -166,30 +185,34 @@ BODIES = {"rooms/r": "PUT", "accounts/ann/revoke": "POST"}
 
 
 @pytest.mark.parametrize("path", BODIES)
-async def test_what_is_no_json_is_a_400(at: Caller, registry: Registry, path: str) -> None:
+async def test_what_is_no_json_is_a_400(
+    at: DirectoryApiClient, registry: DirectoryBackend, path: str
+) -> None:
     for body in (b"nonsense", b"{", b"\xff", b'{"title": NaN}', b"[" * 5000):
-        await at.do(BODIES[path], path, 400, content=body)
-    assert registry.orders.sent == []
+        await at.run_command(BODIES[path], path, 400, content=body)
+    assert registry.command_publisher.commands == []
 
 
-async def test_a_wrong_field_is_a_422_that_names_it(at: Caller, registry: Registry) -> None:
+async def test_a_wrong_field_is_a_422_that_names_it(
+    at: DirectoryApiClient, registry: DirectoryBackend
+) -> None:
     for body in ({}, {"title": None}, {"title": 42}, {"title": "x" * 201}):
-        assert "title" in (await at.do("PUT", "rooms/r", 422, json=body))["detail"]
+        assert "title" in (await at.run_command("PUT", "rooms/r", 422, json=body))["detail"]
     for body in ({"before": 1795000000}, {"before": "yesterday"}, {"before": ""}):
-        told = await at.do("POST", "accounts/ann/revoke", 422, json=body)
+        told = await at.run_command("POST", "accounts/ann/revoke", 422, json=body)
         assert "before" in told["detail"]
     for path, method in BODIES.items():
         for content in (b"[]", b'"now"', b"7", b"null"):
-            assert "object" in (await at.do(method, path, 422, content=content))["detail"]
-    assert registry.orders.sent == []
+            assert "object" in (await at.run_command(method, path, 422, content=content))["detail"]
+    assert registry.command_publisher.commands == []
 
 
-async def test_a_room_without_a_title_in_the_body_is_a_400(at: Caller) -> None:
-    await at.do("PUT", "rooms/r", 400)
+async def test_a_room_without_a_title_in_the_body_is_a_400(at: DirectoryApiClient) -> None:
+    await at.run_command("PUT", "rooms/r", 400)
 
 
 @pytest.mark.parametrize("path", BODIES)
-async def test_a_body_without_an_end_is_given_up_early(at: Caller, path: str) -> None:
+async def test_a_body_without_an_end_is_given_up_early(at: DirectoryApiClient, path: str) -> None:
     sent = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -198,7 +221,7 @@ async def test_a_body_without_an_end_is_given_up_early(at: Caller, path: str) ->
             sent += 1
             yield b" " * 10_000
 
-    await at.do(BODIES[path], path, 413, content=endless())
+    await at.run_command(BODIES[path], path, 413, content=endless())
     assert sent < 10
 
 
@@ -222,24 +245,26 @@ def body(path: str) -> dict[str, Any]:
 
 
 async def test_what_is_not_acknowledged_is_a_503_that_says_to_try_again(
-    at: Caller, registry: Registry
+    at: DirectoryApiClient, registry: DirectoryBackend
 ) -> None:
-    registry.orders.error = NotAcknowledged()
+    registry.command_publisher.error = NotAcknowledged()
     for method, path in EVERY.values():
-        told = await at.do(method, path, 503, **body(path))
+        told = await at.run_command(method, path, 503, **body(path))
         assert "again" in told["detail"]
         answer = await at.http.request(method, f"/v1/{path}", headers=BEARER, **body(path))
         assert int(answer.headers["retry-after"]) >= 1
 
 
-async def test_a_bug_is_a_500_that_says_nothing_of_it(at: Caller, registry: Registry) -> None:
-    registry.orders.error = ZeroDivisionError("an inner secret")
+async def test_a_bug_is_a_500_that_says_nothing_of_it(
+    at: DirectoryApiClient, registry: DirectoryBackend
+) -> None:
+    registry.command_publisher.error = ZeroDivisionError("an inner secret")
     for method, path in EVERY.values():
-        assert "secret" not in (await at.do(method, path, 500, **body(path)))["detail"]
+        assert "secret" not in (await at.run_command(method, path, 500, **body(path)))["detail"]
 
 
 async def test_without_an_admin_token_it_is_a_401_whatever_is_asked(
-    at: Caller, registry: Registry
+    at: DirectoryApiClient, registry: DirectoryBackend
 ) -> None:
     wrong = {"Authorization": f"Bearer {TOKEN}x"}
     for method, path in EVERY.values():
@@ -247,47 +272,49 @@ async def test_without_an_admin_token_it_is_a_401_whatever_is_asked(
             for headers in ({}, wrong):
                 answer = await at.http.request(method, f"/v1/{each}", headers=headers, **body(path))
                 check_problem(answer, 401)
-    assert registry.orders.sent == []
+    assert registry.command_publisher.commands == []
 
 
 @every_call
 async def test_who_writes_too_fast_is_told_when_to_go_on(method: str, path: str) -> None:
-    registry = Registry(per_second=2)
-    registry.here("c1")
-    async with calling(registry) as at:
+    registry = DirectoryBackend(per_second=2)
+    registry.connect_here("c1")
+    async with directory_api(registry) as at:
         for status in (202, 202, 429):
-            await at.do(method, path, status, **body(path))
+            await at.run_command(method, path, status, **body(path))
         answer = await at.http.request(method, f"/v1/{path}", headers=BEARER, **body(path))
         assert answer.headers["retry-after"] == "1"
-        registry.now += 0.6
-        await at.do(method, path, 202, **body(path))
-        assert len(registry.orders.sent) == 3
+        registry.now_seconds += 0.6
+        await at.run_command(method, path, 202, **body(path))
+        assert len(registry.command_publisher.commands) == 3
 
 
 async def test_what_can_not_be_written_anyway_uses_nothing_up() -> None:
-    registry = Registry(per_second=1)
-    async with calling(registry) as at:
-        await at.do("DELETE", "connections/nobody", 404)
-        await at.do("PUT", "rooms/a%2Cb", 422, json={"title": "t"})
-        await at.do("PUT", "rooms/r", 400)
-        await at.do("PUT", "rooms/r", json={"title": "t"})
+    registry = DirectoryBackend(per_second=1)
+    async with directory_api(registry) as at:
+        await at.run_command("DELETE", "connections/nobody", 404)
+        await at.run_command("PUT", "rooms/a%2Cb", 422, json={"title": "t"})
+        await at.run_command("PUT", "rooms/r", 400)
+        await at.run_command("PUT", "rooms/r", json={"title": "t"})
 
 
 async def test_events_and_commands_share_one_allowance() -> None:
-    registry = Registry(per_second=2)
-    events = api(Outlet(), [TOKEN], event_bytes=1000, pace=registry.pace)
-    transport = httpx.ASGITransport(site(Doors(), [events, *registry.routers()]))
+    registry = DirectoryBackend(per_second=2)
+    events = publish_router(
+        RecordingPublisher(), [TOKEN], max_event_bytes=1000, rate_limit=registry.rate_limit
+    )
+    transport = httpx.ASGITransport(create_app(OriginPolicy(), [events, *registry.routers()]))
     async with httpx.AsyncClient(transport=transport, base_url="http://bridge.example") as http:
-        at = Caller(http)
-        await at.do("PUT", "rooms/r/accounts/ann")
+        at = DirectoryApiClient(http)
+        await at.run_command("PUT", "rooms/r/accounts/ann")
         event = {"topic": "orders", "all": True}
         for status in (202, 429):
             answer = await http.post("/v1/events", headers=BEARER, json=event)
             assert answer.status_code == status
-        await at.do("PUT", "rooms/r/accounts/ann", 429)
+        await at.run_command("PUT", "rooms/r/accounts/ann", 429)
 
 
-async def test_another_method_is_a_405(at: Caller) -> None:
+async def test_another_method_is_a_405(at: DirectoryApiClient) -> None:
     for _, path in EVERY.values():
         answer = await at.http.patch(f"/v1/{path}", headers=BEARER)
         assert answer.status_code == 405

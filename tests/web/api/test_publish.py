@@ -9,43 +9,43 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.ports import NotAcknowledged, TooLarge
-from bridge.core.protocol.envelope import read
+from bridge.core.ports import NotAcknowledged, RecordTooLarge
+from bridge.core.protocol.envelope import decode_record
 from bridge.core.protocol.event import Body
-from bridge.web.api.bodies import WrongField
-from bridge.web.api.publish import envelope, read_publication
-from tests.web.posting import BEARER, EVENT_BYTES, TOKEN, check_problem, desk
-from tests.web.rig import TIMESTAMP, Record
+from bridge.web.api.bodies import InvalidField
+from bridge.web.api.publish import encode_envelope, parse_publication
+from tests.web.in_process_bridge import TIMESTAMP, ConsumerRecord
+from tests.web.publish_api import BEARER, EVENT_BYTES, TOKEN, check_problem, publish_api
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.web.posting import Desk
+    from tests.web.publish_api import PublishApiClient
 
 EVENT = {"topic": "orders", "accounts": ["alice"]}
 
 
 @pytest.fixture
-async def at() -> AsyncIterator[Desk]:
-    async with desk() as opened:
+async def at() -> AsyncIterator[PublishApiClient]:
+    async with publish_api() as opened:
         yield opened
 
 
 # -- what is written -------------------------------------------------------------------------------
 
 
-async def test_an_event_is_written_and_its_id_and_position_are_told(at: Desk) -> None:
+async def test_an_event_is_written_and_its_id_and_position_are_told(at: PublishApiClient) -> None:
     answer = await at.post({**EVENT, "id": "o-1842", "key": "42", "data": {"order": 42}})
     assert (answer.status_code, answer.json()) == (202, {"id": "o-1842", "at": "orders:3:0"})
-    (written,) = at.outlet.written
+    (written,) = at.publisher.records
     assert (written.topic, written.key) == ("orders", b"42")
     expected = {"id": "o-1842", "accounts": ["alice"], "data": {"order": 42}}
     assert json.loads(written.value) == expected
 
 
-async def test_an_event_without_an_id_is_given_one(at: Desk) -> None:
+async def test_an_event_without_an_id_is_given_one(at: PublishApiClient) -> None:
     ids = {(await at.post(EVENT)).json()["id"] for _ in range(3)}
-    assert ids == {json.loads(written.value)["id"] for written in at.outlet.written}
+    assert ids == {json.loads(written.value)["id"] for written in at.publisher.records}
     assert len(ids) == 3
 
 
@@ -61,19 +61,21 @@ async def test_an_event_without_an_id_is_given_one(at: Desk) -> None:
         "null",
     ],
 )
-async def test_data_keeps_its_tokens(at: Desk, data: str) -> None:
+async def test_data_keeps_its_tokens(at: PublishApiClient, data: str) -> None:
     body = b'{"topic": "orders", "all": true, "data": %b , "meta": %b}' % (
         data.encode(),
         data.encode(),
     )
     assert (await at.post(body)).status_code == 202
-    assert at.outlet.written[0].value.count(data.encode()) == 2
-    event = read(Record(0, TIMESTAMP, None, at.outlet.written[0].value, ()), 1 << 20)
+    assert at.publisher.records[0].value.count(data.encode()) == 2
+    event = decode_record(
+        ConsumerRecord(0, TIMESTAMP, None, at.publisher.records[0].value, ()), 1 << 20
+    )
     assert event is not None
     assert event.data == data.encode()
 
 
-async def test_every_field_of_the_envelope_is_written(at: Desk) -> None:
+async def test_every_field_of_the_envelope_is_written(at: PublishApiClient) -> None:
     fields = {
         "id": "i",
         "type": "order.shipped",
@@ -87,34 +89,36 @@ async def test_every_field_of_the_envelope_is_written(at: Desk) -> None:
         "data": [1],
     }
     assert (await at.post({"topic": "news", **fields})).status_code == 202
-    assert json.loads(at.outlet.written[0].value) == fields
+    assert json.loads(at.publisher.records[0].value) == fields
 
 
-async def test_null_is_absent_and_what_is_not_known_is_passed_over(at: Desk) -> None:
+async def test_null_is_absent_and_what_is_not_known_is_passed_over(at: PublishApiClient) -> None:
     absent = dict.fromkeys(("key", "id", "type", "time", "tag", "rooms", "connections", "meta"))
     answer = await at.post({**EVENT, **absent, "priority": 7})
     assert answer.status_code == 202
-    assert at.outlet.written[0].key is None
-    event = read(Record(0, TIMESTAMP, None, at.outlet.written[0].value, ()), 1 << 20)
+    assert at.publisher.records[0].key is None
+    event = decode_record(
+        ConsumerRecord(0, TIMESTAMP, None, at.publisher.records[0].value, ()), 1 << 20
+    )
     assert event is not None
     assert (event.type, event.time, event.tag, event.meta) == ("event", None, None, None)
     assert (event.body, event.data) == (Body.JSON, b"null")
-    assert "priority" not in json.loads(at.outlet.written[0].value)
+    assert "priority" not in json.loads(at.publisher.records[0].value)
 
 
 # -- what is not -----------------------------------------------------------------------------------
 
 
-async def refused(at: Desk, body: Any, status: int, **more: Any) -> str:
+async def refused(at: PublishApiClient, body: Any, status: int, **more: Any) -> str:
     detail: str = check_problem(await at.post(body, **more), status)["detail"]
-    assert at.outlet.written == []
+    assert at.publisher.records == []
     return detail
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"nonsense", b"{", b'{"topic": 5', b"\xff", b'{"a": NaN}', b"[" * 5000, b"{} {}"]
 )
-async def test_what_is_no_json_is_a_400(at: Desk, body: bytes) -> None:
+async def test_what_is_no_json_is_a_400(at: PublishApiClient, body: bytes) -> None:
     await refused(at, body, 400)
 
 
@@ -135,16 +139,18 @@ WRONG: dict[str, tuple[Any, ...]] = {
 @pytest.mark.parametrize(
     ("field", "wrong"), [(field, value) for field, values in WRONG.items() for value in values]
 )
-async def test_a_wrong_field_is_a_422_that_names_it(at: Desk, field: str, wrong: Any) -> None:
+async def test_a_wrong_field_is_a_422_that_names_it(
+    at: PublishApiClient, field: str, wrong: Any
+) -> None:
     assert field in await refused(at, {**EVENT, field: wrong}, 422)
 
 
 @pytest.mark.parametrize("body", [[], 5, "text", None, True])
-async def test_what_is_no_object_is_a_422(at: Desk, body: Any) -> None:
+async def test_what_is_no_object_is_a_422(at: PublishApiClient, body: Any) -> None:
     await refused(at, json.dumps(body).encode(), 422)
 
 
-async def test_an_event_without_a_topic_is_a_422(at: Desk) -> None:
+async def test_an_event_without_a_topic_is_a_422(at: PublishApiClient) -> None:
     assert "topic" in await refused(at, {"all": True}, 422)
 
 
@@ -152,27 +158,27 @@ async def test_an_event_without_a_topic_is_a_422(at: Desk) -> None:
     "audience",
     [{}, {"accounts": []}, {"all": False}, {"accounts": None, "rooms": [], "all": None}],
 )
-async def test_an_event_for_nobody_is_a_422(at: Desk, audience: dict[str, Any]) -> None:
+async def test_an_event_for_nobody_is_a_422(at: PublishApiClient, audience: dict[str, Any]) -> None:
     assert "nobody" in await refused(at, {"topic": "orders", **audience}, 422)
 
 
 @pytest.mark.parametrize(
     "topic", ["nothing", "", "push-bridge.control", "or/ders", "\n", "x" * 999]
 )
-async def test_a_topic_that_is_not_there_is_a_404(at: Desk, topic: str) -> None:
+async def test_a_topic_that_is_not_there_is_a_404(at: PublishApiClient, topic: str) -> None:
     await refused(at, {**EVENT, "topic": topic}, 404)
 
 
-async def test_what_is_larger_than_a_record_may_be_is_a_413(at: Desk) -> None:
+async def test_what_is_larger_than_a_record_may_be_is_a_413(at: PublishApiClient) -> None:
     fields = {"id": "i", "all": True, "data": ""}
     room = EVENT_BYTES - len(json.dumps(fields, separators=(",", ":")))
     fits = {"topic": "orders", **fields, "data": "x" * room}
     assert (await at.post(fits)).status_code == 202
-    assert len(at.outlet.written.pop().value) == EVENT_BYTES
+    assert len(at.publisher.records.pop().value) == EVENT_BYTES
     assert "EVENT_BYTES" in await refused(at, {**fits, "data": "x" * (room + 1)}, 413)
 
 
-async def test_a_body_without_an_end_is_given_up_early(at: Desk) -> None:
+async def test_a_body_without_an_end_is_given_up_early(at: PublishApiClient) -> None:
     sent = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -185,26 +191,28 @@ async def test_a_body_without_an_end_is_given_up_early(at: Desk) -> None:
     assert sent < 10
 
 
-async def test_what_kafka_finds_too_large_is_a_413(at: Desk) -> None:
-    at.outlet.error = TooLarge("too large")
+async def test_what_kafka_finds_too_large_is_a_413(at: PublishApiClient) -> None:
+    at.publisher.error = RecordTooLarge("too large")
     assert "Kafka" in await refused(at, EVENT, 413)
 
 
-async def test_what_is_not_acknowledged_is_a_503_with_the_id_to_try_again_with(at: Desk) -> None:
-    at.outlet.error = NotAcknowledged()
+async def test_what_is_not_acknowledged_is_a_503_with_the_id_to_try_again_with(
+    at: PublishApiClient,
+) -> None:
+    at.publisher.error = NotAcknowledged()
     answer = await at.post(EVENT)
     body = check_problem(answer, 503)
     assert int(answer.headers["retry-after"]) >= 1
-    at.outlet.error = None
+    at.publisher.error = None
     assert (await at.post({**EVENT, "id": body["id"]})).json()["id"] == body["id"]
-    at.outlet.error = NotAcknowledged()
+    at.publisher.error = NotAcknowledged()
     assert (await at.post({**EVENT, "id": "mine"})).json()["id"] == "mine"
 
 
 async def test_a_bug_is_a_500_that_says_nothing_of_it(
-    at: Desk, caplog: pytest.LogCaptureFixture
+    at: PublishApiClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    at.outlet.error = ZeroDivisionError("an inner secret")
+    at.publisher.error = ZeroDivisionError("an inner secret")
     assert "secret" not in await refused(at, EVENT, 500)
     assert all(TOKEN not in record.getMessage() for record in caplog.records)
 
@@ -213,21 +221,21 @@ async def test_a_bug_is_a_500_that_says_nothing_of_it(
 
 
 async def test_who_publishes_too_fast_is_told_when_to_go_on() -> None:
-    async with desk(per_second=2) as at:
+    async with publish_api(per_second=2) as at:
         assert [(await at.post(EVENT)).status_code for _ in range(3)] == [202, 202, 429]
         answer = await at.post(EVENT)
         check_problem(answer, 429)
         assert answer.headers["retry-after"] == "1"
-        at.now += 0.49
+        at.now_seconds += 0.49
         assert (await at.post(EVENT)).status_code == 429
-        at.now += 0.02
+        at.now_seconds += 0.02
         assert [(await at.post(EVENT)).status_code for _ in range(2)] == [202, 429]
-        at.now += 1000
+        at.now_seconds += 1000
         assert [(await at.post(EVENT)).status_code for _ in range(3)] == [202, 202, 429]
 
 
 async def test_where_nothing_may_be_published_that_is_told() -> None:
-    async with desk(per_second=0) as at:
+    async with publish_api(per_second=0) as at:
         answer = await at.post(EVENT)
         assert (answer.status_code, answer.headers["retry-after"]) == (429, "60")
 
@@ -263,10 +271,10 @@ events = st.fixed_dictionaries(
 @given(events)
 def test_what_is_accepted_is_the_event_that_was_posted(posted: dict[str, Any]) -> None:
     try:
-        value = envelope(read_publication(json.dumps(posted).encode()))
-    except WrongField:
+        value = encode_envelope(parse_publication(json.dumps(posted).encode()))
+    except InvalidField:
         return
-    event = read(Record(0, TIMESTAMP, None, value, ()), 1 << 24)
+    event = decode_record(ConsumerRecord(0, TIMESTAMP, None, value, ()), 1 << 24)
     assert event is not None, "what names nobody is not accepted"
     assert json.loads(event.data) == posted.get("data")
     assert list(event.accounts) == (posted.get("accounts") or [])

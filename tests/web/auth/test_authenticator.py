@@ -7,8 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bridge.core.protocol import close_codes
-from bridge.web.auth.authenticator import OpenGate, Refused
-from bridge.web.auth.origins import LOOPBACK_HOSTS, Doors
+from bridge.web.auth.authenticator import AllowAll, AuthRefused
+from bridge.web.auth.origins import LOOPBACK_HOSTS, OriginPolicy
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from bridge.web.auth.origins import LOOPBACK_HOSTS, Doors
     ],
 )
 def test_by_default_the_same_origin_and_no_origin_are_let_in(host, origin):
-    assert Doors().admits(host, origin)
+    assert OriginPolicy().allows(host, origin)
 
 
 @pytest.mark.parametrize(
@@ -42,25 +42,25 @@ def test_by_default_the_same_origin_and_no_origin_are_let_in(host, origin):
     ],
 )
 def test_by_default_every_other_origin_is_kept_out(host, origin):
-    assert not Doors().admits(host, origin)
+    assert not OriginPolicy().allows(host, origin)
 
 
 def test_a_list_of_origins_says_which_pages_are_let_in():
-    doors = Doors(["https://shop.example", "https://office.example:8443"])
-    assert doors.admits("bridge.example", "https://shop.example")
-    assert doors.admits("bridge.example", "https://office.example:8443")
-    assert doors.admits("bridge.example", None)
-    assert not doors.admits("bridge.example", "http://shop.example")
-    assert not doors.admits("bridge.example", "https://office.example")
+    doors = OriginPolicy(["https://shop.example", "https://office.example:8443"])
+    assert doors.allows("bridge.example", "https://shop.example")
+    assert doors.allows("bridge.example", "https://office.example:8443")
+    assert doors.allows("bridge.example", None)
+    assert not doors.allows("bridge.example", "http://shop.example")
+    assert not doors.allows("bridge.example", "https://office.example")
 
 
 def test_a_star_among_the_origins_lets_in_every_page():
-    assert Doors(["*"]).admits("bridge.example", "https://anywhere.example")
+    assert OriginPolicy(["*"]).allows("bridge.example", "https://anywhere.example")
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8080", "127.0.0.1:8080", "[::1]:8080"])
 def test_a_loopback_host_is_let_in_in_dev(host):
-    assert Doors(hosts=LOOPBACK_HOSTS).admits(host, None)
+    assert OriginPolicy(hosts=LOOPBACK_HOSTS).allows(host, None)
 
 
 @pytest.mark.parametrize(
@@ -68,34 +68,34 @@ def test_a_loopback_host_is_let_in_in_dev(host):
     ["evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil", "", "[", "@"],
 )
 def test_another_host_is_kept_out_in_dev_as_dns_rebinding_would_send_it(host):
-    assert not Doors(hosts=LOOPBACK_HOSTS).admits(host, None)
-    assert not Doors(hosts=LOOPBACK_HOSTS).admits(host, f"http://{host}")
+    assert not OriginPolicy(hosts=LOOPBACK_HOSTS).allows(host, None)
+    assert not OriginPolicy(hosts=LOOPBACK_HOSTS).allows(host, f"http://{host}")
 
 
 @example("[", "http://[")
 @given(st.text(max_size=20), st.none() | st.text(max_size=20) | st.just("http://a"))
 def test_any_host_and_origin_are_let_in_or_kept_out(host, origin):
-    for doors in (Doors(), Doors(["https://a"]), Doors(hosts=LOOPBACK_HOSTS)):
-        assert doors.admits(host, origin) in {True, False}
+    for doors in (OriginPolicy(), OriginPolicy(["https://a"]), OriginPolicy(hosts=LOOPBACK_HOSTS)):
+        assert doors.allows(host, origin) in {True, False}
 
 
 def test_with_authentication_off_a_client_is_who_it_says_it_is():
-    grant = OpenGate().identify(None, "alice")
+    grant = AllowAll().authenticate(None, "alice")
     assert grant.account == "alice"
-    assert grant.expires is None
+    assert grant.expires_at is None
     assert grant.may_join("any room")
 
 
 def test_with_authentication_off_the_account_may_be_absent():
-    assert OpenGate().identify(None, None).account is None
+    assert AllowAll().authenticate(None, None).account is None
 
 
 def test_with_authentication_off_who_names_a_private_topic_gets_it():
-    assert OpenGate().identify(None, None).may_read("audit", private=True)
+    assert AllowAll().authenticate(None, None).may_read("audit", is_private=True)
 
 
 def test_a_refusal_tells_its_own_reason_or_the_usual_one():
-    assert Refused(close_codes.OVERLOADED).close is close_codes.OVERLOADED
-    refused = Refused(close_codes.OVERLOADED, "overloaded: full")
+    assert AuthRefused(close_codes.OVERLOADED).close is close_codes.OVERLOADED
+    refused = AuthRefused(close_codes.OVERLOADED, "overloaded: full")
     assert refused.close == close_codes.OVERLOADED._replace(reason="overloaded: full")
     assert str(refused) == "overloaded: full"

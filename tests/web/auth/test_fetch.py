@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.web.auth import fetch as downloading
-from bridge.web.auth.fetch import MAX_BYTES, download, locate, shown
+from bridge.web.auth.fetch import MAX_BYTES, download, parse_location, redact_location
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -88,7 +88,7 @@ async def test_a_redirect_is_not_followed() -> None:
 
 
 async def test_an_answer_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downloading, "SECONDS", 0.05)
+    monkeypatch.setattr(downloading, "TIMEOUT_SECONDS", 0.05)
     never = asyncio.Event()
     async with serving(b"HTTP/1.1 200 OK\r\n\r\n", b"", hold=never) as url:
         with pytest.raises(OSError, match="timed out"):
@@ -101,7 +101,7 @@ async def test_an_answer_that_comes_drop_by_drop_is_given_up(
 ) -> None:
     ticks = iter([0.0, 1.0, 2.0, 1e9])
     monkeypatch.setattr(downloading, "monotonic", lambda: next(ticks))
-    body = b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (4 * downloading._PORTION)
+    body = b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (4 * downloading._CHUNK_BYTES)
     async with serving(body) as url:
         with pytest.raises(OSError, match="no end within"):
             await download(url)
@@ -115,8 +115,8 @@ async def test_where_nobody_listens_is_an_error() -> None:
 async def test_a_file_gives_what_is_in_it(tmp_path: Path) -> None:
     path = tmp_path / "the keys.json"
     path.write_bytes(b"the keys")
-    assert await download(locate(str(path))) == b"the keys"
-    assert await download(locate(path.as_uri())) == b"the keys"
+    assert await download(parse_location(str(path))) == b"the keys"
+    assert await download(parse_location(path.as_uri())) == b"the keys"
     path.write_bytes(b"x" * (MAX_BYTES + 1))
     with pytest.raises(OSError, match="more than"):
         await download(path)
@@ -138,10 +138,10 @@ async def test_a_file_gives_what_is_in_it(tmp_path: Path) -> None:
 )
 def test_what_can_be_no_place_is_refused(where: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        locate(where)
+        parse_location(where)
 
 
 def test_what_a_log_shows_of_a_place_has_no_credential(tmp_path: Path) -> None:
-    url = locate("https://id.example:8443/keys?key=secret#secret")
-    assert shown(url) == "https://id.example:8443/keys"
-    assert shown(tmp_path) == str(tmp_path)
+    url = parse_location("https://id.example:8443/keys?key=secret#secret")
+    assert redact_location(url) == "https://id.example:8443/keys"
+    assert redact_location(tmp_path) == str(tmp_path)

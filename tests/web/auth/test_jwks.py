@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.web.auth import jwks as keeping
-from bridge.web.auth.authenticator import Refused
-from bridge.web.auth.jwks import Jwks
-from bridge.web.auth.jwt import TokenGate
-from tests.web.refusing import ready, refusal
-from tests.web.signing import Publisher, ec_key, jwk, jwk_set, rsa_key, signed
+from bridge.web.auth.authenticator import AuthRefused
+from bridge.web.auth.jwks import JwksCache
+from bridge.web.auth.jwt import JwtAuthenticator
+from tests.web.authenticator_checks import auth_error_reason, ready_authenticator
+from tests.web.token_signing import JwksServer, ec_key, jwk_set, public_jwk, rsa_key, sign_token
 
 if TYPE_CHECKING:
-    from tests.web.conftest import OpenRig
+    from tests.web.conftest import OpenBridge
 
 RSA = ("RS256",)
 
@@ -25,21 +25,21 @@ RSA = ("RS256",)
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits for the clock is told of by the tests that are about it."""
-    monkeypatch.setattr(keeping, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(keeping, "MIN_FETCH_INTERVAL_SECONDS", 0.0)
 
 
-async def judged(gate: TokenGate, token: str) -> str:
+async def judged(gate: JwtAuthenticator, token: str) -> str:
     """The account that `gate` makes of `token`, once it has what it needs."""
-    missing = gate.missing(token)
+    missing = gate.pending_keys(token)
     if missing is not None:
         await missing
-    return str(gate.identify(token, None).account)
+    return str(gate.authenticate(token, None).account)
 
 
-async def told_to_come_back(gate: TokenGate, token: str) -> None:
-    with pytest.raises(Refused) as refused:
+async def told_to_come_back(gate: JwtAuthenticator, token: str) -> None:
+    with pytest.raises(AuthRefused) as refused:
         await judged(gate, token)
-    assert (refused.value.close.code, refused.value.close.reconnect) == (4006, True)
+    assert (refused.value.close.code, refused.value.close.should_reconnect) == (4006, True)
     assert refused.value.close.retry_after > 0
 
 
@@ -47,25 +47,25 @@ async def told_to_come_back(gate: TokenGate, token: str) -> None:
 
 
 async def test_a_key_that_is_here_is_never_waited_for() -> None:
-    publisher = Publisher(jwk(rsa_key(), "one"))
-    gate = await ready(publisher, RSA)
+    publisher = JwksServer(public_jwk(rsa_key(), "one"))
+    gate = await ready_authenticator(publisher, RSA)
     for kid in ("one", None):
-        assert gate.missing(signed(rsa_key(), "RS256", kid)) is None
-    assert publisher.asked == 1
+        assert gate.pending_keys(sign_token(rsa_key(), "RS256", kid)) is None
+    assert publisher.request_count == 1
 
 
 async def test_many_who_wait_for_a_key_cause_one_look() -> None:
-    publisher = Publisher(jwk(rsa_key(), "one"))
-    gate = TokenGate(publisher.keys(), RSA)
-    token = signed(rsa_key(), "RS256", "one")
+    publisher = JwksServer(public_jwk(rsa_key(), "one"))
+    gate = JwtAuthenticator(publisher.new_jwks(), RSA)
+    token = sign_token(rsa_key(), "RS256", "one")
     assert await asyncio.gather(*(judged(gate, token) for _ in range(100))) == ["alice"] * 100
-    assert publisher.asked == 1
+    assert publisher.request_count == 1
 
 
 async def test_one_who_gives_up_takes_no_key_from_the_others() -> None:
-    publisher = Publisher(jwk(rsa_key(), "one"))
-    gate = TokenGate(publisher.keys(), RSA)
-    token = signed(rsa_key(), "RS256", "one")
+    publisher = JwksServer(public_jwk(rsa_key(), "one"))
+    gate = JwtAuthenticator(publisher.new_jwks(), RSA)
+    token = sign_token(rsa_key(), "RS256", "one")
     stays, gives_up = (asyncio.ensure_future(judged(gate, token)) for _ in range(2))
     await asyncio.sleep(0)
     gives_up.cancel()
@@ -73,96 +73,100 @@ async def test_one_who_gives_up_takes_no_key_from_the_others() -> None:
 
 
 async def test_a_rotated_key_is_found_and_the_old_one_is_refused() -> None:
-    publisher = Publisher(jwk(rsa_key(1), "one"))
-    gate = await ready(publisher, RSA)
-    old, new = signed(rsa_key(1), "RS256", "one"), signed(rsa_key(2), "RS256", "two")
+    publisher = JwksServer(public_jwk(rsa_key(1), "one"))
+    gate = await ready_authenticator(publisher, RSA)
+    old, new = sign_token(rsa_key(1), "RS256", "one"), sign_token(rsa_key(2), "RS256", "two")
     assert await judged(gate, old) == "alice"
-    publisher.text = jwk_set(jwk(rsa_key(2), "two"))
+    publisher.body = jwk_set(public_jwk(rsa_key(2), "two"))
     assert await judged(gate, new) == "alice"
-    assert publisher.asked == 2
-    missing = gate.missing(old)
+    assert publisher.request_count == 2
+    missing = gate.pending_keys(old)
     assert missing is not None, "it is looked for, for it may have come back"
     await missing
-    assert "key is not known" in refusal(gate, old)
+    assert "key is not known" in auth_error_reason(gate, old)
 
 
 async def test_a_key_that_is_published_nowhere_is_refused() -> None:
-    gate = await ready(Publisher(jwk(rsa_key(1), "one")), RSA)
-    for token in (signed(rsa_key(2), "RS256", "two"), signed(rsa_key(1), "RS256", "")):
-        missing = gate.missing(token)
+    gate = await ready_authenticator(JwksServer(public_jwk(rsa_key(1), "one")), RSA)
+    for token in (sign_token(rsa_key(2), "RS256", "two"), sign_token(rsa_key(1), "RS256", "")):
+        missing = gate.pending_keys(token)
         assert missing is not None
         await missing
-        assert "key is not known" in refusal(gate, token)
+        assert "key is not known" in auth_error_reason(gate, token)
 
 
 async def test_another_key_under_a_published_name_is_refused() -> None:
-    gate = await ready(Publisher(jwk(rsa_key(1), "one")), RSA)
+    gate = await ready_authenticator(JwksServer(public_jwk(rsa_key(1), "one")), RSA)
     for kid in ("one", None):
-        assert "signature" in refusal(gate, signed(rsa_key(2), "RS256", kid))
+        assert "signature" in auth_error_reason(gate, sign_token(rsa_key(2), "RS256", kid))
 
 
 async def test_a_name_that_two_kinds_of_key_have_is_good_for_both() -> None:
-    publisher = Publisher(jwk(rsa_key(), "one"), jwk(ec_key(), "one"))
-    gate = await ready(publisher, ("RS256", "ES256"))
-    assert await judged(gate, signed(rsa_key(), "RS256", "one")) == "alice"
-    assert await judged(gate, signed(ec_key(), "ES256", "one")) == "alice"
+    publisher = JwksServer(public_jwk(rsa_key(), "one"), public_jwk(ec_key(), "one"))
+    gate = await ready_authenticator(publisher, ("RS256", "ES256"))
+    assert await judged(gate, sign_token(rsa_key(), "RS256", "one")) == "alice"
+    assert await judged(gate, sign_token(ec_key(), "ES256", "one")) == "alice"
 
 
 async def test_keys_without_names_are_all_tried() -> None:
-    gate = await ready(Publisher(jwk(rsa_key(1)), jwk(rsa_key(2))), RSA)
+    gate = await ready_authenticator(
+        JwksServer(public_jwk(rsa_key(1)), public_jwk(rsa_key(2))), RSA
+    )
     for number in (1, 2):
         for kid in ("any", None):
-            assert await judged(gate, signed(rsa_key(number), "RS256", kid)) == "alice"
-    assert "signature" in refusal(gate, signed(rsa_key(3), "RS256"))
+            assert await judged(gate, sign_token(rsa_key(number), "RS256", kid)) == "alice"
+    assert "signature" in auth_error_reason(gate, sign_token(rsa_key(3), "RS256"))
 
 
 async def test_a_key_is_good_for_its_own_algorithm_only() -> None:
-    gate = await ready(Publisher(jwk(rsa_key(), "one", alg="RS512")), ("RS256", "RS512"))
-    assert await judged(gate, signed(rsa_key(), "RS512", "one")) == "alice"
-    assert "key is not known" in refusal(gate, signed(rsa_key(), "RS256", "one"))
+    gate = await ready_authenticator(
+        JwksServer(public_jwk(rsa_key(), "one", alg="RS512")), ("RS256", "RS512")
+    )
+    assert await judged(gate, sign_token(rsa_key(), "RS512", "one")) == "alice"
+    assert "key is not known" in auth_error_reason(gate, sign_token(rsa_key(), "RS256", "one"))
 
 
 async def test_an_algorithm_that_is_not_allowed_causes_no_look() -> None:
-    publisher = Publisher(jwk(rsa_key(), "one"))
-    gate = await ready(publisher, RSA)
-    assert gate.missing(signed(rsa_key(), "RS512", "two")) is None
-    assert gate.missing("nonsense") is None
-    assert gate.missing(None) is None
-    assert publisher.asked == 1
+    publisher = JwksServer(public_jwk(rsa_key(), "one"))
+    gate = await ready_authenticator(publisher, RSA)
+    assert gate.pending_keys(sign_token(rsa_key(), "RS512", "two")) is None
+    assert gate.pending_keys("nonsense") is None
+    assert gate.pending_keys(None) is None
+    assert publisher.request_count == 1
 
 
 # -- when the publisher is away --------------------------------------------------------------------
 
 
 async def test_before_the_first_keys_clients_are_told_to_come_back() -> None:
-    publisher = Publisher(jwk(rsa_key(), "one"))
-    text, publisher.text = publisher.text, None
-    gate = TokenGate(publisher.keys(), RSA)
-    token = signed(rsa_key(), "RS256", "one")
+    publisher = JwksServer(public_jwk(rsa_key(), "one"))
+    text, publisher.body = publisher.body, None
+    gate = JwtAuthenticator(publisher.new_jwks(), RSA)
+    token = sign_token(rsa_key(), "RS256", "one")
     await told_to_come_back(gate, token)
-    publisher.text = text
+    publisher.body = text
     assert await judged(gate, token) == "alice"
 
 
 async def test_what_is_no_token_is_refused_whether_there_are_keys_or_not() -> None:
-    publisher = Publisher()
-    publisher.text = None
-    gate = TokenGate(publisher.keys(), RSA)
-    for token in (None, "nonsense", signed()):
-        refusal(gate, token)
+    publisher = JwksServer()
+    publisher.body = None
+    gate = JwtAuthenticator(publisher.new_jwks(), RSA)
+    for token in (None, "nonsense", sign_token()):
+        auth_error_reason(gate, token)
 
 
 async def test_known_keys_stay_good_while_the_publisher_is_away(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    publisher = Publisher(jwk(rsa_key(1), "one"))
-    gate = await ready(publisher, RSA)
-    publisher.text = None
-    unknown = signed(rsa_key(2), "RS256", "two")
+    publisher = JwksServer(public_jwk(rsa_key(1), "one"))
+    gate = await ready_authenticator(publisher, RSA)
+    publisher.body = None
+    unknown = sign_token(rsa_key(2), "RS256", "two")
     for _ in range(3):
         await told_to_come_back(gate, unknown)
-    assert await judged(gate, signed(rsa_key(1), "RS256", "one")) == "alice"
-    assert "signature" in refusal(gate, signed(rsa_key(2), "RS256", "one"))
+    assert await judged(gate, sign_token(rsa_key(1), "RS256", "one")) == "alice"
+    assert "signature" in auth_error_reason(gate, sign_token(rsa_key(2), "RS256", "one"))
     said = [each for each in caplog.records if each.levelno == logging.WARNING]
     assert len(said) == 1, "an outage is said once"
     assert "the 1 known stay good" in said[0].getMessage()
@@ -171,25 +175,25 @@ async def test_known_keys_stay_good_while_the_publisher_is_away(
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"<html>", b'{"keys": []}', b'{"keys": 5}', b"{}"])
 async def test_what_is_no_key_set_takes_no_key_away(text: bytes) -> None:
-    publisher = Publisher(jwk(rsa_key(1), "one"))
-    gate = await ready(publisher, RSA)
-    publisher.text = text
-    await told_to_come_back(gate, signed(rsa_key(2), "RS256", "two"))
-    assert await judged(gate, signed(rsa_key(1), "RS256", "one")) == "alice"
+    publisher = JwksServer(public_jwk(rsa_key(1), "one"))
+    gate = await ready_authenticator(publisher, RSA)
+    publisher.body = text
+    await told_to_come_back(gate, sign_token(rsa_key(2), "RS256", "two"))
+    assert await judged(gate, sign_token(rsa_key(1), "RS256", "one")) == "alice"
 
 
 async def test_unknown_names_ask_the_publisher_once_in_a_pause(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(keeping, "PAUSE_SECONDS", 3600.0)
-    publisher = Publisher(jwk(rsa_key(), "one"))
-    gate = await ready(publisher, RSA)
-    waits = [gate.missing(signed(rsa_key(), "RS256", str(number))) for number in range(50)]
+    monkeypatch.setattr(keeping, "MIN_FETCH_INTERVAL_SECONDS", 3600.0)
+    publisher = JwksServer(public_jwk(rsa_key(), "one"))
+    gate = await ready_authenticator(publisher, RSA)
+    waits = [gate.pending_keys(sign_token(rsa_key(), "RS256", str(number))) for number in range(50)]
     tasks = [asyncio.ensure_future(wait) for wait in waits if wait is not None]
     assert len(tasks) == 50
     for _ in range(10):
         await asyncio.sleep(0)
-    assert publisher.asked == 1
+    assert publisher.request_count == 1
     for task in tasks:
         task.cancel()
 
@@ -197,18 +201,18 @@ async def test_unknown_names_ask_the_publisher_once_in_a_pause(
 async def test_keys_are_looked_for_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeping, "REFRESH_SECONDS", 0.0)
     monkeypatch.setattr(keeping, "RETRY_SECONDS", 0.0)
-    publisher = Publisher(jwk(rsa_key(1), "one"))
-    keys = publisher.keys()
+    publisher = JwksServer(public_jwk(rsa_key(1), "one"))
+    keys = publisher.new_jwks()
     running = asyncio.create_task(keys.run())
     async with asyncio.timeout(20):
-        while keys.missing("one") is not None:  # noqa: ASYNC110 - there is no event to wait for
+        while keys.pending_keys("one") is not None:  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0)
-        publisher.text = None
-        asked = publisher.asked
-        while publisher.asked < asked + 3:  # noqa: ASYNC110 - as above
+        publisher.body = None
+        asked = publisher.request_count
+        while publisher.request_count < asked + 3:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0)
-        publisher.text = jwk_set(jwk(rsa_key(2), "two"))
-        while keys.missing("two") is not None:  # noqa: ASYNC110 - as above
+        publisher.body = jwk_set(public_jwk(rsa_key(2), "two"))
+        while keys.pending_keys("two") is not None:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0)
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -218,35 +222,37 @@ async def test_keys_are_looked_for_again_and_again(monkeypatch: pytest.MonkeyPat
 # -- at the door -----------------------------------------------------------------------------------
 
 
-async def test_a_client_waits_for_its_key_and_loses_nothing_that_it_says(open_rig: OpenRig) -> None:
-    publisher = Publisher(jwk(rsa_key(), "one"))
+async def test_a_client_waits_for_its_key_and_loses_nothing_that_it_says(
+    open_rig: OpenBridge,
+) -> None:
+    publisher = JwksServer(public_jwk(rsa_key(), "one"))
     may_answer = asyncio.Event()
 
     async def read() -> bytes:
         await may_answer.wait()
         return await publisher.read()
 
-    rig = await open_rig(gate=TokenGate(Jwks("https://id.example", read), RSA))
-    token = signed(rsa_key(), "RS256", "one", rooms=["lobby"])
+    rig = await open_rig(gate=JwtAuthenticator(JwksCache("https://id.example", read), RSA))
+    token = sign_token(rsa_key(), "RS256", "one", rooms=["lobby"])
     by_url, by_hello = await rig.connect(f"token={token}"), await rig.connect("hello=1")
-    await by_hello.say("hello", token=token)
+    await by_hello.send("hello", token=token)
     gone = await rig.connect(f"token={token}")
     for client in (by_url, by_hello):
-        await client.say("subscribe", rooms=["lobby"], id="s")
+        await client.send("subscribe", rooms=["lobby"], id="s")
     await gone.connection.close()
     may_answer.set()
     for client in (by_url, by_hello):
         assert (await client.expect("welcome"))["account"] == "alice"
         assert (await client.expect("reply"))["rooms"] == ["lobby"]
-    assert publisher.asked == 1
+    assert publisher.request_count == 1
 
 
-async def test_while_there_are_no_keys_a_client_is_told_4006(open_rig: OpenRig) -> None:
-    publisher = Publisher()
-    publisher.text = None
-    rig = await open_rig(gate=TokenGate(publisher.keys(), RSA))
-    end = await (await rig.connect(f"token={signed(rsa_key(), 'RS256', 'one')}")).end()
-    assert (end.code, end.closing["reconnect"]) == (4006, True)
-    assert end.closing["retry_after"] > 0
-    end = await (await rig.connect("token=nonsense")).end()
+async def test_while_there_are_no_keys_a_client_is_told_4006(open_rig: OpenBridge) -> None:
+    publisher = JwksServer()
+    publisher.body = None
+    rig = await open_rig(gate=JwtAuthenticator(publisher.new_jwks(), RSA))
+    end = await (await rig.connect(f"token={sign_token(rsa_key(), 'RS256', 'one')}")).wait_closed()
+    assert (end.code, end.closing_frame["reconnect"]) == (4006, True)
+    assert end.closing_frame["retry_after"] > 0
+    end = await (await rig.connect("token=nonsense")).wait_closed()
     assert end.code == 4500

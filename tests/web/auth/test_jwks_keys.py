@@ -12,24 +12,24 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from jwt.algorithms import RSAAlgorithm
 
-from bridge.web.auth.jwks import read_keys
-from tests.web.signing import ec_key, ed_key, jwk, jwk_set, rsa_key
+from bridge.web.auth.jwks import parse_key_set
+from tests.web.token_signing import ec_key, ed_key, jwk_set, public_jwk, rsa_key
 
-GOOD = jwk(rsa_key(), "good")
+GOOD = public_jwk(rsa_key(), "good")
 
 
 def algorithms(*keys: Any) -> set[str]:
-    return set().union(*(key.algorithms for key in read_keys(jwk_set(*keys))))
+    return set().union(*(key.algorithms for key in parse_key_set(jwk_set(*keys))))
 
 
 def test_a_key_is_for_the_algorithms_of_its_kind_and_curve() -> None:
     assert algorithms(GOOD) == {
         f"{name}{bits}" for name in ("RS", "PS") for bits in (256, 384, 512)
     }
-    assert algorithms(jwk(ec_key())) == {"ES256"}
-    assert algorithms(jwk(ec_key(ec.SECP384R1))) == {"ES384"}
-    assert algorithms(jwk(ec_key(ec.SECP521R1))) == {"ES512"}
-    assert algorithms(jwk(ed_key())) == {"EdDSA"}
+    assert algorithms(public_jwk(ec_key())) == {"ES256"}
+    assert algorithms(public_jwk(ec_key(ec.SECP384R1))) == {"ES384"}
+    assert algorithms(public_jwk(ec_key(ec.SECP521R1))) == {"ES512"}
+    assert algorithms(public_jwk(ed_key())) == {"EdDSA"}
 
 
 def test_a_key_that_names_its_algorithm_is_for_no_other() -> None:
@@ -60,27 +60,27 @@ NUMBERS = itertools.count()
         {**GOOD, "n": 5},
         {**GOOD, "e": ""},
         {**GOOD, "kid": 5},
-        {**jwk(ec_key()), "crv": "P-384"},
-        {**jwk(ec_key()), "x": "AA"},
-        {**jwk(ec_key(ec.SECP256K1))},
-        {**jwk(ed_key()), "crv": "X25519"},
-        {**jwk(ed_key()), "x": ""},
-        jwk(rsa_key(bits=1024)),
+        {**public_jwk(ec_key()), "crv": "P-384"},
+        {**public_jwk(ec_key()), "x": "AA"},
+        {**public_jwk(ec_key(ec.SECP256K1))},
+        {**public_jwk(ed_key()), "crv": "X25519"},
+        {**public_jwk(ed_key()), "x": ""},
+        public_jwk(rsa_key(bits=1024)),
     ],
     ids=lambda _: str(next(NUMBERS)),  # keys are random, names must not be
 )
 def test_what_can_not_be_used_is_passed_over(useless: Any) -> None:
-    assert [key.id for key in read_keys(jwk_set(useless, GOOD, useless))] == ["good"]
+    assert [key.key_id for key in parse_key_set(jwk_set(useless, GOOD, useless))] == ["good"]
     with pytest.raises(ValueError, match="no key in it"):
-        read_keys(jwk_set(useless))
+        parse_key_set(jwk_set(useless))
 
 
 def test_of_a_private_key_only_the_public_half_is_kept() -> None:
     leaked = RSAAlgorithm.to_jwk(rsa_key(), as_dict=True)
     del leaked["key_ops"]
     assert "d" in leaked
-    (key,) = read_keys(jwk_set(leaked))
-    assert isinstance(key.public, rsa.RSAPublicKey)
+    (key,) = parse_key_set(jwk_set(leaked))
+    assert isinstance(key.key, rsa.RSAPublicKey)
 
 
 members = st.fixed_dictionaries(
@@ -104,4 +104,4 @@ members = st.fixed_dictionaries(
 @example(b"\xff")
 def test_whatever_is_published_is_a_set_of_keys_or_is_not(text: bytes) -> None:
     with contextlib.suppress(ValueError):
-        assert read_keys(text)
+        assert parse_key_set(text)

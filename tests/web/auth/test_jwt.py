@@ -9,26 +9,31 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bridge.web.auth.authenticator import Refused
-from bridge.web.auth.jwks import PUBLIC, SHARED, pinned
-from tests.web.refusing import MISTAKES, ready, refusal, text
-from tests.web.signing import (
+from bridge.web.auth.authenticator import AuthRefused
+from bridge.web.auth.jwks import PUBLIC_KEY_ALGORITHMS, SHARED_SECRET_ALGORITHMS, select_algorithms
+from tests.web.authenticator_checks import (
+    INVALID_TOKENS,
+    auth_error_reason,
+    ready_authenticator,
+    to_json,
+)
+from tests.web.token_signing import (
     SECRET,
-    Publisher,
-    claims,
-    forged,
-    jwk,
-    pem,
+    JwksServer,
+    forge_token,
+    public_jwk,
+    public_pem,
     rsa_key,
-    shared_gate,
-    signed,
+    shared_secret_authenticator,
+    sign_token,
+    token_claims,
 )
 
 
-@pytest.mark.parametrize("mistake", MISTAKES)
+@pytest.mark.parametrize("mistake", INVALID_TOKENS)
 def test_every_mistake_is_refused_and_said(mistake: str) -> None:
-    token, said = MISTAKES[mistake]
-    assert said in refusal(shared_gate(), token)
+    token, said = INVALID_TOKENS[mistake]
+    assert said in auth_error_reason(shared_secret_authenticator(), token)
 
 
 WRONG: dict[str, tuple[Any, ...]] = {
@@ -45,19 +50,19 @@ WRONG: dict[str, tuple[Any, ...]] = {
     ("name", "value"), [(name, value) for name, values in WRONG.items() for value in values]
 )
 def test_a_claim_of_the_wrong_type_is_refused(name: str, value: Any) -> None:
-    refusal(shared_gate(), signed(**{name: value}))
+    auth_error_reason(shared_secret_authenticator(), sign_token(**{name: value}))
 
 
 @pytest.mark.parametrize("name", ["topics", "rooms", "sub", "exp", "nbf", "iat"])
 def test_a_claim_of_null_is_none(name: str) -> None:
-    token = jwt.encode({**claims(), name: None}, SECRET, algorithm="HS256")
-    refusal(shared_gate(), token)
+    token = jwt.encode({**token_claims(), name: None}, SECRET, algorithm="HS256")
+    auth_error_reason(shared_secret_authenticator(), token)
 
 
 @pytest.mark.parametrize("payload", ["[]", '"text"', "5", "null", "{", "", '{"sub":' + "[" * 9999])
 def test_a_payload_that_is_no_object_is_refused(payload: str) -> None:
     token = jwt.PyJWS().encode(payload.encode(), SECRET, algorithm="HS256")
-    assert "can not be read" in refusal(shared_gate(), token)
+    assert "can not be read" in auth_error_reason(shared_secret_authenticator(), token)
 
 
 @given(st.text(max_size=60) | st.binary(max_size=60).map(lambda raw: raw.decode("latin-1")))
@@ -66,7 +71,7 @@ def test_a_payload_that_is_no_object_is_refused(payload: str) -> None:
 @example("bnVsbA.bnVsbA.bnVsbA")
 @example("=.=.=")
 def test_whatever_is_no_token_is_refused(text: str) -> None:
-    refusal(shared_gate(), text)
+    auth_error_reason(shared_secret_authenticator(), text)
 
 
 @given(
@@ -80,11 +85,11 @@ def test_whatever_is_no_token_is_refused(text: str) -> None:
     )
 )
 def test_whatever_is_signed_is_granted_or_refused(made: dict[str, Any]) -> None:
-    token = jwt.PyJWS().encode(text(made), SECRET, algorithm="HS256")
+    token = jwt.PyJWS().encode(to_json(made), SECRET, algorithm="HS256")
     try:
-        grant = shared_gate().identify(token, None)
-    except Refused:
-        refusal(shared_gate(), token)
+        grant = shared_secret_authenticator().authenticate(token, None)
+    except AuthRefused:
+        auth_error_reason(shared_secret_authenticator(), token)
     else:
         assert grant.account == made["sub"]
 
@@ -93,49 +98,49 @@ def test_whatever_is_signed_is_granted_or_refused(made: dict[str, Any]) -> None:
 
 
 async def test_a_public_key_is_never_taken_for_a_secret() -> None:
-    publisher = Publisher(jwk(rsa_key(), "one"))
-    for algorithms in (("RS256",), ("RS256", "ES256"), tuple(PUBLIC)):
-        gate = await ready(publisher, algorithms)
-        gate.identify(signed(rsa_key(), "RS256", "one"), None)
-        for alg in SHARED:
-            assert "allowed algorithm" in refusal(gate, confused(alg, "one"))
-            assert "allowed algorithm" in refusal(gate, confused(alg, None))
+    publisher = JwksServer(public_jwk(rsa_key(), "one"))
+    for algorithms in (("RS256",), ("RS256", "ES256"), tuple(PUBLIC_KEY_ALGORITHMS)):
+        gate = await ready_authenticator(publisher, algorithms)
+        gate.authenticate(sign_token(rsa_key(), "RS256", "one"), None)
+        for alg in SHARED_SECRET_ALGORITHMS:
+            assert "allowed algorithm" in auth_error_reason(gate, confused(alg, "one"))
+            assert "allowed algorithm" in auth_error_reason(gate, confused(alg, None))
 
 
 def confused(alg: str, kid: str | None) -> str:
     """A token that was signed with the public key's text as if that were a secret."""
     header = {"alg": alg, "typ": "JWT", **({} if kid is None else {"kid": kid})}
     hidden = jwt.algorithms.HMACAlgorithm(getattr(jwt.algorithms.HMACAlgorithm, f"SHA{alg[2:]}"))
-    body = forged(header, claims()).rstrip(".")
-    signature = hidden.sign(body.encode(), pem(rsa_key()))
-    return body + "." + forged({}, {}, signature).rpartition(".")[2]
+    body = forge_token(header, token_claims()).rstrip(".")
+    signature = hidden.sign(body.encode(), public_pem(rsa_key()))
+    return body + "." + forge_token({}, {}, signature).rpartition(".")[2]
 
 
 def test_the_operator_can_not_mix_secrets_and_public_keys() -> None:
     with pytest.raises(ValueError, match="HS256 needs a secret"):
-        pinned(["RS256", "HS256"], by_secret=False, by_url=True)
+        select_algorithms(["RS256", "HS256"], has_secret=False, has_jwks_url=True)
     with pytest.raises(ValueError, match="RS256 needs a public key"):
-        pinned(["HS256", "RS256"], by_secret=True, by_url=False)
+        select_algorithms(["HS256", "RS256"], has_secret=True, has_jwks_url=False)
 
 
 @pytest.mark.parametrize("by_url", [True, False])
 @pytest.mark.parametrize("name", ["none", "NONE", "None"])
 def test_an_algorithm_that_proves_nothing_is_refused(name: str, by_url: bool) -> None:
     with pytest.raises(ValueError, match="not signed"):
-        pinned([name], by_secret=not by_url, by_url=by_url)
+        select_algorithms([name], has_secret=not by_url, has_jwks_url=by_url)
 
 
 @pytest.mark.parametrize("name", ["HS1", "", "hs256", "ES256K"])
 def test_an_algorithm_that_is_not_known_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="no such algorithm"):
-        pinned([name], by_secret=True, by_url=False)
+        select_algorithms([name], has_secret=True, has_jwks_url=False)
 
 
 def test_no_algorithm_at_all_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one"):
-        pinned([], by_secret=True, by_url=False)
+        select_algorithms([], has_secret=True, has_jwks_url=False)
 
 
 def test_what_is_allowed_where_nothing_was_said() -> None:
-    assert pinned(None, by_secret=True, by_url=False) == ("HS256",)
-    assert pinned(None, by_secret=False, by_url=True) == ("RS256", "ES256")
+    assert select_algorithms(None, has_secret=True, has_jwks_url=False) == ("HS256",)
+    assert select_algorithms(None, has_secret=False, has_jwks_url=True) == ("RS256", "ES256")

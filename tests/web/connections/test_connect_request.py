@@ -9,17 +9,23 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bridge.core.protocol.cursor import IDENTITY_BYTES, Place, write_cursor
-from bridge.core.protocol.frames import BadFrame, Hello, read_hello
-from bridge.core.protocol.names import is_name, is_topic
-from bridge.web.connections.connect_request import BadRequest, Wish, asked, from_query, wish
+from bridge.core.protocol.cursor import TOPIC_ID_BYTES, TopicOffsets, encode_cursor
+from bridge.core.protocol.frames import BadFrame, Hello, decode_hello
+from bridge.core.protocol.names import is_valid_name, is_valid_topic
+from bridge.web.connections.connect_request import (
+    BadRequest,
+    ConnectRequest,
+    parse_connect_request,
+    parse_query,
+    parse_websocket_query,
+)
 
-CURSOR = write_cursor({"orders": Place(bytes(IDENTITY_BYTES), {0: 10, 1: 20})})
+CURSOR = encode_cursor({"orders": TopicOffsets(bytes(TOPIC_ID_BYTES), {0: 10, 1: 20})})
 NAMES = ["topics", "rooms", "types", "cursor", "since", "token", "account", "hello", "other"]
 
 
-def wished(query: str, *, topics: int = 3, rooms: int = 3) -> Wish:
-    return wish(from_query(query), max_topics=topics, max_rooms=rooms)
+def wished(query: str, *, topics: int = 3, rooms: int = 3) -> ConnectRequest:
+    return parse_connect_request(parse_query(query), max_topics=topics, max_rooms=rooms)
 
 
 def refusal(query: str) -> str:
@@ -61,14 +67,14 @@ def test_any_query_gives_a_wish_or_a_bad_request(query):
     except BadRequest as bad:
         str(bad).encode()  # it goes into an answer
     else:
-        assert all(is_topic(topic) for topic in asked.topics or ())
-        assert all(is_name(room) for room in asked.rooms)
+        assert all(is_valid_topic(topic) for topic in asked.topics or ())
+        assert all(is_valid_name(room) for room in asked.rooms)
 
 
 @given(queries)
 def test_any_query_says_whether_a_hello_will_follow_or_is_a_bad_request(query):
     try:
-        follows = asked(query) is None
+        follows = parse_websocket_query(query) is None
     except BadRequest as bad:
         str(bad).encode()
     else:
@@ -86,7 +92,7 @@ values = st.recursive(
 def test_any_first_frame_gives_a_wish_or_the_one_documented_error(fields, op):
     frame = json.dumps({**fields, **({"op": op} if op else {})}).encode()
     try:
-        wish(read_hello(frame), max_topics=3, max_rooms=3)
+        parse_connect_request(decode_hello(frame), max_topics=3, max_rooms=3)
     except (BadFrame, BadRequest) as bad:
         str(bad).encode()
     else:
@@ -113,28 +119,28 @@ def test_both_ways_ask_for_the_same_things():
         "token": "t",
         "account": "alice",
     }
-    assert from_query(query) == read_hello(json.dumps(frame).encode())
+    assert parse_query(query) == decode_hello(json.dumps(frame).encode())
     asked = wished(query)
     assert asked.topics == frozenset({"orders", "news"})
     assert asked.rooms == ("order:42", "lobby")
     assert asked.types is not None
-    assert asked.types.wanted == ("order.*", "tick")
-    assert asked.resumed == f"{CURSOR},orders:0:17"
+    assert asked.types.patterns == ("order.*", "tick")
+    assert asked.cursor_text == f"{CURSOR},orders:0:17"
     assert asked.cursor is not None
     assert asked.cursor["orders"].offsets == {0: 18, 1: 20}
 
 
 def test_what_is_absent_asks_for_every_topic_no_room_and_all_types():
-    assert wished("") == Wish(None, (), None, "", None)
+    assert wished("") == ConnectRequest(None, (), None, "", None)
 
 
 def test_an_empty_list_in_a_hello_means_none():
-    hello = read_hello(b'{"op":"hello","topics":[],"rooms":[],"types":[]}')
-    asked = wish(hello, max_topics=3, max_rooms=3)
+    hello = decode_hello(b'{"op":"hello","topics":[],"rooms":[],"types":[]}')
+    asked = parse_connect_request(hello, max_topics=3, max_rooms=3)
     assert asked.topics == frozenset()
     assert asked.rooms == ()
     assert asked.types is not None
-    assert not asked.types.admits("order.shipped")
+    assert not asked.types.matches("order.shipped")
 
 
 @pytest.mark.parametrize(
@@ -210,7 +216,7 @@ def test_since_together_with_a_cursor_is_a_bad_request():
 )
 def test_hello_stands_alone(query):
     with pytest.raises(BadRequest):
-        asked(query)
+        parse_websocket_query(query)
 
 
 @pytest.mark.parametrize(
@@ -232,9 +238,9 @@ def test_hello_stands_alone(query):
 )
 def test_a_first_frame_that_is_no_hello_is_a_bad_frame(frame):
     with pytest.raises(BadFrame):
-        read_hello(frame)
+        decode_hello(frame)
 
 
 def test_a_null_in_a_hello_is_absent():
     frame = b'{"op":"hello","topics":null,"cursor":null,"account":null}'
-    assert read_hello(frame) == Hello()
+    assert decode_hello(frame) == Hello()

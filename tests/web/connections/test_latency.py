@@ -5,52 +5,59 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from bridge.app.pipeline import Span
-from bridge.coordination.dead_letters import Casualties
-from bridge.core.protocol.envelope import Batch, Router
-from tests.web.rig import Record
+from bridge.app.pipeline import Pipeline
+from bridge.coordination.dead_letters import DeadLetterStats
+from bridge.core.protocol.envelope import Batch, EnvelopeDecoder
+from tests.web.in_process_bridge import ConsumerRecord
 
 if TYPE_CHECKING:
-    from tests.web.rig import Rig
+    from tests.web.in_process_bridge import InProcessBridge
 
 NOW = 1_795_000_000.0
 
 
-def span(of: Rig) -> Span:
-    return Span(Router(1 << 20), of.entrance, of.sockets, Casualties().count, wall=lambda: NOW)
+def span(of: InProcessBridge) -> Pipeline:
+    return Pipeline(
+        EnvelopeDecoder(1 << 20),
+        of.admission,
+        of.pool,
+        DeadLetterStats().count,
+        wall_clock=lambda: NOW,
+    )
 
 
 def batch(*ages: float, partition: int = 0, first: int = 10, **envelope: Any) -> Batch:
     """Records that are so many seconds old."""
     value = json.dumps(envelope or {"all": True}).encode()
     records = [
-        Record(first + n, int((NOW - age) * 1000), None, value, ()) for n, age in enumerate(ages)
+        ConsumerRecord(first + n, int((NOW - age) * 1000), None, value, ())
+        for n, age in enumerate(ages)
     ]
     return Batch("orders", partition, records, first + len(records))
 
 
-def observed(of: Rig) -> tuple[int, float]:
+def observed(of: InProcessBridge) -> tuple[int, float]:
     """How many latencies there are, and all of them together."""
-    latency = of.hub.tally.latency
-    return latency.cumulated()[-1], round(latency.sum, 6)
+    latency = of.hub.counters.latency_seconds
+    return latency.cumulative_counts()[-1], round(latency.sum, 6)
 
 
-async def test_the_first_and_the_last_record_of_a_batch_are_observed(rig: Rig) -> None:
-    client = await rig.join()
+async def test_the_first_and_the_last_record_of_a_batch_are_observed(rig: InProcessBridge) -> None:
+    client = await rig.connect_welcomed()
     await span(rig).deliver([batch(8.0, 99.0, 99.0, 2.0), batch(0.5, partition=1, first=20)])
     assert observed(rig) == (3, 10.5)
     for _ in range(5):
         await client.expect("event")
 
 
-async def test_nothing_is_observed_of_what_nobody_here_was_sent(rig: Rig) -> None:
+async def test_nothing_is_observed_of_what_nobody_here_was_sent(rig: InProcessBridge) -> None:
     await span(rig).deliver([batch(1.0)])
-    await rig.join("account=alice")
+    await rig.connect_welcomed("account=alice")
     await span(rig).deliver([batch(1.0, first=11, accounts=["bob"]), batch(1.0, first=12, data=1)])
     assert observed(rig) == (0, 0.0)
 
 
-async def test_a_producer_whose_clock_is_ahead_is_no_time_ago(rig: Rig) -> None:
-    await rig.join()
+async def test_a_producer_whose_clock_is_ahead_is_no_time_ago(rig: InProcessBridge) -> None:
+    await rig.connect_welcomed()
     await span(rig).deliver([batch(-3.0)])
     assert observed(rig) == (1, 0.0)

@@ -8,24 +8,24 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.web.connections.connection import Pipe
-from bridge.web.connections.pool import SLICE_SECONDS, SLICES, Sockets
-from tests.web.raw import framed
-from tests.web.rig import until
+from bridge.web.connections.connection import ClientConnection
+from bridge.web.connections.pool import SLICE_COUNT, SLICE_SECONDS, ConnectionPool
+from tests.web.in_process_bridge import wait_until
+from tests.web.raw_connection import frame_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tests.web.conftest import OpenRig
-    from tests.web.raw import Raw
+    from tests.web.conftest import OpenBridge
+    from tests.web.raw_connection import RawConnection
 
 HEARTBEAT = 0.2
 PING, PONG = 0x9, 0xA
 
 
-async def test_heartbeats_come_busy_or_not_and_carry_the_cursor(open_rig: OpenRig):
-    rig = await open_rig(heartbeat=HEARTBEAT)
-    client = await rig.join("account=alice&rooms=r")
+async def test_heartbeats_come_busy_or_not_and_carry_the_cursor(open_rig: OpenBridge):
+    rig = await open_rig(heartbeat_seconds=HEARTBEAT)
+    client = await rig.connect_welcomed("account=alice&rooms=r")
     assert client.welcome["heartbeat"] == HEARTBEAT
     assert await client.frame() == {"op": "heartbeat", "cursor": client.welcome["cursor"]}
     rig.publish(rooms=["other"])
@@ -33,48 +33,48 @@ async def test_heartbeats_come_busy_or_not_and_carry_the_cursor(open_rig: OpenRi
     assert beat["cursor"] != client.welcome["cursor"]
     for _ in range(3):
         rig.publish(rooms=["r"])
-        await client.next("event")
-        assert (await client.next("heartbeat"))["cursor"] != beat["cursor"]
+        await client.next_of("event")
+        assert (await client.next_of("heartbeat"))["cursor"] != beat["cursor"]
 
 
 @pytest.mark.parametrize("heartbeat", [0.1, 1.0, 25.0, 600.0])
 async def test_everybody_is_looked_after_several_times_in_a_heartbeat(
-    open_rig: OpenRig, heartbeat: float
+    open_rig: OpenBridge, heartbeat: float
 ):
-    rig = await open_rig(heartbeat=heartbeat)
-    assert rig.sockets._pace * SLICES <= heartbeat / 4
-    assert rig.sockets._pace <= SLICE_SECONDS
+    rig = await open_rig(heartbeat_seconds=heartbeat)
+    assert rig.pool._slice_interval_seconds * SLICE_COUNT <= heartbeat / 4
+    assert rig.pool._slice_interval_seconds <= SLICE_SECONDS
 
 
-class Watched(Sockets):
+class Watched(ConnectionPool):
     """Notes whom it looks after, and does nothing else."""
 
-    looked_after: list[Pipe]
+    looked_after: list[ClientConnection]
 
-    def look_after(self, pipes: Iterable[Pipe], now: float) -> None:
+    def look_after(self, pipes: Iterable[ClientConnection], now: float) -> None:
         assert now
         self.looked_after += pipes
 
 
 async def test_a_clock_that_is_held_up_makes_up_for_it_so_that_heartbeats_are_late_only_once(rig):
-    sockets = Watched(rig.entrance)
-    looked_after: list[Pipe] = []
+    sockets = Watched(rig.admission)
+    looked_after: list[ClientConnection] = []
     sockets.looked_after = looked_after
-    everybody = [Pipe(sockets) for _ in range(3 * SLICES)]
+    everybody = [ClientConnection(sockets) for _ in range(3 * SLICE_COUNT)]
     for pipe in everybody:
         sockets.add(pipe)
     clock = itertools.count(0, 5)  # every turn of the event loop takes five seconds
     sockets.now = lambda: next(clock)
     turns = asyncio.create_task(sockets.run())
-    await until(lambda: looked_after)
+    await wait_until(lambda: looked_after)
     turns.cancel()
     assert set(looked_after) == set(everybody)
     assert len(looked_after) % len(everybody) == 0
 
 
-async def test_a_heartbeat_says_for_how_long_kafka_has_been_away(open_rig: OpenRig):
-    rig = await open_rig(heartbeat=HEARTBEAT)
-    client = await rig.join()
+async def test_a_heartbeat_says_for_how_long_kafka_has_been_away(open_rig: OpenBridge):
+    rig = await open_rig(heartbeat_seconds=HEARTBEAT)
+    client = await rig.connect_welcomed()
     assert "stale" not in await client.expect("heartbeat")
     rig.upstream.stale_for = 7.5
     while (beat := await client.expect("heartbeat")).get("stale") is None:
@@ -86,17 +86,17 @@ async def test_a_heartbeat_says_for_how_long_kafka_has_been_away(open_rig: OpenR
 
 
 async def test_the_answer_to_a_heartbeat_says_it_too(rig):
-    client = await rig.join()
+    client = await rig.connect_welcomed()
     rig.upstream.stale_for = 0.0
-    await client.say("heartbeat")
+    await client.send("heartbeat")
     assert (await client.expect("heartbeat"))["stale"] == 0
 
 
-async def heartbeats(raw: Raw) -> int:
+async def heartbeats(raw: RawConnection) -> int:
     """How many heartbeats come before the connection is closed with 4003."""
     count = 0
     while True:
-        opcode, payload = await raw.frame()
+        opcode, payload = await raw.read_frame()
         if opcode == 0x8:
             assert payload[:2] == (4003).to_bytes(2, "big")
             return count
@@ -104,11 +104,11 @@ async def heartbeats(raw: Raw) -> int:
 
 
 async def test_a_client_of_which_nothing_is_heard_for_two_heartbeats_is_closed_with_4003(
-    open_rig: OpenRig,
+    open_rig: OpenBridge,
 ):
-    rig = await open_rig(heartbeat=HEARTBEAT)
-    raw = await rig.open_raw()
-    code, closing = await raw.end()
+    rig = await open_rig(heartbeat_seconds=HEARTBEAT)
+    raw = await rig.open_websocket()
+    code, closing = await raw.read_until_close()
     assert code == 4003
     assert closing is not None
     assert (closing["op"], closing["code"], closing["reconnect"]) == ("closing", 4003, True)
@@ -116,56 +116,56 @@ async def test_a_client_of_which_nothing_is_heard_for_two_heartbeats_is_closed_w
     assert closing["cursor"]
 
 
-async def test_a_silent_client_is_told_one_heartbeat_before_it_is_closed(open_rig: OpenRig):
-    rig = await open_rig(heartbeat=HEARTBEAT)
-    assert 1 <= await heartbeats(await rig.open_raw()) <= 2
+async def test_a_silent_client_is_told_one_heartbeat_before_it_is_closed(open_rig: OpenBridge):
+    rig = await open_rig(heartbeat_seconds=HEARTBEAT)
+    assert 1 <= await heartbeats(await rig.open_websocket()) <= 2
 
 
-async def test_nobody_is_called_silent_by_a_bridge_that_was_late_itself(open_rig: OpenRig):
-    rig = await open_rig(heartbeat=25.0)
-    raw = await rig.open_raw()
-    everybody = [socket for slice_ in rig.sockets._slices for socket in slice_]
-    late = rig.sockets.now() + 70  # at which it asks for the first pong
-    rig.sockets.look_after(everybody, late)
-    rig.sockets.look_after(everybody, late + 25)
-    rig.sockets.look_after(everybody, late + 50)
-    frames = [await raw.frame() for _ in range(5)]
+async def test_nobody_is_called_silent_by_a_bridge_that_was_late_itself(open_rig: OpenBridge):
+    rig = await open_rig(heartbeat_seconds=25.0)
+    raw = await rig.open_websocket()
+    everybody = [socket for slice_ in rig.pool._slices for socket in slice_]
+    late = rig.pool.now() + 70  # at which it asks for the first pong
+    rig.pool.check_connections(everybody, late)
+    rig.pool.check_connections(everybody, late + 25)
+    rig.pool.check_connections(everybody, late + 50)
+    frames = [await raw.read_frame() for _ in range(5)]
     beats = [opcode == PING or b'"heartbeat"' in payload for opcode, payload in frames]
     assert beats == [True, True, True, True, False]
     assert b'"code":4003' in frames[-1][1]
 
 
-async def test_the_server_pings_so_that_a_client_that_only_answers_stays(open_rig: OpenRig):
-    rig = await open_rig(heartbeat=HEARTBEAT)
-    raw = await rig.open_raw()
+async def test_the_server_pings_so_that_a_client_that_only_answers_stays(open_rig: OpenBridge):
+    rig = await open_rig(heartbeat_seconds=HEARTBEAT)
+    raw = await rig.open_websocket()
     pings = 0
     while pings < 8:
-        opcode, payload = await raw.frame()
+        opcode, payload = await raw.read_frame()
         assert opcode != 0x8, payload
         if opcode == PING:
             pings += 1
-            raw.send(framed(payload, PONG))
-    raw.say("heartbeat", id="still here")
-    while (await raw.frame())[1].find(b"still here") < 0:
+            raw.send(frame_bytes(payload, PONG))
+    raw.send_frame("heartbeat", id="still here")
+    while (await raw.read_frame())[1].find(b"still here") < 0:
         pass
 
 
-async def test_a_client_that_only_talks_stays(open_rig: OpenRig):
-    rig = await open_rig(heartbeat=HEARTBEAT)
-    raw = await rig.open_raw()
+async def test_a_client_that_only_talks_stays(open_rig: OpenBridge):
+    rig = await open_rig(heartbeat_seconds=HEARTBEAT)
+    raw = await rig.open_websocket()
     beats = 0
     while beats < 8:
-        opcode, payload = await raw.frame()
+        opcode, payload = await raw.read_frame()
         assert opcode != 0x8, payload
         if b'"heartbeat"' in payload and b'"id"' not in payload:
             beats += 1
-            raw.say("heartbeat", id=1)
+            raw.send_frame("heartbeat", id=1)
 
 
-async def test_a_client_that_vanishes_is_cut_off_and_forgotten(open_rig: OpenRig):
-    rig = await open_rig(heartbeat=HEARTBEAT, close_seconds=0.2)
-    raw = await rig.open_raw("account=alice")
-    await until(lambda: len(rig.sockets) == 0)
-    assert rig.entrance.count == 0
+async def test_a_client_that_vanishes_is_cut_off_and_forgotten(open_rig: OpenBridge):
+    rig = await open_rig(heartbeat_seconds=HEARTBEAT, close_timeout_seconds=0.2)
+    raw = await rig.open_websocket("account=alice")
+    await wait_until(lambda: len(rig.pool) == 0)
+    assert rig.admission.connection_count == 0
     rig.publish(accounts=["alice"])
-    assert b"alice" not in await raw.rest()
+    assert b"alice" not in await raw.read_to_end()

@@ -10,109 +10,116 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.web.connections import connection as web_pipe
-from tests.web.listening import listen
-from tests.web.rig import until
+from tests.web.in_process_bridge import wait_until
+from tests.web.sse_client import open_welcomed_stream
 
 if TYPE_CHECKING:
     from bridge.core.sessions.session import Session
-    from tests.web.conftest import OpenRig
-    from tests.web.listening import Listener
-    from tests.web.rig import Rig
+    from tests.web.conftest import OpenBridge
+    from tests.web.in_process_bridge import InProcessBridge
+    from tests.web.sse_client import SseClient
 
 CEILING = 100_000
 LARGE = "x" * 60_000
 SMALL_WINDOW = 4096
 
 
-def session_of(rig: Rig, account: str) -> Session:
-    (session,) = rig.hub.interest.accounts[account]
+def session_of(rig: InProcessBridge, account: str) -> Session:
+    (session,) = rig.hub.subscriptions.by_account[account]
     return session
 
 
-async def slow_reader(rig: Rig) -> Listener:
-    return await listen(rig, "account=slow&topics=orders", receive_bytes=SMALL_WINDOW)
+async def slow_reader(rig: InProcessBridge) -> SseClient:
+    return await open_welcomed_stream(rig, "account=slow&topics=orders", receive_bytes=SMALL_WINDOW)
 
 
-async def fill(rig: Rig) -> int:
+async def fill(rig: InProcessBridge) -> int:
     """Send events to who does not read, until it is closed on; return how many."""
-    pipe = session_of(rig, "slow").pipe
+    pipe = session_of(rig, "slow").connection
     for count in range(1000):
         rig.publish(accounts=["slow"], data=LARGE)
         await asyncio.sleep(0)
-        if "slow" not in rig.hub.interest.accounts:
+        if "slow" not in rig.hub.subscriptions.by_account:
             return count
         # One portion is in the transport, and the outbox takes one event beyond its ceiling.
-        assert pipe.unsent < CEILING + 2 * web_pipe.PORTION_BYTES
+        assert pipe.unsent_bytes < CEILING + 2 * web_pipe.WRITE_CHUNK_BYTES
     raise AssertionError("a client that does not read was never closed on")
 
 
-async def test_a_slow_reader_is_closed_with_4002_and_comes_back_for_the_rest(open_rig: OpenRig):
+async def test_a_slow_reader_is_closed_with_4002_and_comes_back_for_the_rest(open_rig: OpenBridge):
     rig = await open_rig(ceiling=CEILING)
     slow = await slow_reader(rig)
-    fast = await listen(rig, "account=fast")
-    socket_ = await rig.join("account=fast")
+    fast = await open_welcomed_stream(rig, "account=fast")
+    socket_ = await rig.connect_welcomed("account=fast")
     sent = 0
-    while "slow" in rig.hub.interest.accounts:
+    while "slow" in rig.hub.subscriptions.by_account:
         rig.publish(accounts=["slow", "fast"], data=LARGE)
         assert (await fast.expect("event"))["data"] == LARGE
         assert (await socket_.expect("event"))["data"] == LARGE
         sent += 1
         assert sent < 1000
-    frames = await slow.end()
+    frames = await slow.read_to_end()
     closing = frames.pop()
     assert (closing["op"], closing["code"], closing["reconnect"]) == ("closing", 4002, True)
     assert [frame["at"] for frame in frames] == [f"orders:0:{10 + n}" for n in range(sent - 1)]
-    assert slow.id == closing["cursor"], "the event that did not fit is not covered"
-    assert rig.entrance.closes == {4002: 1}
-    back = await listen(rig, "account=slow&topics=orders", {"Last-Event-ID": slow.id})
+    assert slow.last_event_id == closing["cursor"], "the event that did not fit is not covered"
+    assert rig.admission.closes_by_code == {4002: 1}
+    back = await open_welcomed_stream(
+        rig, "account=slow&topics=orders", {"Last-Event-ID": slow.last_event_id}
+    )
     assert (await back.expect("event"))["at"] == f"orders:0:{9 + sent}"
     assert (await back.expect("live"))["replayed"] == 1
 
 
-async def test_who_stops_reading_is_cut_off_within_the_deadline(open_rig: OpenRig):
-    rig = await open_rig(ceiling=CEILING, close_seconds=0.2, heartbeat=1.0)
+async def test_who_stops_reading_is_cut_off_within_the_deadline(open_rig: OpenBridge):
+    rig = await open_rig(ceiling=CEILING, close_timeout_seconds=0.2, heartbeat_seconds=1.0)
     slow = await slow_reader(rig)
     await fill(rig)
-    await until(lambda: len(rig.sockets) == 0)
-    assert rig.entrance.count == 0
-    await slow.raw.rest()  # it ends
+    await wait_until(lambda: len(rig.pool) == 0)
+    assert rig.admission.connection_count == 0
+    await slow.connection.read_to_end()  # it ends
 
 
 async def test_an_outbox_without_progress_is_closed_on_though_it_is_below_its_ceiling(
-    open_rig: OpenRig,
+    open_rig: OpenBridge,
 ):
-    rig = await open_rig(ceiling=1 << 30, outbox_seconds=0.3, close_seconds=0.2, heartbeat=1.0)
+    rig = await open_rig(
+        ceiling=1 << 30,
+        outbox_timeout_seconds=0.3,
+        close_timeout_seconds=0.2,
+        heartbeat_seconds=1.0,
+    )
     slow = await slow_reader(rig)
     session = session_of(rig, "slow")
-    while not session.outbox.pending:
+    while not session.outbox.pending_bytes:
         rig.publish(accounts=["slow"], data=LARGE)
         await asyncio.sleep(0)
-    await until(lambda: session.close)
-    assert session.close is not None
-    assert session.close.code == 4002
-    await until(lambda: len(rig.sockets) == 0)
-    await slow.raw.rest()
+    await wait_until(lambda: session.close_code)
+    assert session.close_code is not None
+    assert session.close_code.code == 4002
+    await wait_until(lambda: len(rig.pool) == 0)
+    await slow.connection.read_to_end()
 
 
-async def test_who_reads_slowly_but_reads_stays(open_rig: OpenRig):
-    rig = await open_rig(ceiling=1 << 30, outbox_seconds=1.0, heartbeat=0.2)
+async def test_who_reads_slowly_but_reads_stays(open_rig: OpenBridge):
+    rig = await open_rig(ceiling=1 << 30, outbox_timeout_seconds=1.0, heartbeat_seconds=0.2)
     slow = await slow_reader(rig)
-    pipe = session_of(rig, "slow").pipe
+    pipe = session_of(rig, "slow").connection
     clock = asyncio.get_running_loop().time
     until_then = clock() + 3
     while clock() < until_then:
-        if pipe.unsent < CEILING:  # its outbox is never empty
+        if pipe.unsent_bytes < CEILING:  # its outbox is never empty
             rig.publish(accounts=["slow"], data=LARGE)
         assert (await slow.frame())["op"] in {"event", "heartbeat"}
         await asyncio.sleep(0.001)
 
 
-async def test_what_was_sent_while_it_did_not_read_all_comes_in_order(open_rig: OpenRig):
+async def test_what_was_sent_while_it_did_not_read_all_comes_in_order(open_rig: OpenBridge):
     rig = await open_rig(ceiling=1 << 30)
     late = await slow_reader(rig)
-    pipe = session_of(rig, "slow").pipe
+    pipe = session_of(rig, "slow").connection
     sent: list[str] = []
-    while not pipe.paused or len(sent) < 40:
+    while not pipe.is_write_paused or len(sent) < 40:
         sent.append(rig.publish(accounts=["slow"], data=LARGE))
         await asyncio.sleep(0)
     assert [(await late.expect("event"))["at"] for _ in sent] == sent
@@ -122,32 +129,37 @@ async def test_what_was_sent_while_it_did_not_read_all_comes_in_order(open_rig: 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="TCP_USER_TIMEOUT is Linux's")
 async def test_who_acknowledges_nothing_for_long_is_given_up_by_the_kernel_as_silent(
-    open_rig: OpenRig,
+    open_rig: OpenBridge,
 ):
     # A window that stays shut is to the kernel what an answer that never comes is.
-    rig = await open_rig(ceiling=1 << 30, heartbeat=0.2, outbox_seconds=0.5, close_seconds=0.1)
+    rig = await open_rig(
+        ceiling=1 << 30,
+        heartbeat_seconds=0.2,
+        outbox_timeout_seconds=0.5,
+        close_timeout_seconds=0.1,
+    )
     gone = await slow_reader(rig)
-    stream = session_of(rig, "slow").pipe
+    stream = session_of(rig, "slow").connection
     timeout = stream.transport.get_extra_info("socket").getsockopt(
         socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT
     )
     assert timeout == 600
     rig.publish(accounts=["slow"], data="x" * 25_000)
-    await until(lambda: len(rig.sockets) == 0 or stream.unsent)
-    assert len(rig.sockets) == 0, "to the bridge it seemed that all was sent"
-    assert rig.entrance.closes == {4003: 1}
-    await gone.raw.rest()
+    await wait_until(lambda: len(rig.pool) == 0 or stream.unsent_bytes)
+    assert len(rig.pool) == 0, "to the bridge it seemed that all was sent"
+    assert rig.admission.closes_by_code == {4003: 1}
+    await gone.connection.read_to_end()
 
 
-async def test_a_stream_that_a_drain_can_not_end_in_order_is_cut_off(open_rig: OpenRig):
+async def test_a_stream_that_a_drain_can_not_end_in_order_is_cut_off(open_rig: OpenBridge):
     rig = await open_rig(ceiling=1 << 30)
     rig.drain_seconds = 0.2
     slow = await slow_reader(rig)
-    pipe = session_of(rig, "slow").pipe
-    while not pipe.paused:
+    pipe = session_of(rig, "slow").connection
+    while not pipe.is_write_paused:
         rig.publish(accounts=["slow"], data=LARGE)
         await asyncio.sleep(0)
     rig.server.should_exit = True
-    await until(rig.serving.done)
-    assert (len(rig.sockets), rig.entrance.count) == (0, 0)
-    await slow.raw.rest()
+    await wait_until(rig.serve_task.done)
+    assert (len(rig.pool), rig.admission.connection_count) == (0, 0)
+    await slow.connection.read_to_end()

@@ -8,10 +8,10 @@ from urllib.parse import urlencode
 import pytest
 
 from tests.core.strategies import TRACEPARENT
-from tests.web.listening import listen
+from tests.web.sse_client import open_welcomed_stream
 
 if TYPE_CHECKING:
-    from tests.web.rig import Rig
+    from tests.web.in_process_bridge import InProcessBridge
 
 ALICE = {"account": "alice", "topics": "orders"}
 TRACED = ("traceparent", TRACEPARENT.encode())
@@ -26,15 +26,17 @@ RECORDS = pytest.mark.parametrize(
 )
 
 
-def put_in(rig: Rig, value: bytes | None, addressed: list[tuple[str, bytes | None]]) -> None:
+def put_in(
+    rig: InProcessBridge, value: bytes | None, addressed: list[tuple[str, bytes | None]]
+) -> None:
     """Put in a record with a trace, and one like it without."""
-    rig.put_in(value, headers=[*addressed, TRACED])
-    rig.put_in(value, headers=addressed)
+    rig.publish_record(value, headers=[*addressed, TRACED])
+    rig.publish_record(value, headers=addressed)
 
 
 @RECORDS
 async def test_a_trace_comes_live(rig, value, addressed):
-    client = await rig.join(urlencode(ALICE))
+    client = await rig.connect_welcomed(urlencode(ALICE))
     put_in(rig, value, addressed)
     assert (await client.expect("event"))["traceparent"] == TRACEPARENT
     assert "traceparent" not in await client.expect("event")
@@ -42,7 +44,7 @@ async def test_a_trace_comes_live(rig, value, addressed):
 
 @RECORDS
 async def test_a_trace_comes_over_an_event_stream(rig, value, addressed):
-    listener = await listen(rig, urlencode(ALICE))
+    listener = await open_welcomed_stream(rig, urlencode(ALICE))
     put_in(rig, value, addressed)
     assert (await listener.expect("event"))["traceparent"] == TRACEPARENT
     assert "traceparent" not in await listener.expect("event")
@@ -50,10 +52,10 @@ async def test_a_trace_comes_over_an_event_stream(rig, value, addressed):
 
 @RECORDS
 async def test_a_trace_comes_out_of_the_journal(rig, value, addressed):
-    left = await rig.join(urlencode(ALICE))
+    left = await rig.connect_welcomed(urlencode(ALICE))
     left.connection.transport.abort()
     put_in(rig, value, addressed)
-    client = await rig.join(urlencode({**ALICE, "cursor": left.welcome["cursor"]}))
+    client = await rig.connect_welcomed(urlencode({**ALICE, "cursor": left.welcome["cursor"]}))
     assert (await client.expect("event"))["traceparent"] == TRACEPARENT
     assert "traceparent" not in await client.expect("event")
     assert (await client.expect("live"))["replayed"] == 2

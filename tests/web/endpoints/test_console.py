@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 import pytest
 
-from bridge.app.instance import Instance, access
+from bridge.app.instance import Instance, build_kafka_access
 from bridge.config.settings import Settings
-from bridge.web.app import site
-from bridge.web.auth.origins import LOOPBACK_HOSTS, Doors
+from bridge.web.app import create_app
+from bridge.web.auth.origins import LOOPBACK_HOSTS, OriginPolicy
 from bridge.web.endpoints import static as page_module
-from bridge.web.endpoints.static import page
-from tests.web.posting import TOKEN, check_problem
-from tests.web.signing import SECRET
+from bridge.web.endpoints.static import console_router
+from tests.web.publish_api import TOKEN, check_problem
+from tests.web.token_signing import SECRET
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -42,8 +42,10 @@ def client(app: Any, port: int = PORT) -> httpx.AsyncClient:
 @pytest.fixture
 async def http() -> AsyncIterator[httpx.AsyncClient]:
     """The page as `dev` serves it."""
-    doors = Doors(hosts=LOOPBACK_HOSTS)
-    async with client(site(doors, [page(doors, by_account=True, admin_token=HANDED)])) as http:
+    doors = OriginPolicy(hosts=LOOPBACK_HOSTS)
+    async with client(
+        create_app(doors, [console_router(doors, by_account=True, admin_token=HANDED)])
+    ) as http:
         yield http
 
 
@@ -144,7 +146,7 @@ async def test_and_to_nobody_else(http: httpx.AsyncClient, headers: dict[str, st
 def bridge(admin: socket.socket | None = None, **settings: Any) -> Any:
     """The application of an instance that is not started."""
     made = Settings(**{"topics": ["orders"], "auth": {"secret": SECRET}, **settings})
-    return Instance(made, access=access(made.kafka), admin=admin)._server.config.app
+    return Instance(made, access=build_kafka_access(made.kafka), admin=admin)._server.config.app
 
 
 async def test_with_admin_tokens_serve_has_the_page_and_hands_out_no_token() -> None:

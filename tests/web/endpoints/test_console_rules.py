@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.web.modules import ask
+from tests.web.console_modules import evaluate
 
 pytestmark = pytest.mark.node
 
@@ -19,7 +19,7 @@ def series(*samples: dict[str, Any], counts: bool = True) -> list[Any]:
     told = f"(() => {{ const s = new Series({{ counts: {json.dumps(counts)} }});"
     told += f" {json.dumps(samples)}.forEach((each) => s.take(each));"
     told += " return s.points.map((each) => [each.at, each.value, each.joined]); })()"
-    points: list[Any] = ask("rates.js", "Series", told)
+    points: list[Any] = evaluate("rates.js", "Series", told)
     return points
 
 
@@ -49,7 +49,7 @@ def test_nothing_is_told_between_two_instances_or_while_nobody_looked() -> None:
 def test_points_are_of_the_last_two_minutes_and_stay_in_their_box() -> None:
     points = series(*(sample(at, at) for at in range(0, 400, 2)))
     assert (points[0][0], points[-1][0]) == (278, 398)
-    path = ask(
+    path = evaluate(
         "rates.js",
         "Series",
         """(() => { const s = new Series({ counts: false });
@@ -72,7 +72,14 @@ broken line here
         ' return [f.sum("x_total"), f.sum("up"), f.sum("none") ?? null, f.label("x_total", "name"),'
         ' f.label("x_total", "topic"), f.label("none", "name") ?? null]; })()'
     )
-    assert ask("prometheus.js", "Figures", expression) == [302, 1, None, '"q"\\\n', "a} 1", None]
+    assert evaluate("prometheus.js", "Figures", expression) == [
+        302,
+        1,
+        None,
+        '"q"\\\n',
+        "a} 1",
+        None,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -88,12 +95,19 @@ broken line here
     ],
 )
 def test_an_age_is_said_in_few_characters(time: str | None, said: str) -> None:
-    assert ask("format.js", "ago", f"ago({json.dumps(time)}, {NOW})") == said
+    assert evaluate("format.js", "ago", f"ago({json.dumps(time)}, {NOW})") == said
 
 
 def test_bytes_are_said_in_few_characters_and_unknown_is_nothing() -> None:
     numbers = "[0, 999, 1000, 12345, 1234567, null].map(bytes)"
-    assert ask("format.js", "bytes", numbers) == ["0 B", "999 B", "1.0 kB", "12 kB", "1.2 MB", ""]
+    assert evaluate("format.js", "bytes", numbers) == [
+        "0 B",
+        "999 B",
+        "1.0 kB",
+        "12 kB",
+        "1.2 MB",
+        "",
+    ]
 
 
 def test_an_age_is_by_the_clock_of_the_bridge() -> None:
@@ -101,12 +115,14 @@ def test_an_age_is_by_the_clock_of_the_bridge() -> None:
         told(there.toUTCString()); const far = ago(there.toISOString());
         told(null); told("nonsense"); const still = ago(there.toISOString());
         told(new Date().toUTCString()); return [far, still, ago(new Date().toISOString())]; })()"""
-    assert ask("format.js", "ago, told", script) == ["0 s", "0 s", "0 s"]
+    assert evaluate("format.js", "ago, told", script) == ["0 s", "0 s", "0 s"]
 
 
 def test_a_name_is_one_part_of_a_path_whatever_it_has() -> None:
     names = ["a/../b", "%2e", "order:42 %?#", "...", "ä"]
-    made = ask("path.js", "path", f'{json.dumps(names)}.map((each) => path("v1", "rooms", each))')
+    made = evaluate(
+        "path.js", "path", f'{json.dumps(names)}.map((each) => path("v1", "rooms", each))'
+    )
     assert made == [
         "v1/rooms/a%2F..%2Fb",
         "v1/rooms/%252e",
@@ -120,6 +136,6 @@ def test_a_name_is_one_part_of_a_path_whatever_it_has() -> None:
 def test_a_name_that_a_browser_would_ask_something_else_for_is_refused(name: str) -> None:
     script = f"""(() => {{ try {{ return path("v1", "rooms", {json.dumps(name)}, "x"); }}
         catch (trouble) {{ return [trouble.status, trouble.message]; }} }})()"""
-    status, message = ask("path.js", "path", script)
+    status, message = evaluate("path.js", "path", script)
     assert status == 422
     assert message

@@ -6,44 +6,46 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bridge.core.protocol.cursor import Place, read_cursor, write_cursor
-from bridge.core.replay.history import NotNow
-from bridge.core.sessions.permissions import Grant
-from bridge.web.auth.origins import Doors
+from bridge.core.protocol.cursor import TopicOffsets, decode_cursor, encode_cursor
+from bridge.core.replay.history import HistoryUnavailable
+from bridge.core.sessions.permissions import Permissions
+from bridge.web.auth.origins import OriginPolicy
 from bridge.web.endpoints import history
-from tests.core.given import LIFE, TIMESTAMP_TEXT
-from tests.harness.frames import check_frame
-from tests.web.asking import Desk, desk
-from tests.web.posting import TOKEN, check_problem
-from tests.web.signing import OTHER_SECRET, shared_gate, signed
+from tests.core.factories import TIMESTAMP_TEXT, TOPIC_ID
+from tests.harness.frame_schemas import check_frame
+from tests.web.history_api import HistoryApiClient, history_api
+from tests.web.publish_api import TOKEN, check_problem
+from tests.web.token_signing import OTHER_SECRET, shared_secret_authenticator, sign_token
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     import httpx
 
-CURSOR = write_cursor({"orders": Place(LIFE, {0: 5})})
+CURSOR = encode_cursor({"orders": TopicOffsets(TOPIC_ID, {0: 5})})
 
 
 @pytest.fixture
-async def at() -> AsyncIterator[Desk]:
+async def at() -> AsyncIterator[HistoryApiClient]:
     """Authentication is off."""
-    async with desk() as opened:
+    async with history_api() as opened:
         yield opened
 
 
 @pytest.fixture
-async def strict() -> AsyncIterator[Desk]:
+async def strict() -> AsyncIterator[HistoryApiClient]:
     """A token is needed."""
-    async with desk(shared_gate()) as opened:
+    async with history_api(shared_secret_authenticator()) as opened:
         yield opened
 
 
 # -- what is asked for -----------------------------------------------------------------------------
 
 
-async def test_a_page_is_answered_with_the_frames_that_a_connection_gets(at: Desk) -> None:
-    answer = await at.ask(account="alice")
+async def test_a_page_is_answered_with_the_frames_that_a_connection_gets(
+    at: HistoryApiClient,
+) -> None:
+    answer = await at.get(account="alice")
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["cache-control"] == "no-store"
@@ -55,47 +57,52 @@ async def test_a_page_is_answered_with_the_frames_that_a_connection_gets(at: Des
     assert (event["at"], event["to"], event["time"]) == ("orders:0:7", "all", TIMESTAMP_TEXT)
     assert b'"data":{"n": 1.0}}' in answer.content, "its digits as they were written"
     assert (gap["reason"], page["more"]) == ("expired", True)
-    assert dict(read_cursor(page["cursor"])["orders"].offsets) == {0: 8}
+    assert dict(decode_cursor(page["cursor"])["orders"].offsets) == {0: 8}
 
 
-async def test_without_parameters_everything_that_is_not_private_is_asked_for(at: Desk) -> None:
-    asked = await at.asked()
-    reader = asked.reader
-    assert (asked.cursor, asked.since, asked.limit) == (None, None, 100)
+async def test_without_parameters_everything_that_is_not_private_is_asked_for(
+    at: HistoryApiClient,
+) -> None:
+    asked = await at.get_request()
+    reader = asked.session
+    assert (asked.cursor, asked.since_ms, asked.max_events) == (None, None, 100)
     assert (set(reader.topics), dict(reader.rooms)) == ({"orders", "news"}, {})
-    assert (reader.types, reader.grant.account) == (None, None)
+    assert (reader.type_filter, reader.permissions.account) == (None, None)
 
 
-async def test_every_parameter_is_obeyed(at: Desk) -> None:
-    asked = await at.asked(
+async def test_every_parameter_is_obeyed(at: HistoryApiClient) -> None:
+    asked = await at.get_request(
         account="alice", topics="orders,audit", rooms="a,b", types="x.*,y", cursor=CURSOR, limit="7"
     )
-    reader = asked.reader
-    assert (reader.grant.account, set(reader.topics)) == ("alice", {"orders", "audit"})
-    assert (set(reader.rooms), asked.limit) == ({"a", "b"}, 7)
-    assert reader.types is not None
-    assert reader.types.wanted == ("x.*", "y")
-    assert asked.cursor == {"orders": Place(LIFE, {0: 5})}
+    reader = asked.session
+    assert (reader.permissions.account, set(reader.topics)) == ("alice", {"orders", "audit"})
+    assert (set(reader.rooms), asked.max_events) == ({"a", "b"}, 7)
+    assert reader.type_filter is not None
+    assert reader.type_filter.patterns == ("x.*", "y")
+    assert asked.cursor == {"orders": TopicOffsets(TOPIC_ID, {0: 5})}
 
 
-async def test_positions_may_follow_a_cursor(at: Desk) -> None:
-    asked = await at.asked(cursor=f"{CURSOR},orders:0:8")
-    assert asked.cursor == {"orders": Place(LIFE, {0: 9})}
+async def test_positions_may_follow_a_cursor(at: HistoryApiClient) -> None:
+    asked = await at.get_request(cursor=f"{CURSOR},orders:0:8")
+    assert asked.cursor == {"orders": TopicOffsets(TOPIC_ID, {0: 9})}
 
 
-async def test_a_time_is_asked_for_in_milliseconds(at: Desk) -> None:
-    assert (await at.asked(since="1970-01-01T01:00:00.5+01:00")).since == 500
+async def test_a_time_is_asked_for_in_milliseconds(at: HistoryApiClient) -> None:
+    assert (await at.get_request(since="1970-01-01T01:00:00.5+01:00")).since_ms == 500
 
 
 @pytest.mark.parametrize("limit", ["1", "1000", "007"])
-async def test_a_limit_is_obeyed(at: Desk, limit: str) -> None:
-    assert (await at.asked(limit=limit)).limit == int(limit)
+async def test_a_limit_is_obeyed(at: HistoryApiClient, limit: str) -> None:
+    assert (await at.get_request(limit=limit)).max_events == int(limit)
 
 
-async def test_a_reader_is_no_connection(at: Desk) -> None:
-    ids = {(await at.asked(account="alice")).reader.id for _ in range(3)}
+async def test_a_reader_is_no_connection(at: HistoryApiClient) -> None:
+    ids = {(await at.get_request(account="alice")).session.id for _ in range(3)}
     assert len(ids) == 3, "nobody can guess it, and address an event to it"
-    assert (at.entrance.count, at.entrance.hub.interest.everybody) == (0, set())
+    assert (at.admission.connection_count, at.admission.hub.subscriptions.all_sessions) == (
+        0,
+        set(),
+    )
 
 
 # -- what is refused -------------------------------------------------------------------------------
@@ -122,42 +129,48 @@ async def test_a_reader_is_no_connection(at: Desk) -> None:
     ],
 )
 async def test_a_bad_request_is_a_400_that_names_the_parameter(
-    at: Desk, parameters: dict[str, str], named: str
+    at: HistoryApiClient, parameters: dict[str, str], named: str
 ) -> None:
-    assert named in check_problem(await at.ask(**parameters), 400)["detail"]
-    assert at.archive.asked == []
+    assert named in check_problem(await at.get(**parameters), 400)["detail"]
+    assert at.history.requests == []
 
 
 @pytest.mark.parametrize("query", ["limit=1&limit=1", "topics=%ff", "rooms=a&rooms=b", "limit"])
-async def test_a_query_that_can_not_be_read_is_a_400(at: Desk, query: str) -> None:
+async def test_a_query_that_can_not_be_read_is_a_400(at: HistoryApiClient, query: str) -> None:
     check_problem(await at.http.get(f"/history?{query}"), 400)
 
 
-@pytest.mark.parametrize("token", [None, "nonsense", signed(OTHER_SECRET), signed(exp=1)])
-async def test_without_a_good_credential_it_is_a_401(strict: Desk, token: str | None) -> None:
-    answer = await strict.ask(token)
+@pytest.mark.parametrize("token", [None, "nonsense", sign_token(OTHER_SECRET), sign_token(exp=1)])
+async def test_without_a_good_credential_it_is_a_401(
+    strict: HistoryApiClient, token: str | None
+) -> None:
+    answer = await strict.get(token)
     check_problem(answer, 401)
     assert answer.headers["www-authenticate"] == "Bearer"
-    assert strict.archive.asked == []
+    assert strict.history.requests == []
 
 
-async def test_the_token_says_who_asks(strict: Desk) -> None:
-    assert (await strict.asked(signed())).reader.grant.account == "alice"
-    assert (await strict.asked(token=signed(sub="bob"))).reader.grant.account == "bob"
+async def test_the_token_says_who_asks(strict: HistoryApiClient) -> None:
+    assert (await strict.get_request(sign_token())).session.permissions.account == "alice"
+    assert (
+        await strict.get_request(token=sign_token(sub="bob"))
+    ).session.permissions.account == "bob"
 
 
-async def test_the_header_wins_over_the_parameter(strict: Desk) -> None:
+async def test_the_header_wins_over_the_parameter(strict: HistoryApiClient) -> None:
     answer = await strict.http.get(
         "/history",
-        params={"token": signed(sub="bob")},
-        headers={"Authorization": f"Bearer {signed()}"},
+        params={"token": sign_token(sub="bob")},
+        headers={"Authorization": f"Bearer {sign_token()}"},
     )
     assert answer.status_code == 200
-    assert strict.archive.asked[-1].reader.grant.account == "alice"
+    assert strict.history.requests[-1].session.permissions.account == "alice"
 
 
-async def test_who_has_a_token_does_not_say_who_it_is(strict: Desk) -> None:
-    assert "account" in check_problem(await strict.ask(signed(), account="alice"), 400)["detail"]
+async def test_who_has_a_token_does_not_say_who_it_is(strict: HistoryApiClient) -> None:
+    assert (
+        "account" in check_problem(await strict.get(sign_token(), account="alice"), 400)["detail"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -171,42 +184,48 @@ async def test_who_has_a_token_does_not_say_who_it_is(strict: Desk) -> None:
     ],
 )
 async def test_what_the_grant_does_not_cover_refuses_the_whole_request(
-    strict: Desk, claims: Any, parameters: dict[str, str]
+    strict: HistoryApiClient, claims: Any, parameters: dict[str, str]
 ) -> None:
-    check_problem(await strict.ask(signed(**claims), **parameters), 403)
-    assert strict.archive.asked == []
+    check_problem(await strict.get(sign_token(**claims), **parameters), 403)
+    assert strict.history.requests == []
 
 
-async def test_what_the_grant_covers_may_be_asked_for(strict: Desk) -> None:
-    token = signed(rooms=["a:*"], topics=["audit", "news"])
-    reader = (await strict.asked(token, rooms="a:1", topics="audit")).reader
+async def test_what_the_grant_covers_may_be_asked_for(strict: HistoryApiClient) -> None:
+    token = sign_token(rooms=["a:*"], topics=["audit", "news"])
+    reader = (await strict.get_request(token, rooms="a:1", topics="audit")).session
     assert (set(reader.rooms), set(reader.topics)) == ({"a:1"}, {"audit"})
-    assert (await strict.asked(token)).reader.topics == {"news", "audit"}
+    assert (await strict.get_request(token)).session.topics == {"news", "audit"}
 
 
 # -- operators -------------------------------------------------------------------------------------
 
 
-async def test_an_admin_token_may_ask_for_any_account_topic_and_room(strict: Desk) -> None:
-    reader = (await strict.asked(TOKEN, account="bob", topics="audit,news", rooms="a")).reader
-    assert (reader.grant.account, set(reader.topics)) == ("bob", {"audit", "news"})
+async def test_an_admin_token_may_ask_for_any_account_topic_and_room(
+    strict: HistoryApiClient,
+) -> None:
+    reader = (
+        await strict.get_request(TOKEN, account="bob", topics="audit,news", rooms="a")
+    ).session
+    assert (reader.permissions.account, set(reader.topics)) == ("bob", {"audit", "news"})
     assert set(reader.rooms) == {"a"}
-    assert (await strict.asked(TOKEN)).reader.grant == Grant(None, names_private=True)
-    assert (await strict.asked(TOKEN)).reader.topics == {"orders", "news"}
+    assert (await strict.get_request(TOKEN)).session.permissions == Permissions(
+        None, may_read_all_private=True
+    )
+    assert (await strict.get_request(TOKEN)).session.topics == {"orders", "news"}
 
 
-async def test_even_an_admin_token_makes_no_topic(strict: Desk) -> None:
-    check_problem(await strict.ask(TOKEN, topics="nothing"), 403)
+async def test_even_an_admin_token_makes_no_topic(strict: HistoryApiClient) -> None:
+    check_problem(await strict.get(TOKEN, topics="nothing"), 403)
 
 
-async def test_an_admin_token_is_none_in_a_url(strict: Desk) -> None:
-    check_problem(await strict.ask(token=TOKEN), 401)
+async def test_an_admin_token_is_none_in_a_url(strict: HistoryApiClient) -> None:
+    check_problem(await strict.get(token=TOKEN), 401)
 
 
 async def test_where_no_admin_token_is_known_it_is_a_token_like_any() -> None:
-    async with desk(shared_gate(), admins=False) as at:
-        check_problem(await at.ask(TOKEN), 401)
-        check_problem(await at.ask(TOKEN, account="bob"), 400)
+    async with history_api(shared_secret_authenticator(), admins=False) as at:
+        check_problem(await at.get(TOKEN), 401)
+        check_problem(await at.get(TOKEN, account="bob"), 400)
 
 
 # -- not now ---------------------------------------------------------------------------------------
@@ -219,35 +238,37 @@ def check_later(answer: httpx.Response) -> str:
     return detail
 
 
-async def test_what_can_not_be_told_now_is_a_503(at: Desk) -> None:
-    at.archive.error = NotNow("Kafka does not answer now")
-    assert "Kafka does not answer now" in check_later(await at.ask())
+async def test_what_can_not_be_told_now_is_a_503(at: HistoryApiClient) -> None:
+    at.history.error = HistoryUnavailable("Kafka does not answer now")
+    assert "Kafka does not answer now" in check_later(await at.get())
 
 
 async def test_an_instance_that_was_never_ready_that_leaves_or_is_too_stale_is_a_503() -> None:
-    async with desk(stale=5.0) as at:
+    async with history_api(max_stale_seconds=5.0) as at:
         at.upstream.is_ready = False
-        assert "not caught up" in check_later(await at.ask())
+        assert "not caught up" in check_later(await at.get())
         at.upstream.is_ready = True
         at.upstream.stale_for = 5.5
-        assert "without Kafka" in check_later(await at.ask())
+        assert "without Kafka" in check_later(await at.get())
         at.upstream.stale_for = 4.5
-        await at.asked()
-        at.entrance.draining = True
-        assert "draining" in check_later(await at.ask())
+        await at.get_request()
+        at.admission.is_draining = True
+        assert "draining" in check_later(await at.get())
 
 
 async def test_requests_count_among_the_clients_that_come() -> None:
-    async with desk(handshakes_per_second=2) as at:
-        at.sockets.now = lambda: 1e6  # time stands still
-        assert [(await at.ask()).status_code for _ in range(3)] == [200, 200, 503]
+    async with history_api(max_handshakes_per_second=2) as at:
+        at.pool.now = lambda: 1e6  # time stands still
+        assert [(await at.get()).status_code for _ in range(3)] == [200, 200, 503]
 
 
-async def test_a_bug_is_a_500_that_says_nothing_of_it(at: Desk) -> None:
-    at.archive.error = ZeroDivisionError("an inner secret")
-    assert "secret" not in check_problem(await at.ask(), 500)["detail"]
-    at.archive.error = None
-    assert [(await at.ask()).status_code for _ in range(history.AT_A_TIME + 1)] == [200] * 5
+async def test_a_bug_is_a_500_that_says_nothing_of_it(at: HistoryApiClient) -> None:
+    at.history.error = ZeroDivisionError("an inner secret")
+    assert "secret" not in check_problem(await at.get(), 500)["detail"]
+    at.history.error = None
+    assert [(await at.get()).status_code for _ in range(history.MAX_CONCURRENT_REQUESTS + 1)] == [
+        200
+    ] * 5
 
 
 # -- other origins ---------------------------------------------------------------------------------
@@ -256,7 +277,7 @@ HERE = "https://shop.example"
 
 
 async def test_a_page_of_an_allowed_origin_may_read_the_answer_and_errors() -> None:
-    async with desk(doors=Doors([HERE])) as at:
+    async with history_api(doors=OriginPolicy([HERE])) as at:
         for query, status in ("", 200), ("?limit=0", 400):
             answer = await at.http.get(f"/history{query}", headers={"Origin": HERE})
             assert answer.status_code == status
@@ -265,15 +286,15 @@ async def test_a_page_of_an_allowed_origin_may_read_the_answer_and_errors() -> N
 
 
 async def test_a_page_of_another_origin_is_a_403() -> None:
-    async with desk(doors=Doors([HERE])) as at:
+    async with history_api(doors=OriginPolicy([HERE])) as at:
         answer = await at.http.get("/history", headers={"Origin": "https://evil.example"})
         check_problem(answer, 403)
         assert "access-control-allow-origin" not in answer.headers
-        assert at.archive.asked == []
+        assert at.history.requests == []
 
 
 async def test_a_browser_is_told_beforehand_what_it_may_send() -> None:
-    async with desk(doors=Doors([HERE])) as at:
+    async with history_api(doors=OriginPolicy([HERE])) as at:
         answer = await at.http.options("/history", headers={"Origin": HERE})
         assert answer.status_code == 204
         assert answer.headers["access-control-allow-methods"] == "GET"

@@ -8,36 +8,36 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bridge.core.protocol import close_codes
-from bridge.web.auth.authenticator import OpenGate, Refused
-from bridge.web.endpoints.history import AT_A_TIME
-from tests.web.asking import Desk, desk
-from tests.web.posting import TOKEN, check_problem
-from tests.web.rig import until
-from tests.web.signing import shared_gate, signed
+from bridge.web.auth.authenticator import AllowAll, AuthRefused
+from bridge.web.endpoints.history import MAX_CONCURRENT_REQUESTS
+from tests.web.history_api import HistoryApiClient, history_api
+from tests.web.in_process_bridge import wait_until
+from tests.web.publish_api import TOKEN, check_problem
+from tests.web.token_signing import shared_secret_authenticator, sign_token
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     import httpx
 
-    from bridge.core.sessions.permissions import Grant
+    from bridge.core.sessions.permissions import Permissions
 
 
 @pytest.fixture
-async def at() -> AsyncIterator[Desk]:
+async def at() -> AsyncIterator[HistoryApiClient]:
     """Authentication is off, and nothing is answered yet."""
-    async with desk() as opened:
-        opened.archive.may_answer.clear()
+    async with history_api() as opened:
+        opened.history.may_respond.clear()
         yield opened
 
 
 async def waiting(
-    at: Desk, count: int, bearer: str | None = None, **asked: str
+    at: HistoryApiClient, count: int, bearer: str | None = None, **asked: str
 ) -> list[asyncio.Task[httpx.Response]]:
     """Return so many more requests, which wait for the archive."""
-    there = at.archive.waiting
-    asking = [asyncio.create_task(at.ask(bearer, **asked)) for _ in range(count)]
-    await until(lambda: at.archive.waiting == there + count)
+    there = at.history.pending_count
+    asking = [asyncio.create_task(at.get(bearer, **asked)) for _ in range(count)]
+    await wait_until(lambda: at.history.pending_count == there + count)
     return asking
 
 
@@ -64,30 +64,32 @@ async def silence() -> Any:
     await asyncio.get_running_loop().create_future()
 
 
-async def test_an_account_has_so_many_requests_at_a_time_and_others_have_theirs(at: Desk) -> None:
-    asking = await waiting(at, AT_A_TIME, account="alice")
-    answer = await at.ask(account="alice")
-    assert f"more than {AT_A_TIME}" in check_problem(answer, 503)["detail"]
+async def test_an_account_has_so_many_requests_at_a_time_and_others_have_theirs(
+    at: HistoryApiClient,
+) -> None:
+    asking = await waiting(at, MAX_CONCURRENT_REQUESTS, account="alice")
+    answer = await at.get(account="alice")
+    assert f"more than {MAX_CONCURRENT_REQUESTS}" in check_problem(answer, 503)["detail"]
     assert "retry-after" in answer.headers
     asking += await waiting(at, 1, account="bob")
-    asking += await waiting(at, AT_A_TIME)
-    check_problem(await at.ask(), 503)
-    at.archive.may_answer.set()
+    asking += await waiting(at, MAX_CONCURRENT_REQUESTS)
+    check_problem(await at.get(), 503)
+    at.history.may_respond.set()
     assert {(await each).status_code for each in asking} == {200}
-    assert (await at.ask(account="alice")).status_code == 200
+    assert (await at.get(account="alice")).status_code == 200
 
 
 async def test_operators_are_not_counted() -> None:
-    async with desk(shared_gate()) as at:
-        at.archive.may_answer.clear()
-        asking = await waiting(at, AT_A_TIME + 1, TOKEN, account="alice")
-        asking += await waiting(at, AT_A_TIME, signed())
-        check_problem(await at.ask(signed()), 503)
-        at.archive.may_answer.set()
+    async with history_api(shared_secret_authenticator()) as at:
+        at.history.may_respond.clear()
+        asking = await waiting(at, MAX_CONCURRENT_REQUESTS + 1, TOKEN, account="alice")
+        asking += await waiting(at, MAX_CONCURRENT_REQUESTS, sign_token())
+        check_problem(await at.get(sign_token()), 503)
+        at.history.may_respond.set()
         assert {(await each).status_code for each in asking} == {200}
 
 
-async def test_for_a_client_that_goes_away_nothing_is_read_any_more(at: Desk) -> None:
+async def test_for_a_client_that_goes_away_nothing_is_read_any_more(at: HistoryApiClient) -> None:
     gone = asyncio.Event()
     heard: list[dict[str, Any]] = [{"type": "http.request", "body": b"", "more_body": False}]
     said: list[Any] = []
@@ -102,17 +104,17 @@ async def test_for_a_client_that_goes_away_nothing_is_read_any_more(at: Desk) ->
         said.append(message)
 
     serving = asyncio.ensure_future(at.app(scope(), receive, send))
-    await until(lambda: at.archive.waiting == 1)
+    await wait_until(lambda: at.history.pending_count == 1)
     gone.set()
-    await at.archive.given_up.wait()
+    await at.history.cancelled.wait()
     await serving
-    asking = await waiting(at, AT_A_TIME)  # it does not count any more
-    at.archive.may_answer.set()
+    asking = await waiting(at, MAX_CONCURRENT_REQUESTS)  # it does not count any more
+    at.history.may_respond.set()
     await asyncio.gather(*asking)
 
 
 async def test_a_page_counts_until_its_client_has_read_it() -> None:
-    async with desk() as at:
+    async with history_api() as at:
         reads = asyncio.Event()
         parts: list[bytes] = []
 
@@ -123,47 +125,48 @@ async def test_a_page_counts_until_its_client_has_read_it() -> None:
 
         query = b"account=alice"
         slow = [
-            asyncio.ensure_future(at.app(scope(query), silence, send)) for _ in range(AT_A_TIME)
+            asyncio.ensure_future(at.app(scope(query), silence, send))
+            for _ in range(MAX_CONCURRENT_REQUESTS)
         ]
-        await until(lambda: len(parts) == AT_A_TIME)
-        check_problem(await at.ask(account="alice"), 503)
-        assert (await at.ask(account="bob")).status_code == 200
+        await wait_until(lambda: len(parts) == MAX_CONCURRENT_REQUESTS)
+        check_problem(await at.get(account="alice"), 503)
+        assert (await at.get(account="bob")).status_code == 200
         reads.set()
         await asyncio.gather(*slow)
-        answer = await at.ask(account="alice")
+        answer = await at.get(account="alice")
         assert answer.status_code == 200
-        assert parts == [answer.content] * AT_A_TIME
+        assert parts == [answer.content] * MAX_CONCURRENT_REQUESTS
 
 
-async def test_an_instance_that_leaves_keeps_nobody_waiting(at: Desk) -> None:
+async def test_an_instance_that_leaves_keeps_nobody_waiting(at: HistoryApiClient) -> None:
     (asking,) = await waiting(at, 1)
-    at.sockets.leaving.set()
+    at.pool.drain_started.set()
     assert "draining" in check_problem(await asking, 503)["detail"]
-    await at.archive.given_up.wait()
+    await at.history.cancelled.wait()
 
 
-class Ending(OpenGate):
+class Ending(AllowAll):
     """A gate that knows everybody until it does not."""
 
     ended = False
 
-    def identify(self, token: str | None, account: str | None) -> Grant:
+    def identify(self, token: str | None, account: str | None) -> Permissions:
         if self.ended:
-            raise Refused(close_codes.UNAUTHENTICATED, "unauthenticated: the token has expired")
-        return super().identify(token, account)
+            raise AuthRefused(close_codes.UNAUTHENTICATED, "unauthenticated: the token has expired")
+        return super().authenticate(token, account)
 
 
 async def test_whose_grant_ends_meanwhile_is_told_nothing() -> None:
     gate = Ending()
-    async with desk(gate) as at:
-        at.archive.may_answer.clear()
+    async with history_api(gate) as at:
+        at.history.may_respond.clear()
         (asking,) = await waiting(at, 1)
         gate.ended = True
-        at.archive.may_answer.set()
+        at.history.may_respond.set()
         check_problem(await asking, 401)
 
 
-class Slow(OpenGate):
+class Slow(AllowAll):
     """A gate that has to fetch keys first."""
 
     def __init__(self) -> None:
@@ -177,11 +180,11 @@ class Slow(OpenGate):
 
 async def test_keys_that_are_missing_are_waited_for() -> None:
     gate = Slow()
-    async with desk(gate) as at:
-        asking = asyncio.create_task(at.ask("token"))
-        await until(lambda: gate.asked)
-        assert at.archive.asked == []
+    async with history_api(gate) as at:
+        asking = asyncio.create_task(at.get("token"))
+        await wait_until(lambda: gate.asked)
+        assert at.history.requests == []
         gate.has_keys.set()
         assert (await asking).status_code == 200
-        assert (await at.ask(TOKEN)).status_code == 200
+        assert (await at.get(TOKEN)).status_code == 200
         assert gate.asked == 1, "an admin token needs none"

@@ -18,23 +18,23 @@ from bridge.core.protocol.frames import Hello
 from bridge.core.replay import retention
 from bridge.core.replay.catchup import CatchUp
 from bridge.core.sessions.hub import Hub
-from bridge.core.sessions.requests import Bounds
+from bridge.core.sessions.requests import RequestLimits
 from bridge.web.api.publish import AdminTokens
-from bridge.web.app import site
-from bridge.web.auth.authenticator import OpenGate
-from bridge.web.auth.origins import Doors
-from bridge.web.connections.admission import Entrance, Limits
-from bridge.web.endpoints.history import history
-from tests.harness.pages import read_page
-from tests.web.asking import Archive
-from tests.web.posting import BEARER, TOKEN
-from tests.web.upstream import NoKafka
+from bridge.web.app import create_app
+from bridge.web.auth.authenticator import AllowAll
+from bridge.web.auth.origins import OriginPolicy
+from bridge.web.connections.admission import AdmissionController, AdmissionLimits
+from bridge.web.endpoints.history import history_router
+from tests.harness.history_pages import read_page
+from tests.web.history_api import StubHistory
+from tests.web.publish_api import BEARER, TOKEN
+from tests.web.stub_upstream import UnusedUpstream
 
 if TYPE_CHECKING:
     from schemathesis import Case
     from starlette.types import ASGIApp
 
-    from bridge.web.connections.pool import Sockets
+    from bridge.web.connections.pool import ConnectionPool
 
 
 class Staying:
@@ -45,13 +45,17 @@ class Staying:
 
 
 def app() -> Any:
-    hub = Hub("i1", {"orders": False}, heartbeat=25.0, ceiling=1 << 20, jitter=float)
-    catch_up = CatchUp(hub, retention.Limits(1000, 1 << 20), 1 << 20)
-    limits = Limits(Bounds(200, 50, 300), handshakes_per_second=10**6)
-    entrance = Entrance(hub, OpenGate(), Doors(), limits, catch_up=catch_up)
-    entrance.upstream = NoKafka()
-    sockets = cast("Sockets", SimpleNamespace(now=time.monotonic, leaving=Staying()))
-    return site(Doors(), [history(entrance, Archive(hub), AdminTokens([TOKEN]), sockets)])
+    hub = Hub(
+        "i1", {"orders": False}, heartbeat_seconds=25.0, max_outbox_bytes=1 << 20, jitter=float
+    )
+    catch_up = CatchUp(hub, retention.ReplayLimits(1000, 1 << 20), 1 << 20)
+    limits = AdmissionLimits(RequestLimits(200, 50, 300), max_handshakes_per_second=10**6)
+    entrance = AdmissionController(hub, AllowAll(), OriginPolicy(), limits, catch_up=catch_up)
+    entrance.upstream = UnusedUpstream()
+    sockets = cast("ConnectionPool", SimpleNamespace(now=time.monotonic, leaving=Staying()))
+    return create_app(
+        OriginPolicy(), [history_router(entrance, StubHistory(hub), AdminTokens([TOKEN]), sockets)]
+    )
 
 
 APP: Final[ASGIApp] = app()

@@ -12,46 +12,46 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from bridge.core.protocol import close_codes
-from bridge.web.app import site
-from bridge.web.auth.origins import Doors
-from bridge.web.endpoints.metrics import Metrics, metrics
-from bridge.web.upstream import Figure
-from tests.web.posting import check_problem
-from tests.web.rig import TIMESTAMP, until
+from bridge.web.app import create_app
+from bridge.web.auth.origins import OriginPolicy
+from bridge.web.endpoints.metrics import MetricsCollector, metrics_router
+from bridge.web.upstream import MetricSample
+from tests.web.in_process_bridge import TIMESTAMP, wait_until
+from tests.web.publish_api import check_problem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from prometheus_client.metrics_core import Metric
 
-    from tests.web.conftest import OpenRig
-    from tests.web.rig import Rig
+    from tests.web.conftest import OpenBridge
+    from tests.web.in_process_bridge import InProcessBridge
 
 
 NOW = 1_795_000_060.0
 
 
-class Figures:
+class CountedMetrics:
     """What was counted while reading, as a test says."""
 
-    def figures(self) -> list[Figure]:
+    def samples(self) -> list[MetricSample]:
         reasons = {"bad_json": 2, "too_large": 1}
         return [
-            Figure("lag", "What is not read.", {"orders": 7, "news": 0}, "topic"),
-            Figure("dead_letters", "What is no event.", reasons, "reason", counts=True),
-            Figure("replay_records_read", "What is read again.", 12, counts=True),
+            MetricSample("lag", "What is not read.", {"orders": 7, "news": 0}, "topic"),
+            MetricSample("dead_letters", "What is no event.", reasons, "reason", is_counter=True),
+            MetricSample("replay_records_read", "What is read again.", 12, is_counter=True),
         ]
 
 
 @pytest.fixture
-async def http(rig: Rig) -> AsyncIterator[httpx.AsyncClient]:
+async def http(rig: InProcessBridge) -> AsyncIterator[httpx.AsyncClient]:
     async with scraped(rig) as client:
         yield client
 
 
-def scraped(rig: Rig) -> httpx.AsyncClient:
-    collected = Metrics(rig.hub, rig.entrance, Figures(), wall=lambda: NOW)
-    app = site(Doors(), [metrics(collected)])
+def scraped(rig: InProcessBridge) -> httpx.AsyncClient:
+    collected = MetricsCollector(rig.hub, rig.admission, CountedMetrics(), wall_clock=lambda: NOW)
+    app = create_app(OriginPolicy(), [metrics_router(collected)])
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://bridge.example")
 
 
@@ -96,8 +96,11 @@ async def test_every_metric_says_what_it_is(http: httpx.AsyncClient) -> None:
         assert family.type in {"counter", "gauge", "histogram", "info"}
 
 
-async def test_what_happens_is_counted(rig: Rig, http: httpx.AsyncClient) -> None:
-    alice, _bob = await rig.join("account=alice"), await rig.join("account=bob")
+async def test_what_happens_is_counted(rig: InProcessBridge, http: httpx.AsyncClient) -> None:
+    alice, _bob = (
+        await rig.connect_welcomed("account=alice"),
+        await rig.connect_welcomed("account=bob"),
+    )
     rig.publish(accounts=["alice"])
     rig.publish(all=True)
     rig.publish(accounts=["nobody here"])
@@ -108,43 +111,45 @@ async def test_what_happens_is_counted(rig: Rig, http: httpx.AsyncClient) -> Non
     assert found["push_bridge_events_delivered_total"] == 3
     assert found["push_bridge_connections"] == 2
     await alice.connection.close()
-    await until(lambda: rig.entrance.count == 1)
+    await wait_until(lambda: rig.admission.connection_count == 1)
     assert (await values(http))["push_bridge_connections"] == 1
 
 
 async def test_what_is_routed_is_what_is_neither_for_nobody_nor_dead(
-    rig: Rig, http: httpx.AsyncClient
+    rig: InProcessBridge, http: httpx.AsyncClient
 ) -> None:
     rig.publish(accounts=["alice"])
     rig.publish(accounts=["nobody here"])
     rig.publish()
-    rig.put_in(b"no JSON")
+    rig.publish_record(b"no JSON")
     found = await values(http)
     assert found["push_bridge_records_read_total"] == 4
     assert found["push_bridge_events_routed_total"] == 2
 
 
-async def test_clients_are_told_apart_by_what_they_speak(rig: Rig, http: httpx.AsyncClient) -> None:
-    await rig.join("account=alice")
-    listening = await rig.dial()
+async def test_clients_are_told_apart_by_what_they_speak(
+    rig: InProcessBridge, http: httpx.AsyncClient
+) -> None:
+    await rig.connect_welcomed("account=alice")
+    listening = await rig.open_tcp()
     listening.send(b"GET /events?account=bob HTTP/1.1\r\nHost: bridge\r\n\r\n")
-    await until(lambda: rig.entrance.count == 2)
+    await wait_until(lambda: rig.admission.connection_count == 2)
     found = await values(http)
     assert found["push_bridge_clients{websocket}"] == found["push_bridge_clients{sse}"] == 1
     assert found["push_bridge_connections"] == 2
 
 
-async def test_who_is_not_let_in_is_counted_by_the_reason(open_rig: OpenRig) -> None:
-    rig = await open_rig(per_account=1)
-    await rig.join("account=alice")
-    await (await rig.connect("account=alice")).end()
-    await (await rig.connect("topics=nowhere")).end()
-    rig.upstream.is_ready = False
-    await (await rig.connect()).end()
-    rig.upstream.is_ready = True
+async def test_who_is_not_let_in_is_counted_by_the_reason(open_rig: OpenBridge) -> None:
+    rig = await open_rig(max_connections_per_account=1)
+    await rig.connect_welcomed("account=alice")
+    await (await rig.connect("account=alice")).wait_closed()
+    await (await rig.connect("topics=nowhere")).wait_closed()
+    rig.upstream.reports_ready = False
+    await (await rig.connect()).wait_closed()
+    rig.upstream.reports_ready = True
     hello = await rig.connect("hello=1")
-    await hello.say("nonsense")
-    await hello.end()
+    await hello.send("nonsense")
+    await hello.wait_closed()
     async with scraped(rig) as http, httpx.AsyncClient(base_url=rig.http, trust_env=False) as sse:
         foreign = {"Origin": "https://elsewhere.example"}
         for answer in (
@@ -164,13 +169,15 @@ async def test_who_is_not_let_in_is_counted_by_the_reason(open_rig: OpenRig) -> 
     }
 
 
-async def test_gaps_and_who_came_back_are_counted(rig: Rig, http: httpx.AsyncClient) -> None:
-    client = await rig.join("account=alice")
-    rig.hub.skip("orders", "corrupt", {0: 12})
-    rig.sockets.flush()
+async def test_gaps_and_who_came_back_are_counted(
+    rig: InProcessBridge, http: httpx.AsyncClient
+) -> None:
+    client = await rig.connect_welcomed("account=alice")
+    rig.hub.skip_unreadable("orders", "corrupt", {0: 12})
+    rig.pool.flush()
     cursor = (await client.expect("gap"))["cursor"]
-    rig.hub.begin("orders", b"another.", {0: 0, 1: 0})
-    back = await rig.join(f"account=alice&cursor={cursor}")
+    rig.hub.set_start_offsets("orders", b"another.", {0: 0, 1: 0})
+    back = await rig.connect_welcomed(f"account=alice&cursor={cursor}")
     assert (await back.expect("gap"))["reason"] == "recreated"
     found = await values(http)
     assert found["push_bridge_feed_gaps_total{corrupt}"] == 1
@@ -179,15 +186,19 @@ async def test_gaps_and_who_came_back_are_counted(rig: Rig, http: httpx.AsyncCli
     assert found["push_bridge_resumes_total"] == 1
 
 
-async def test_the_journal_tells_how_far_back_it_reaches(rig: Rig, http: httpx.AsyncClient) -> None:
+async def test_the_journal_tells_how_far_back_it_reaches(
+    rig: InProcessBridge, http: httpx.AsyncClient
+) -> None:
     assert (await values(http))["push_bridge_journal_age_seconds"] == 0
     rig.publish(all=True)
     assert (await values(http))["push_bridge_journal_age_seconds"] == NOW - TIMESTAMP / 1000
 
 
-async def test_latencies_are_told_by_their_bounds(rig: Rig, http: httpx.AsyncClient) -> None:
+async def test_latencies_are_told_by_their_bounds(
+    rig: InProcessBridge, http: httpx.AsyncClient
+) -> None:
     for seconds in (0.0, 0.001, 0.3, 100.0):
-        rig.hub.tally.latency.observe(seconds)
+        rig.hub.counters.latency_seconds.observe(seconds)
     found = await values(http)
     name = "push_bridge_delivery_latency_seconds"
     assert [found[f"{name}_bucket{{{bound}}}"] for bound in ("0.001", "0.25", "0.5", "60.0")] == [
@@ -199,33 +210,35 @@ async def test_latencies_are_told_by_their_bounds(rig: Rig, http: httpx.AsyncCli
 
 async def test_what_is_known_beforehand_is_told_before_it_happens(http: httpx.AsyncClient) -> None:
     found = await values(http)
-    for code in close_codes.CATALOGUE:
+    for code in close_codes.CLOSE_CODES:
         assert found[f"push_bridge_closes_total{{{code.code}}}"] == 0
     assert found["push_bridge_feed_gaps_total{expired}"] == 0
     assert found["push_bridge_handshakes_refused_total{rate}"] == 0
 
 
-async def test_what_waits_for_slow_clients_is_told(rig: Rig, http: httpx.AsyncClient) -> None:
-    await rig.open_raw("account=alice", receive_bytes=4096)
-    (session,) = rig.hub.interest.accounts["alice"]
-    while not session.outbox.pending:
+async def test_what_waits_for_slow_clients_is_told(
+    rig: InProcessBridge, http: httpx.AsyncClient
+) -> None:
+    await rig.open_websocket("account=alice", receive_bytes=4096)
+    (session,) = rig.hub.subscriptions.by_account["alice"]
+    while not session.outbox.pending_bytes:
         rig.publish(accounts=["alice"], data="x" * 50_000)
-    assert (await values(http))["push_bridge_outbox_bytes"] == session.outbox.pending
+    assert (await values(http))["push_bridge_outbox_bytes"] == session.outbox.pending_bytes
 
 
-async def test_every_close_is_counted_by_its_code_once(open_rig: OpenRig) -> None:
-    rig = await open_rig(connections=1)
-    client = await rig.join()
+async def test_every_close_is_counted_by_its_code_once(open_rig: OpenBridge) -> None:
+    rig = await open_rig(max_connections=1)
+    client = await rig.connect_welcomed()
     for _ in range(2):
-        assert (await (await rig.connect()).end()).code == 4006
+        assert (await (await rig.connect()).wait_closed()).code == 4006
     bad_hello = await rig.connect("hello=1")
-    await bad_hello.say("nonsense")
-    assert (await bad_hello.end()).code == 4502
-    (session,) = rig.hub.interest.everybody
-    rig.hub.hang_up(session, close_codes.SILENT)
-    rig.sockets.flush()
-    assert (await client.end()).code == 4003
-    await until(lambda: len(rig.sockets) == 0)
+    await bad_hello.send("nonsense")
+    assert (await bad_hello.wait_closed()).code == 4502
+    (session,) = rig.hub.subscriptions.all_sessions
+    rig.hub.close(session, close_codes.SILENT)
+    rig.pool.flush()
+    assert (await client.wait_closed()).code == 4003
+    await wait_until(lambda: len(rig.pool) == 0)
     async with scraped(rig) as http:
         found = await values(http)
     closes = {name: value for name, value in found.items() if "closes" in name and value}
@@ -236,14 +249,14 @@ async def test_every_close_is_counted_by_its_code_once(open_rig: OpenRig) -> Non
     }
 
 
-async def test_an_outage_is_told(rig: Rig, http: httpx.AsyncClient) -> None:
-    rig.upstream.stale_for, rig.upstream.is_ready = 12.5, False
+async def test_an_outage_is_told(rig: InProcessBridge, http: httpx.AsyncClient) -> None:
+    rig.upstream.stale_for, rig.upstream.reports_ready = 12.5, False
     found = await values(http)
     assert (found["push_bridge_stale_seconds"], found["push_bridge_ready"]) == (12.5, 0)
-    rig.upstream.stale_for, rig.upstream.is_ready = None, True
+    rig.upstream.stale_for, rig.upstream.reports_ready = None, True
     found = await values(http)
     assert (found["push_bridge_stale_seconds"], found["push_bridge_ready"]) == (0, 1)
-    rig.entrance.draining = True
+    rig.admission.is_draining = True
     assert (await values(http))["push_bridge_ready"] == 0
 
 

@@ -10,18 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core.protocol import close_codes, frames
-from bridge.core.protocol.cursor import Place, write_cursor
-from bridge.core.protocol.envelope import is_json
+from bridge.core.protocol.cursor import TopicOffsets, encode_cursor
+from bridge.core.protocol.envelope import is_valid_json
 from bridge.core.protocol.event import Body, Event
 from bridge.web.transport import sse_format
-from tests.harness.eventstream import EventStream
+from tests.harness.event_stream_parser import EventStreamParser
 
-CURSOR = write_cursor({"orders": Place(b"8 bytes.", {0: 10})})
-OTHER = write_cursor({"orders": Place(b"8 bytes.", {0: 11})})
+CURSOR = encode_cursor({"orders": TopicOffsets(b"8 bytes.", {0: 10})})
+OTHER = encode_cursor({"orders": TopicOffsets(b"8 bytes.", {0: 11})})
 
 
-def read(*parts: bytes) -> EventStream:
-    stream = EventStream()
+def read(*parts: bytes) -> EventStreamParser:
+    stream = EventStreamParser()
     for part in parts:
         stream.feed(part)
     return stream
@@ -29,7 +29,7 @@ def read(*parts: bytes) -> EventStream:
 
 def frame(data: bytes, **more: Any) -> bytes:
     event = Event(5, 0, Body.UNCHECKED, data, **more)
-    return frames.event_frame("orders", 0, event).text(frames.TO_ALL)
+    return frames.build_event_frame("orders", 0, event).encode(frames.TO_ALL)
 
 
 blanks = st.text(" \t\r\n", max_size=4)
@@ -66,7 +66,7 @@ def json_with_blanks(draw: st.DrawFn) -> bytes:
 def test_whatever_is_in_a_record_the_frame_arrives_whole_and_alone(records, data):
     # What the bridge does not take for JSON goes out as base64; what it takes goes out as it is.
     sent = [frame(record) for record in records]
-    text = b"".join(map(sse_format.wrap, sent)) + sse_format.mark(CURSOR)
+    text = b"".join(map(sse_format.encode_frame, sent)) + sse_format.encode_cursor(CURSOR)
     cut = data.draw(st.integers(0, len(text)))
     stream = read(text[:cut], text[cut:])
     assert [json.loads(event.data) for event in stream.dispatched] == [*map(json.loads, sent)]
@@ -77,16 +77,16 @@ def test_whatever_is_in_a_record_the_frame_arrives_whole_and_alone(records, data
 
 @given(json_with_blanks())
 def test_nothing_but_blanks_between_tokens_is_changed(data):
-    if not is_json(data):
+    if not is_valid_json(data):
         return
-    text = read(sse_format.wrap(frame(data))).dispatched[0].data.encode()
+    text = read(sse_format.encode_frame(frame(data))).dispatched[0].data.encode()
     assert text == frame(data).replace(b"\r", b" ").replace(b"\n", b" ")
     assert len(text) == len(frame(data))
 
 
 def test_line_ends_in_a_producers_meta_break_nothing():
     sent = frame(b"1", meta=b'{\r\n"a":\n1}')
-    (event,) = read(sse_format.wrap(sent)).dispatched
+    (event,) = read(sse_format.encode_frame(sent)).dispatched
     assert json.loads(event.data)["meta"] == {"a": 1}
 
 
@@ -97,55 +97,59 @@ def test_line_ends_in_a_producers_meta_break_nothing():
         frames.Gap("orders", "limit", CURSOR),
         frames.Live(3, CURSOR),
         frames.Heartbeat(CURSOR, stale=1.5),
-        frames.Rooms(["a"], [], CURSOR),
+        frames.RoomsChanged(["a"], [], CURSOR),
     ],
 )
 def test_a_frame_is_an_event_of_the_name_of_its_op(told):
-    text = sse_format.wrap(frames.write(told))
+    text = sse_format.encode_frame(frames.encode_frame(told))
     assert text.count(b"\n") == 3, "one line of its name, one of data, and an empty one"
     (event,) = read(text).dispatched
-    assert json.loads(event.data) == json.loads(frames.write(told))
+    assert json.loads(event.data) == json.loads(frames.encode_frame(told))
     assert (event.type, event.id) == (json.loads(event.data)["op"], "")
 
 
 def test_a_cursor_dispatches_nothing_and_is_what_to_come_back_with():
-    stream = read(sse_format.mark(CURSOR))
+    stream = read(sse_format.encode_cursor(CURSOR))
     assert (stream.dispatched, stream.last_event_id) == ([], CURSOR)
-    stream.feed(sse_format.wrap(frame(b"1")))
+    stream.feed(sse_format.encode_frame(frame(b"1")))
     assert stream.last_event_id == CURSOR, "until the next one"
-    stream.feed(sse_format.mark(OTHER))
+    stream.feed(sse_format.encode_cursor(OTHER))
     assert stream.last_event_id == OTHER
 
 
 def test_a_cursor_that_was_cut_off_does_not_count():
-    text = sse_format.mark(CURSOR) + sse_format.wrap(frame(b"1")) + sse_format.mark(OTHER)
+    text = (
+        sse_format.encode_cursor(CURSOR)
+        + sse_format.encode_frame(frame(b"1"))
+        + sse_format.encode_cursor(OTHER)
+    )
     assert read(text[:-1]).last_event_id == CURSOR
 
 
 def test_the_time_to_come_back_is_told_in_milliseconds():
-    assert read(sse_format.retry(1.2345)).reconnection_ms == 1234
-    assert read(sse_format.retry(0.0)).reconnection_ms == 0
+    assert read(sse_format.encode_retry(1.2345)).reconnection_ms == 1234
+    assert read(sse_format.encode_retry(0.0)).reconnection_ms == 0
 
 
 def test_a_comment_is_nothing_to_a_page():
-    stream = read(sse_format.COMMENT, sse_format.wrap(frame(b"1")))
+    stream = read(sse_format.COMMENT, sse_format.encode_frame(frame(b"1")))
     assert (len(stream.comments), len(stream.dispatched)) == (1, 1)
 
 
-@pytest.mark.parametrize("why", close_codes.CATALOGUE)
+@pytest.mark.parametrize("why", close_codes.CLOSE_CODES)
 def test_behind_a_closing_stands_what_its_code_advises(why):
     told = frames.Closing(why.code, why.reason, why.reconnect, 2.5, CURSOR)
-    stream = read(sse_format.wrap(frames.write(told)))
+    stream = read(sse_format.encode_frame(frames.encode_frame(told)))
     assert json.loads(stream.dispatched[0].data)["cursor"] == CURSOR
     if why.reconnect:
         assert (stream.last_event_id, stream.reconnection_ms) == (CURSOR, 2500)
     else:
         assert (stream.last_event_id, stream.reconnection_ms) == (f"final:{why.code}", 0)
-        assert stream.last_event_id.startswith(sse_format.FINAL)
+        assert stream.last_event_id.startswith(sse_format.FINAL_ID_PREFIX)
 
 
 def test_a_closing_without_a_cursor_leaves_the_one_before():
-    stream = read(sse_format.mark(CURSOR))
+    stream = read(sse_format.encode_cursor(CURSOR))
     told = frames.Closing(4005, "expired", reconnect=True, retry_after=0.0, cursor=None)
-    stream.feed(sse_format.wrap(frames.write(told)))
+    stream.feed(sse_format.encode_frame(frames.encode_frame(told)))
     assert stream.last_event_id == CURSOR

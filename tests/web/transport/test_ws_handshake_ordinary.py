@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.web.connections import connect_request
-from bridge.web.transport.ws_handshake import SUBPROTOCOL, Opening, Refusal, glance, judged, refused
+from bridge.web.transport.ws_handshake import (
+    SUBPROTOCOL,
+    UpgradeRefusal,
+    UpgradeRequest,
+    encode_refusal,
+    negotiate_handshake,
+    try_fast_handshake,
+)
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455, 1.3
 ACCEPT = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
@@ -32,11 +39,11 @@ def written(
 
 
 def asked(headers: Head, **more: bytes) -> Any:
-    return glance(written(headers, **more))
+    return try_fast_handshake(written(headers, **more))
 
 
-def by_library(headers: Head) -> tuple[Opening | None, bytes]:
-    return judged(written(headers), lambda _: None)
+def by_library(headers: Head) -> tuple[UpgradeRequest | None, bytes]:
+    return negotiate_handshake(written(headers), lambda _: None)
 
 
 def answer_of(answer: bytes) -> tuple[bytes, dict[bytes, bytes]]:
@@ -163,15 +170,15 @@ USUALLY = written([*USUAL.items()])
     ],
 )
 def test_what_is_not_a_whole_ordinary_request_is_uvicorns_to_read(data: bytes) -> None:
-    assert glance(USUALLY)
-    assert glance(data) is None
+    assert try_fast_handshake(USUALLY)
+    assert try_fast_handshake(data) is None
 
 
 def test_a_refusal_is_told_whatever_the_library_says_of_the_request() -> None:
-    why = Refusal(404, "not here")
+    why = UpgradeRefusal(404, "not here")
     lines = b"GET /elsewhere HTTP/1.1\r\nHost: a\r\n\r\n"
-    assert judged(lines, lambda _: why) == (None, refused(why))
-    assert refused(why).startswith(b"HTTP/1.1 404 Not Found\r\n")
+    assert negotiate_handshake(lines, lambda _: why) == (None, encode_refusal(why))
+    assert encode_refusal(why).startswith(b"HTTP/1.1 404 Not Found\r\n")
 
 
 texts = st.text(st.sampled_from("ab=&;%+20 é"), max_size=12)
@@ -183,4 +190,4 @@ def test_a_query_that_needs_no_decoding_is_split_as_any_other(query: str) -> Non
         expected = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=50)
     except ValueError:
         return
-    assert connect_request._pairs(query) == expected
+    assert connect_request._split_query(query) == expected

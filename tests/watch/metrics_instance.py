@@ -1,0 +1,153 @@
+"""`/metrics` of an instance with all its parts, none of which has begun its work.
+
+The rule kept here: every part is the real one, so what is told is what an instance tells.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from bridge.app.pipeline import InstanceStatus, Pipeline
+from bridge.app.status import StatusSources
+from bridge.coordination.dead_letters import DeadLetterQueue, DeadLetterStats
+from bridge.coordination.leader import LeaderElection
+from bridge.coordination.leader_tasks import LeaderTasks
+from bridge.coordination.state_writer import StateWriter
+from bridge.coordination.topics import BridgeTopics
+from bridge.core.coordination.presence import PresenceTracker
+from bridge.core.protocol.envelope import EnvelopeDecoder
+from bridge.core.replay import retention
+from bridge.core.replay.catchup import CatchUp
+from bridge.core.sessions.hub import Hub
+from bridge.core.sessions.requests import RequestLimits
+from bridge.kafka.client.client import KafkaAccess
+from bridge.kafka.consumer import Consumer
+from bridge.kafka.offsets import LogOffsets
+from bridge.kafka.on_demand import ActiveTopics
+from bridge.kafka.producer import KafkaPublisher
+from bridge.kafka.replay.scan import ScanSource
+from bridge.kafka.replay.scheduler import ReplayScheduler, ScanLimits
+from bridge.web.app import create_app
+from bridge.web.auth.authenticator import AllowAll
+from bridge.web.auth.origins import OriginPolicy
+from bridge.web.connections.admission import AdmissionController, AdmissionLimits
+from bridge.web.connections.pool import ConnectionPool
+from bridge.web.endpoints.metrics import MetricsCollector, metrics_router
+from tests.kafka.memory_kafka import MemoryKafkaClient
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
+
+TOPIC = "orders"
+IDLE_TOPIC = "rare"  #: on demand, and nobody is there
+TOPIC_NAMES = {TOPIC: TOPIC, IDLE_TOPIC: IDLE_TOPIC}
+
+
+class MetricsInstance:
+    """One instance, of which a test may ask anything that `/metrics` is made of."""
+
+    def __init__(self) -> None:
+        self.client = MemoryKafkaClient()
+        self.hub = Hub(
+            "i1",
+            dict.fromkeys(TOPIC_NAMES, False),
+            heartbeat_seconds=25.0,
+            max_outbox_bytes=1 << 20,
+            jitter=float,
+            on_demand_topics=[IDLE_TOPIC],
+        )
+        self.admission = AdmissionController(
+            self.hub,
+            AllowAll(),
+            OriginPolicy(),
+            AdmissionLimits(RequestLimits(200, 50, 300)),
+            catch_up=CatchUp(self.hub, retention.ReplayLimits(1000, 1 << 20), 1 << 20),
+        )
+        self.pool = ConnectionPool(self.admission)
+        self.router = EnvelopeDecoder(1 << 20)
+        dead_letter_stats = DeadLetterStats()
+        self.pipeline = Pipeline(self.router, self.admission, self.pool, dead_letter_stats.count)
+        sources = {name: [name] for name in TOPIC_NAMES}
+        active_topics = ActiveTopics(
+            {IDLE_TOPIC: 30}, sources, self.hub.on_demand.has_subscribers, wait_seconds=30
+        )
+        self.consumer = Consumer(
+            self.client, "group", sources, self.pipeline, active_topics=active_topics
+        )
+        replay_scheduler = ReplayScheduler(
+            self.admission.catch_up,
+            LogOffsets(self.client, TOPIC_NAMES, max_age_seconds=60),
+            ScanSource(
+                self.client,
+                sources,
+                self.consumer.topic_ids,
+                self.consumer.partitions.leader_of,
+                self.router.decode,
+            ),
+            ScanLimits(max_scans=2, max_wait_seconds=30),
+            flush=self.pool.flush_in_batches,
+            on_overloaded=self.pipeline.close_overloaded,
+        )
+        status = InstanceStatus(
+            self.consumer, replay_scheduler, dead_letter_stats, self._status_sources()
+        )
+        self.admission.upstream = status
+        app = create_app(
+            OriginPolicy(), [metrics_router(MetricsCollector(self.hub, self.admission, status))]
+        )
+        self.http = httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://bridge.example"
+        )
+
+    def _status_sources(self) -> StatusSources:
+        access, topics = KafkaAccess("127.0.0.1:1", {}), BridgeTopics("push-bridge")
+        leader_tasks = LeaderTasks(
+            access,
+            self.client,
+            topics,
+            PresenceTracker(),
+            DeadLetterQueue(),
+            dead_letters_per_second=100,
+            is_current=lambda: True,
+            consumer_positions=self.consumer.partitions,
+        )
+        producer, state_writer = KafkaPublisher(access, TOPIC_NAMES), StateWriter(access)
+        return StatusSources(
+            [producer], state_writer, leader_tasks, LeaderElection(access, topics, leader_tasks)
+        )
+
+    async def read_text(self) -> str:
+        """Return what `/metrics` says."""
+        answer = await self.http.get("/metrics")
+        assert answer.status_code == 200, answer.text
+        return answer.text
+
+    async def families(self) -> dict[str, Metric]:
+        """Return the families, by their names."""
+        return {each.name: each for each in text_string_to_metric_families(await self.read_text())}
+
+    async def samples(self) -> dict[str, set[str]]:
+        """Return the names of all samples, each with the labels that it has."""
+        found: dict[str, set[str]] = {}
+        for family in (await self.families()).values():
+            for sample in family.samples:
+                found.setdefault(sample.name, set()).update(sample.labels)
+        return found
+
+    async def values(self) -> dict[str, float]:
+        """Return every sample, its labels behind its name as `name{label}`."""
+        return {
+            sample.name + "".join(f"{{{value}}}" for value in sample.labels.values()): sample.value
+            for family in (await self.families()).values()
+            for sample in family.samples
+        }
+
+
+def documented_name(family: Metric) -> str:
+    """Return `family` as the documentation calls it: its name, and its labels in braces."""
+    names: set[str] = {name for sample in family.samples for name in sample.labels} - {"le"}
+    name = family.name + ("_total" if family.type == "counter" else "")
+    return name + ("{" + ", ".join(sorted(names)) + "}" if names else "")
