@@ -113,7 +113,7 @@ def metric_samples(
         yield _counter("dead_letters_lost", lost_help, leader_tasks.dead_letters.lost_count)
     if sources.leader_election is not None:
         help_text = "1 where this instance does what one does for all."
-        yield MetricSample("on_duty", help_text, sources.leader_election.on_duty)
+        yield MetricSample("on_duty", help_text, sources.leader_election.is_leader)
 
 
 def _replay_samples(replay_scheduler: ReplayScheduler) -> Iterator[MetricSample]:

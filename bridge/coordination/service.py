@@ -84,7 +84,7 @@ class CoordinationService:
     def is_leader_for(self, topic: str) -> bool:
         """Whether this instance is on duty for `topic`, which somebody follows somewhere."""
         return (
-            self.leader_election.on_duty
+            self.leader_election.is_leader
             and ("topic", topic) in self.presence_tracker.index.by_room_or_topic
         )
 

@@ -55,20 +55,20 @@ class Bureau:
     def leave(self) -> None:
         self.left += 1
 
-    # what a herald and a steward are asked
-    def hear(self, fact: StateRecord | Tombstone) -> None:
+    # called as the PresencePublisher and the LeaderTasks
+    def apply(self, fact: StateRecord | Tombstone) -> None:
         self.heard.append(fact)
 
-    def keep_lasting(self, offset: int, key: bytes, value: bytes | None) -> None:
+    def queue_state_update(self, offset: int, key: bytes, value: bytes | None) -> None:
         self.kept.append((offset, key, value))
 
-    def amend(self, key: bytes, value: bytes | None) -> None:
+    def replace_state_update(self, key: bytes, value: bytes | None) -> None:
         self.amended.append((key, value))
 
-    def folded(self, offset: int) -> None:
+    def apply_checkpoint(self, offset: int) -> None:
         self.folds.append(offset)
 
-    def begin_anew(self) -> None:
+    def reset_checkpoint(self) -> None:
         self.begun_anew += 1
 
     # what is read

@@ -98,8 +98,8 @@ async def test_a_work_that_fails_is_begun_anew(
     duties = LeaderElection(plaintext_access(kafka.bootstrap), own, worker)
     async with running(duties):
         await wait_until(lambda: worker.start_count == 3)
-        assert duties.on_duty
-    assert (worker.end_count, duties.on_duty) == (3, False)
+        assert duties.is_leader
+    assert (worker.end_count, duties.is_leader) == (3, False)
     assert caplog.text.count("a duty failed") == 2
 
 
@@ -113,6 +113,6 @@ async def test_with_the_embedded_broker_it_is_always_on_duty(
     )
     async with running(duties):
         await wait_until(lambda: worker.start_count == 2)
-        assert duties.on_duty
-    assert (worker.is_running, duties.on_duty) == (False, False)
+        assert duties.is_leader
+    assert (worker.is_running, duties.is_leader) == (False, False)
     assert caplog.text.count("a duty failed") == 1

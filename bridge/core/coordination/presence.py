@@ -81,7 +81,7 @@ def _index_entries(connection: ConnectionPresence) -> Iterable[tuple[str, object
     if connection.account is not None:
         yield "by_account", connection.account
     for room_or_topic in rooms_and_topics(connection):
-        yield "by_place", room_or_topic
+        yield "by_room_or_topic", room_or_topic
 
 
 #: Seconds for which a room has to be empty to be told vacated (docs/protocol.md).

@@ -35,7 +35,7 @@ commands = st.one_of(
 
 
 def known(members: Memberships) -> dict[str, Any]:
-    names = ("rooms", "accounts", "titles", "revoked")
+    names = ("rooms_by_account", "accounts_by_room", "titles_by_room", "revoked_before_seconds")
     return {name: getattr(members, name) for name in names}
 
 

@@ -316,7 +316,7 @@ def test_those_who_are_not_on_duty_keep_nothing_of_what_was_told() -> None:
         ):
             it.apply(fact, float(number))
     assert vars(it.index) == vars(fresh.index)
-    assert vars(it) | {"roster": None} == vars(fresh) | {"roster": None}
+    assert vars(it) | {"index": None} == vars(fresh) | {"index": None}
 
 
 @pytest.mark.parametrize(
