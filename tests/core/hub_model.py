@@ -171,7 +171,7 @@ class HubModel:
                 accounts.setdefault(client.account, set()).add(client.id)
             for room in client.rooms:
                 rooms.setdefault(room, set()).add(client.id)
-        return {"accounts": accounts, "rooms": rooms}
+        return {"by_account": accounts, "by_room": rooms}
 
 
 def comparable_frame(text: bytes) -> dict[str, Any]:

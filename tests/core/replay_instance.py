@@ -37,7 +37,7 @@ class ReplayInstance:
     ) -> None:
         self.world = world
         # So little memory that what happened a while ago is not there any more.
-        with mock.patch.multiple(journal_module, LEAST_BYTES=0, SEGMENT_BYTES=900):
+        with mock.patch.multiple(journal_module, MIN_BUDGET_BYTES=0, MAX_SEGMENT_BYTES=900):
             journal = Journal(budget)
         self.hub = Hub(
             name,

@@ -19,7 +19,7 @@ EVERYTHING = 2**40
 
 def small(budget: int = 100_000, segment_bytes: int = 600) -> Journal:
     """Return a journal of some segments, each of which is closed after one batch."""
-    with mock.patch.multiple(module, LEAST_BYTES=0, SEGMENT_BYTES=segment_bytes):
+    with mock.patch.multiple(module, MIN_BUDGET_BYTES=0, MAX_SEGMENT_BYTES=segment_bytes):
         return Journal(budget)
 
 

@@ -65,7 +65,7 @@ def test_what_is_found_is_what_a_look_at_each_would_find(
     fresh: int,
 ) -> None:
     it, events, offset = Segment(), [], -1
-    with mock.patch.object(module, "_FRESH", fresh):
+    with mock.patch.object(module, "_MAX_RECENT_ENTRIES", fresh):
         for batch in made:
             packed = []
             for step, audience in batch:
@@ -135,7 +135,7 @@ def test_packing_goes_on_oldest_first_and_tells_how_far_it_came() -> None:
     assert it.index_events(EVERYTHING) == 3
     assert not it.has_unindexed_events
     assert found(it, [ALL_KEY]) == [0, 1, 2, 3, 4, 5, 9]
-    assert it.pack(EVERYTHING) == 0
+    assert it.index_events(EVERYTHING) == 0
 
 
 def test_what_is_kept_is_not_changed_by_what_happens_to_the_event_later() -> None:

@@ -71,7 +71,7 @@ class Client:
         self._dialogue = ClientRequests(
             hub,
             session,
-            RequestLimits(**{"rooms": 9, "topics": 9, **bounds}, max_changes_per_minute=300),
+            RequestLimits(**{"max_rooms": 9, "max_topics": 9, "max_changes_per_minute": 300, **bounds}),
         )
 
     def say(self, op: str, *topics: str, **more: Any) -> list[dict[str, Any]]:
@@ -191,7 +191,7 @@ def test_a_newer_token_that_does_not_cover_it_ends_the_wait(at: World) -> None:
 
 
 def test_topics_that_are_waited_for_count_like_others(at: World) -> None:
-    client = at.client(topics=2)
+    client = at.client(max_topics=2)
     assert client.say("subscribe", "rare", id=1) == []
     (refused,) = client.say("subscribe", "seldom", id=2)
     assert (refused["id"], refused["error"]) == (2, "limit")
