@@ -70,7 +70,9 @@ class ClientRules(RuleBasedStateMachine):
         self.disconnected: list[ReplayClient] = []
         self.frames: list[dict[str, Any]] = []
         self.connection_count = 0
-        self.patch = mock.patch.multiple(catchup, MAX_STEP_EVENTS=STEP_EVENTS, MAX_STEP_INDEXED_EVENTS=4)
+        self.patch = mock.patch.multiple(
+            catchup, MAX_STEP_EVENTS=STEP_EVENTS, MAX_STEP_INDEXED_EVENTS=4
+        )
         self.patch.start()
 
     # -- looking at what was sent ------------------------------------------------------------------

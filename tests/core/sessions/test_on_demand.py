@@ -71,7 +71,9 @@ class Client:
         self._dialogue = ClientRequests(
             hub,
             session,
-            RequestLimits(**{"max_rooms": 9, "max_topics": 9, "max_changes_per_minute": 300, **bounds}),
+            RequestLimits(
+                **{"max_rooms": 9, "max_topics": 9, "max_changes_per_minute": 300, **bounds}
+            ),
         )
 
     def say(self, op: str, *topics: str, **more: Any) -> list[dict[str, Any]]:
