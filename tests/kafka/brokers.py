@@ -46,7 +46,7 @@ class MemoryBroker:
     async def produce(
         self, topic: str, values: list[bytes], partition: int = 0, time_ms: int = NOW_MS
     ) -> None:
-        self.client.put(topic, partition, values, time_ms)
+        self.client.append(topic, partition, values, time_ms)
 
     async def delete_before(self, topic: str, offset: int) -> None:
         self.client.logs[TopicPartition(topic, 0)].start = offset

@@ -21,7 +21,7 @@ class ControlledKafka(HeldReplayClient, MemoryKafkaClient):
         super().__init__()
         self.create("t")
         self.create("u")
-        self.most_bytes = 1 << 13
+        self.fetch_max_bytes = 1 << 13
         self.held_timestamps: set[int] = set()  #: no question of these times is answered
         self.pending_count = 0
         self.max_pending_count = 0
@@ -33,7 +33,7 @@ class ControlledKafka(HeldReplayClient, MemoryKafkaClient):
         responses: list[FetchedPartition] = await super().fetch(*arguments, **options)
         return (
             self.transform_response(responses)
-            if options.get("lane") is BrokerConnection.REPLAY
+            if options.get("connection") is BrokerConnection.REPLAY
             else responses
         )
 

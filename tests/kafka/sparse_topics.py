@@ -19,7 +19,7 @@ class SparseKafka(HeldReplayClient, MemoryKafkaClient):
         super().__init__()
         self.create("t")
         self.create("u")
-        self.most_bytes = 1 << 13
+        self.fetch_max_bytes = 1 << 13
 
 
 async def wait_all_live(*clients: ResumingClient) -> None:

@@ -96,10 +96,10 @@ async def test_a_record_that_is_written_while_since_is_asked_is_not_passed_over(
         found = await ask(self, at, leaders)
         answers += 1
         if answers == 1:
-            self.put("t", 1, [b"{}"])
+            self.append("t", 1, [b"{}"])
         return found
 
-    monkeypatch.setattr(MemoryKafkaClient, "offsets", slowly)
+    monkeypatch.setattr(MemoryKafkaClient, "list_offsets", slowly)
     found = await horizon(cluster).cursor_at(["t"], NOW_MS - 1)
     assert found["t"].offsets[1] == 0
     assert answers == 2, "nothing was written between two questions"

@@ -220,7 +220,7 @@ def test_reading_may_begin_amid_a_batch():
     """But not where another batch has just ended there."""
     amid = batch([b"a", b"b", b"c"], 10)
     assert offsets(amid, 11) == [11, 12]
-    records, _, corrupt = read(amid, 11, between=True)
+    records, _, corrupt = read(amid, 11, at_batch_boundary=True)
     assert (records, corrupt is not None) == ([], True)
 
 

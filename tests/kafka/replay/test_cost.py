@@ -19,7 +19,7 @@ class Kafka(HeldReplayClient, MemoryKafkaClient):
     def __init__(self) -> None:
         super().__init__()
         self.create("t")
-        self.most_bytes = 1 << 13
+        self.fetch_max_bytes = 1 << 13
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ class Kafka(HeldFetchClient, MemoryKafkaClient):
 def kafka(monkeypatch: pytest.MonkeyPatch) -> Kafka:
     """It is asked again without a pause, for a batch at a time."""
     monkeypatch.setattr(history, "_RETRY_SECONDS", 0.001)
-    monkeypatch.setattr(history, "FETCH_BYTES", 1)
+    monkeypatch.setattr(history, "MAX_SCAN_FETCH_BYTES", 1)
     return Kafka()
 
 

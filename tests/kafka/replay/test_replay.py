@@ -126,14 +126,14 @@ async def gap_of(
     it: HeadlessInstance, topic: str, client: Any, broker: Broker, reason: str
 ) -> None:
     """There is one gap, at the beginning, and it goes on live from there."""
-    live = await client.live()
+    live = await client.wait_live()
     assert client.gaps() == [(topic, reason)]
     assert live["replayed"] == 0
     assert client.ops() == ["welcome", "gap", "live"]
     end = it.hub.topic_positions[topic].next_offsets[0]
-    assert client.said("gap")[0]["cursor"] == live["cursor"] == it.hub.cursor(client.session)
+    assert client.frames_of("gap")[0]["cursor"] == live["cursor"] == it.hub.cursor(client.session)
     await broker.produce(topic, envelopes(1))
-    await client.until(lambda: client.said("event"))
+    await client.wait_until(lambda: client.frames_of("event"))
     assert client.offsets() == {0: [end]}
 
 
@@ -190,8 +190,8 @@ async def test_a_topic_that_is_created_again_while_it_is_replayed(broker, grown)
     await broker.create(topic)
     await broker.produce(topic, envelopes(700))
     async with running_instance(on(broker), topic) as it:
-        broker.client.most_bytes = 1
-        broker.client.hold(lambda wanted: max(wanted.values()) >= 300)
+        broker.client.fetch_max_bytes = 1
+        broker.client.hold_fetches(lambda wanted: max(wanted.values()) >= 300)
         first = it.hub.topic_positions[topic].topic_id
         client = it.resume(it.cursor_at({0: 0}))
         await broker.client.wait_until_held()
@@ -199,7 +199,7 @@ async def test_a_topic_that_is_created_again_while_it_is_replayed(broker, grown)
         await broker.create(topic)
         await broker.produce(topic, envelopes(grown, start=10_000))
         await wait_until(lambda: it.hub.topic_positions[topic].topic_id != first)
-        broker.client.let_go()
+        broker.client.release()
         await client.wait_until(lambda: client.gaps() and client.is_live)
         await client.wait_until(lambda: len(client.frames_of("event")) >= 300 + grown)
         gap = client.frames().index(client.frames_of("gap")[0])
@@ -217,14 +217,14 @@ async def test_what_is_deleted_in_the_middle_of_a_replay_is_a_gap(broker, by):
     await broker.create(topic)
     await broker.produce(topic, envelopes(700, size=100))
     async with running_instance(on(broker), topic) as it:
-        broker.client.most_bytes = 1
-        broker.client.hold(lambda wanted: max(wanted.values()) >= 200)
+        broker.client.fetch_max_bytes = 1
+        broker.client.hold_fetches(lambda wanted: max(wanted.values()) >= 200)
         client = (
             it.resume(it.cursor_at({0: 0})) if by == "cursor" else await it.connect_since(NOW_MS)
         )
         await broker.client.wait_until_held()
         await broker.delete_before(topic, 600)
-        broker.client.let_go()
+        broker.client.release()
         await client.wait_live()
         assert client.ops() == ["welcome", "event", "gap", "live"]
         assert client.gaps() == [(topic, "expired")]
@@ -250,7 +250,7 @@ async def test_what_exceeds_a_limit_is_a_gap_but_not_what_the_journal_has(broker
     age = 60.0 if limit == "age" else 10.0**9
     async with running_instance(on(broker), small, large, limits=limits, age=age) as it:
         it.set_wall_ms(NOW_MS)
-        broker.client.most_bytes = 100_000
+        broker.client.fetch_max_bytes = 100_000
         client = it.resume(it.cursor_at({0: 0}, {0: 0}))
         await client.wait_live()
         assert client.gaps() == [(large, "limit")]

@@ -190,7 +190,7 @@ async def test_what_is_damaged_is_a_gap_and_nobody_waits_for_the_pass_that_met_i
     kafka, monkeypatch
 ):
     """It goes on with another topic; what it gave up, it will not have for anybody."""
-    monkeypatch.setattr(scan, "STRIKES", 1)
+    monkeypatch.setattr(scan, "MAX_ATTEMPTS", 1)
     kafka.append("t", 0, envelopes(1000))
     kafka.append("u", 0, envelopes(300))
     spoilt = kafka.corrupt("u", 0, 150)

@@ -32,7 +32,7 @@ async def broker(request: pytest.FixtureRequest) -> Broker:
 @pytest.fixture
 async def topic(broker: Broker) -> str:
     """A topic of one partition and 1,000 events, 2 MB: many fetches of a replay."""
-    broker.client.most_bytes = 1
+    broker.client.fetch_max_bytes = 1
     name = fresh_name()
     await broker.create(name)
     await broker.produce(name, envelopes(1000, size=LARGE))
@@ -62,14 +62,14 @@ async def test_live_events_keep_coming_while_others_are_replayed(broker, topic):
         fetches = broker.client.fetched
         there = it.connect_new("eve")
         back = it.resume(it.cursor_at({0: 0}))
-        broker.client.hold(lambda _: len(fetches) > 1 + len(there.frames_of("event")))
+        broker.client.hold_fetches(lambda _: len(fetches) > 1 + len(there.frames_of("event")))
         for n in range(5):
             # The replay may not go on before the event has arrived.
             await asked(fetches, n + 2)
             await broker.produce(topic, [envelope(n)])
             await heard(there, n + 1)
             assert not back.is_live
-        broker.client.let_go()
+        broker.client.release()
         await back.wait_live()
         await back.wait_until(lambda: len(back.frames_of("event")) == 1005)
         assert back.offsets() == {0: [*range(1005)]}
@@ -118,12 +118,12 @@ async def test_a_slow_reader_whom_the_journal_can_not_wait_for_reads_kafka_again
 async def test_who_is_cut_off_in_the_middle_of_a_replay_goes_on_there(broker, topic):
     """By the newest cursor and the positions since, on an instance that has nothing of it."""
     async with running_instance(broker.client, topic) as it:
-        broker.client.hold(lambda wanted: max(wanted.values()) > 300)
+        broker.client.hold_fetches(lambda wanted: max(wanted.values()) > 300)
         client = it.resume(it.cursor_at({0: 0}))
         await broker.client.wait_until_held()
         seen, cursor = client.offsets()[0], client.cursor()
         client.disconnect()
-        broker.client.let_go()
+        broker.client.release()
     async with running_instance(broker.new_client(), topic) as other:
         again = other.resume(cursor)
         await again.wait_live()

@@ -43,7 +43,7 @@ class Kafka(HeldReplayClient, MemoryKafkaClient):
 
     def __init__(self) -> None:
         super().__init__()
-        self.most_bytes = 1 << 14
+        self.fetch_max_bytes = 1 << 14
         self.lives = dict.fromkeys(TOPICS, 0)
         self.written: dict[Life, list[str | None]] = defaultdict(list)
         for topic, partitions in TOPICS.items():

@@ -136,7 +136,7 @@ async def test_who_goes_as_its_pass_begins_is_not_taken_along(kafka, monkeypatch
                     if client.session not in self.sessions:
                         client.disconnect()
 
-        monkeypatch.setattr(replay_scan.Scan, "enter", enter)
+        monkeypatch.setattr(replay_scan.Scan, "add", enter)
         await wait_until(lambda: len(it.hub.subscriptions.all_sessions) == 50)
         assert not it.hub.replaying
 
@@ -183,7 +183,7 @@ async def test_nothing_is_lost_where_the_journal_begins_later_from_one_portion_t
 
         def scan(self, scan, routed):
             full = sound(self, scan, routed)
-            if scan.next["t", 0] == 555:
+            if scan.next_offsets["t", 0] == 555:
                 tail.start_offset = 777
             return full
 

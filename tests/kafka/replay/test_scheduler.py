@@ -130,7 +130,7 @@ async def test_who_was_served_in_time_is_not_told_to_come_back_later(kafka):
 # -- bugs of ours -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["step", "judge", "missing", "scan"])
+@pytest.mark.parametrize("method", ["advance", "check_bounds", "missing_ranges", "deliver_scanned"])
 async def test_a_bug_that_one_session_meets_ends_that_one_only(kafka, monkeypatch, method):
     kafka.append("t", 0, envelopes(10))
     sound = getattr(CatchUp, method)
@@ -138,8 +138,8 @@ async def test_a_bug_that_one_session_meets_ends_that_one_only(kafka, monkeypatc
         ill = it.resume(it.cursor_at({0: 0}), "bob")
 
         def fails(self, first, *more):
-            met = ill.session.index is not None if method == "scan" else first is ill.session
-            if met and (method != "missing" or first in it.replayer._awaiting_scan):
+            met = ill.session.index is not None if method == "deliver_scanned" else first is ill.session
+            if met and (method != "missing_ranges" or first in it.replayer._awaiting_scan):
                 raise ZeroDivisionError
             return sound(self, first, *more)
 
@@ -188,7 +188,7 @@ async def test_a_storm_that_waits_is_not_looked_at_again_for_each_who_comes(kafk
         looked += 1
         return sound(self, session)
 
-    monkeypatch.setattr(ReplayScheduler, "_place", counted)
+    monkeypatch.setattr(ReplayScheduler, "_assign", counted)
     monkeypatch.setattr(replaying, "BATCHING_DELAY_SECONDS", 0)
     kafka.append("t", 0, envelopes(1000))
     async with running_instance(kafka, "t") as it:
