@@ -138,7 +138,11 @@ async def test_a_bug_that_one_session_meets_ends_that_one_only(kafka, monkeypatc
         ill = it.resume(it.cursor_at({0: 0}), "bob")
 
         def fails(self, first, *more):
-            met = ill.session.index is not None if method == "deliver_scanned" else first is ill.session
+            met = (
+                ill.session.index is not None
+                if method == "deliver_scanned"
+                else first is ill.session
+            )
             if met and (method != "missing_ranges" or first in it.replayer._awaiting_scan):
                 raise ZeroDivisionError
             return sound(self, first, *more)
