@@ -115,7 +115,7 @@ def main(
         cpu_started, started = time.process_time(), time.monotonic()
         sent = senders[traffic](clients, frames, int(frames_per_write), started + float(seconds))
         cpu_seconds = time.process_time() - cpu_started
-        _print_json({"sent": sent, "cpu": cpu_seconds, "seconds": time.monotonic() - started})
+        _print_json({"sent": sent, "cpu_seconds": cpu_seconds, "seconds": time.monotonic() - started})
 
 
 def _print_json(value: object) -> None:
@@ -161,9 +161,9 @@ def _measure_one(plan: Plan, traffic: str, frames_per_write: int) -> dict[str, A
             has_private_events=has_private_events,
         )
         with WorkerPool(job, plan.processes) as worker_pool:
-            worker_pool.run_command("come")
+            worker_pool.run_command("connect")
             _wait_until(lambda: worker_pool.run_command("status").open == plan.connections)
-            before, started = worker_pool.run_command("mark"), time.monotonic()
+            before, started = worker_pool.run_command("reset_latencies"), time.monotonic()
             sent = send()
             expected = {int(sequence_id): count for sequence_id, count in sent["sent"].items()}
             expected_deliveries = sum(expected.values()) * (
@@ -173,12 +173,12 @@ def _measure_one(plan: Plan, traffic: str, frames_per_write: int) -> dict[str, A
                 lambda: worker_pool.run_command("status").received_events >= expected_deliveries
             )
             seconds, after = time.monotonic() - started, worker_pool.run_command("status")
-            checked = worker_pool.run_command("judge", owed=expected)
+            checked = worker_pool.run_command("check_delivery", expected=expected)
     cpu_seconds = sum(after.cpu_seconds) - sum(before.cpu_seconds)
     return {
         "frames_per_cpu_second": ratio(checked.received_events, cpu_seconds),
         "frames_per_second": round(checked.received_events / seconds, 1),
-        "sender_frames_per_cpu_second": ratio(expected_deliveries, sent["cpu"]),
+        "sender_frames_per_cpu_second": ratio(expected_deliveries, sent["cpu_seconds"]),
         "sent": expected_deliveries,
         "counted": checked.received_events,
         **checked.delivery_errors._asdict(),

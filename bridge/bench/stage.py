@@ -81,14 +81,14 @@ class Measurement:
     def connect_clients(self) -> dict[str, Any]:
         """Let everybody connect, and wait until everybody is welcome."""
         before = self.scrape()
-        seconds = self.run_until_all("come", lambda status: status.open, "connected")
+        seconds = self.run_until_all("connect", lambda status: status.open, "connected")
         cpu_seconds = self.scrape()[CPU_SECONDS_METRIC] - before[CPU_SECONDS_METRIC]
         pool_status = self.worker_pool.run_command("status")
         return {
             "open_seconds": round(seconds, 3),
             "accepts_per_second": round(self.plan.connections / seconds, 1),
             "accepts_per_cpu_second": ratio(self.plan.connections, cpu_seconds),
-            "told_to_come_later": pool_status.counters["later"],
+            "told_to_come_later": pool_status.counters["retries"],
         }
 
     def run_until_all(
@@ -143,7 +143,7 @@ class Measurement:
         time.sleep(plan.warmup_seconds)
         metrics_before, status_before, sent_before = (
             self.scrape(),
-            self.worker_pool.run_command("mark"),
+            self.worker_pool.run_command("reset_latencies"),
             producer.sent_records,
         )
         cpu_started, started = time.process_time(), time.monotonic()
@@ -208,7 +208,7 @@ class Measurement:
 
     def check_delivery(self, workload: Workload) -> PoolStatus:
         """Let every client say what it lacks."""
-        return self.worker_pool.run_command("judge", owed=dict(workload.sent_by_sequence))
+        return self.worker_pool.run_command("check_delivery", expected=dict(workload.sent_by_sequence))
 
     def _report_rates(
         self,

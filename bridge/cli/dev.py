@@ -106,7 +106,7 @@ async def _run_bridge(
             kafka_access,
             listener_socket,
             on_ready,
-            cluster=EmbeddedKafkaClient,
+            client_factory=EmbeddedKafkaClient,
             loopback_only=is_loopback,
             admin=admin_socket,
             page_token=token if is_loopback else None,

@@ -137,7 +137,7 @@ def test_a_tape_counts_as_one_by_one(room, reads, longest, settled):
     tape.flush()
     for member in room:
         member.judge()
-        assert member.reader.tail == b""
+        assert member.reader.partial_frame == b""
     bounded(histogram, late)
 
 

@@ -77,7 +77,7 @@ def test_however_it_is_cut_everything_is_found(pieces, cuts, way):
         once.add(5_000 - one.created_ns)
     histogram, reader = LatencyHistogram(), ReadProgress()
     reading = way(MARK, histogram)
-    reading.join(reader)
+    reading.add_client(reader)
     count, others, at = 0, [], 0
     for size in [*cuts, len(data) + 1]:
         events, told = reading.read(reader, memoryview(data)[at : at + size], 5_000)
@@ -100,7 +100,7 @@ def test_runs_are_of_one_lane_and_without_holes():
 @pytest.mark.parametrize("way", [PrivateStreamReader, SharedStreamReader])
 def test_an_event_of_another_run_is_no_event_of_ours(way):
     reading, reader = way(MARK, LatencyHistogram()), ReadProgress()
-    reading.join(reader)
+    reading.add_client(reader)
     count, others = reading.read(reader, event_frame(0, 0, run="ffffffff"), 1)
     assert (count, len(others)) == (0, 1)
 
@@ -117,7 +117,7 @@ def test_an_event_of_another_run_is_no_event_of_ours(way):
 @pytest.mark.parametrize("way", [PrivateStreamReader, SharedStreamReader])
 def test_a_planted_fault_is_seen_on_both_ways(numbers, verdict, way):
     reading, reader = way(MARK, LatencyHistogram()), ReadProgress()
-    reading.join(reader)
+    reading.add_client(reader)
     reading.read(reader, event_frames((0, number) for number in numbers), 1)
     if isinstance(reading, SharedStreamReader):
         reading.flush()

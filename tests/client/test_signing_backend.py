@@ -62,8 +62,8 @@ async def test_a_client_whose_callback_asks_it_says_hello_as_who_is_logged_in(ba
         assert isinstance(await anext(client), Connected)
     (grant,) = grants
     assert grant.account == "alice"
-    assert grant.rooms.covers("order:42")
-    assert not grant.rooms.covers("news")
+    assert grant.rooms.matches("order:42")
+    assert not grant.rooms.matches("news")
     assert grant.expires - grant.issued == 900
 
 

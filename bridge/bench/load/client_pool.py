@@ -112,12 +112,12 @@ class ClientPool:
         return {
             "open": states[LoadClientState.OPEN] + states[LoadClientState.LIVE],
             "live": states[LoadClientState.LIVE],
-            "gone": states[LoadClientState.CLOSED],
-            "received": self.received_events,
-            "refused": self.refusal_reason,
-            "cpu": time.process_time(),
-            "count": dict(self.counters),
-            "closes": {str(code): count for code, count in self.close_codes.items()},
+            "closed": states[LoadClientState.CLOSED],
+            "received_events": self.received_events,
+            "refusal_reason": self.refusal_reason,
+            "cpu_seconds": time.process_time(),
+            "counters": dict(self.counters),
+            "close_codes": {str(code): count for code, count in self.close_codes.items()},
         }
 
     def check_delivery(self, expected: dict[int, int]) -> dict[str, Any]:
@@ -134,7 +134,7 @@ class ClientPool:
             errors = errors.plus(
                 client.progress.delivery_check.errors({} if is_excused else client_expected)
             )
-        return {"verdict": errors._asdict(), "histogram": self.latencies.as_json()}
+        return {"delivery_errors": errors._asdict(), "histogram": self.latencies.as_json()}
 
     def _flush_readers(self) -> None:
         for shared_reader in self._shared_readers:
@@ -248,7 +248,7 @@ class ClientPool:
             if client.socket is not None:
                 self._handle_disconnect(client)
         elif first_byte != TEXT or payload.startswith(_EVENT_PREFIX):
-            self.counters["foreign"] += 1
+            self.counters["foreign_frames"] += 1
         else:
             self._handle_json_frame(client, json.loads(payload))
 
@@ -280,7 +280,7 @@ class ClientPool:
             client.state = LoadClientState.CLOSED
             self.close_codes[code] += 1
         elif code in _RETRY_CLOSE_CODES:
-            self.counters["later"] += 1
+            self.counters["retries"] += 1
             client.state = LoadClientState.DISCONNECTED
             wait_seconds = float(closing_frame.get("retry_after") or 1.0)
             heapq.heappush(self._connect_queue, (time.monotonic() + wait_seconds, client.number))

@@ -71,14 +71,14 @@ class LatencyHistogram:
         return 0
 
     def as_json(self) -> dict[str, int]:
-        """Return the buckets that are not empty, and `most`."""
+        """Return the buckets that are not empty, and `max_value`."""
         counts = {str(bucket): count for bucket, count in enumerate(self.counts) if count}
-        return {"most": self.max_value, **counts}
+        return {"max_value": self.max_value, **counts}
 
     def merge(self, other: Mapping[str, int]) -> None:
         """Add what another one told by `as_json`."""
         for bucket, count in other.items():
-            if bucket == "most":
+            if bucket == "max_value":
                 self.max_value = max(self.max_value, count)
             else:
                 self.counts[int(bucket)] += count

@@ -22,17 +22,17 @@ _POLL_SECONDS: Final = 1.0
 
 def execute(pool: ClientPool, command: dict[str, Any]) -> dict[str, Any]:
     """Do what is ordered; return the answer."""
-    match command["do"]:
-        case "come":
-            pool.connect_all(resuming=command.get("returning", False))
-        case "leave":
+    match command["command"]:
+        case "connect":
+            pool.connect_all(resuming=command.get("resuming", False))
+        case "disconnect":
             pool.disconnect_all()
         case "stall":
             pool.stall_clients()
-        case "mark":
+        case "reset_latencies":
             pool.reset_latencies()
-        case "judge":
-            expected = {int(sequence_id): count for sequence_id, count in command["owed"].items()}
+        case "check_delivery":
+            expected = {int(sequence_id): count for sequence_id, count in command["expected"].items()}
             return {**pool.status(), **pool.check_delivery(expected)}
     return pool.status()
 

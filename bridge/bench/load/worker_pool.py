@@ -44,14 +44,14 @@ class PoolStatus:
         """Add what one process has told."""
         self.open += worker_status["open"]
         self.live += worker_status["live"]
-        self.closed += worker_status["gone"]
-        self.received_events += worker_status["received"]
-        self.cpu_seconds.append(worker_status["cpu"])
-        self.counters.update(worker_status["count"])
-        self.close_codes.update(worker_status["closes"])
-        if "verdict" in worker_status:
+        self.closed += worker_status["closed"]
+        self.received_events += worker_status["received_events"]
+        self.cpu_seconds.append(worker_status["cpu_seconds"])
+        self.counters.update(worker_status["counters"])
+        self.close_codes.update(worker_status["close_codes"])
+        if "delivery_errors" in worker_status:
             self.delivery_errors = self.delivery_errors.plus(
-                DeliveryErrors(**worker_status["verdict"])
+                DeliveryErrors(**worker_status["delivery_errors"])
             )
             self.latencies.merge(worker_status["histogram"])
 
@@ -101,7 +101,7 @@ class WorkerPool:
             Trouble: If a client is refused, or a process has ended.
         """
         for process in self._processes:
-            self._send_line(process, json.dumps({"do": command, **arguments}))
+            self._send_line(process, json.dumps({"command": command, **arguments}))
         status = PoolStatus()
         refusal_reason = None
         for process in self._processes:
@@ -110,7 +110,7 @@ class WorkerPool:
                 raise BenchError("a process of clients has ended; its words are above")
             worker_status = json.loads(line)
             status.add(worker_status)
-            refusal_reason = refusal_reason or worker_status["refused"]
+            refusal_reason = refusal_reason or worker_status["refusal_reason"]
         if refusal_reason:
             raise BenchError(refusal_reason)
         return status

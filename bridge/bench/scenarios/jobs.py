@@ -37,4 +37,4 @@ def build_private_job(measurement: Measurement) -> LoadJob:
             " all: measure with BRIDGE_AUTH__MODE=none",
             exit_code=2,
         )
-    return build_job(measurement, own=True)
+    return build_job(measurement, has_private_events=True)

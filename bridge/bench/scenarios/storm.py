@@ -24,7 +24,7 @@ def measure(measurement: Measurement) -> dict[str, Any]:
     plan = measurement.plan
     measurement.set_up(build_private_job(measurement))
     connect_figures = measurement.connect_clients()
-    measurement.worker_pool.run_command("leave")
+    measurement.worker_pool.run_command("disconnect")
     workload = AccountsWorkload(
         measurement.run_id,
         plan.account_prefix,
@@ -36,10 +36,10 @@ def measure(measurement: Measurement) -> dict[str, Any]:
     measurement.on_progress(f"{plan.missed_records:,} records were missed")
     before, retries_before = (
         measurement.scrape(),
-        measurement.worker_pool.run_command("mark").counters["later"],
+        measurement.worker_pool.run_command("reset_latencies").counters["retries"],
     )
     status_before = measurement.worker_pool.run_command("status")
-    seconds = measurement.run_until_all("come", lambda status: status.live, "back", returning=True)
+    seconds = measurement.run_until_all("connect", lambda status: status.live, "back", resuming=True)
     after = measurement.scrape()
     checked = measurement.check_delivery(workload)
     cpu_seconds = after[CPU_SECONDS_METRIC] - before[CPU_SECONDS_METRIC]
@@ -49,7 +49,7 @@ def measure(measurement: Measurement) -> dict[str, Any]:
         **connect_figures,
         "missed": plan.missed_records,
         "storm_seconds": round(seconds, 3),
-        "sent_away": checked.counters["later"] - retries_before,
+        "sent_away": checked.counters["retries"] - retries_before,
         "bridge_cpu_seconds": round(cpu_seconds, 3),
         "replayed_per_cpu_second": ratio(checked.received_events, cpu_seconds),
         "records_read_from_kafka": int(
