@@ -115,7 +115,9 @@ def main(
         cpu_started, started = time.process_time(), time.monotonic()
         sent = senders[traffic](clients, frames, int(frames_per_write), started + float(seconds))
         cpu_seconds = time.process_time() - cpu_started
-        _print_json({"sent": sent, "cpu_seconds": cpu_seconds, "seconds": time.monotonic() - started})
+        _print_json(
+            {"sent": sent, "cpu_seconds": cpu_seconds, "seconds": time.monotonic() - started}
+        )
 
 
 def _print_json(value: object) -> None:

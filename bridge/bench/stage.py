@@ -208,7 +208,9 @@ class Measurement:
 
     def check_delivery(self, workload: Workload) -> PoolStatus:
         """Let every client say what it lacks."""
-        return self.worker_pool.run_command("check_delivery", expected=dict(workload.sent_by_sequence))
+        return self.worker_pool.run_command(
+            "check_delivery", expected=dict(workload.sent_by_sequence)
+        )
 
     def _report_rates(
         self,

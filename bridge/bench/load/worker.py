@@ -32,7 +32,9 @@ def execute(pool: ClientPool, command: dict[str, Any]) -> dict[str, Any]:
         case "reset_latencies":
             pool.reset_latencies()
         case "check_delivery":
-            expected = {int(sequence_id): count for sequence_id, count in command["expected"].items()}
+            expected = {
+                int(sequence_id): count for sequence_id, count in command["expected"].items()
+            }
             return {**pool.status(), **pool.check_delivery(expected)}
     return pool.status()
 

@@ -23,7 +23,9 @@ def measure(measurement: Measurement) -> dict[str, Any]:
     plan = measurement.plan
     if not 0 < plan.slow_clients < plan.connections:
         raise BenchError("--slow: some, and not all, of --connections", exit_code=2)
-    measurement.set_up(build_job(measurement, room=measurement.room, stalled_clients=plan.slow_clients))
+    measurement.set_up(
+        build_job(measurement, room=measurement.room, stalled_clients=plan.slow_clients)
+    )
     connect_figures = measurement.connect_clients()
     before = measurement.scrape()
     measurement.worker_pool.run_command("stall")

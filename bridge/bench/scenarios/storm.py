@@ -39,7 +39,9 @@ def measure(measurement: Measurement) -> dict[str, Any]:
         measurement.worker_pool.run_command("reset_latencies").counters["retries"],
     )
     status_before = measurement.worker_pool.run_command("status")
-    seconds = measurement.run_until_all("connect", lambda status: status.live, "back", resuming=True)
+    seconds = measurement.run_until_all(
+        "connect", lambda status: status.live, "back", resuming=True
+    )
     after = measurement.scrape()
     checked = measurement.check_delivery(workload)
     cpu_seconds = after[CPU_SECONDS_METRIC] - before[CPU_SECONDS_METRIC]
