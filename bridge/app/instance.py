@@ -17,13 +17,13 @@ from aiokafka.helpers import create_ssl_context
 
 from bridge.app.pipeline import InstanceStatus, Pipeline, TopicDispatcher
 from bridge.app.status import StatusSources, topic_statuses
-from bridge.config import topics
 from bridge.coordination.commands import CommandContext
-from bridge.coordination.dead_letters import DeadLetterQueue, DeadLetterSink, DeadLetterStats
+from bridge.coordination.dead_letters import DeadLetterQueue
 from bridge.coordination.service import CoordinationService
 from bridge.coordination.topics import BridgeTopics
 from bridge.core.journal import Journal
 from bridge.core.protocol.envelope import EnvelopeDecoder
+from bridge.core.protocol.topic_catalogue import TopicCatalogue
 from bridge.core.replay import retention
 from bridge.core.replay.catchup import CatchUp
 from bridge.core.sessions.hub import Hub
@@ -123,16 +123,15 @@ class Instance:
         page_token: str | None = None,
     ) -> None:
         """`page_token` is an admin token that the page at `/` hands to whoever opens it."""
-        limits, sources = settings.limits, topics.public_names_by_kafka_topic(settings.topics)
-        on_demand = topics.linger_seconds_by_on_demand_topic(settings.topics)
+        limits, catalogue = settings.limits, TopicCatalogue.from_entries(settings.topics)
         hub = Hub(
             settings.instance_name,
-            {topic.name: topic.private for topic in settings.topics},
+            catalogue.is_private,
             heartbeat_seconds=settings.heartbeat_seconds,
             max_outbox_bytes=limits.outbox_bytes,
             jitter=lambda seconds: round(seconds * random.uniform(0.5, 1.0), 3),  # noqa: S311
             journal=Journal(settings.replay.journal_bytes),
-            on_demand_topics=[name for kafka in on_demand for name in sources[kafka]],
+            on_demand_topics=catalogue.on_demand_topics,
         )
         may_scan = retention.ReplayLimits(settings.replay.max_records, settings.replay.max_bytes)
         self._cluster = client_factory(access)
@@ -160,17 +159,11 @@ class Instance:
         )
         self.pool = ConnectionPool(self.admission)
         websockets = WebSocketEndpoint(self.admission, self.pool)
-        casualties, router, replay = (
-            DeadLetterStats(),
-            EnvelopeDecoder(limits.event_bytes),
-            settings.replay,
-        )
-        letters, own = DeadLetterQueue(), BridgeTopics(settings.kafka.prefix)
-        burial = DeadLetterSink(casualties, letters, sources)
-        span = Pipeline(router, self.admission, self.pool, burial.add)
+        router, replay = EnvelopeDecoder(limits.event_bytes), settings.replay
+        dead_letters, own = DeadLetterQueue(catalogue), BridgeTopics(settings.kafka.prefix)
+        span = Pipeline(router, self.admission, self.pool, dead_letters.add)
         sleepers = ActiveTopics(
-            on_demand,
-            sources,
+            catalogue,
             lambda topic: hub.on_demand.has_subscribers(topic) or self._staff.is_leader_for(topic),
             wait_seconds=replay.wait_seconds,
         )
@@ -179,16 +172,19 @@ class Instance:
         self.consumer = Consumer(
             self._cluster,
             group,
-            {**sources, own.control: [own.control], own.state: [own.state]},
+            {**catalogue.public_names, own.control: [own.control], own.state: [own.state]},
             switch,
             warm_seconds=replay.warm_seconds,
             from_beginning=(own.control, own.state),
             active_topics=sleepers,
         )
         self._staff = staff = CoordinationService(
-            *(own, hub, access, self.consumer, self._cluster, letters),
+            *(own, hub, access, self.consumer, self._cluster, dead_letters),
             CommandContext(
-                hub.instance, limits.event_bytes, drain=self._leave, add_dead_letter=burial.add
+                hub.instance,
+                limits.event_bytes,
+                drain=self._leave,
+                add_dead_letter=dead_letters.add,
             ),
             dead_letters_per_second=limits.dead_letters_per_second,
         )
@@ -196,11 +192,12 @@ class Instance:
             staff.command_consumer,
             staff.command_executor,
         )
-        names = {topic.name: topic.kafka_name for topic in settings.topics}
-        horizon = LogOffsets(self._cluster, names, max_age_seconds=replay.max_age_seconds)
+        horizon = LogOffsets(
+            self._cluster, catalogue.kafka_names, max_age_seconds=replay.max_age_seconds
+        )
         source = ScanSource(
             self._cluster,
-            sources,
+            catalogue,
             self.consumer.topic_ids,
             self.consumer.partitions.leader_of,
             router.decode,
@@ -215,12 +212,12 @@ class Instance:
             on_overloaded=span.close_overloaded,
         )
         tokens = [token.get_secret_value() for token in settings.admin_tokens]
-        writer = KafkaPublisher(access, names)
+        writer = KafkaPublisher(access, catalogue.kafka_names)
         self._writers = [writer, staff.command_producer.publisher] if tokens else []
         parts = StatusSources(
             self._writers, staff.state_writer, staff.leader_tasks, staff.leader_election
         )
-        reading = InstanceStatus(self.consumer, self._replayer, casualties, parts)
+        reading = InstanceStatus(self.consumer, self._replayer, dead_letters, parts)
         self.admission.upstream = reading
         everybody = [
             health_router(self.admission),
@@ -243,7 +240,7 @@ class Instance:
                 directory,
                 tokens,
                 last_seen=self.pool.last_seen,
-                topics=lambda: [*topic_statuses(self.consumer, hub, names)],
+                topics=lambda: [*topic_statuses(self.consumer, hub, catalogue.kafka_names)],
             ),
         ]
         document = build_openapi_document([*everybody, any_past, *operators, *backends])

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from bridge.app.status import StatusSources
     from bridge.coordination.commands import CommandConsumer
-    from bridge.coordination.dead_letters import DeadLetterStats
+    from bridge.coordination.dead_letters import DeadLetterQueue
     from bridge.core.protocol.cursor import Cursor
     from bridge.core.protocol.envelope import Batch, EnvelopeDecoder, UnusableRecord
     from bridge.core.protocol.event import Event
@@ -137,17 +137,17 @@ class InstanceStatus:
         self,
         consumer: Consumer,
         replay_scheduler: ReplayScheduler,
-        dead_letter_stats: DeadLetterStats,
+        dead_letters: DeadLetterQueue,
         sources: StatusSources = NO_SOURCES,
     ) -> None:
         self._consumer = consumer
         self._replay_scheduler = replay_scheduler
-        self._dead_letter_stats = dead_letter_stats
+        self._dead_letters = dead_letters
         self._sources = sources
 
     def samples(self) -> Iterable[MetricSample]:
         """What was counted."""
-        invalid_counts = self._dead_letter_stats.by_reason
+        invalid_counts = self._dead_letters.count_by_reason
         return metric_samples(self._consumer, self._replay_scheduler, invalid_counts, self._sources)
 
     def is_ready(self) -> bool:

@@ -18,6 +18,7 @@ from bridge.cli.output import (
     out,
 )
 from bridge.core.protocol.names import is_valid_name
+from bridge.core.protocol.topic_catalogue import TopicCatalogue
 
 if TYPE_CHECKING:
     from bridge.bench.load.job import Target
@@ -125,8 +126,8 @@ def _target(url: str) -> Target:
 
 
 def _kafka_name(settings: Settings, public_topic: str) -> str:
-    names = {configured.name: configured.kafka_name for configured in settings.topics}
-    return names.get(public_topic, public_topic)
+    catalogue = TopicCatalogue.from_entries(settings.topics)
+    return catalogue.kafka_names.get(public_topic, public_topic)
 
 
 def _librdkafka_config(kafka: KafkaSettings, brokers: str | None) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from bridge.cli.output import (
 )
 from bridge.core.protocol.envelope import is_valid_json
 from bridge.core.protocol.names import is_valid_name
+from bridge.core.protocol.topic_catalogue import TopicCatalogue
 
 if TYPE_CHECKING:
     from bridge.kafka.client.client import KafkaAccess
@@ -64,7 +65,7 @@ def publish(
     kafka_settings = settings.kafka
     if kafka is not None:
         kafka_settings = kafka_settings.model_copy(update={"bootstrap_servers": kafka})
-    kafka_names = {definition.name: definition.kafka_name for definition in settings.topics}
+    kafka_names = TopicCatalogue.from_entries(settings.topics).kafka_names
     try:
         record = msgspec.json.encode(envelope)
     except UnicodeEncodeError:

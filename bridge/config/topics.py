@@ -6,14 +6,11 @@ read for all of them, so it is read on demand only where all of them are.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from bridge.core.protocol.names import is_valid_topic
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 class TopicDefinition(BaseModel):
@@ -42,23 +39,3 @@ class TopicDefinition(BaseModel):
 
 _expand_name = BeforeValidator(lambda value: {"name": value} if isinstance(value, str) else value)
 TopicDefinitions = list[Annotated[TopicDefinition, _expand_name]]
-
-
-def public_names_by_kafka_topic(topics: Iterable[TopicDefinition]) -> dict[str, list[str]]:
-    """Return Kafka's topics, each with its public names."""
-    public_names: dict[str, list[str]] = {}
-    for topic in topics:
-        public_names.setdefault(topic.kafka_name, []).append(topic.name)
-    return public_names
-
-
-def linger_seconds_by_on_demand_topic(topics: Iterable[TopicDefinition]) -> dict[str, float]:
-    """Return Kafka's topics that are read on demand, each with the seconds for which it lingers."""
-    definitions: dict[str, list[TopicDefinition]] = {}
-    for topic in topics:
-        definitions.setdefault(topic.kafka_name, []).append(topic)
-    return {
-        kafka_topic: max(topic.linger_seconds for topic in entries)
-        for kafka_topic, entries in definitions.items()
-        if all(topic.on_demand for topic in entries)
-    }

@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 from bridge.core.protocol.cursor import TOPIC_ID_BYTES
+from bridge.core.protocol.topic_catalogue import NO_TOPICS
 from bridge.kafka.client.client import EARLIEST, LATEST, REQUEST_ERRORS, TopicPartition
 from bridge.kafka.fetcher import Fetcher, FetchErrors
 from bridge.kafka.on_demand import ActiveTopics
@@ -92,7 +93,7 @@ class Consumer:
         self._client = client
         self._public_names = public_names
         self._sink = sink
-        self.active_topics = active_topics or ActiveTopics({}, {}, bool, wait_seconds=0)
+        self.active_topics = active_topics or ActiveTopics(NO_TOPICS, bool, wait_seconds=0)
         self.active_topics.request_refresh = self.request_refresh
         self.partitions = AssignedPartitions(public_names, self.active_topics.idle_topics)
         self._committer = OffsetCommitter(client, group, self.partitions)

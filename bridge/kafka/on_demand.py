@@ -10,7 +10,9 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable
+
+    from bridge.core.protocol.topic_catalogue import TopicCatalogue
 
 
 class ActiveTopics:
@@ -22,21 +24,20 @@ class ActiveTopics:
 
     def __init__(
         self,
-        idle_after_seconds: Mapping[str, float],
-        public_names: Mapping[str, Sequence[str]],
+        catalogue: TopicCatalogue,
         has_subscribers: Callable[[str], bool],
         *,
         wait_seconds: float,
     ) -> None:
-        self._idle_after_seconds = idle_after_seconds
-        self._public_names = public_names
+        self._idle_after_seconds = catalogue.linger_seconds
+        self._public_names = catalogue.public_names
         self._kafka_names = {
-            name: topic for topic in idle_after_seconds for name in public_names[topic]
+            name: catalogue.kafka_names[name] for name in catalogue.on_demand_topics
         }
         self._has_subscribers = has_subscribers
         self._wait_seconds = wait_seconds
-        self.idle_topics = set(idle_after_seconds)
-        self._active_events = {topic: asyncio.Event() for topic in idle_after_seconds}
+        self.idle_topics = set(catalogue.linger_seconds)
+        self._active_events = {topic: asyncio.Event() for topic in catalogue.linger_seconds}
         self._unused_since: dict[str, float] = {}  # since when nobody follows those that are awake
         self.request_refresh: Callable[[], None] | None = None  #: asks the feed to look soon
 

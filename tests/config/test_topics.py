@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from bridge.config.topics import (
-    TopicDefinition,
-    TopicDefinitions,
-    linger_seconds_by_on_demand_topic,
-    public_names_by_kafka_topic,
-)
+from bridge.config.topics import TopicDefinition, TopicDefinitions
+from bridge.core.protocol.topic_catalogue import TopicCatalogue
 
 
 def topics(*entries: object) -> list[TopicDefinition]:
@@ -24,13 +22,17 @@ def test_a_topic_is_always_read_unless_it_says_otherwise() -> None:
         {"name": "slow", "kafka": "shop.slow", "on_demand": True, "linger_seconds": 0.5},
     )
     assert (plain.on_demand, rare.linger_seconds) == (False, 30)
-    assert linger_seconds_by_on_demand_topic([plain, rare, slow]) == {"rare": 30, "shop.slow": 0.5}
+    catalogue = TopicCatalogue.from_entries([plain, rare, slow])
+    assert catalogue.linger_seconds == {"rare": 30, "shop.slow": 0.5}
+    assert catalogue.on_demand_topics == ["rare", "slow"]
 
 
 def test_what_one_entry_always_reads_is_always_read() -> None:
     both = topics({"name": "a", "kafka": "t", "on_demand": True}, {"name": "b", "kafka": "t"})
-    assert public_names_by_kafka_topic(both) == {"t": ["a", "b"]}
-    assert linger_seconds_by_on_demand_topic(both) == {}
+    catalogue = TopicCatalogue.from_entries(both)
+    assert catalogue.public_names == {"t": ("a", "b")}
+    assert catalogue.kafka_names == {"a": "t", "b": "t"}
+    assert (catalogue.linger_seconds, catalogue.on_demand_topics) == ({}, [])
 
 
 def test_what_has_several_entries_lingers_for_the_longest() -> None:
@@ -38,7 +40,26 @@ def test_what_has_several_entries_lingers_for_the_longest() -> None:
     both = topics(
         {"name": "a", "linger_seconds": 60, **entry}, {"name": "b", "linger_seconds": 5, **entry}
     )
-    assert linger_seconds_by_on_demand_topic(both) == {"t": 60}
+    assert TopicCatalogue.from_entries(both).linger_seconds == {"t": 60}
+
+
+def test_an_alias_is_every_public_name_but_the_first() -> None:
+    entries = topics({"name": "a", "kafka": "t"}, {"name": "b", "kafka": "t"}, "t", "alone")
+    catalogue = TopicCatalogue.from_entries(entries)
+    names = ("a", "b", "t", "alone", "unknown")
+    assert [name for name in names if catalogue.is_alias(name)] == ["b", "t"]
+
+
+def test_a_catalogue_cannot_be_changed() -> None:
+    catalogue = TopicCatalogue.from_entries(topics({"name": "a", "private": True}))
+    assert catalogue.is_private == {"a": True}
+    maps: list[Any] = [
+        *(catalogue.kafka_names, catalogue.public_names),
+        *(catalogue.is_private, catalogue.linger_seconds),
+    ]
+    for each in maps:
+        with pytest.raises(TypeError):
+            each["b"] = "t"
 
 
 @pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf"), "soon"])

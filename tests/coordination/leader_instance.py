@@ -16,6 +16,7 @@ from bridge.coordination.leader_tasks import LeaderTasks
 from bridge.coordination.topics import BridgeTopics, create_topics
 from bridge.core.coordination import state_records
 from bridge.core.coordination.presence import PresenceTracker
+from bridge.core.protocol.topic_catalogue import NO_TOPICS
 from bridge.kafka.client.client import REQUEST_ERRORS, BrokerConnection, KafkaClient, TopicPartition
 from bridge.kafka.consumer import Consumer
 from tests.harness.admin import RecordToProduce, fresh_name, produce
@@ -56,7 +57,7 @@ class LeaderInstance:
         self.topics = own_topics
         self.cluster = HeldConsumerClient(access)
         self.presence = PresenceTracker()
-        self.dead_letters = DeadLetterQueue()
+        self.dead_letters = DeadLetterQueue(NO_TOPICS)
         self.position_request_count = 0  #: how often it was asked how far the state was read
         self.is_current = True
         names = {topic: [topic] for topic in (own_topics.state, *topics)}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bridge.config.topics import TopicDefinition
 from bridge.coordination import dead_letters as keeping
-from bridge.coordination.dead_letters import DeadLetter, DeadLetterQueue, build_dead_letter
+from bridge.coordination.dead_letters import DeadLetter, DeadLetterQueue
 from bridge.core.protocol.envelope import UnusableRecord
 from bridge.core.protocol.event import InvalidRecord
+from bridge.core.protocol.topic_catalogue import NO_TOPICS, TopicCatalogue
 from bridge.kafka.client.client import TopicPartition
 from tests.core.factories import ConsumerRecord
 
@@ -33,26 +35,33 @@ def places(letters: DeadLetterQueue) -> list[tuple[int, int]]:
 def test_a_letter_is_the_record_and_says_why_and_where() -> None:
     headers = [("push-time", b"never"), ("x", None)]
     record = ConsumerRecord(7, 0, b"key", b"value", headers)
-    made = build_dead_letter(
-        UnusableRecord("public", 3, record, InvalidRecord("bad_time", "no time")), "in-kafka"
+    queue = DeadLetterQueue(
+        TopicCatalogue.from_entries(
+            TopicDefinition(name=name, kafka="in-kafka") for name in ("public", "alias")
+        )
     )
-    assert made == DeadLetter(
-        *(TopicPartition("in-kafka", 3), 7, b"key", b"value"),
-        [
-            *headers,
-            ("dead-reason", b"bad_time"),
-            ("dead-topic", b"in-kafka"),
-            ("dead-partition", b"3"),
-            ("dead-offset", b"7"),
-        ],
-    )
+    for topic in ("public", "alias"):
+        queue.add(UnusableRecord(topic, 3, record, InvalidRecord("bad_time", "no time")))
+    assert queue.count_by_reason == {"bad_time": 1}, "one record, whatever its names"
+    assert queue.peek(9) == [
+        DeadLetter(
+            *(TopicPartition("in-kafka", 3), 7, b"key", b"value"),
+            [
+                *headers,
+                ("dead-reason", b"bad_time"),
+                ("dead-topic", b"in-kafka"),
+                ("dead-partition", b"3"),
+                ("dead-offset", b"7"),
+            ],
+        )
+    ]
 
 
 def test_letters_are_kept_until_they_are_known_to_be_written() -> None:
-    letters = DeadLetterQueue()
+    letters = DeadLetterQueue(NO_TOPICS)
     for number in range(3):
-        letters.add(dead(number))
-        letters.add(dead(number, T1))
+        letters.keep(dead(number))
+        letters.keep(dead(number, T1))
     assert [len(letters.peek(count)) for count in (-1, 0, 4, 99)] == [0, 0, 4, 6]
     letters.mark_written({T0: 2})
     assert places(letters) == [(1, 0), (1, 1), (0, 2), (1, 2)]
@@ -63,22 +72,22 @@ def test_letters_are_kept_until_they_are_known_to_be_written() -> None:
 
 
 def test_what_another_instance_has_written_is_not_kept_at_all() -> None:
-    letters = DeadLetterQueue()
+    letters = DeadLetterQueue(NO_TOPICS)
     letters.mark_written({T0: 2})
     letters.mark_written({T0: 1})
     for number in range(4):
-        letters.add(dead(number))
+        letters.keep(dead(number))
     assert places(letters) == [(0, 2), (0, 3)]
 
 
 def test_what_is_known_to_be_written_is_what_kafka_says_last() -> None:
-    letters = DeadLetterQueue()
-    letters.add(dead(7))
+    letters = DeadLetterQueue(NO_TOPICS)
+    letters.keep(dead(7))
     letters.set_written_offsets({T0: 1000, T1: 5})
     assert letters.peek(9) == []
     letters.set_written_offsets({T1: 5})  # the topic was deleted, and has begun anew
-    letters.add(dead(0))
-    letters.add(dead(4, T1))
+    letters.keep(dead(0))
+    letters.keep(dead(4, T1))
     assert places(letters) == [(0, 0)]
 
 
@@ -87,15 +96,15 @@ def test_what_is_kept_is_bounded_in_bytes_and_the_oldest_are_lost(
 ) -> None:
     size = dead(0, value=b"v" * 1000).size_bytes
     monkeypatch.setattr(keeping, "MAX_BYTES", 3 * size)
-    letters = DeadLetterQueue()
+    letters = DeadLetterQueue(NO_TOPICS)
     for number in range(3):
-        letters.add(dead(number, value=b"v" * 1000))
+        letters.keep(dead(number, value=b"v" * 1000))
     assert letters.lost_count == 0
-    letters.add(dead(3, value=b"v"))
+    letters.keep(dead(3, value=b"v"))
     assert (places(letters), letters.lost_count) == ([(0, 1), (0, 2), (0, 3)], 1)
     letters.mark_written({T0: 3})  # makes room again
     for number in (4, 5):
-        letters.add(dead(number, value=b"v" * 1000))
+        letters.keep(dead(number, value=b"v" * 1000))
     assert (places(letters), letters.lost_count) == ([(0, 3), (0, 4), (0, 5)], 1)
 
 
@@ -109,9 +118,9 @@ def test_key_and_headers_take_room_too() -> None:
 
 
 def test_the_largest_is_cut_and_says_how_long_its_value_was() -> None:
-    letters = DeadLetterQueue()
+    letters = DeadLetterQueue(NO_TOPICS)
     for number, size in enumerate((10, 5000, 300)):
-        letters.add(dead(number, value=b"v" * size, key=b"k"))
+        letters.keep(dead(number, value=b"v" * size, key=b"k"))
     letters.truncate_largest(letters.peek(3))
     first, second, third = letters.peek(3)
     assert (first.value, third.value) == (b"v" * 10, b"v" * 300)
@@ -120,25 +129,25 @@ def test_the_largest_is_cut_and_says_how_long_its_value_was() -> None:
 
 def test_what_is_cut_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeping, "MAX_BYTES", 2000)
-    letters = DeadLetterQueue()
-    letters.add(dead(0, value=b"v" * 1500))
+    letters = DeadLetterQueue(NO_TOPICS)
+    letters.keep(dead(0, value=b"v" * 1500))
     letters.truncate_largest(letters.peek(1))
-    letters.add(dead(1, value=b"v" * 1000))
+    letters.keep(dead(1, value=b"v" * 1000))
     assert (places(letters), letters.lost_count) == ([(0, 0), (0, 1)], 0)
 
 
 def test_what_is_too_large_even_without_its_value_is_lost_and_blocks_nothing() -> None:
-    letters = DeadLetterQueue()
-    letters.add(dead(0, value=b"v" * 500))
-    letters.add(dead(1, value=b"")._replace(headers=[("h", b"h" * 5000)]))
+    letters = DeadLetterQueue(NO_TOPICS)
+    letters.keep(dead(0, value=b"v" * 500))
+    letters.keep(dead(1, value=b"")._replace(headers=[("h", b"h" * 5000)]))
     letters.truncate_largest(letters.peek(2))
     assert places(letters) == [(0, 0)]
     assert (letters.peek(1)[0].value, letters.lost_count) == (b"v" * 500, 1)
 
 
 def test_a_letter_is_cut_once_and_then_lost() -> None:
-    letters = DeadLetterQueue()
-    letters.add(dead(0, value=b"v" * 500)._replace(headers=[("h", b"h" * 5000)]))
+    letters = DeadLetterQueue(NO_TOPICS)
+    letters.keep(dead(0, value=b"v" * 500)._replace(headers=[("h", b"h" * 5000)]))
     letters.truncate_largest(letters.peek(1))
     assert letters.peek(1)[0].value is None
     letters.truncate_largest(letters.peek(1))
@@ -146,10 +155,10 @@ def test_a_letter_is_cut_once_and_then_lost() -> None:
 
 
 def test_a_letter_that_is_not_kept_any_more_is_not_cut() -> None:
-    letters = DeadLetterQueue()
-    letters.add(dead(0, value=b"v" * 500))
+    letters = DeadLetterQueue(NO_TOPICS)
+    letters.keep(dead(0, value=b"v" * 500))
     asked = letters.peek(1)
     letters.mark_written({T0: 1})
-    letters.add(dead(1))
+    letters.keep(dead(1))
     letters.truncate_largest(asked)
     assert letters.peek(9) == [dead(1)]

@@ -66,7 +66,7 @@ async def test_letters_are_written_whole_and_their_offsets_are_committed(
             make_dead_letter(topic_name, 9, None, None),  # aiokafka would not write it
         ]
         for letter in kept:
-            it.dead_letters.add(letter)
+            it.dead_letters.keep(letter)
         await wait_until_idle(it)
         assert it.leader_tasks.dead_letters_written == 4
         committed = await it.cluster.committed(own.dead_letters)
@@ -90,11 +90,11 @@ async def test_what_one_has_written_another_forgets(
         running_instance(kafka.bootstrap, own, topic_name) as other,
     ):
         for offset in range(3):
-            it.dead_letters.add(make_dead_letter(topic_name, offset))
-            other.dead_letters.add(make_dead_letter(topic_name, offset))
+            it.dead_letters.keep(make_dead_letter(topic_name, offset))
+            other.dead_letters.keep(make_dead_letter(topic_name, offset))
         async with leading(it):
             await wait_until_idle(it)
-        other.dead_letters.add(make_dead_letter(topic_name, 3, b"new"))
+        other.dead_letters.keep(make_dead_letter(topic_name, 3, b"new"))
         async with leading(other):
             await wait_until_idle(other)
         assert other.leader_tasks.dead_letters_written == 1
@@ -107,8 +107,8 @@ async def test_who_is_not_on_duty_looks_what_was_written(
     monkeypatch.setattr("bridge.coordination.leader_tasks.COMMITTED_POLL_SECONDS", 0.05)
     await create_topic(kafka.bootstrap, topic_name)
     async with running_instance(kafka.bootstrap, own, topic_name) as it:
-        it.dead_letters.add(make_dead_letter(topic_name, 0))
-        it.dead_letters.add(make_dead_letter(topic_name, 1))
+        it.dead_letters.keep(make_dead_letter(topic_name, 0))
+        it.dead_letters.keep(make_dead_letter(topic_name, 1))
         await it.cluster.commit(own.dead_letters, {TopicPartition(topic_name, 0): 1})
         looking = asyncio.create_task(it.leader_tasks.poll_committed())
         await wait_until(lambda: len(it.dead_letters.peek(9)) == 1)
@@ -122,10 +122,10 @@ async def test_a_letter_that_is_too_large_is_written_without_its_value(
     async with running_instance(kafka.bootstrap, own, topic_name) as it, leading(it):
         sizes = (10, 2 << 20, 20, 1_048_500, 3 << 20)
         for offset, size in enumerate(sizes):
-            it.dead_letters.add(
+            it.dead_letters.keep(
                 make_dead_letter(topic_name, offset, b"v" * size, None if size < 20 else b"k")
             )
-        it.dead_letters.add(make_dead_letter(topic_name, 5, b"v" * (2 << 20), None))
+        it.dead_letters.keep(make_dead_letter(topic_name, 5, b"v" * (2 << 20), None))
         await wait_until_idle(it)
     found = await read_records(kafka.bootstrap, own.dead_letters)
     assert [len(each.value or b"") for each in found] == [10, 0, 20, 0, 0, 0]
@@ -139,8 +139,8 @@ async def test_a_letter_that_is_too_large_even_so_is_lost_and_blocks_nothing(
     await create_topic(kafka.bootstrap, topic_name)
     async with running_instance(kafka.bootstrap, own, topic_name) as it, leading(it):
         letter = make_dead_letter(topic_name, 0, b"v")
-        it.dead_letters.add(letter._replace(headers=[("h", b"h" * (2 << 20))]))
-        it.dead_letters.add(make_dead_letter(topic_name, 1, b"next"))
+        it.dead_letters.keep(letter._replace(headers=[("h", b"h" * (2 << 20))]))
+        it.dead_letters.keep(make_dead_letter(topic_name, 1, b"next"))
         await wait_until_idle(it)
         assert it.dead_letters.lost_count == 1
     assert await read_dead_letters(kafka.bootstrap, own) == [b"next"]
@@ -155,8 +155,8 @@ async def test_letters_of_a_topic_that_is_gone_are_written_and_block_nothing(
         it.consumer.request_refresh()
         await wait_until(lambda: it.leader_of(TopicPartition(topic_name, 0)) < 0)
         async with leading(it):
-            it.dead_letters.add(make_dead_letter(topic_name, 0, b"of what is gone"))
-            it.dead_letters.add(make_dead_letter(own.state, 5, b"of what is there"))
+            it.dead_letters.keep(make_dead_letter(topic_name, 0, b"of what is gone"))
+            it.dead_letters.keep(make_dead_letter(own.state, 5, b"of what is there"))
             await wait_until_idle(it)
             committed = await it.cluster.committed(own.dead_letters)
         assert committed == {TopicPartition(own.state, 0): 6}
@@ -183,8 +183,8 @@ async def test_no_more_letters_are_written_than_are_allowed(
             return some
 
         for offset in range(30):
-            it.dead_letters.add(make_dead_letter(topic_name, offset))
-        monkeypatch.setattr(it.dead_letters, "next", counted)
+            it.dead_letters.keep(make_dead_letter(topic_name, offset))
+        monkeypatch.setattr(it.dead_letters, "peek", counted)
         async with leading(it):
             await wait_until(lambda: it.leader_tasks.dead_letters_written == 30)
         assert max(portions) <= 20
@@ -197,7 +197,7 @@ async def test_letters_of_a_topic_that_was_created_anew_are_written(
     place = TopicPartition(topic_name, 0)
     await create_topic(kafka.bootstrap, topic_name)
     async with running_instance(kafka.bootstrap, own, topic_name) as it:
-        it.dead_letters.add(make_dead_letter(topic_name, 5, b"before"))
+        it.dead_letters.keep(make_dead_letter(topic_name, 5, b"before"))
         async with leading(it):
             await wait_until_idle(it)
         assert await it.cluster.committed(own.dead_letters) == {place: 6}
@@ -208,7 +208,7 @@ async def test_letters_of_a_topic_that_was_created_anew_are_written(
                 pass  # Kafka forgets them with the topic
         async with leading(it):
             await wait_until(lambda: place not in it.dead_letters._written_offsets)
-            it.dead_letters.add(make_dead_letter(topic_name, 0, b"after"))
+            it.dead_letters.keep(make_dead_letter(topic_name, 0, b"after"))
             await wait_until_idle(it)
     assert await read_dead_letters(kafka.bootstrap, own) == [b"before", b"after"]
 

@@ -12,6 +12,7 @@ from bridge.coordination.leader_tasks import LeaderTasks
 from bridge.coordination.topics import BridgeTopics
 from bridge.core.coordination import state_records
 from bridge.core.coordination.presence import PresenceTracker
+from bridge.core.protocol.topic_catalogue import NO_TOPICS
 from bridge.kafka.client.client import KafkaAccess
 from bridge.kafka.partitions import AssignedPartitions
 from tests.core.state_record_factories import alive_record, gone_record, present_record
@@ -71,7 +72,7 @@ async def test_a_room_that_was_told_occupied_can_be_vacated(
         MemoryKafkaClient(),
         OWN,
         census,
-        DeadLetterQueue(),
+        DeadLetterQueue(NO_TOPICS),
         dead_letters_per_second=0,
         is_current=lambda: True,
         consumer_positions=AssignedPartitions([]),

@@ -30,7 +30,7 @@ async def test_with_the_embedded_broker_all_is_written_without_transactions() ->
         await write_state_records(
             broker.bootstrap_servers, OWN, InstanceHeartbeat("i1", "b1", SINCE, SINCE), here
         )
-        it.dead_letters.add(make_dead_letter(OWN.state, 0))
+        it.dead_letters.keep(make_dead_letter(OWN.state, 0))
         member = Membership("ann", "hall")
         it.leader_tasks.queue_state_update(
             3, state_records.record_key(member), state_records.encode(member)

@@ -77,7 +77,7 @@ async def lose(bootstrap: str, own: BridgeTopics, *ids: str) -> None:
 
 def work(it: LeaderInstance, topic: str) -> None:
     """Give it one of each."""
-    it.dead_letters.add(make_dead_letter(topic, 0))
+    it.dead_letters.keep(make_dead_letter(topic, 0))
     it.leader_tasks.queue_state_update(
         0, state_records.record_key(TITLE), state_records.encode(TITLE)
     )
@@ -161,7 +161,7 @@ async def test_a_successor_reads_what_was_told_before_it_tells(
             await wait_until_idle(it)
         expected = ["disconnected c1", "disconnected c2", "vacated hall"]
         assert await read_lifecycle_notices(kafka.bootstrap, own) == expected
-        other.dead_letters.add(make_dead_letter(topic_name, 0))
+        other.dead_letters.keep(make_dead_letter(topic_name, 0))
         async with leading(other):
             await wait_until(
                 lambda: other.position_request_count > 3 or other.leader_tasks.dead_letters_written
@@ -213,7 +213,7 @@ async def test_a_topic_that_was_deleted_a_moment_ago_blocks_nothing_for_long(
         monkeypatch.setattr(it, "leader_of", led)
         await delete_topic(kafka.bootstrap, topic_name)
         async with leading(it):
-            it.dead_letters.add(make_dead_letter(topic_name, 0))
+            it.dead_letters.keep(make_dead_letter(topic_name, 0))
             await wait_until(lambda: asked > 1)  # it has tried again
             assert await read_dead_letters(kafka.bootstrap, own) == []
             known = True

@@ -12,10 +12,12 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
+from bridge.config.topics import TopicDefinition
 from bridge.core.journal import Journal
 from bridge.core.protocol import close_codes
 from bridge.core.protocol.cursor import Cursor, TopicOffsets, decode_cursor, encode_cursor
 from bridge.core.protocol.envelope import EnvelopeDecoder
+from bridge.core.protocol.topic_catalogue import TopicCatalogue
 from bridge.core.replay.catchup import CatchUp
 from bridge.core.replay.retention import ReplayLimits
 from bridge.core.sessions.hub import Hub
@@ -68,7 +70,15 @@ class HeadlessInstance:
         linger: float | None = None,
     ) -> None:
         """Where topics `linger`, for seconds, they are read on demand."""
-        names = {of: topics} if of is not None else {topic: [topic] for topic in topics}
+        catalogue = TopicCatalogue.from_entries(
+            TopicDefinition(
+                name=topic,
+                kafka=of or "",
+                on_demand=linger is not None,
+                linger_seconds=linger or 0,
+            )
+            for topic in topics
+        )
         self.hub = Hub(
             "i1",
             dict.fromkeys(topics, False),
@@ -82,8 +92,7 @@ class HeadlessInstance:
         self.catch_up = CatchUp(self.hub, limits or ReplayLimits(10**9, 1 << 40), ceiling)
         self._router = EnvelopeDecoder(1 << 24)
         self.sleepers = ActiveTopics(
-            {} if linger is None else dict.fromkeys(names, linger),
-            names,
+            catalogue,
             self.hub.on_demand.has_subscribers,
             wait_seconds=wait,
         )
@@ -91,17 +100,21 @@ class HeadlessInstance:
         self.feed = Consumer(
             cluster,
             fresh_name("group"),
-            names,
+            catalogue.public_names,
             self,
             warm_seconds=warm,
             active_topics=self.sleepers,
         )
         self.source = ScanSource(
-            cluster, names, self.feed.topic_ids, self.feed.partitions.leader_of, self._router.decode
+            cluster,
+            catalogue,
+            self.feed.topic_ids,
+            self.feed.partitions.leader_of,
+            self._router.decode,
         )
         self.horizon = LogOffsets(
             cluster,
-            {topic: of or topic for topic in topics},
+            catalogue.kafka_names,
             max_age_seconds=age,
             wall_clock=lambda: self._wall_seconds or time.time(),
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from bridge.config.topics import TopicDefinition
+from bridge.core.protocol.topic_catalogue import TopicCatalogue
 from bridge.kafka.client.client import FetchedPartition, TopicPartition
 from bridge.kafka.fetcher import MAX_ATTEMPTS, FetchErrors
 from bridge.kafka.on_demand import ActiveTopics
@@ -12,9 +14,17 @@ from tests.kafka.memory_kafka import MemoryKafkaClient
 from tests.kafka.recording_sink import RecordingSink
 
 
+def on_demand(*public_names: str) -> TopicCatalogue:
+    """Kafka's topic `t`, which is read for 10 s after it is unused."""
+    return TopicCatalogue.from_entries(
+        TopicDefinition(name=name, kafka="t", on_demand=True, linger_seconds=10)
+        for name in public_names
+    )
+
+
 def test_who_was_there_for_a_moment_begins_the_time_anew():
     followers: set[str] = set()
-    it = ActiveTopics({"t": 10}, {"t": ["t"]}, followers.__contains__, wait_seconds=1)
+    it = ActiveTopics(on_demand("t"), followers.__contains__, wait_seconds=1)
     it.mark_active(["t"])
     assert it.to_deactivate(0) == it.to_deactivate(9) == []
     it.request_activation("t")
@@ -28,7 +38,7 @@ def test_who_was_there_for_a_moment_begins_the_time_anew():
 
 def test_only_a_call_for_what_is_asleep_asks_for_a_look():
     looks: list[None] = []
-    it = ActiveTopics({"t": 10}, {"t": ["a", "b"]}, bool, wait_seconds=1)
+    it = ActiveTopics(on_demand("a", "b"), bool, wait_seconds=1)
     it.request_refresh = lambda: looks.append(None)
     it.request_activation("b")
     assert len(looks) == 1

@@ -12,13 +12,15 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bridge.app.pipeline import InstanceStatus, Pipeline
 from bridge.app.status import StatusSources
-from bridge.coordination.dead_letters import DeadLetterQueue, DeadLetterStats
+from bridge.config.topics import TopicDefinition
+from bridge.coordination.dead_letters import DeadLetterQueue
 from bridge.coordination.leader import LeaderElection
 from bridge.coordination.leader_tasks import LeaderTasks
 from bridge.coordination.state_writer import StateWriter
 from bridge.coordination.topics import BridgeTopics
 from bridge.core.coordination.presence import PresenceTracker
 from bridge.core.protocol.envelope import EnvelopeDecoder
+from bridge.core.protocol.topic_catalogue import TopicCatalogue
 from bridge.core.replay import retention
 from bridge.core.replay.catchup import CatchUp
 from bridge.core.sessions.hub import Hub
@@ -68,21 +70,25 @@ class MetricsInstance:
         )
         self.pool = ConnectionPool(self.admission)
         self.router = EnvelopeDecoder(1 << 20)
-        dead_letter_stats = DeadLetterStats()
-        self.pipeline = Pipeline(self.router, self.admission, self.pool, dead_letter_stats.count)
-        sources = {name: [name] for name in TOPIC_NAMES}
-        active_topics = ActiveTopics(
-            {IDLE_TOPIC: 30}, sources, self.hub.on_demand.has_subscribers, wait_seconds=30
+        catalogue = TopicCatalogue.from_entries(
+            TopicDefinition(name=name, on_demand=name == IDLE_TOPIC) for name in TOPIC_NAMES
         )
+        self.dead_letters = DeadLetterQueue(catalogue)
+        self.pipeline = Pipeline(self.router, self.admission, self.pool, self.dead_letters.add)
+        active_topics = ActiveTopics(catalogue, self.hub.on_demand.has_subscribers, wait_seconds=30)
         self.consumer = Consumer(
-            self.client, "group", sources, self.pipeline, active_topics=active_topics
+            self.client,
+            "group",
+            catalogue.public_names,
+            self.pipeline,
+            active_topics=active_topics,
         )
         replay_scheduler = ReplayScheduler(
             self.admission.catch_up,
-            LogOffsets(self.client, TOPIC_NAMES, max_age_seconds=60),
+            LogOffsets(self.client, catalogue.kafka_names, max_age_seconds=60),
             ScanSource(
                 self.client,
-                sources,
+                catalogue,
                 self.consumer.topic_ids,
                 self.consumer.partitions.leader_of,
                 self.router.decode,
@@ -92,7 +98,7 @@ class MetricsInstance:
             on_overloaded=self.pipeline.close_overloaded,
         )
         status = InstanceStatus(
-            self.consumer, replay_scheduler, dead_letter_stats, self._status_sources()
+            self.consumer, replay_scheduler, self.dead_letters, self._status_sources()
         )
         self.admission.upstream = status
         app = create_app(
@@ -109,7 +115,7 @@ class MetricsInstance:
             self.client,
             topics,
             PresenceTracker(),
-            DeadLetterQueue(),
+            self.dead_letters,
             dead_letters_per_second=100,
             is_current=lambda: True,
             consumer_positions=self.consumer.partitions,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 
     from bridge.core.protocol.envelope import DecodedBatch, Record
+    from bridge.core.protocol.topic_catalogue import TopicCatalogue
     from bridge.core.replay.catchup import CatchUp
     from bridge.core.sessions.session import Session
     from bridge.kafka.client.client import FetchedPartition, KafkaClient
@@ -39,22 +40,20 @@ class ScanSource:
     def __init__(
         self,
         client: KafkaClient,
-        public_names: Mapping[str, Sequence[str]],
+        catalogue: TopicCatalogue,
         topic_ids: Mapping[str, uuid.UUID | None],
         leader_of: Callable[[TopicPartition], int],
         decode: Callable[[Batch], DecodedBatch],
     ) -> None:
-        """`public_names` maps Kafka's topics to the public ones; `topic_ids` and `leader_of` are the feed's."""
+        """`topic_ids` and `leader_of` are the consumer's."""
         self.client = client
-        self.public_names = public_names
+        self.public_names = catalogue.public_names
+        self.kafka_names = catalogue.kafka_names
         self.topic_ids = topic_ids
         self.leader_of = leader_of
         self.decode = decode
         self.records_read = self.bytes_read = self.scans_started = 0
         self._compacted_topics: set[str] = set()
-        self.kafka_names = {
-            name: topic for topic, public in public_names.items() for name in public
-        }
 
     async def may_have_holes(self, topic: str) -> bool:
         """Whether offsets may be missing between two batches of Kafka's `topic`.

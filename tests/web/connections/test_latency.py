@@ -6,7 +6,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from bridge.app.pipeline import Pipeline
-from bridge.coordination.dead_letters import DeadLetterStats
 from bridge.core.protocol.envelope import Batch, EnvelopeDecoder
 from tests.web.in_process_bridge import ConsumerRecord
 
@@ -21,7 +20,7 @@ def span(of: InProcessBridge) -> Pipeline:
         EnvelopeDecoder(1 << 20),
         of.admission,
         of.pool,
-        DeadLetterStats().count,
+        lambda _: None,
         wall_clock=lambda: NOW,
     )
 
