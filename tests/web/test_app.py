@@ -33,15 +33,15 @@ def check_problem(answer: httpx.Response, status: int) -> dict[str, Any]:
 
 
 async def test_healthz_says_alive_whatever_kafka_does(rig, http):
-    rig.upstream.is_ready, rig.upstream.stale_for = False, 60.0
+    rig.upstream.reports_ready, rig.upstream.stale_for = False, 60.0
     answer = await http.get("/healthz")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
 
 
 async def test_readyz_is_503_with_the_reason_until_it_has_caught_up_once(rig, http):
-    rig.upstream.is_ready = False
+    rig.upstream.reports_ready = False
     assert "caught up" in check_problem(await http.get("/readyz"), 503)["detail"]
-    rig.upstream.is_ready = True
+    rig.upstream.reports_ready = True
     answer = await http.get("/readyz")
     assert answer.status_code == 200
     assert "stale" not in answer.json()

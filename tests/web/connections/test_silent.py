@@ -51,9 +51,9 @@ class Watched(ConnectionPool):
 
     looked_after: list[ClientConnection]
 
-    def look_after(self, pipes: Iterable[ClientConnection], now: float) -> None:
+    def check_connections(self, connections: Iterable[ClientConnection], now: float) -> None:
         assert now
-        self.looked_after += pipes
+        self.looked_after += connections
 
 
 async def test_a_clock_that_is_held_up_makes_up_for_it_so_that_heartbeats_are_late_only_once(rig):

@@ -191,7 +191,7 @@ async def test_who_does_not_read_for_some_heartbeats_is_slow_and_not_silent(
         beats += session.connection is socket
         beat(session, *more)
 
-    monkeypatch.setattr(rig.hub, "beat", count)
+    monkeypatch.setattr(rig.hub, "send_heartbeat", count)
     await wait_until(
         lambda: beats > 5 or socket.session is None or socket.session.close_code is not None
     )

@@ -159,9 +159,9 @@ async def later(rig: InProcessBridge, code: int, query: str = "") -> None:
 
 
 async def test_before_an_instance_was_ever_ready_it_is_a_503(rig):
-    rig.upstream.is_ready = False
+    rig.upstream.reports_ready = False
     await later(rig, 4006)
-    rig.upstream.is_ready = True
+    rig.upstream.reports_ready = True
     await open_welcomed_stream(rig)
 
 
@@ -214,14 +214,14 @@ async def test_while_it_drains_it_is_a_503(open_rig: OpenBridge):
 
 @pytest.mark.parametrize("missing", EVENT_SOURCE)
 async def test_who_is_no_browser_or_asks_for_no_event_source_reads_the_503(rig, missing):
-    rig.upstream.is_ready = False
+    rig.upstream.reports_ready = False
     headers = {name.replace("-", "_"): value for name, value in EVENT_SOURCE.items()}
     del headers[missing.replace("-", "_")]
     await check_refused(rig, 503, **headers)
 
 
 async def test_a_browser_is_told_on_a_stream_when_to_come_back(rig):
-    rig.upstream.is_ready = False
+    rig.upstream.reports_ready = False
     raw = await rig.open_tcp()
     answer = await request_stream_on(raw, headers=EVENT_SOURCE)
     assert answer.status == 200
@@ -267,7 +267,7 @@ class SlowGate(AllowAll):
     async def _look(self) -> None:
         await self.found.wait()
 
-    def missing(self, token: str | None) -> Any:  # noqa: ARG002 - any
+    def pending_keys(self, token: str | None) -> Any:  # noqa: ARG002 - any
         self.asked += 1
         return self._look()
 

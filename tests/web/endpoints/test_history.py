@@ -245,9 +245,9 @@ async def test_what_can_not_be_told_now_is_a_503(at: HistoryApiClient) -> None:
 
 async def test_an_instance_that_was_never_ready_that_leaves_or_is_too_stale_is_a_503() -> None:
     async with history_api(max_stale_seconds=5.0) as at:
-        at.upstream.is_ready = False
+        at.upstream.reports_ready = False
         assert "not caught up" in check_later(await at.get())
-        at.upstream.is_ready = True
+        at.upstream.reports_ready = True
         at.upstream.stale_for = 5.5
         assert "without Kafka" in check_later(await at.get())
         at.upstream.stale_for = 4.5

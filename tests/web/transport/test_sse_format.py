@@ -138,10 +138,10 @@ def test_a_comment_is_nothing_to_a_page():
 
 @pytest.mark.parametrize("why", close_codes.CLOSE_CODES)
 def test_behind_a_closing_stands_what_its_code_advises(why):
-    told = frames.Closing(why.code, why.reason, why.reconnect, 2.5, CURSOR)
+    told = frames.Closing(why.code, why.reason, why.should_reconnect, 2.5, CURSOR)
     stream = read(sse_format.encode_frame(frames.encode_frame(told)))
     assert json.loads(stream.dispatched[0].data)["cursor"] == CURSOR
-    if why.reconnect:
+    if why.should_reconnect:
         assert (stream.last_event_id, stream.reconnection_ms) == (CURSOR, 2500)
     else:
         assert (stream.last_event_id, stream.reconnection_ms) == (f"final:{why.code}", 0)
