@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bridge.core.protocol.cursor import Cursor, TopicOffsets, decode_cursor, encode_cursor
 from bridge.core.protocol.envelope import DecodedBatch
 from bridge.core.protocol.event import Body, Event, TypeFilter
-from bridge.core.replay.catchup import CatchUp, ScanState
+from bridge.core.replay.catchup import CatchUp, NextStep, ScanState
 from bridge.core.replay.retention import LogBounds, ReplayLimits
 from bridge.core.sessions.hub import Hub
 from bridge.core.sessions.permissions import Permissions
-from bridge.core.sessions.session import MembershipSource, NextStep, Session
+from bridge.core.sessions.session import MembershipSource, Session
 from tests.harness.frame_schemas import read_frame
 
 if TYPE_CHECKING:

@@ -8,16 +8,17 @@ journal is exhausted is the one in which the session goes live, so nothing can c
 from __future__ import annotations
 
 from collections import Counter
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
 from bridge.core.journal import ALL_KEY, account_key, connection_key, room_key
-from bridge.core.protocol import frames as protocol_frames
+from bridge.core.protocol import frames
 from bridge.core.protocol.cursor import Cursor, TopicOffsets
 from bridge.core.replay.retention import LogBounds, ReplayLimits, ReplayRefused, check_retention
 from bridge.core.sessions.fanout import FrameCache, deliver, group_by_audience, match_reason
 from bridge.core.sessions.positions import prune_min_offsets, replay_offsets, reposition
 from bridge.core.sessions.registry import SubscriptionIndex
-from bridge.core.sessions.session import NextStep, ReplayState, ScanRange, SessionTrigger
+from bridge.core.sessions.session import ReplayState, ScanRange, SessionTrigger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,6 +32,17 @@ if TYPE_CHECKING:
 MAX_STEP_EVENTS: Final = 500
 #: Events of the journal that one step makes ready to be found, at some microseconds each.
 MAX_STEP_INDEXED_EVENTS: Final = 1_000
+
+
+class NextStep(Enum):
+    """What a session that is caught up waits for."""
+
+    DONE = auto()  #: it is live, or gone
+    CONTINUE = auto()  #: there is more in the journal, when others have had their turn
+    WAIT_FOR_CLIENT = auto()  #: its client has to read first
+    READ_KAFKA = (
+        auto()
+    )  #: the journal does not reach down to it, or only Kafka can judge its cursor
 
 
 class StepBudget:
@@ -216,10 +228,8 @@ class CatchUp:
             < (journal_start := self.journal.start_offset(topic, partition))
         }
 
-    def _offer(self, session: Session, frames: bytes, event_count: int = 1) -> bool:
-        if not self._hub.enqueue_events(
-            session, frames, event_count, self._max_replay_outbox_bytes
-        ):
+    def _offer(self, session: Session, data: bytes, event_count: int = 1) -> bool:
+        if not self._hub.enqueue_events(session, data, event_count, self._max_replay_outbox_bytes):
             return False
         if session.replay is not None:
             session.replay.events_replayed += event_count
@@ -231,9 +241,7 @@ class CatchUp:
         session.transition(SessionTrigger.CAUGHT_UP)
         self._hub.replaying.discard(session)
         self._hub.index(session)
-        self._hub.send(
-            session, protocol_frames.Live(replay.events_replayed, self._hub.cursor(session))
-        )
+        self._hub.send(session, frames.Live(replay.events_replayed, self._hub.cursor(session)))
 
     # -- what can not be replayed ----------------------------------------------------------------
 
@@ -348,7 +356,7 @@ class CatchUp:
     def _send_gap(self, session: Session, topic: str, reason: str) -> None:
         self.gap_counts[reason] += 1
         reposition(session, self._hub.topic_positions[topic], from_beginning=reason == "recreated")
-        self._hub.send(session, protocol_frames.Gap(topic, reason, self._hub.cursor(session)))
+        self._hub.send(session, frames.Gap(topic, reason, self._hub.cursor(session)))
 
     # -- from Kafka ------------------------------------------------------------------------------
 

@@ -12,7 +12,6 @@ from itertools import compress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bridge.core.protocol import frames
-from bridge.core.protocol import frames as protocol_frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -22,41 +21,6 @@ if TYPE_CHECKING:
     from bridge.core.sessions.session import Session
 
 _MAX_CACHE_BYTES: Final = 4 << 20
-
-
-class FrameCache:
-    """Makes frames of the events in the journal."""
-
-    def __init__(self) -> None:
-        # By the number of the segment, not by itself: that would be kept in memory with it.
-        self._frames: dict[tuple[int, int, str, Callable[[bytes], bytes]], bytes] = {}
-        self._size_bytes = 0
-
-    def get(
-        self,
-        topic: str,
-        partition: int,
-        journal_key: tuple[int, int],
-        event: Event,
-        to: str,
-        wrap_frame: Callable[[bytes], bytes],
-    ) -> bytes:
-        """Return the frame of `event`, for those who get it for `to`.
-
-        `journal_key` is where it stands in the journal: the serial of its segment, and its number there.
-        """
-        key = (*journal_key, to, wrap_frame)
-        frame = self._frames.get(key)
-        if frame is None:
-            frame = wrap_frame(frames.build_event_frame(topic, partition, event).encode(to))
-            if to not in {frames.TO_CONNECTION, frames.TO_ACCOUNT}:
-                if self._size_bytes > _MAX_CACHE_BYTES:
-                    self._frames.clear()
-                    self._size_bytes = 0
-                self._frames[key] = frame
-                self._size_bytes += len(frame)
-        return frame
-
 
 #: What a frame has beside its event's data, about.
 _FRAME_OVERHEAD_BYTES: Final = 200
@@ -104,6 +68,27 @@ def group_by_audience(
         yield group
 
 
+def _find_matches(
+    subscriptions: SubscriptionIndex, event: Event
+) -> list[tuple[str, Collection[Session]]]:
+    matches: list[tuple[str, Collection[Session]]] = []
+    # A comprehension would be a call of its own (3.11), and most events are for nobody here.
+    # ruff: disable[PERF401]
+    for name in event.connections:
+        if session := subscriptions.by_connection.get(name):
+            matches.append((frames.TO_CONNECTION, (session,)))
+    for name in event.accounts:
+        if sessions := subscriptions.by_account.get(name):
+            matches.append((frames.TO_ACCOUNT, sessions))
+    for name in event.rooms:
+        if sessions := subscriptions.by_room.get(name):
+            matches.append((frames.to_for_room(name), sessions))
+    # ruff: enable[PERF401]
+    if event.all and subscriptions.all_sessions:
+        matches.append((frames.TO_ALL, subscriptions.all_sessions))
+    return matches
+
+
 def _have_same_audience(first: Event, second: Event) -> bool:
     return (
         first.rooms == second.rooms
@@ -124,7 +109,7 @@ def deliver(
     `enqueue` is told the frames, joined, and of how many events they are.
     """
     events, matches = group
-    frames = [protocol_frames.build_event_frame(topic, partition, event) for event in events]
+    event_frames = [frames.build_event_frame(topic, partition, event) for event in events]
     delivered_to: set[Session] | None = set() if len(matches) > 1 else None
     overflowed: list[Session] = []
     for to, sessions in matches:
@@ -138,9 +123,9 @@ def deliver(
                 delivered_to.add(session)
             wrap_frame = session.wrap_frame
             if session.type_filter is None and session.min_offsets is None:
-                count, data = len(frames), encoded_frames.get(wrap_frame)
+                count, data = len(event_frames), encoded_frames.get(wrap_frame)
                 if data is None:
-                    data = encoded_frames[wrap_frame] = _encode_frames(frames, to, wrap_frame)
+                    data = encoded_frames[wrap_frame] = _encode_frames(event_frames, to, wrap_frame)
             else:
                 selected = tuple(
                     [_should_send(session, topic, partition, event) for event in events]
@@ -148,7 +133,7 @@ def deliver(
                 count, data = sum(selected), encoded_frames.get((wrap_frame, selected))
                 if data is None:
                     data = encoded_frames[wrap_frame, selected] = _encode_frames(
-                        [*compress(frames, selected)], to, wrap_frame
+                        [*compress(event_frames, selected)], to, wrap_frame
                     )
             if count and not enqueue(session, data, count):
                 overflowed.append(session)
@@ -156,11 +141,11 @@ def deliver(
 
 
 def _encode_frames(
-    frames: Sequence[protocol_frames.EventFrame], to: str, wrap_frame: Callable[[bytes], bytes]
+    event_frames: Sequence[frames.EventFrame], to: str, wrap_frame: Callable[[bytes], bytes]
 ) -> bytes:
-    if len(frames) == 1:  # what is for an account is most often alone
-        return wrap_frame(frames[0].encode(to))
-    return b"".join([wrap_frame(frame.encode(to)) for frame in frames])
+    if len(event_frames) == 1:  # what is for an account is most often alone
+        return wrap_frame(event_frames[0].encode(to))
+    return b"".join([wrap_frame(frame.encode(to)) for frame in event_frames])
 
 
 def _should_send(session: Session, topic: str, partition: int, event: Event) -> bool:
@@ -171,36 +156,49 @@ def _should_send(session: Session, topic: str, partition: int, event: Event) -> 
     )
 
 
-def _find_matches(
-    subscriptions: SubscriptionIndex, event: Event
-) -> list[tuple[str, Collection[Session]]]:
-    matches: list[tuple[str, Collection[Session]]] = []
-    # A comprehension would be a call of its own (3.11), and most events are for nobody here.
-    # ruff: disable[PERF401]
-    for name in event.connections:
-        if session := subscriptions.by_connection.get(name):
-            matches.append((protocol_frames.TO_CONNECTION, (session,)))
-    for name in event.accounts:
-        if sessions := subscriptions.by_account.get(name):
-            matches.append((protocol_frames.TO_ACCOUNT, sessions))
-    for name in event.rooms:
-        if sessions := subscriptions.by_room.get(name):
-            matches.append((protocol_frames.to_for_room(name), sessions))
-    # ruff: enable[PERF401]
-    if event.all and subscriptions.all_sessions:
-        matches.append((protocol_frames.TO_ALL, subscriptions.all_sessions))
-    return matches
-
-
 def match_reason(session: Session, event: Event) -> str | None:
     """Why `event` is for `session`, as `to` says it; None where it is not, or not of its types."""
     if session.type_filter is not None and not session.type_filter.matches(event.type):
         return None
     if session.id in event.connections:
-        return protocol_frames.TO_CONNECTION
+        return frames.TO_CONNECTION
     if session.permissions.account is not None and session.permissions.account in event.accounts:
-        return protocol_frames.TO_ACCOUNT
+        return frames.TO_ACCOUNT
     for room in event.rooms:
         if room in session.rooms:
-            return protocol_frames.to_for_room(room)
-    return protocol_frames.TO_ALL if event.all else None
+            return frames.to_for_room(room)
+    return frames.TO_ALL if event.all else None
+
+
+class FrameCache:
+    """Makes frames of the events in the journal."""
+
+    def __init__(self) -> None:
+        # By the number of the segment, not by itself: that would be kept in memory with it.
+        self._frames: dict[tuple[int, int, str, Callable[[bytes], bytes]], bytes] = {}
+        self._size_bytes = 0
+
+    def get(
+        self,
+        topic: str,
+        partition: int,
+        journal_key: tuple[int, int],
+        event: Event,
+        to: str,
+        wrap_frame: Callable[[bytes], bytes],
+    ) -> bytes:
+        """Return the frame of `event`, for those who get it for `to`.
+
+        `journal_key` is where it stands in the journal: the serial of its segment, and its number there.
+        """
+        key = (*journal_key, to, wrap_frame)
+        frame = self._frames.get(key)
+        if frame is None:
+            frame = wrap_frame(frames.build_event_frame(topic, partition, event).encode(to))
+            if to not in {frames.TO_CONNECTION, frames.TO_ACCOUNT}:
+                if self._size_bytes > _MAX_CACHE_BYTES:
+                    self._frames.clear()
+                    self._size_bytes = 0
+                self._frames[key] = frame
+                self._size_bytes += len(frame)
+        return frame

@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET
 
 from bridge.core.journal import Journal
-from bridge.core.protocol import close_codes as closes
-from bridge.core.protocol import frames as protocol_frames
-from bridge.core.protocol import timestamps
+from bridge.core.protocol import close_codes, frames, timestamps
 from bridge.core.sessions.fanout import deliver, group_by_audience, group_max_bytes
 from bridge.core.sessions.on_demand import OnDemandTopics
 from bridge.core.sessions.positions import (
@@ -30,27 +28,9 @@ from bridge.core.sessions.stats import Counters
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from bridge.core.protocol import frames
     from bridge.core.protocol.close_codes import CloseCode
     from bridge.core.protocol.envelope import DecodedBatch
     from bridge.core.sessions.permissions import Permissions
-
-
-def replace_permissions(
-    hub: Hub, session: Session, permissions: Permissions, request_id: frames.RequestId
-) -> None:
-    """Replace the grant of a live `session` by one of the same account; answer with what is left.
-
-    Rooms that the backend gave stay: their grant is the backend's own.
-    """
-    session.permissions = permissions
-    topics = [topic for topic in session.topics if not hub.may_read(session, topic)]
-    rooms = [room for room in session.rooms if not permissions.may_join(room)]
-    hub.unsubscribe(session, topics, rooms)
-    left = sorted(room for room in rooms if room not in session.rooms)
-    if left:
-        hub.send_rooms(session, [], left)
-    hub.reply_ok(session, request_id)
 
 
 class Hub:
@@ -126,7 +106,7 @@ class Hub:
         expires_at = session.permissions.expires_at
         self.send(
             session,
-            protocol_frames.Welcome(
+            frames.Welcome(
                 connection=session.id,
                 account=session.permissions.account,
                 instance=self.instance,
@@ -174,12 +154,10 @@ class Hub:
         session.close_code = close_code
         self.send(session, closing)
 
-    def build_closing(
-        self, close_code: CloseCode, cursor: str | None = None
-    ) -> protocol_frames.Closing:
+    def build_closing(self, close_code: CloseCode, cursor: str | None = None) -> frames.Closing:
         """Return the frame that comes before a close."""
         retry_after = self.jitter(close_code.retry_after)
-        return protocol_frames.Closing(
+        return frames.Closing(
             close_code.code, close_code.reason, close_code.should_reconnect, retry_after, cursor
         )
 
@@ -207,6 +185,23 @@ class Hub:
         for room in rooms:
             self.remove_membership(session, room, MembershipSource.OWN)
         self.on_demand.remove_subscriber(session, frozenset(topics))
+
+    def replace_permissions(
+        self, session: Session, permissions: Permissions, request_id: frames.RequestId
+    ) -> None:
+        """Apply a newer token of the same account and reply with what `session` still follows.
+
+        Topics and rooms that `permissions` does not cover are left. Rooms that the backend added
+        stay: they do not depend on the token.
+        """
+        session.permissions = permissions
+        topics = [topic for topic in session.topics if not self.may_read(session, topic)]
+        rooms = [room for room in session.rooms if not permissions.may_join(room)]
+        self.unsubscribe(session, topics, rooms)
+        left = sorted(room for room in rooms if room not in session.rooms)
+        if left:
+            self.send_rooms(session, [], left)
+        self.reply_ok(session, request_id)
 
     def add_membership(self, session: Session, room: str, source: MembershipSource) -> bool:
         """Put `session` into `room` by `source` too; tell whether it was not in it before."""
@@ -279,7 +274,7 @@ class Hub:
             if topic in session.topics:
                 if session.replay is None and session.min_offsets is not None:
                     session.min_offsets.pop(topic, None)
-                self.send(session, protocol_frames.Gap(topic, reason, self.cursor(session)))
+                self.send(session, frames.Gap(topic, reason, self.cursor(session)))
 
     def deliver_batch(self, batch: DecodedBatch) -> None:
         """Hand the events to the sessions that they are for.
@@ -296,18 +291,18 @@ class Hub:
                 # Everything below this run has been handed out: so says the cursor they get.
                 topic_position.set_next_offset(batch.partition, group.events[0].offset)
             for session in overflowed:
-                self.close(session, closes.SLOW)
+                self.close(session, close_codes.SLOW)
         topic_position.set_next_offset(batch.partition, batch.next_offset)
         self.journal.append(batch.topic, batch.partition, batch.events, batch.next_offset)
 
     def enqueue_events(
-        self, session: Session, frames: bytes, event_count: int, max_outbox_bytes: int = 0
+        self, session: Session, data: bytes, event_count: int, max_outbox_bytes: int = 0
     ) -> bool:
         """Queue the frames of `event_count` events, already wrapped; tell whether the outbox took them.
 
         `max_outbox_bytes` is the bytes that may wait in it, 0 for the usual.
         """
-        if not session.outbox.try_append(frames, max_outbox_bytes or self._max_outbox_bytes):
+        if not session.outbox.try_append(data, max_outbox_bytes or self._max_outbox_bytes):
             return False
         self.events_delivered += event_count
         if not session.is_flush_pending:
@@ -321,34 +316,30 @@ class Hub:
         self,
         session: Session,
         stale_seconds: float | None,
-        request_id: protocol_frames.RequestId = UNSET,
+        request_id: frames.RequestId = UNSET,
     ) -> None:
         """Queue a heartbeat; `stale_seconds` is seconds without Kafka."""
         stale_or_unset = UNSET if stale_seconds is None else stale_seconds
-        self.send(
-            session, protocol_frames.Heartbeat(self.cursor(session), request_id, stale_or_unset)
-        )
+        self.send(session, frames.Heartbeat(self.cursor(session), request_id, stale_or_unset))
 
     def send_rooms(self, session: Session, joined: list[str], left: list[str]) -> None:
         """Tell `session` of rooms that it is in, or not, by another hand than its own."""
-        self.send(session, protocol_frames.RoomsChanged(joined, left, self.cursor(session)))
+        self.send(session, frames.RoomsChanged(joined, left, self.cursor(session)))
 
-    def reply_ok(self, session: Session, request_id: protocol_frames.RequestId) -> None:
+    def reply_ok(self, session: Session, request_id: frames.RequestId) -> None:
         """Answer a request that took effect."""
         topics, rooms = sorted(session.topics), sorted(session.rooms)
-        self.send(
-            session, protocol_frames.OkReply(topics, rooms, self.cursor(session), id=request_id)
-        )
+        self.send(session, frames.OkReply(topics, rooms, self.cursor(session), id=request_id))
 
     def reply_error(
-        self, session: Session, error: str, reason: str, request_id: protocol_frames.RequestId
+        self, session: Session, error: str, reason: str, request_id: frames.RequestId
     ) -> None:
         """Answer a request that had no effect."""
-        self.send(session, protocol_frames.ErrorReply(error, reason, id=request_id))
+        self.send(session, frames.ErrorReply(error, reason, id=request_id))
 
-    def send(self, session: Session, frame: protocol_frames.ServerFrame) -> None:
+    def send(self, session: Session, frame: frames.ServerFrame) -> None:
         """Queue one of the bridge's own frames."""
-        session.outbox.append(session.wrap_frame(protocol_frames.encode_frame(frame)))
+        session.outbox.append(session.wrap_frame(frames.encode_frame(frame)))
         if not session.is_flush_pending:
             session.is_flush_pending = True
             self._unflushed.append(session)

@@ -68,17 +68,6 @@ class Outbox:
         self.pending_bytes = 0
 
 
-class NextStep(Enum):
-    """What a session that is caught up waits for."""
-
-    DONE = auto()  #: it is live, or gone
-    CONTINUE = auto()  #: there is more in the journal, when others have had their turn
-    WAIT_FOR_CLIENT = auto()  #: its client has to read first
-    READ_KAFKA = (
-        auto()
-    )  #: the journal does not reach down to it, or only Kafka can judge its cursor
-
-
 class ScanRange:
     """How far a pass over Kafka's records has come: from `start` to `next`, an offset for each.
 

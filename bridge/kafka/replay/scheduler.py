@@ -12,7 +12,7 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
-from bridge.core.sessions.session import NextStep
+from bridge.core.replay.catchup import NextStep
 from bridge.kafka.client.client import REQUEST_ERRORS
 from bridge.kafka.replay.scan import Scan
 

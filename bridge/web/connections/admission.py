@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from bridge.core.coordination.membership import CommandExecutor, Memberships
 from bridge.core.protocol import close_codes
 from bridge.core.protocol.cursor import encode_cursor
-from bridge.core.sessions.hub import replace_permissions
 from bridge.core.sessions.requests import check_permissions
 from bridge.core.sessions.session import Session, SessionState
 from bridge.web.auth.authenticator import AuthRefused
@@ -331,7 +330,7 @@ class AdmissionController:
         if self._is_revoked(permissions):
             self.hub.reply_error(session, "bad_token", "the token was revoked", token.id)
             return
-        replace_permissions(self.hub, session, permissions, token.id)
+        self.hub.replace_permissions(session, permissions, token.id)
         self._expiry_timers.add(session)
 
     def _is_revoked(self, permissions: Permissions) -> bool:

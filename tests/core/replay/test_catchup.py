@@ -7,7 +7,8 @@ import pytest
 from bridge.core.protocol.cursor import TopicOffsets, decode_cursor, encode_cursor
 from bridge.core.protocol.event import Body
 from bridge.core.replay import catchup
-from bridge.core.sessions.session import MembershipSource, NextStep, SessionState
+from bridge.core.replay.catchup import NextStep
+from bridge.core.sessions.session import MembershipSource, SessionState
 from tests.core.factories import (
     TOPIC_ID,
     attached_session,

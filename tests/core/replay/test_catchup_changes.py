@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from bridge.core.protocol import close_codes
 from bridge.core.protocol.cursor import decode_cursor
 from bridge.core.replay import catchup
-from bridge.core.sessions.session import NextStep, SessionState
+from bridge.core.replay.catchup import NextStep
+from bridge.core.sessions.session import SessionState
 from tests.core.factories import (
     catch_up,
     cursor_at,

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from bridge.core.protocol.cursor import TopicOffsets, decode_cursor
+from bridge.core.replay.catchup import NextStep
 from bridge.core.replay.retention import MISSING_TOPIC
-from bridge.core.sessions.session import NextStep
 from tests.core.factories import (
     HUB_START,
     OTHER_TOPIC_ID,

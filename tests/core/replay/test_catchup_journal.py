@@ -9,7 +9,7 @@ import pytest
 from bridge.core import journal
 from bridge.core.journal import Segment
 from bridge.core.replay import catchup
-from bridge.core.sessions.session import NextStep
+from bridge.core.replay.catchup import NextStep
 from tests.core.factories import (
     broadcasts,
     catch_up,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bridge.core.protocol.cursor import TopicOffsets, decode_cursor, encode_cursor
-from bridge.core.sessions.session import NextStep
+from bridge.core.replay.catchup import NextStep
 from tests.core.factories import (
     OTHER_TOPIC_ID,
     TOPIC_ID,

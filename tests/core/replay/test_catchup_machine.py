@@ -12,8 +12,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
+from bridge.core.replay.catchup import NextStep
 from bridge.core.sessions.registry import SubscriptionIndex
-from bridge.core.sessions.session import NextStep
 from tests.core.replay_client_rules import (
     OUTBOX_BYTES,
     STEP_EVENTS,

@@ -6,7 +6,7 @@ import pytest
 
 from bridge.core.protocol import close_codes
 from bridge.core.protocol.cursor import TopicOffsets, decode_cursor
-from bridge.core.sessions.session import NextStep
+from bridge.core.replay.catchup import NextStep
 from tests.core.factories import (
     TOPIC_ID,
     attached_session,

@@ -20,12 +20,12 @@ from bridge.core.protocol import close_codes
 from bridge.core.protocol.cursor import TopicOffsets, encode_cursor
 from bridge.core.protocol.envelope import DecodedBatch
 from bridge.core.protocol.event import Body, Event, TypeFilter
-from bridge.core.replay.catchup import CatchUp
+from bridge.core.replay.catchup import CatchUp, NextStep
 from bridge.core.replay.retention import LogBounds, ReplayLimits
-from bridge.core.sessions.hub import Hub, replace_permissions
+from bridge.core.sessions.hub import Hub
 from bridge.core.sessions.permissions import NamePatterns, Permissions
 from bridge.core.sessions.registry import SubscriptionIndex
-from bridge.core.sessions.session import MembershipSource, NextStep, Session, SessionState
+from bridge.core.sessions.session import MembershipSource, Session, SessionState
 from tests.core.client_invariants import ClientInvariants
 from tests.core.factories import TOPIC_ID
 from tests.core.hub_model import OUTBOX_FRAMES, HubModel, ModelClient, ModelEvent, comparable_frame
@@ -206,7 +206,7 @@ class HubMachine(RuleBasedStateMachine):
             self.model.expect_frame(client, "rooms", joined=[], left=left)
         self.model.expect_frame(client, "reply", topics=sorted(client.topics), rooms=client.rooms)
         grant = session.permissions._replace(topics=NamePatterns(topics), rooms=NamePatterns(rooms))
-        replace_permissions(self.hub, session, grant, 1)
+        self.hub.replace_permissions(session, grant, 1)
 
     # -- the stream --------------------------------------------------------------------------------
 

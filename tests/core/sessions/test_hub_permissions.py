@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bridge.core.protocol.cursor import TopicOffsets, decode_cursor
-from bridge.core.sessions.hub import replace_permissions
 from bridge.core.sessions.permissions import NamePatterns, Permissions
 from bridge.core.sessions.session import MembershipSource
 from tests.core.factories import (
@@ -45,7 +44,7 @@ def connected() -> tuple[Hub, Session]:
 def test_a_grant_that_covers_as_much_changes_nothing_but_the_grant() -> None:
     at, it = connected()
     newer = WIDE._replace(expires_at=1.0)
-    replace_permissions(at, it, newer, "x")
+    at.replace_permissions(it, newer, "x")
     (reply,) = take_frames(it)
     assert (reply["id"], reply["ok"]) == ("x", True)
     assert (reply["topics"], reply["rooms"]) == (["audit", "orders"], ["r", "s", "t"])
@@ -54,7 +53,7 @@ def test_a_grant_that_covers_as_much_changes_nothing_but_the_grant() -> None:
 
 def test_topics_that_it_does_not_cover_end_at_once_and_the_reply_has_what_is_left() -> None:
     at, it = connected()
-    replace_permissions(at, it, WIDE._replace(topics=NamePatterns(["orders", "*"])), 1)
+    at.replace_permissions(it, WIDE._replace(topics=NamePatterns(["orders", "*"])), 1)
     (reply,) = take_frames(it)
     assert reply["topics"] == ["orders"]
     assert offsets_by_topic(decode_cursor(reply["cursor"])).keys() == {"orders"}
@@ -64,7 +63,7 @@ def test_topics_that_it_does_not_cover_end_at_once_and_the_reply_has_what_is_lef
 
 def test_rooms_that_it_does_not_cover_are_told_and_the_backends_stay() -> None:
     at, it = connected()
-    replace_permissions(at, it, WIDE._replace(rooms=NamePatterns([])), 1)
+    at.replace_permissions(it, WIDE._replace(rooms=NamePatterns([])), 1)
     moved, reply = take_frames(it)
     assert decode_cursor(moved.pop("cursor"))
     assert moved == {"op": "rooms", "joined": [], "left": ["r"]}
@@ -80,7 +79,7 @@ def test_what_it_covers_more_has_to_be_asked_for(wider: dict[str, Any]) -> None:
     it = attached_session(
         at, grant=Permissions("ann", topics=NamePatterns(["orders"]), rooms=NamePatterns([]))
     )
-    replace_permissions(at, it, it.permissions._replace(**wider), 1)
+    at.replace_permissions(it, it.permissions._replace(**wider), 1)
     (reply,) = take_frames(it)
     assert (reply["topics"], reply["rooms"]) == (["orders"], [])
 
@@ -92,8 +91,8 @@ def test_one_that_is_still_caught_up_is_replayed_what_it_may_read_from_now_on() 
         publish(at, event(10, rooms=["r"]), event(11, rooms=["s"]), topic=topic)
     cursor = {**cursor_at(10, 20), "audit": TopicOffsets(TOPIC_ID, {0: 10, 1: 20})}
     it = resumed_session(to, cursor, grant=WIDE, topics=["orders", "audit"], rooms=["r", "s"])
-    replace_permissions(
-        at, it, WIDE._replace(topics=NamePatterns(["audit"]), rooms=NamePatterns(["s"])), 1
+    at.replace_permissions(
+        it, WIDE._replace(topics=NamePatterns(["audit"]), rooms=NamePatterns(["s"])), 1
     )
     to.advance(it)
     moved, reply, only, live = take_frames(it)

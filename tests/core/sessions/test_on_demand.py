@@ -9,7 +9,7 @@ import pytest
 
 from bridge.core.protocol import close_codes
 from bridge.core.protocol.cursor import decode_cursor
-from bridge.core.sessions.hub import Hub, replace_permissions
+from bridge.core.sessions.hub import Hub
 from bridge.core.sessions.on_demand import MAX_PENDING_REPLIES
 from bridge.core.sessions.permissions import NamePatterns, Permissions
 from bridge.core.sessions.requests import ClientRequests, RequestLimits
@@ -180,8 +180,8 @@ def test_who_goes_before_a_topic_wakes_is_told_nothing(at: World, how: str) -> N
 def test_a_newer_token_that_does_not_cover_it_ends_the_wait(at: World) -> None:
     client = at.client()
     client.say("subscribe", "rare", id=1)
-    replace_permissions(
-        at.hub, client.session, Permissions("ann", topics=NamePatterns(["orders"])), 2
+    at.hub.replace_permissions(
+        client.session, Permissions("ann", topics=NamePatterns(["orders"])), 2
     )
     assert [each["id"] for each in client.heard()] == [2]
     at.wake()
