@@ -25,7 +25,7 @@ if settings.get_current_profile_name() == "default":
 
 
 #: What is told by the transport, which each loop has its own of.
-BOTH_LOOPS = {"test_slow", "test_drain", "test_silent", "test_bad_frames", "test_streams_slow"}
+BOTH_LOOPS = {"test_slow", "test_drain", "test_silent", "test_bad_frames", "test_sse_slow"}
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -59,7 +59,7 @@ def routers() -> list[Any]:
     )
     streams = events_router(
         cast("SseEndpoint", None)
-    )  # they need a connection; tests/web/test_streams*.py
+    )  # they need a connection; tests/web/connections/test_sse*.py
     # And a clock; tests/web/endpoints/test_history_openapi.py.
     past = history_router(
         entrance, StubHistory(hub), AdminTokens([TOKEN]), cast("ConnectionPool", None)

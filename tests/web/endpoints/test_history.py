@@ -277,7 +277,7 @@ HERE = "https://shop.example"
 
 
 async def test_a_page_of_an_allowed_origin_may_read_the_answer_and_errors() -> None:
-    async with history_api(doors=OriginPolicy([HERE])) as at:
+    async with history_api(origins=OriginPolicy([HERE])) as at:
         for query, status in ("", 200), ("?limit=0", 400):
             answer = await at.http.get(f"/history{query}", headers={"Origin": HERE})
             assert answer.status_code == status
@@ -286,7 +286,7 @@ async def test_a_page_of_an_allowed_origin_may_read_the_answer_and_errors() -> N
 
 
 async def test_a_page_of_another_origin_is_a_403() -> None:
-    async with history_api(doors=OriginPolicy([HERE])) as at:
+    async with history_api(origins=OriginPolicy([HERE])) as at:
         answer = await at.http.get("/history", headers={"Origin": "https://evil.example"})
         check_problem(answer, 403)
         assert "access-control-allow-origin" not in answer.headers
@@ -294,7 +294,7 @@ async def test_a_page_of_another_origin_is_a_403() -> None:
 
 
 async def test_a_browser_is_told_beforehand_what_it_may_send() -> None:
-    async with history_api(doors=OriginPolicy([HERE])) as at:
+    async with history_api(origins=OriginPolicy([HERE])) as at:
         answer = await at.http.options("/history", headers={"Origin": HERE})
         assert answer.status_code == 204
         assert answer.headers["access-control-allow-methods"] == "GET"

@@ -150,7 +150,7 @@ class Ending(AllowAll):
 
     ended = False
 
-    def identify(self, token: str | None, account: str | None) -> Permissions:
+    def authenticate(self, token: str | None, account: str | None) -> Permissions:
         if self.ended:
             raise AuthRefused(close_codes.UNAUTHENTICATED, "unauthenticated: the token has expired")
         return super().authenticate(token, account)
@@ -173,7 +173,7 @@ class Slow(AllowAll):
         self.has_keys = asyncio.Event()
         self.asked = 0
 
-    def missing(self, token: str | None) -> Any:  # noqa: ARG002
+    def pending_keys(self, token: str | None) -> Any:  # noqa: ARG002
         self.asked += 1
         return self.has_keys.wait()
 

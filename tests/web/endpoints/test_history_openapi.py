@@ -52,7 +52,7 @@ def app() -> Any:
     limits = AdmissionLimits(RequestLimits(200, 50, 300), max_handshakes_per_second=10**6)
     entrance = AdmissionController(hub, AllowAll(), OriginPolicy(), limits, catch_up=catch_up)
     entrance.upstream = UnusedUpstream()
-    sockets = cast("ConnectionPool", SimpleNamespace(now=time.monotonic, leaving=Staying()))
+    sockets = cast("ConnectionPool", SimpleNamespace(now=time.monotonic, drain_started=Staying()))
     return create_app(
         OriginPolicy(), [history_router(entrance, StubHistory(hub), AdminTokens([TOKEN]), sockets)]
     )
