@@ -35,7 +35,7 @@ class Forgetful(MemoryKafkaClient):
         super().__init__()
         self.forgotten: set[str] = set()
 
-    async def describe(self, topics: Iterable[str]) -> dict[str, TopicDescription]:
+    async def describe_topics(self, topics: Iterable[str]) -> dict[str, TopicDescription]:
         heard_of, self.forgotten = set(topics) - self.forgotten, set()
         return await super().describe_topics(heard_of)
 
@@ -79,7 +79,7 @@ async def left(it: HeadlessInstance, client: ResumingClient) -> str:
 async def test_what_nobody_follows_is_not_read_and_keeps_nobody_waiting(kafka):
     async with running_instance(kafka, "t", linger=LINGER) as it:
         await looked(kafka)
-        assert "fetch feed" not in kafka.requests
+        assert "fetch consumer" not in kafka.requests
         assert it.feed.partitions.states == {}
         assert it.feed.lag() == {"t": 0}
         assert (it.feed.stale_seconds(), it.sleepers.activity()) == (None, {"t": False})
@@ -106,10 +106,10 @@ async def test_it_goes_to_sleep_with_the_last_who_follows_it_and_no_sooner(kafka
         await second.wait_until(lambda: second.offsets() == {0: [5]})
         second.disconnect()
         await asleep(it)
-        before = kafka.requests.count("fetch feed")
+        before = kafka.requests.count("fetch consumer")
         kafka.append("t", 0, envelopes(3))
         await looked(kafka, 20)
-        assert kafka.requests.count("fetch feed") == before
+        assert kafka.requests.count("fetch consumer") == before
         assert it.hub.counters.records_read == 1
         assert it.hub.topic_positions["t"].next_offsets == {}
 
@@ -131,8 +131,8 @@ async def test_who_comes_back_over_the_sleep_gets_what_it_has_missed_once(kafka)
 async def test_a_fetch_that_is_on_its_way_when_it_goes_to_sleep_is_dropped(kafka):
     async with running_instance(kafka, "t", linger=0) as it:
         client = await it.connect_when_active()
-        count = kafka.requests.count("fetch feed")
-        await wait_until(lambda: kafka.requests.count("fetch feed") > count)
+        count = kafka.requests.count("fetch consumer")
+        await wait_until(lambda: kafka.requests.count("fetch consumer") > count)
         await left(it, client)
         kafka.append("t", 0, envelopes(1))
         await wait_until(lambda: all(task.done() for task in it.feed._fetch_tasks.values()))

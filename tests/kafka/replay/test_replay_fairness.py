@@ -59,7 +59,7 @@ async def heard(client: ResumingClient, count: int) -> None:
 
 async def test_live_events_keep_coming_while_others_are_replayed(broker, topic):
     async with running_instance(broker.client, topic) as it:
-        fetches = broker.client.fetched
+        fetches = broker.client.fetched_offsets
         there = it.connect_new("eve")
         back = it.resume(it.cursor_at({0: 0}))
         broker.client.hold_fetches(lambda _: len(fetches) > 1 + len(there.frames_of("event")))

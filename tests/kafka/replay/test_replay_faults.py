@@ -102,13 +102,13 @@ async def test_a_broker_that_dies_in_the_middle_of_a_pass(own: KafkaCluster) -> 
         await produce(own.bootstrap, topic, [RecordToProduce(large(0), partition=0)])
         await there.wait_until(lambda: there.frames_of("event"))
         for cluster in (patient, hasty):
-            cluster.hold(lambda wanted: max(wanted.values()) > 50)
+            cluster.hold_fetches(lambda wanted: max(wanted.values()) > 50)
         first, second = one.resume(one.cursor_at({})), two.resume(two.cursor_at({}))
         await patient.wait_until_held()
         await hasty.wait_until_held()
         await asyncio.to_thread(own.kill, 0)
         for cluster in (patient, hasty):
-            cluster.let_go()
+            cluster.release()
         assert await second.wait_closed() == 4006
         recent = two.resume(two.cursor_at({0: 200, 1: 200}))
         await recent.wait_live()  # the journal has it, whatever Kafka does
@@ -141,7 +141,7 @@ async def test_a_log_that_was_cut_off_is_a_gap_to_those_who_have_seen_more(
     async with running_instance(cluster, topic) as it:
         cursors = [it.cursor_at({0: place}) for place in (100, 20)]
         there = it.connect_new("eve")
-        cluster.hold(lambda wanted: max(wanted.values()) > 50)
+        cluster.hold_fetches(lambda wanted: max(wanted.values()) > 50)
         amid = it.resume(it.cursor_at({0: 0}))
         await cluster.wait_until_held()
         await asyncio.to_thread(own.kill, 0)
@@ -149,7 +149,7 @@ async def test_a_log_that_was_cut_off_is_a_gap_to_those_who_have_seen_more(
         cut = read_batch_locations(segment)[-10]
         flip_byte(segment, cut.byte_position + PAYLOAD_AT)
         await asyncio.to_thread(own.start, 0)
-        cluster.let_go()
+        cluster.release()
         await there.wait_until(there.gaps)
         beyond, below = (it.resume(cursor) for cursor in cursors)
         for client in (beyond, below, amid):
@@ -186,11 +186,11 @@ async def test_leaders_that_move_in_the_middle_of_a_pass() -> None:
             clients = []
             for step, (change, broker) in enumerate(changes):
                 until_there = 20 * (step + 1)
-                cluster.hold(lambda wanted, most=until_there: max(wanted.values()) > most)
+                cluster.hold_fetches(lambda wanted, most=until_there: max(wanted.values()) > most)
                 clients.append(it.resume(it.cursor_at(dict.fromkeys(range(6), step)), f"a{step}"))
                 await cluster.wait_until_held()
                 await asyncio.to_thread(change, broker)
-            cluster.let_go()
+            cluster.release()
             for step, client in enumerate(clients):
                 await client.wait_live()
                 assert client.offsets() == {p: [*range(step, 100)] for p in range(6)}
