@@ -17,7 +17,6 @@ from aiokafka.helpers import create_ssl_context
 
 from bridge.app.pipeline import InstanceStatus, Pipeline, TopicDispatcher
 from bridge.app.status import StatusSources, topic_statuses
-from bridge.coordination.commands import CommandContext
 from bridge.coordination.dead_letters import DeadLetterQueue
 from bridge.coordination.service import CoordinationService
 from bridge.coordination.topics import BridgeTopics
@@ -180,13 +179,9 @@ class Instance:
         )
         self._staff = staff = CoordinationService(
             *(own, hub, access, self.consumer, self._cluster, dead_letters),
-            CommandContext(
-                hub.instance,
-                limits.event_bytes,
-                drain=self._leave,
-                add_dead_letter=dead_letters.add,
-            ),
+            max_command_bytes=limits.event_bytes,
             dead_letters_per_second=limits.dead_letters_per_second,
+            drain=self._leave,
         )
         switch.command_consumer, self.admission.command_executor = (
             staff.command_consumer,

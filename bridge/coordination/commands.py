@@ -1,14 +1,14 @@
-"""Takes what the bridge's own topics say, and lets it act here.
+"""Publishes commands, and applies the records of the control and state topics to this instance.
 
-Rules: a command acts from the moment on in which it is read; one from before the start is only kept
-as far as it lasts. What can not be understood becomes a dead letter, and is no obstacle.
+Rule: commands written after this instance started are executed. Of older ones only the durable
+effects are applied. An invalid record becomes a dead letter; the next ones are still applied.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from bridge.core.coordination import commands, state_records
 from bridge.core.coordination.commands import DURABLE_COMMANDS, Drain
@@ -30,19 +30,21 @@ if TYPE_CHECKING:
     from bridge.core.protocol.envelope import Batch, Record
     from bridge.kafka.client.client import KafkaAccess
 
+_log = logging.getLogger(__name__)
+
 
 class CommandProducer:
-    """Writes to the topic `control`, by a writer of its own: no event ever goes there."""
+    """Writes to the control topic. Its publisher knows no other topic, so no event goes there."""
 
     def __init__(self, access: KafkaAccess, control_topic: str) -> None:
         self.publisher = KafkaPublisher(access, {control_topic: control_topic})
         self._control_topic = control_topic
 
     async def publish(self, command: Command) -> Position:
-        """Write a command; return where it stands, once Kafka has acknowledged it.
+        """Return the position of the record, once Kafka has acknowledged it.
 
         Raises:
-            NotAcknowledged: If Kafka has not answered within some seconds.
+            NotAcknowledged: If Kafka does not acknowledge it in time.
 
         Cancellation: the command may or may not have been written.
         """
@@ -53,23 +55,8 @@ class CommandProducer:
             raise NotAcknowledged from None
 
 
-_log = logging.getLogger(__name__)
-
-
-class CommandContext(NamedTuple):
-    """Who this instance is, and what it does about what it is told.
-
-    `leave` drains it; `dead` takes records that can not be used.
-    """
-
-    instance: str
-    max_bytes: int
-    drain: Callable[[], None]
-    add_dead_letter: Callable[[UnusableRecord], None]
-
-
 class CommandConsumer:
-    """One instance's part in what all of them are told."""
+    """Dispatches records of the control and state topics to everything that they change."""
 
     def __init__(
         self,
@@ -78,43 +65,57 @@ class CommandConsumer:
         presence_tracker: PresenceTracker,
         presence_publisher: PresencePublisher,
         leader_tasks: LeaderTasks,
-        context: CommandContext,
+        *,
+        max_bytes: int,
+        drain: Callable[[], None],
+        add_dead_letter: Callable[[UnusableRecord], None],
     ) -> None:
+        """`max_bytes` limits the value of a command. `drain` shuts this instance down."""
         self._topics = topics
         self._command_executor = command_executor
         self._presence_tracker = presence_tracker
         self._presence_publisher = presence_publisher
         self._leader_tasks = leader_tasks
-        self._context = context
+        self._max_bytes = max_bytes
+        self._drain = drain
+        self._add_dead_letter = add_dead_letter
         self._start_offsets: dict[int, int] = {}
         self._topic_ids: dict[str, bytes] = {}
 
     @property
     def consumed_topics(self) -> tuple[str, str]:
-        """What it reads."""
+        """The control and the state topic."""
         return self._topics.control, self._topics.state
 
     def set_start_offsets(self, offsets: Mapping[int, int]) -> None:
-        """Say which commands were there before the start: those below these offsets."""
+        """Set the end of the control topic at the start, by partition. Commands below are old."""
         self._start_offsets = dict(offsets)
 
     def start_topic(self, topic: str, topic_id: bytes) -> None:
-        """Say that reading `topic` begins, or begins anew with another identity."""
+        """Note the id of `topic`. If the topic was recreated, all of its commands are new."""
         if self._topic_ids.setdefault(topic, topic_id) != topic_id:
             self._topic_ids[topic] = topic_id
             if topic == self._topics.control:
                 self._start_offsets = {}
                 self._leader_tasks.reset_checkpoint()
-            _log.error("%s was created anew: what was kept in it holds here until the end", topic)
+            _log.error(
+                "the topic was recreated: its former memberships, titles and revocations apply on"
+                " this instance until it restarts topic=%s",
+                topic,
+            )
 
     def report_gap(self, topic: str, reason: str) -> None:
-        """Say that what `topic` has said can not be read any more, for this reason."""
+        """Drain this instance if Kafka deleted unread records: its state is incomplete."""
         if reason == "expired":
-            _log.critical("%s: Kafka forgot what was not read yet; ending, to begin anew", topic)
-            self._context.drain()
+            _log.critical(
+                "Kafka deleted records before they were read: draining, restart this instance"
+                " topic=%s",
+                topic,
+            )
+            self._drain()
 
     def apply(self, batch: Batch) -> None:
-        """Take what was read."""
+        """Apply the records of one partition, in order."""
         for record in batch.records:
             try:
                 if batch.topic == self._topics.control:
@@ -122,23 +123,22 @@ class CommandConsumer:
                 else:
                     self._apply_state(record)
             except InvalidRecord as error:
-                self._context.add_dead_letter(
-                    UnusableRecord(batch.topic, batch.partition, record, error)
-                )
+                self._add_dead_letter(UnusableRecord(batch.topic, batch.partition, record, error))
 
     def _apply_command(self, record: Record, partition: int) -> None:
-        command = commands.decode(record, self._context.max_bytes)
+        command = commands.decode(record, self._max_bytes)
         is_new = record.offset >= self._start_offsets.get(partition, 0)
         if not is_new and not isinstance(command, DURABLE_COMMANDS):
             return
         if isinstance(command, Drain):
-            if command.instance == self._context.instance:
+            if command.instance == self._command_executor.instance:
                 _log.warning(
-                    "draining: a command at %s:%d says so", self._topics.control, record.offset
+                    "draining on command topic=%s offset=%d", self._topics.control, record.offset
                 )
-                self._context.drain()
+                self._drain()
             return
-        state_record = self._command_executor.execute(command)
+        state_record = self._command_executor.memberships.apply(command)
+        self._command_executor.apply(command)
         if state_record is not None:
             self._leader_tasks.queue_state_update(record.offset, *state_record)
 

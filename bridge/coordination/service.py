@@ -22,7 +22,8 @@ from bridge.core.coordination.presence import PresenceTracker
 from bridge.kafka.client.client import LATEST, REQUEST_ERRORS, TopicPartition
 
 if TYPE_CHECKING:
-    from bridge.coordination.commands import CommandContext
+    from collections.abc import Callable
+
     from bridge.coordination.dead_letters import DeadLetterQueue
     from bridge.coordination.topics import BridgeTopics
     from bridge.core.sessions.hub import Hub
@@ -37,7 +38,7 @@ _RETRY_SECONDS = 1.0
 class CoordinationService:
     """The parts that deal with the bridge's own topics."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that the parts need from outside
         self,
         topics: BridgeTopics,
         hub: Hub,
@@ -45,9 +46,10 @@ class CoordinationService:
         consumer: Consumer,
         client: KafkaClient,
         dead_letters: DeadLetterQueue,
-        context: CommandContext,
         *,
+        max_command_bytes: int,
         dead_letters_per_second: int,
+        drain: Callable[[], None],
     ) -> None:
         self._access = access
         self._client = client
@@ -78,7 +80,9 @@ class CoordinationService:
             self.presence_tracker,
             self.presence_publisher,
             self.leader_tasks,
-            context,
+            max_bytes=max_command_bytes,
+            drain=drain,
+            add_dead_letter=dead_letters.add,
         )
 
     def is_leader_for(self, topic: str) -> bool:

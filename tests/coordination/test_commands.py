@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bridge.coordination import commands as offices
-from bridge.coordination.commands import CommandConsumer, CommandContext
+from bridge.coordination.commands import CommandConsumer
 from bridge.coordination.topics import BridgeTopics
 from bridge.core.coordination import state_records
 from bridge.core.coordination.membership import CommandExecutor, Memberships
@@ -47,9 +47,11 @@ class Bureau:
         self.folds: list[int] = []
         self.begun_anew = 0
         double: Any = self
-        means = CommandContext("i1", 2000, drain=self.leave, add_dead_letter=self.dead.append)
         self.office = CommandConsumer(
-            OWN, CommandExecutor(self.hub, self.members), self.census, double, double, means
+            *(OWN, CommandExecutor(self.hub, self.members), self.census, double, double),
+            max_bytes=2000,
+            drain=self.leave,
+            add_dead_letter=self.dead.append,
         )
 
     def leave(self) -> None:

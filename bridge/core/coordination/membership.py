@@ -1,7 +1,7 @@
-"""What backends have decided for good: who is in which room, what rooms are called, who is out.
+"""Applies commands: to what outlives an instance (`Memberships`), to sessions (`CommandExecutor`).
 
-Rules: it is the commands in their order; a fact of the state topic is what commands before it have
-left, and never undoes one that was read. A revocation is never taken back.
+Rule: commands apply in the order of the control topic. A record of the state topic never undoes a
+command that was read before it. A revocation is never undone.
 """
 
 from __future__ import annotations
@@ -30,55 +30,47 @@ if TYPE_CHECKING:
 
 
 class CommandExecutor:
-    """Lets commands act on the sessions of `hub`; `members` has what lasts of them."""
+    """Applies commands to the sessions of `hub`. `memberships` must have each command before."""
 
     def __init__(self, hub: Hub, memberships: Memberships) -> None:
         self._hub = hub
         self.memberships = memberships
 
+    @property
+    def instance(self) -> str:
+        """The name of this instance, which a `Drain` is for."""
+        return self._hub.instance
+
     def add_account_rooms(self, session: Session) -> None:
-        """Put `session`, before its welcome, into the rooms of its account."""
+        """Put `session` into the rooms of its account. Call it before the welcome."""
         account = session.permissions.account
-        for room in (
-            sorted(self.memberships.rooms_by_account.get(account, ()))
-            if account is not None
-            else ()
-        ):
+        if account is None:
+            return
+        for room in sorted(self.memberships.rooms_by_account.get(account, ())):
             self._hub.add_membership(session, room, MembershipSource.ACCOUNT)
 
-    def execute(self, command: Command) -> tuple[bytes, bytes | None] | None:
-        """Do what `command` says; return the key and value that keep it, if it is to be kept."""
-        state_record = self.memberships.apply(command)
+    def apply(self, command: Command) -> None:
+        """Join, leave, disconnect or close the sessions that `command` is about."""
         match command:
-            case Join():
-                self._join(command)
-            case Leave():
-                self._leave(command)
+            case Join(room=room):
+                for session in self._target_sessions(command):
+                    if self._hub.add_membership(session, room, _source(command)):
+                        self._hub.send_rooms(session, [room], [])
+            case Leave(room=room):
+                for session in self._target_sessions(command):
+                    if self._hub.remove_membership(session, room, _source(command)):
+                        self._hub.send_rooms(session, [], [room])
             case Disconnect():
                 self._disconnect(command)
             case Revoke(account=account):
-                for session in self._hub.sessions_of_account(account):
-                    if self.memberships.is_revoked(account, session.permissions.issued_at):
-                        self._hub.close(session, close_codes.EXPIRED, discard_queued=True)
+                self._close_revoked(account)
             case _:
                 pass
-        return state_record
 
-    def _join(self, command: Join) -> None:
-        source = (
-            MembershipSource.ACCOUNT if command.connection is None else MembershipSource.CONNECTION
-        )
-        for session in self._target_sessions(command):
-            if self._hub.add_membership(session, command.room, source):
-                self._hub.send_rooms(session, [command.room], [])
-
-    def _leave(self, command: Leave) -> None:
-        source = (
-            MembershipSource.ACCOUNT if command.connection is None else MembershipSource.CONNECTION
-        )
-        for session in self._target_sessions(command):
-            if self._hub.remove_membership(session, command.room, source):
-                self._hub.send_rooms(session, [], [command.room])
+    def _close_revoked(self, account: str) -> None:
+        for session in self._hub.sessions_of_account(account):
+            if self.memberships.is_revoked(account, session.permissions.issued_at):
+                self._hub.close(session, close_codes.EXPIRED, discard_queued=True)
 
     def _disconnect(self, command: Disconnect) -> None:
         close = close_codes.DISCONNECTED
@@ -96,26 +88,29 @@ class CommandExecutor:
         return () if command.account is None else self._hub.sessions_of_account(command.account)
 
 
+def _source(command: Join | Leave) -> MembershipSource:
+    return MembershipSource.ACCOUNT if command.connection is None else MembershipSource.CONNECTION
+
+
 class Memberships:
     """Durable memberships, room titles and revocations."""
 
     def __init__(self) -> None:
-        self.rooms_by_account: dict[str, set[str]] = {}  #: by account
-        self.accounts_by_room: dict[str, set[str]] = {}  #: by room
-        self.titles_by_room: dict[str, str] = {}  #: by room
-        self.revoked_before_seconds: dict[
-            str, float
-        ] = {}  #: by account: issued before, in seconds since 1970
-        self._superseded_keys: set[bytes] = set()  # keys of facts about which a command was read
+        self.rooms_by_account: dict[str, set[str]] = {}
+        self.accounts_by_room: dict[str, set[str]] = {}
+        self.titles_by_room: dict[str, str] = {}
+        #: By account. Tokens issued before this time, in seconds since 1970, are refused.
+        self.revoked_before_seconds: dict[str, float] = {}
+        self._superseded_keys: set[bytes] = set()  # of state records that a command replaced
         self._is_loaded = False
 
     def load(self, record: StateRecord | Tombstone) -> tuple[bytes, bytes | None] | None:
-        """Take a fact from the state topic, at the start.
+        """Apply a record of the state topic while this instance starts.
 
-        Return the key and value that are to be kept instead of what a command has left, if so.
+        Return the key and value that replace what a command has queued, None if nothing does.
         """
         if self._is_loaded:
-            return None  # it says what a command has said before
+            return None  # it repeats a command that was applied before
         match record:
             case state_records.Membership() if (
                 state_records.record_key(record) not in self._superseded_keys
@@ -142,12 +137,12 @@ class Memberships:
         return None
 
     def finish_loading(self) -> None:
-        """Say that the facts have been read which were there at the start."""
+        """Ignore state records from now on. Everything from before the start is read."""
         self._is_loaded = True
         self._superseded_keys.clear()
 
     def apply(self, command: Command) -> tuple[bytes, bytes | None] | None:
-        """Do what `command` says; return the key and value that keep it, if it is to be kept."""
+        """Return the key and value that store `command` in the state topic, None if none do."""
         match command:
             case Join(room=room, account=str(account)):
                 self._join(account, room)
@@ -170,7 +165,7 @@ class Memberships:
                 return None
 
     def is_revoked(self, account: str | None, issued_seconds: float | None) -> bool:
-        """Whether a token of `account` is refused; one of no time is older than any."""
+        """Whether a token of `account` is refused. A token without a time counts as older."""
         before_seconds = None if account is None else self.revoked_before_seconds.get(account)
         return before_seconds is not None and (
             issued_seconds is None or issued_seconds < before_seconds

@@ -24,6 +24,7 @@ from tests.core.factories import (
 )
 
 if TYPE_CHECKING:
+    from bridge.core.coordination.commands import Command
     from bridge.core.sessions.hub import Hub
 
 NOON = "1970-01-01T12:00:00Z"
@@ -37,6 +38,11 @@ class Desk:
         self.hub: Hub = hub()
         self.members = Memberships()
         self.backend = CommandExecutor(self.hub, self.members)
+
+    def execute(self, command: Command) -> tuple[bytes, bytes | None] | None:
+        kept = self.members.apply(command)
+        self.backend.apply(command)
+        return kept
 
     def here(self, id: str, account: str | None = "ann", **asked: Any) -> Session:
         return attached_session(self.hub, id, account, **asked)
@@ -58,24 +64,24 @@ def rooms_told(of: Session) -> list[tuple[list[str], list[str]]]:
 
 def test_a_connection_is_put_into_a_room_alone(desk: Desk) -> None:
     one, two = desk.here("c1"), desk.here("c2")
-    assert desk.backend.execute(Join("hall", connection="c1")) is None
+    assert desk.execute(Join("hall", connection="c1")) is None
     assert (rooms_told(one), rooms_told(two)) == ([(["hall"], [])], [])
     publish(desk.hub, event(10, rooms=["hall"]))
     assert ([f["to"] for f in take_frames(one)], take_frames(two)) == (["room:hall"], [])
-    desk.backend.execute(Leave("hall", connection="c1"))
+    desk.execute(Leave("hall", connection="c1"))
     assert rooms_told(one) == [([], ["hall"])]
     assert desk.members.accounts_by_room == {}
 
 
 def test_an_account_is_put_into_a_room_with_every_connection_of_it(desk: Desk) -> None:
     one, two, bob = desk.here("c1"), desk.here("c2"), desk.here("c3", "bob")
-    assert desk.backend.execute(Join("hall", account="ann")) is not None
+    assert desk.execute(Join("hall", account="ann")) is not None
     assert [rooms_told(each) for each in (one, two, bob)] == [
         [(["hall"], [])],
         [(["hall"], [])],
         [],
     ]
-    desk.backend.execute(Leave("hall", account="ann"))
+    desk.execute(Leave("hall", account="ann"))
     assert [rooms_told(each) for each in (one, two, bob)] == [
         [([], ["hall"])],
         [([], ["hall"])],
@@ -85,46 +91,46 @@ def test_an_account_is_put_into_a_room_with_every_connection_of_it(desk: Desk) -
 
 def test_one_that_is_being_caught_up_is_moved_too(desk: Desk) -> None:
     it = resumed_session(catch_up(desk.hub), cursor_at(0, 0))
-    desk.backend.execute(Join("hall", account="ann"))
-    desk.backend.execute(Join("yard", connection="c1"))
+    desk.execute(Join("hall", account="ann"))
+    desk.execute(Join("yard", connection="c1"))
     assert set(it.rooms) == {"hall", "yard"}
-    desk.backend.execute(Disconnect(account="ann"))
+    desk.execute(Disconnect(account="ann"))
     assert it.close_code is not None
 
 
 def test_who_is_in_a_room_already_is_told_nothing(desk: Desk) -> None:
     it = desk.here("c1", rooms=["hall"])
     for told in (Join("hall", connection="c1"), Join("hall", account="ann")):
-        desk.backend.execute(told)
-        desk.backend.execute(told)
+        desk.execute(told)
+        desk.execute(told)
     assert (rooms_told(it), it.rooms) == ([], {"hall": ~MembershipSource(0)})
 
 
 def test_each_hand_takes_back_its_own_and_the_last_one_ends_it(desk: Desk) -> None:
     it = desk.here("c1", rooms=["hall"])
-    desk.backend.execute(Join("hall", connection="c1"))
-    desk.backend.execute(Join("hall", account="ann"))
+    desk.execute(Join("hall", connection="c1"))
+    desk.execute(Join("hall", account="ann"))
     desk.hub.unsubscribe(it, [], ["hall"])
-    desk.backend.execute(Leave("hall", connection="c1"))
-    desk.backend.execute(Leave("hall", connection="c1"))
+    desk.execute(Leave("hall", connection="c1"))
+    desk.execute(Leave("hall", connection="c1"))
     assert (rooms_told(it), it.rooms) == ([], {"hall": MembershipSource.ACCOUNT})
-    desk.backend.execute(Leave("hall", account="ann"))
+    desk.execute(Leave("hall", account="ann"))
     assert (rooms_told(it), it.rooms) == ([([], ["hall"])], {})
 
 
 def test_a_leave_of_what_was_never_given_takes_nothing(desk: Desk) -> None:
     it = desk.here("c1", rooms=["hall"])
-    desk.backend.execute(Leave("hall", connection="c1"))
-    desk.backend.execute(Leave("hall", account="ann"))
-    desk.backend.execute(Leave("yard", connection="c1"))
+    desk.execute(Leave("hall", connection="c1"))
+    desk.execute(Leave("hall", account="ann"))
+    desk.execute(Leave("yard", connection="c1"))
     assert (rooms_told(it), it.rooms) == ([], {"hall": MembershipSource.OWN})
 
 
 def test_who_comes_later_is_in_the_rooms_of_its_account_from_the_start(desk: Desk) -> None:
     for room in ("yard", "hall"):
-        desk.backend.execute(Join(room, account="ann"))
-    desk.backend.execute(Leave("yard", account="ann"))
-    desk.backend.execute(Join("attic", connection="c1"))  # it is not there yet
+        desk.execute(Join(room, account="ann"))
+    desk.execute(Leave("yard", account="ann"))
+    desk.execute(Join("attic", connection="c1"))  # it is not there yet
     it = session("c1", rooms=["own"])
     desk.backend.add_account_rooms(it)
     desk.hub.attach(it)
@@ -135,7 +141,7 @@ def test_who_comes_later_is_in_the_rooms_of_its_account_from_the_start(desk: Des
 
 
 def test_who_has_no_account_is_in_no_ones_rooms(desk: Desk) -> None:
-    desk.backend.execute(Join("hall", account="ann"))
+    desk.execute(Join("hall", account="ann"))
     it = session("c1", None)
     desk.backend.add_account_rooms(it)
     assert it.rooms == {}
@@ -147,7 +153,7 @@ def test_who_has_no_account_is_in_no_ones_rooms(desk: Desk) -> None:
 def test_a_connection_is_closed_alone_and_what_was_queued_is_discarded(desk: Desk) -> None:
     one, two = desk.here("c1"), desk.here("c2")
     publish(desk.hub, event(10, all=True))
-    desk.backend.execute(Disconnect(connection="c1"))
+    desk.execute(Disconnect(connection="c1"))
     publish(desk.hub, event(11, all=True))
     (closing,) = take_frames(one)
     assert (closing["code"], closing["reconnect"], closing["cursor"]) == (4504, False, None)
@@ -157,14 +163,14 @@ def test_a_connection_is_closed_alone_and_what_was_queued_is_discarded(desk: Des
 
 def test_every_connection_of_an_account_is_closed(desk: Desk) -> None:
     all = [desk.here("c1"), desk.here("c2"), desk.here("c3", "bob")]
-    desk.backend.execute(Disconnect(account="ann", reason="so it is"))
+    desk.execute(Disconnect(account="ann", reason="so it is"))
     assert [each.is_welcomed for each in all] == [False, False, True]
     assert take_frames(all[0])[0]["reason"] == f"{DISCONNECTED.reason}: so it is"
 
 
 def test_no_more_of_a_reason_is_told_than_may_be(desk: Desk) -> None:
     it = desk.here("c1")
-    desk.backend.execute(Disconnect(connection="c1", reason="x" * 81))
+    desk.execute(Disconnect(connection="c1", reason="x" * 81))
     assert take_frames(it)[0]["reason"] == f"{DISCONNECTED.reason}: {'x' * 80}"
 
 
@@ -176,7 +182,7 @@ def test_a_revocation_closes_those_whose_tokens_are_from_before(desk: Desk) -> N
     }
     bob = desk.here("c9", grant=Permissions("bob", issued_at=0.0))
     publish(desk.hub, event(10, all=True))
-    assert desk.backend.execute(Revoke("ann", NOON)) is not None
+    assert desk.execute(Revoke("ann", NOON)) is not None
     assert {name: each.close_code for name, each in all.items()} == {
         "old": EXPIRED,
         "new": None,
@@ -201,7 +207,7 @@ def test_a_revocation_closes_those_whose_tokens_are_from_before(desk: Desk) -> N
 )
 def test_what_is_about_others_changes_nobody_here(desk: Desk, it: Any) -> None:
     one = desk.here("c1", rooms=["hall"])
-    desk.backend.execute(it)
+    desk.execute(it)
     assert (take_frames(one), one.is_welcomed, one.rooms) == (
         [],
         True,
