@@ -1,7 +1,7 @@
-"""Who gets what: one Kafka for all tests, and a reason for those that can not run here.
+"""One Kafka for each worker, `--tier`, and a reason for tests that cannot run here.
 
-The rule kept here: a marker is a promise. A test that carries one is skipped where its program is
-absent, with the sentence that says what to install; a test without one needs nothing.
+Rule: a test with a marker is skipped where its program is absent, with the sentence that says what
+to install. A test without a marker needs no program.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import tiers
 from tests.harness import required_programs
 from tests.harness.admin import fresh_name
 from tests.harness.kafka_cluster import KafkaCluster
@@ -18,10 +19,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # Whichever test comes first waits for the broker, and perhaps for its jars. That has deadlines
-    # of its own, and is not that test's time.
+# Before any test module is imported, for some ask how many examples to try.
+tiers.register_hypothesis_profiles()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--tier", choices=tiers.TIERS, help="run the tests of this tier only")
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if chosen := config.getoption("tier"):
+        others = [item for item in items if tiers.tier_of(item) != chosen]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if tiers.tier_of(item) == chosen]
     for item in items:
+        if group := tiers.group_of(item):
+            item.add_marker(pytest.mark.xdist_group(group))
+        # The first test also waits for the broker and perhaps for its jars. These have deadlines of
+        # their own, so they are not part of the test's time.
         if item.get_closest_marker("kafka") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(func_only=True))
 
@@ -34,12 +50,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[KafkaCluster]:
-    """One broker for the whole session: use topics of your own, and leave it running."""
+    """One broker of this worker: use topics of your own, and leave it running."""
     with KafkaCluster() as cluster:
         yield cluster
 
 
 @pytest.fixture
 def topic_name() -> str:
-    """A topic's name that no other test has; for several, call `fresh_name`."""
+    """A topic name that no other test has; for several, call `fresh_name`."""
     return fresh_name()

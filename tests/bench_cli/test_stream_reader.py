@@ -20,6 +20,7 @@ from bridge.bench.load.latency import (
 from bridge.bench.load.stream_reader import SharedStreamReader
 from tests.bench_cli.frame_bytes import HEARTBEAT_FRAME, MARK, PING_FRAME, event_frame, event_frames
 from tests.bench_cli.reference_parser import parse_frames, record_events
+from tests.tiers import example_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,7 +122,7 @@ def bounded(histogram: LatencyHistogram, late: list[int]) -> None:
     assert most <= histogram.max_value < most + slot
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=example_count(400))
 @given(rooms(), READS, st.sampled_from([LONG, SHORT]), st.integers(0, 40))
 def test_a_tape_counts_as_one_by_one(room, reads, longest, settled):
     histogram, late, now = LatencyHistogram(), list[int](), 50_000_000

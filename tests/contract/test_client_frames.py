@@ -14,6 +14,7 @@ from tests.contract.examples import Example, parametrize_examples, read_json
 from tests.core.factories import attached_session, hub, take_frames
 from tests.core.strategies import client_frames, hellos
 from tests.harness.frame_schemas import check_client_frame, check_frame
+from tests.tiers import example_count
 
 MANY: Final = RequestLimits(max_rooms=100, max_topics=100, max_changes_per_minute=100)
 CHANGES: Final = [
@@ -93,7 +94,7 @@ def test_whatever_the_schemas_admit_is_taken(text: bytes) -> None:
     assert isinstance(protocol_frames.decode_frame(text), protocol_frames.ClientFrame)
 
 
-@settings(SAME, max_examples=25)
+@settings(SAME, max_examples=example_count(25))
 @given(hellos)
 def test_whatever_hello_the_schemas_admit_is_taken(text: bytes) -> None:
     assume(admitted(text) == "hello")

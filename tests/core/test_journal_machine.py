@@ -16,6 +16,7 @@ from hypothesis.stateful import (
 )
 
 from tests.core.test_journal import EVERYTHING, batch, kept, small
+from tests.tiers import example_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,5 +109,7 @@ class JournalMachine(RuleBasedStateMachine):
         assert self.it.used_bytes <= self.budget
 
 
-JournalMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+JournalMachine.TestCase.settings = settings(
+    max_examples=example_count(100), stateful_step_count=40, deadline=None
+)
 TestJournal = JournalMachine.TestCase

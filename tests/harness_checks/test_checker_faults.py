@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.harness.deliveries import ExpectedRange, Observation, ProducedEvent
 from tests.harness.delivery_checker import check
+from tests.tiers import example_count
 
 ACCOUNT, ROOM, TYPE = "alice", "lobby", "order.shipped"
 FOLLOWED = frozenset({"orders", "news"})
@@ -183,7 +184,7 @@ def pick(history: History, data: st.DataObject) -> tuple[int, dict[str, Any]]:
 
 
 # No deadline: how long an example takes says more about the machine than about the checker.
-EXAMPLES = settings(deadline=None, max_examples=150)
+EXAMPLES = settings(deadline=None, max_examples=example_count(150))
 
 
 @EXAMPLES

@@ -21,7 +21,7 @@ from tests.mutants import ROOT, Mutant, Stale, copy, load, plant
 
 CORE = ("tests/core",)
 PYTEST = [sys.executable, "-B", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-PROFILE = "--hypothesis-profile=mutants"  # defined by the core's conftest
+PYTEST += ["--hypothesis-profile=mutants"]  # see tests/tiers.py
 # Pytest's exit codes: 1 says that tests ran and some failed; all others, that not all of them ran.
 VERDICTS = {0: "survived", 1: "killed"}
 
@@ -37,9 +37,8 @@ class Outcome(NamedTuple):
 def run(tree: Path, tests: tuple[str, ...]) -> Outcome:
     """Run `tests` in `tree`."""
     began = time.perf_counter()
-    profile = [PROFILE] if tests[0].startswith(CORE[0]) else []
     suite = subprocess.run(
-        [*PYTEST, *profile, *tests],
+        [*PYTEST, *tests],
         cwd=tree,
         env={**os.environ, "PYTHONPATH": str(tree)},
         capture_output=True,

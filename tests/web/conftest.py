@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 import uvloop
-from hypothesis import settings
 
 from tests.web.in_process_bridge import running_bridge
 
@@ -18,13 +17,7 @@ if TYPE_CHECKING:
     from tests.web.in_process_bridge import InProcessBridge
 
 
-# The same examples each time, and no deadline on a busy machine; as in tests/core.
-settings.register_profile("web", deadline=None, derandomize=True)
-if settings.get_current_profile_name() == "default":
-    settings.load_profile("web")
-
-
-#: What is told by the transport, which each loop has its own of.
+#: Tests of the transport, which differs between the event loops.
 BOTH_LOOPS = {"test_slow", "test_drain", "test_silent", "test_bad_frames", "test_sse_slow"}
 
 

@@ -32,6 +32,7 @@ from bridge.web.endpoints.health import health_router
 from bridge.web.endpoints.history import history_router
 from bridge.web.endpoints.metrics import MetricsCollector, metrics_router
 from bridge.web.http.rate_limit import RateLimit
+from tests.tiers import example_count
 from tests.web.directory_api import DirectoryBackend
 from tests.web.history_api import StubHistory
 from tests.web.publish_api import BEARER, TOKEN, RecordingPublisher
@@ -194,7 +195,7 @@ def test_the_schema_says_that_an_event_is_for_somebody(nobody: dict[str, Any]) -
         ("POST /v1/events", GenerationMode.NEGATIVE),
     ],
 )
-@settings(max_examples=150, suppress_health_check=list(HealthCheck))
+@settings(max_examples=example_count(150), suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_no_request_is_a_5xx_and_every_answer_is_as_described(
     name: str, mode: GenerationMode, data: st.DataObject
@@ -204,7 +205,7 @@ def test_no_request_is_a_5xx_and_every_answer_is_as_described(
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 @pytest.mark.parametrize("name", BACKSTAGE)
-@settings(max_examples=40, suppress_health_check=list(HealthCheck))
+@settings(max_examples=example_count(40), suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_no_call_of_backends_is_a_5xx_and_every_answer_is_as_described(
     name: str, mode: GenerationMode, data: st.DataObject

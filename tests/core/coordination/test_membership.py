@@ -16,6 +16,7 @@ from bridge.core.protocol import timestamps
 from bridge.core.protocol.event import InvalidRecord
 from tests.core.factories import record
 from tests.core.state_record_factories import alive_record, present_record
+from tests.tiers import example_count
 
 if TYPE_CHECKING:
     from bridge.core.coordination.commands import Command
@@ -193,7 +194,7 @@ def test_an_older_revocation_that_is_read_first_is_not_what_is_kept() -> None:
     assert members.revoked_before_seconds == obeying(Revoke("ann", LATE)).revoked_before_seconds
 
 
-@settings(max_examples=300)
+@settings(max_examples=example_count(300))
 @given(
     st.lists(commands, max_size=12),
     st.integers(0, 12),

@@ -14,6 +14,7 @@ from tests.core.presence_simulation import (
     SimulatedTopics,
     compact,
 )
+from tests.tiers import example_count
 
 NAMES = st.sampled_from(["i1", "i2"])
 ROOMS = st.sampled_from([("hall",), ("hall",), (), ("yard",), ("hall", "yard")])
@@ -147,5 +148,7 @@ class CensusMachine(RuleBasedStateMachine):
         )
 
 
-CensusMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+CensusMachine.TestCase.settings = settings(
+    max_examples=example_count(150), stateful_step_count=30, deadline=None
+)
 TestCensus = CensusMachine.TestCase

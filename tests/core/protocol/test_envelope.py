@@ -22,6 +22,7 @@ from tests.core.envelope_results import (
 from tests.core.factories import TIMESTAMP, ConsumerRecord, record
 from tests.core.frame_shape import check_event_frame, read_members
 from tests.core.strategies import corrupted, json_object, json_texts, records
+from tests.tiers import example_count
 
 # -- the native envelope ---------------------------------------------------------------------------
 
@@ -151,7 +152,7 @@ def test_data_and_meta_keep_their_tokens(text: str) -> None:
 # -- any bytes -------------------------------------------------------------------------------------
 
 
-@settings(max_examples=400)
+@settings(max_examples=example_count(400))
 @given(records)
 def test_any_record_is_an_event_or_nobodys_or_dead_and_no_event_breaks_its_frame(
     it: ConsumerRecord,

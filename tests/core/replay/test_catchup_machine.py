@@ -25,6 +25,7 @@ from tests.core.replay_client_rules import (
     written_events,
 )
 from tests.core.replay_instance import REPLAY_LIMITS, ReplayInstance
+from tests.tiers import example_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -315,5 +316,7 @@ class CatchUpMachine(ClientRules):
         raise AssertionError("never live")
 
 
-CatchUpMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
+CatchUpMachine.TestCase.settings = settings(
+    max_examples=example_count(150), stateful_step_count=50, deadline=None
+)
 TestCatchUp = CatchUpMachine.TestCase

@@ -29,6 +29,7 @@ from bridge.core.sessions.session import MembershipSource, Session, SessionState
 from tests.core.client_invariants import ClientInvariants
 from tests.core.factories import TOPIC_ID
 from tests.core.hub_model import OUTBOX_FRAMES, HubModel, ModelClient, ModelEvent, comparable_frame
+from tests.tiers import example_count
 
 TOPICS = ["news", "orders"]
 ACCOUNTS = ["ann", "bob"]
@@ -303,5 +304,7 @@ class HubMachine(RuleBasedStateMachine):
         assert vars(self.hub.subscriptions) == vars(SubscriptionIndex())
 
 
-HubMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+HubMachine.TestCase.settings = settings(
+    max_examples=example_count(200), stateful_step_count=40, deadline=None
+)
 TestHub = HubMachine.TestCase

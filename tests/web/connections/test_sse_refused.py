@@ -16,6 +16,7 @@ from bridge.core.sessions.requests import RequestLimits
 from bridge.web.auth.authenticator import AllowAll
 from bridge.web.auth.client_address import TrustedProxies
 from bridge.web.auth.origins import LOOPBACK_HOSTS, OriginPolicy
+from tests.tiers import example_count
 from tests.web.authenticator_checks import INVALID_TOKENS
 from tests.web.in_process_bridge import HOST, wait_until
 from tests.web.in_process_bridge import running_bridge as bridge_opened
@@ -91,7 +92,7 @@ queries = st.dictionaries(
 ).map(urlencode)
 
 
-@settings(max_examples=60)
+@settings(max_examples=example_count(60))
 @given(queries | anything.map(quote), anything)
 async def test_whatever_is_asked_is_a_stream_or_a_problem(query, last):
     async with bridge_opened() as rig:

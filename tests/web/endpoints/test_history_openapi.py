@@ -26,6 +26,7 @@ from bridge.web.auth.origins import OriginPolicy
 from bridge.web.connections.admission import AdmissionController, AdmissionLimits
 from bridge.web.endpoints.history import history_router
 from tests.harness.history_pages import read_page
+from tests.tiers import example_count
 from tests.web.history_api import StubHistory
 from tests.web.publish_api import BEARER, TOKEN
 from tests.web.stub_upstream import UnusedUpstream
@@ -79,7 +80,7 @@ def test_a_credential_may_be_in_a_header_and_need_not_be() -> None:
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
-@settings(max_examples=150, suppress_health_check=list(HealthCheck))
+@settings(max_examples=example_count(150), suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_no_request_is_a_5xx_and_every_answer_is_as_described(
     mode: GenerationMode, data: st.DataObject

@@ -1,0 +1,70 @@
+"""Which tier a test belongs to, which tests share a worker, and how many examples Hypothesis tries.
+
+Rule: every test is in exactly one tier, and a program that only some machines have decides which.
+This module does not run anything.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from hypothesis import Phase, settings
+
+if TYPE_CHECKING:
+    import pytest
+
+TESTS: Final = Path(__file__).parent
+#: From the quickest to the slowest.
+TIERS: Final = ("fast", "kafka", "journey")
+#: Markers of programs that only the journey tier starts.
+JOURNEY_MARKERS: Final = ("browser", "npm", "nginx")
+#: Session fixtures that start processes or play everything at once: their tests share one worker.
+SHARED_FIXTURES: Final = ("dev", "verdicts")
+DAILY: Final = "daily"
+#: The daily run tries this part of the nightly run's examples.
+DAILY_PART: Final = 0.3
+
+
+def tier_of(item: pytest.Item) -> str:
+    """Return the tier of a collected test."""
+    if (TESTS / "journey") in item.path.parents or any(
+        item.get_closest_marker(marker) for marker in JOURNEY_MARKERS
+    ):
+        return "journey"
+    return "kafka" if item.get_closest_marker("kafka") else "fast"
+
+
+def group_of(item: pytest.Item) -> str | None:
+    """Return the name of the tests that must run in one worker with `item`; None for any worker.
+
+    A file with a broker or a browser shares it: each start costs seconds.
+    """
+    if tier_of(item) != "fast":
+        return str(item.path.relative_to(TESTS))
+    fixtures = getattr(item, "fixturenames", ())
+    for fixture in SHARED_FIXTURES:
+        if fixture in fixtures:
+            # The scenarios of one driver are played at once, those of the other beside them.
+            return f"{fixture}-{item.name.split('_')[1]}" if fixture == "verdicts" else fixture
+    return None
+
+
+def register_hypothesis_profiles() -> None:
+    """Load `daily`: the same examples each time, and no deadline on a busy machine.
+
+    `pytest --hypothesis-profile=nightly` tries all examples, `explore` looks for new ones.
+    """
+    settings.register_profile("nightly", deadline=None, derandomize=True)
+    nightly = settings.get_profile("nightly")
+    settings.register_profile(DAILY, nightly, max_examples=round(100 * DAILY_PART))
+    settings.register_profile("explore", deadline=None, max_examples=3000)
+    # A planted bug is killed by any failure; making it small takes most of the time.
+    settings.register_profile("mutants", nightly, phases=[Phase.explicit, Phase.generate])
+    settings.load_profile(DAILY)
+
+
+def example_count(nightly: int) -> int:
+    """Return how many examples a test tries now, which tries `nightly` in the nightly run."""
+    is_daily = settings.get_current_profile_name() == DAILY
+    return round(nightly * DAILY_PART) if is_daily else nightly
