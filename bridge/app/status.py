@@ -1,6 +1,6 @@
-"""What the bank that meets Kafka has counted, in the words that `/metrics` has for it.
+"""The state of one instance: what connections ask of reading, metric samples, topic states.
 
-Rule: parts count, and are asked here; what is not built on this instance is not told of.
+Rule: the parts count; this module asks them and keeps nothing.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from bridge.web.api.schemas import Partition, Topic
 from bridge.web.upstream import MetricSample
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Collection, Iterable, Iterator, Mapping, Sequence
 
+    from bridge.coordination.dead_letters import DeadLetterQueue
     from bridge.coordination.leader import LeaderElection
     from bridge.coordination.leader_tasks import LeaderTasks
     from bridge.coordination.state_writer import StateWriter
+    from bridge.core.protocol.cursor import Cursor
     from bridge.core.sessions.hub import Hub
+    from bridge.core.sessions.session import Session
     from bridge.kafka.consumer import Consumer
     from bridge.kafka.producer import KafkaPublisher
     from bridge.kafka.replay.scheduler import ReplayScheduler
@@ -133,3 +136,44 @@ def _replay_samples(replay_scheduler: ReplayScheduler) -> Iterator[MetricSample]
 
 def _counter(name: str, help_text: str, value: int) -> MetricSample:
     return MetricSample(name, help_text, value, is_counter=True)
+
+
+class InstanceStatus:
+    """What connections and metrics ask of the Kafka side (`web.upstream`)."""
+
+    def __init__(
+        self,
+        consumer: Consumer,
+        replay_scheduler: ReplayScheduler,
+        dead_letters: DeadLetterQueue,
+        sources: StatusSources = NO_SOURCES,
+    ) -> None:
+        self._consumer = consumer
+        self._replay_scheduler = replay_scheduler
+        self._dead_letters = dead_letters
+        self._sources = sources
+
+    def samples(self) -> Iterable[MetricSample]:
+        """Return the metric samples of the Kafka side."""
+        invalid_counts = self._dead_letters.count_by_reason
+        return metric_samples(self._consumer, self._replay_scheduler, invalid_counts, self._sources)
+
+    def is_ready(self) -> bool:
+        """Whether the consumer has caught up once."""
+        return self._consumer.ready.is_set()
+
+    def stale_seconds(self) -> float | None:
+        """Seconds since Kafka was last reached; None while it is reachable."""
+        return self._consumer.stale_seconds()
+
+    def start_replay(self, session: Session) -> None:
+        """Schedule the replay of `session`."""
+        self._replay_scheduler.add(session)
+
+    def wait_until_active(self, topics: Collection[str]) -> Awaitable[bool]:
+        """Return whether all of `topics` became active in time."""
+        return self._consumer.active_topics.wait_until_active(topics)
+
+    def cursor_at(self, topics: Collection[str], timestamp_ms: int) -> Awaitable[Cursor | None]:
+        """Return the cursor of `topics` at a time; None if Kafka does not answer in time."""
+        return self._replay_scheduler.cursor_at(topics, timestamp_ms)

@@ -27,7 +27,7 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     if not settings.topics:
         exit_with_error('BRIDGE_TOPICS: name the topics to serve, as ["orders", "news"]', code=2)
     require_auth_settings(settings)
-    from bridge.app.instance import build_kafka_access
+    from bridge.app.access import build_kafka_access
 
     run(_check_topics(settings, build_kafka_access(settings.kafka), as_json))
 

@@ -49,7 +49,7 @@ def dev(config: ConfigOption = None, demo: DemoOption = False) -> None:
     if not settings.topics:
         exit_with_error('BRIDGE_TOPICS: name a topic, as ["demo"], or leave it out', code=2)
     log_to_stderr("warning" if settings.log_level == "info" else settings.log_level)
-    from bridge.app.instance import build_kafka_access
+    from bridge.app.access import build_kafka_access
     from bridge.cli.runner import open_listener
     from bridge.kafka.client.embedded import EmbeddedBroker
 

@@ -60,7 +60,7 @@ def publish(
     envelope: dict[str, Any] = {"id": uuid.uuid4().hex, "data": msgspec.Raw(raw_data)}
     fields = {"type": type, "tag": tag, "accounts": account, "rooms": room, "all": all}
     envelope |= {name: value for name, value in fields.items() if value}
-    from bridge.app.instance import build_kafka_access
+    from bridge.app.access import build_kafka_access
 
     kafka_settings = settings.kafka
     if kafka is not None:

@@ -25,7 +25,7 @@ def serve(config: ConfigOption = None) -> None:
         exit_with_error('BRIDGE_TOPICS: name the topics to serve, as ["orders", "news"]', code=2)
     require_auth_settings(settings)
     log_to_stderr(settings.log_level)
-    from bridge.app.instance import build_kafka_access
+    from bridge.app.access import build_kafka_access
     from bridge.cli.runner import open_admin_listener, open_listener, run_instance
 
     listener_socket = open_listener(settings.host, settings.port)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bridge.coordination.topics import BridgeTopics
     from bridge.core.sessions.hub import Hub
     from bridge.kafka.client.client import KafkaAccess, KafkaClient
-    from bridge.kafka.consumer import Consumer
+    from bridge.kafka.partitions import AssignedPartitions
 
 _log = logging.getLogger(__name__)
 
@@ -38,13 +38,14 @@ _RETRY_SECONDS = 1.0
 class CoordinationService:
     """The parts that deal with the bridge's own topics."""
 
-    def __init__(  # noqa: PLR0913 - all that the parts need from outside
+    def __init__(
         self,
         topics: BridgeTopics,
         hub: Hub,
         access: KafkaAccess,
-        consumer: Consumer,
         client: KafkaClient,
+        partitions: AssignedPartitions,
+        is_ready: Callable[[], bool],
         dead_letters: DeadLetterQueue,
         *,
         max_command_bytes: int,
@@ -59,7 +60,7 @@ class CoordinationService:
         self.command_executor = CommandExecutor(hub, self.memberships)
         self.state_writer = StateWriter(access)
         self.presence_publisher = PresencePublisher(
-            hub, self.state_writer, self.topics, is_ready=consumer.ready.is_set
+            hub, self.state_writer, self.topics, is_ready=is_ready
         )
         self.leader_tasks = LeaderTasks(
             access,
@@ -69,7 +70,7 @@ class CoordinationService:
             dead_letters,
             dead_letters_per_second=dead_letters_per_second,
             is_current=self.presence_publisher.is_current,
-            consumer_positions=consumer.partitions,
+            consumer_positions=partitions,
         )
         self.command_producer = CommandProducer(access, self.topics.control)
         self.directory = PresenceDirectory(hub, self.presence_tracker.index, self.memberships)
@@ -120,18 +121,20 @@ class CoordinationService:
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def run(self) -> None:
-        """Say who is here, and do the duties, until cancelled; everything of Kafka was read once.
+        """Publish presence and take part in leader election, until cancelled.
 
-        Cancellation: what is to be said of the end has some seconds to be written.
+        Start it after the state topic has been read once.
+
+        Cancellation: the state writer has some seconds to write what is queued.
         """
         self.memberships.finish_loading()
-        write_task = asyncio.create_task(self.state_writer.run(), name="scribe")
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self.presence_publisher.run(), name="herald")
-                tasks.create_task(self.leader_election.run(), name="duties")
-                tasks.create_task(self.leader_tasks.poll_committed(), name="steward")
-                await asyncio.shield(write_task)  # it outlives all of them, or something is wrong
-        finally:
-            write_task.cancel()
-            await asyncio.wait([write_task])
+        # The writer is in the outer group: it ends after those that queue records for it.
+        async with asyncio.TaskGroup() as writing:
+            writer = writing.create_task(self.state_writer.run(), name="state writer")
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self.presence_publisher.run(), name="presence publisher")
+                    tasks.create_task(self.leader_election.run(), name="leader election")
+                    tasks.create_task(self.leader_tasks.poll_committed(), name="leader tasks")
+            finally:
+                writer.cancel()

@@ -88,19 +88,24 @@ class Consumer:
         warm_seconds: float = 0,
         from_beginning: Collection[str] = (),
         active_topics: ActiveTopics | None = None,
+        has_subscribers: Callable[[str], bool] = bool,
+        partitions: AssignedPartitions | None = None,
+        ready: asyncio.Event | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._client = client
         self._public_names = public_names
         self._sink = sink
-        self.active_topics = active_topics or ActiveTopics(NO_TOPICS, bool, wait_seconds=0)
-        self.active_topics.request_refresh = self.request_refresh
-        self.partitions = AssignedPartitions(public_names, self.active_topics.idle_topics)
+        self.active_topics = active_topics or ActiveTopics(NO_TOPICS, wait_seconds=0)
+        self._has_subscribers = has_subscribers
+        self.partitions = partitions or AssignedPartitions(
+            public_names, self.active_topics.idle_topics
+        )
         self._committer = OffsetCommitter(client, group, self.partitions)
         self._warm_seconds = warm_seconds
         self._from_beginning = frozenset(from_beginning)
         self._wall_clock = wall_clock
-        self._refresh_requested = asyncio.Event()
+        self._refresh_requested = self.active_topics.refresh_requested
         self._fetch_tasks: dict[int, asyncio.Task[None]] = {}
         self._last_contact_at: float | None = None
         self._is_unreachable = False
@@ -115,7 +120,7 @@ class Consumer:
             on_unreachable=self.request_refresh,
             on_delivered=self._update_ready,
         )
-        self.ready = asyncio.Event()
+        self.ready = ready or asyncio.Event()  #: set once it has caught up
         self.outages = 0
         self.reconnects = 0  #: how often the bootstrap servers were asked again
 
@@ -181,14 +186,15 @@ class Consumer:
                 # Many may call for one look.
                 await asyncio.sleep(
                     _ACTIVATION_DELAY_SECONDS
-                    if self.active_topics.to_activate()
+                    if self.active_topics.to_activate(self._has_subscribers)
                     else _REFRESH_DELAY_SECONDS
                 )
             except TimeoutError:
                 pass
 
     def _deactivate_unused(self) -> None:
-        for topic in self.active_topics.to_deactivate(asyncio.get_running_loop().time()):
+        now = asyncio.get_running_loop().time()
+        for topic in self.active_topics.to_deactivate(self._has_subscribers, now):
             _log.info("reading %s no more: nobody follows it", topic)
             self.partitions.drop_topic(topic)
             self.active_topics.mark_idle(topic)
@@ -199,7 +205,7 @@ class Consumer:
             self._sink.deactivate(name, _identity(self._topic_ids.get(topic)))
 
     async def _refresh(self) -> None:
-        activating = self.active_topics.to_activate()
+        activating = self.active_topics.to_activate(self._has_subscribers)
         descriptions = await self._client.describe_topics(self.partitions.topics)
         self._mark_reachable()
         # A broker may not have heard of a topic that was there a moment ago.

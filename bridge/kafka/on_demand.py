@@ -14,18 +14,20 @@ if TYPE_CHECKING:
 
     from bridge.core.protocol.topic_catalogue import TopicCatalogue
 
+    #: Whether a public topic has a subscriber here.
+    HasSubscribers = Callable[[str], bool]
+
 
 class ActiveTopics:
     """Kafka's topics that are `on_demand`, each with the seconds for which it lingers.
 
-    `names` maps Kafka's topics to the public ones, of which `followed` tells whether anybody
-    follows one. Whoever waits for a topic to wake does so for `wait_seconds` at most.
+    `public_names` maps Kafka's topics to the public ones. A client waits at most `wait_seconds`
+    for a topic to become active.
     """
 
     def __init__(
         self,
         catalogue: TopicCatalogue,
-        has_subscribers: Callable[[str], bool],
         *,
         wait_seconds: float,
     ) -> None:
@@ -34,12 +36,11 @@ class ActiveTopics:
         self._kafka_names = {
             name: catalogue.kafka_names[name] for name in catalogue.on_demand_topics
         }
-        self._has_subscribers = has_subscribers
         self._wait_seconds = wait_seconds
         self.idle_topics = set(catalogue.linger_seconds)
         self._active_events = {topic: asyncio.Event() for topic in catalogue.linger_seconds}
         self._unused_since: dict[str, float] = {}  # since when nobody follows those that are awake
-        self.request_refresh: Callable[[], None] | None = None  #: asks the feed to look soon
+        self.refresh_requested = asyncio.Event()  #: asks the consumer to refresh its metadata
 
     # -- what followers ask: topics are the public ones ------------------------------------------
 
@@ -47,8 +48,8 @@ class ActiveTopics:
         """Say that `topic` has got a follower."""
         kafka_name = self._kafka_names[topic]
         self._unused_since.pop(kafka_name, None)
-        if kafka_name in self.idle_topics and self.request_refresh is not None:
-            self.request_refresh()
+        if kafka_name in self.idle_topics:
+            self.refresh_requested.set()
 
     async def wait_until_active(self, topics: Collection[str]) -> bool:
         """Wait until all of `topics` are awake; tell whether they were in time.
@@ -74,14 +75,14 @@ class ActiveTopics:
 
     # -- what the feed asks: topics are Kafka's --------------------------------------------------
 
-    def to_activate(self) -> set[str]:
-        """Return those that are asleep and that somebody follows."""
-        return {topic for topic in self.idle_topics if self._is_in_use(topic)}
+    def to_activate(self, has_subscribers: HasSubscribers) -> set[str]:
+        """Return the idle topics that have subscribers."""
+        return {topic for topic in self.idle_topics if self._is_in_use(topic, has_subscribers)}
 
-    def to_deactivate(self, now: float) -> list[str]:
-        """Return those that nobody has followed for long enough, at `now` on a steady clock."""
+    def to_deactivate(self, has_subscribers: HasSubscribers, now: float) -> list[str]:
+        """Return active topics without subscribers for long enough, at `now` on a steady clock."""
         for topic in self._idle_after_seconds.keys() - self.idle_topics:
-            if self._is_in_use(topic):
+            if self._is_in_use(topic, has_subscribers):
                 self._unused_since.pop(topic, None)
             else:
                 self._unused_since.setdefault(topic, now)
@@ -103,5 +104,5 @@ class ActiveTopics:
             self.idle_topics.discard(topic)
             self._active_events[topic].set()
 
-    def _is_in_use(self, topic: str) -> bool:
-        return any(self._has_subscribers(name) for name in self._public_names[topic])
+    def _is_in_use(self, topic: str, has_subscribers: HasSubscribers) -> bool:
+        return any(has_subscribers(name) for name in self._public_names[topic])

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from bridge.app.instance import build_authenticator
+from bridge.app.access import build_authenticator
 from bridge.client import Client, Connected
 from bridge.config.settings import AuthSettings
 from tests.client.bridge_stub import WELCOME, StubConnection, running_bridge

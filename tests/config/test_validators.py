@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bridge.app.instance import build_authenticator
+from bridge.app.access import build_authenticator
 from bridge.config.settings import AuthSettings, SettingError, Settings, load_settings
 from bridge.web.auth.authenticator import AllowAll, AuthRefused
 from tests.web.token_signing import SECRET, jwk_set, public_jwk, rsa_key, sign_token

@@ -33,7 +33,7 @@ async def test_who_is_disconnected_for_good_does_not_come_back(browser: Browser)
         await page.wait_for_frames("welcome", 1)
         (session,) = rig.hub.subscriptions.by_account["alice"]
         rig.hub.close(session, close_codes.DISCONNECTED)
-        rig.pool.flush()
+        rig.pool.flusher.flush()
         await page.wait_for_condition(f"source.readyState === {CLOSED}")
         (closing,) = await page.frames("closing")
         assert (closing["code"], closing["reconnect"]) == (4504, False)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from bridge.app.instance import Instance, build_kafka_access
+from bridge.app.access import build_kafka_access
+from bridge.app.instance import Instance
 from bridge.config.settings import Settings
 from bridge.kafka.client.client import BrokerConnection
 from bridge.kafka.client.embedded import EmbeddedBroker, EmbeddedKafkaClient
@@ -201,7 +202,7 @@ async def test_an_instance_that_drains_keeps_nobody_waiting() -> None:
         bridge.cluster.hold(BrokerConnection.HISTORY)
         asking = asyncio.create_task(bridge.http.get("/history", params={"account": "alice"}))
         await bridge.cluster.wait_until_held()
-        bridge.instance.pool.drain_started.set()
+        bridge.instance._web.pool.drain_started.set()
         check_problem(await asking, 503)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
-from bridge.app.instance import build_authenticator
+from bridge.app.access import build_authenticator
 from bridge.config.settings import AuthSettings
 from tests.journey.compose_stack import ROOT, TIMEOUT_SECONDS
 

@@ -29,7 +29,7 @@ from bridge.kafka.offsets import LogOffsets
 from bridge.kafka.on_demand import ActiveTopics
 from bridge.kafka.replay.scan import ScanSource
 from bridge.kafka.replay.scheduler import ReplayScheduler, ScanLimits
-from bridge.web.connections.pool import FLUSH_BATCH_SIZE
+from bridge.web.connections.flushing import BATCH_SIZE
 from tests.harness.admin import fresh_name
 from tests.kafka.held_replays import TIMEOUT_SECONDS
 from tests.kafka.resuming_client import ResumingClient
@@ -79,6 +79,7 @@ class HeadlessInstance:
             )
             for topic in topics
         )
+        self.sleepers = ActiveTopics(catalogue, wait_seconds=wait)
         self.hub = Hub(
             "i1",
             dict.fromkeys(topics, False),
@@ -87,16 +88,11 @@ class HeadlessInstance:
             jitter=lambda most: most,
             journal=Journal(journal),
             on_demand_topics=() if linger is None else topics,
+            on_first_subscriber=self.sleepers.request_activation if linger is not None else None,
         )
         self.cluster = cluster
         self.catch_up = CatchUp(self.hub, limits or ReplayLimits(10**9, 1 << 40), ceiling)
         self._router = EnvelopeDecoder(1 << 24)
-        self.sleepers = ActiveTopics(
-            catalogue,
-            self.hub.on_demand.has_subscribers,
-            wait_seconds=wait,
-        )
-        self.hub.on_demand.on_first_subscriber = self.sleepers.request_activation
         self.feed = Consumer(
             cluster,
             fresh_name("group"),
@@ -104,6 +100,7 @@ class HeadlessInstance:
             self,
             warm_seconds=warm,
             active_topics=self.sleepers,
+            has_subscribers=self.hub.on_demand.has_subscribers,
         )
         self.source = ScanSource(
             cluster,
@@ -153,10 +150,10 @@ class HeadlessInstance:
 
     async def flush(self) -> None:
         sessions = self.hub.pop_unflushed()
-        for start in range(0, len(sessions), FLUSH_BATCH_SIZE):
+        for start in range(0, len(sessions), BATCH_SIZE):
             if start:
                 await asyncio.sleep(0)
-            for session in sessions[start : start + FLUSH_BATCH_SIZE]:
+            for session in sessions[start : start + BATCH_SIZE]:
                 session.connection.flush()
 
     def _flush(self) -> None:

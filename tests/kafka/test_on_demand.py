@@ -24,27 +24,37 @@ def on_demand(*public_names: str) -> TopicCatalogue:
 
 def test_who_was_there_for_a_moment_begins_the_time_anew():
     followers: set[str] = set()
-    it = ActiveTopics(on_demand("t"), followers.__contains__, wait_seconds=1)
+    it = ActiveTopics(on_demand("t"), wait_seconds=1)
     it.mark_active(["t"])
-    assert it.to_deactivate(0) == it.to_deactivate(9) == []
+    assert (
+        it.to_deactivate(followers.__contains__, 0)
+        == it.to_deactivate(followers.__contains__, 9)
+        == []
+    )
     it.request_activation("t")
-    assert it.to_deactivate(12) == it.to_deactivate(21) == []
-    assert it.to_deactivate(22) == ["t"]
+    assert (
+        it.to_deactivate(followers.__contains__, 12)
+        == it.to_deactivate(followers.__contains__, 21)
+        == []
+    )
+    assert it.to_deactivate(followers.__contains__, 22) == ["t"]
     it.mark_idle("t")
-    assert (it.to_deactivate(99), it.to_activate()) == ([], set())
+    assert (
+        it.to_deactivate(followers.__contains__, 99),
+        it.to_activate(followers.__contains__),
+    ) == ([], set())
     followers.add("t")
-    assert it.to_activate() == {"t"}
+    assert it.to_activate(followers.__contains__) == {"t"}
 
 
 def test_only_a_call_for_what_is_asleep_asks_for_a_look():
-    looks: list[None] = []
-    it = ActiveTopics(on_demand("a", "b"), bool, wait_seconds=1)
-    it.request_refresh = lambda: looks.append(None)
+    it = ActiveTopics(on_demand("a", "b"), wait_seconds=1)
     it.request_activation("b")
-    assert len(looks) == 1
+    assert it.refresh_requested.is_set()
+    it.refresh_requested.clear()
     it.mark_active(["t"])
     it.request_activation("a")
-    assert len(looks) == 1
+    assert not it.refresh_requested.is_set()
 
 
 def test_a_partition_that_is_read_no_more_is_not_passed_on() -> None:

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from bridge.app.pipeline import InstanceStatus, Pipeline
-from bridge.app.status import StatusSources
+from bridge.app.pipeline import Pipeline
+from bridge.app.status import InstanceStatus, StatusSources
 from bridge.config.topics import TopicDefinition
 from bridge.coordination.dead_letters import DeadLetterQueue
 from bridge.coordination.leader import LeaderElection
 from bridge.coordination.leader_tasks import LeaderTasks
 from bridge.coordination.state_writer import StateWriter
 from bridge.coordination.topics import BridgeTopics
+from bridge.core.coordination.membership import CommandExecutor, Memberships
 from bridge.core.coordination.presence import PresenceTracker
 from bridge.core.protocol.envelope import EnvelopeDecoder
 from bridge.core.protocol.topic_catalogue import TopicCatalogue
@@ -35,7 +36,8 @@ from bridge.kafka.replay.scheduler import ReplayScheduler, ScanLimits
 from bridge.web.app import create_app
 from bridge.web.auth.authenticator import AllowAll
 from bridge.web.auth.origins import OriginPolicy
-from bridge.web.connections.admission import AdmissionController, AdmissionLimits
+from bridge.web.connections.admission import AdmissionController, AdmissionLimits, ExpiryTimers
+from bridge.web.connections.flushing import Flusher
 from bridge.web.connections.pool import ConnectionPool
 from bridge.web.endpoints.metrics import MetricsCollector, metrics_router
 from tests.kafka.memory_kafka import MemoryKafkaClient
@@ -61,30 +63,24 @@ class MetricsInstance:
             jitter=float,
             on_demand_topics=[IDLE_TOPIC],
         )
-        self.admission = AdmissionController(
-            self.hub,
-            AllowAll(),
-            OriginPolicy(),
-            AdmissionLimits(RequestLimits(200, 50, 300)),
-            catch_up=CatchUp(self.hub, retention.ReplayLimits(1000, 1 << 20), 1 << 20),
-        )
-        self.pool = ConnectionPool(self.admission)
+        catch_up = CatchUp(self.hub, retention.ReplayLimits(1000, 1 << 20), 1 << 20)
+        expiry, flusher = ExpiryTimers(self.hub), Flusher(self.hub)
         self.router = EnvelopeDecoder(1 << 20)
         catalogue = TopicCatalogue.from_entries(
             TopicDefinition(name=name, on_demand=name == IDLE_TOPIC) for name in TOPIC_NAMES
         )
         self.dead_letters = DeadLetterQueue(catalogue)
-        self.pipeline = Pipeline(self.router, self.admission, self.pool, self.dead_letters.add)
-        active_topics = ActiveTopics(catalogue, self.hub.on_demand.has_subscribers, wait_seconds=30)
+        self.pipeline = Pipeline(self.router, self.hub, expiry, flusher, self.dead_letters.add)
         self.consumer = Consumer(
             self.client,
             "group",
             catalogue.public_names,
             self.pipeline,
-            active_topics=active_topics,
+            active_topics=ActiveTopics(catalogue, wait_seconds=30),
+            has_subscribers=self.hub.on_demand.has_subscribers,
         )
         replay_scheduler = ReplayScheduler(
-            self.admission.catch_up,
+            catch_up,
             LogOffsets(self.client, catalogue.kafka_names, max_age_seconds=60),
             ScanSource(
                 self.client,
@@ -94,13 +90,23 @@ class MetricsInstance:
                 self.router.decode,
             ),
             ScanLimits(max_scans=2, max_wait_seconds=30),
-            flush=self.pool.flush_in_batches,
+            flush=flusher.flush_in_batches,
             on_overloaded=self.pipeline.close_overloaded,
         )
         status = InstanceStatus(
             self.consumer, replay_scheduler, self.dead_letters, self._status_sources()
         )
-        self.admission.upstream = status
+        self.admission = AdmissionController(
+            self.hub,
+            AllowAll(),
+            OriginPolicy(),
+            AdmissionLimits(RequestLimits(200, 50, 300)),
+            catch_up=catch_up,
+            upstream=status,
+            command_executor=CommandExecutor(self.hub, Memberships()),
+            expiry=expiry,
+        )
+        self.pool = ConnectionPool(self.admission, flusher)
         app = create_app(
             OriginPolicy(), [metrics_router(MetricsCollector(self.hub, self.admission, status))]
         )

@@ -15,13 +15,13 @@ from bridge.core.sessions.hub import Hub
 from bridge.core.sessions.requests import RequestLimits
 from bridge.web.api.publish import AdminTokens
 from bridge.web.app import create_app
-from bridge.web.auth.authenticator import AllowAll
-from bridge.web.auth.origins import OriginPolicy
 from bridge.web.connections.admission import AdmissionController, AdmissionLimits
+from bridge.web.connections.flushing import Flusher
 from bridge.web.connections.pool import ConnectionPool
 from bridge.web.endpoints.history import history_router
 from tests.core.factories import TOPIC_ID, event
 from tests.web.publish_api import TOKEN
+from tests.web.stub_admission import build_admission
 from tests.web.stub_upstream import UnusedUpstream
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from bridge.core.replay.history import HistoryRequest
     from bridge.web.auth.authenticator import Authenticator
+    from bridge.web.auth.origins import OriginPolicy
 
 URL = "http://bridge.example"
 
@@ -88,7 +89,7 @@ class HistoryApiClient:
         self.http = http
         self.admission = admission
         self.history = history
-        self.pool = ConnectionPool(admission)
+        self.pool = ConnectionPool(admission, Flusher(admission.hub))
         self.upstream: Any = admission.upstream
 
     async def get(self, bearer: str | None = None, /, **parameters: str) -> httpx.Response:
@@ -131,16 +132,16 @@ async def history_api(
     )
     for topic in topics:
         hub.set_start_offsets(topic, TOPIC_ID, {0: 9})
-    admission = AdmissionController(
+    admission = build_admission(
         hub,
-        authenticator if authenticator is not None else AllowAll(),
-        origins if origins is not None else OriginPolicy(),
         AdmissionLimits(
             RequestLimits(max_rooms=3, max_topics=3, max_changes_per_minute=9), **limits
         ),
-        catch_up=CatchUp(hub, retention.ReplayLimits(1000, 1 << 20), 1 << 20),
+        CatchUp(hub, retention.ReplayLimits(1000, 1 << 20), 1 << 20),
+        StubKafka(),
+        authenticator=authenticator,
+        origins=origins,
     )
-    admission.upstream = StubKafka()
     stub_history = StubHistory(hub)
     async with httpx.AsyncClient(base_url=URL) as http:
         client = HistoryApiClient(http, admission, stub_history)

@@ -20,15 +20,15 @@ from bridge.core.replay.catchup import CatchUp
 from bridge.core.sessions.hub import Hub
 from bridge.core.sessions.requests import RequestLimits
 from bridge.web.app import create_app
-from bridge.web.auth.authenticator import AllowAll
-from bridge.web.auth.origins import OriginPolicy
-from bridge.web.connections.admission import AdmissionController, AdmissionLimits
+from bridge.web.connections.admission import AdmissionLimits
+from bridge.web.connections.flushing import Flusher
 from bridge.web.connections.pool import ConnectionPool
 from bridge.web.connections.sse import SseEndpoint, events_router
 from bridge.web.connections.websocket import WebSocketEndpoint
 from bridge.web.endpoints.health import health_router
 from bridge.web.transport.server import DrainingServer
 from tests.web.raw_connection import RawConnection
+from tests.web.stub_admission import build_admission
 from tests.web.stub_upstream import StubUpstream
 from tests.web.websocket_client import WebSocketClient
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from bridge.core.sessions.session import Session
     from bridge.web.auth.authenticator import Authenticator
     from bridge.web.auth.client_address import TrustedProxies
+    from bridge.web.auth.origins import OriginPolicy
 
 HOST = "127.0.0.1"
 TOPIC_ID = b"8 bytes."
@@ -63,18 +64,27 @@ class InProcessBridge:
 
     serve_task: asyncio.Task[None]
 
-    def __init__(self, hub: Hub, admission: AdmissionController, wait_seconds: float) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        limits: AdmissionLimits,
+        catch_up: CatchUp,
+        wait_seconds: float,
+        **more: Any,
+    ) -> None:
+        """`more` are options of `build_admission`."""
         self.hub = hub
-        self.admission = admission
-        self.pool = ConnectionPool(admission)
-        self.websocket_endpoint = WebSocketEndpoint(admission, self.pool)
-        self.upstream = admission.upstream = StubUpstream(
-            admission.catch_up,
+        self.flusher = Flusher(hub)
+        self.upstream = StubUpstream(
+            catch_up,
             hub,
             wait_seconds=wait_seconds,
-            flush=self.pool.flush_in_batches,
+            flush=self.flusher.flush_in_batches,
             overloaded=self._close_overloaded,
         )
+        self.admission = admission = build_admission(hub, limits, catch_up, self.upstream, **more)
+        self.pool = ConnectionPool(admission, self.flusher)
+        self.websocket_endpoint = WebSocketEndpoint(admission, self.pool)
         self.sse_endpoint = SseEndpoint(admission, self.pool)
         app = create_app(
             admission.origin_policy, [health_router(admission), events_router(self.sse_endpoint)]
@@ -129,9 +139,9 @@ class InProcessBridge:
         """Put in one record; return its position."""
         offset = self.hub.topic_positions[topic].next_offsets.get(partition, 0)
         record = ConsumerRecord(offset, TIMESTAMP, None, value, headers)
-        self.admission.close_expired()
+        self.admission.expiry.close_expired()
         self.hub.deliver_batch(self._router.decode(Batch(topic, partition, [record], offset + 1)))
-        self.pool.flush()
+        self.pool.flusher.flush()
         return f"{topic}:{partition}:{offset}"
 
     async def run(self) -> None:
@@ -164,7 +174,7 @@ class InProcessBridge:
 
     def _close_overloaded(self, session: Session) -> None:
         self.hub.close(session, close_codes.OVERLOADED)
-        self.pool.flush()
+        self.pool.flusher.flush()
 
 
 @contextlib.asynccontextmanager
@@ -199,21 +209,19 @@ async def running_bridge(
     )
     for topic in private_by_topic.keys() - set(on_demand):
         hub.set_start_offsets(topic, TOPIC_ID, {0: 10, 1: 20})
-    admission = AdmissionController(
+    bridge = InProcessBridge(
         hub,
-        gate if gate is not None else AllowAll(),
-        doors if doors is not None else OriginPolicy(),
         AdmissionLimits(
             bounds or RequestLimits(max_rooms=200, max_topics=50, max_changes_per_minute=300),
             **limits,
         ),
-        catch_up=CatchUp(
-            hub, core_bounds.ReplayLimits(max_records=1000, max_bytes=1 << 20), ceiling
-        ),
+        CatchUp(hub, core_bounds.ReplayLimits(max_records=1000, max_bytes=1 << 20), ceiling),
+        wait_seconds,
+        authenticator=gate,
+        origins=doors,
         trusted_proxies=proxies,
         wall_clock=wall,
     )
-    bridge = InProcessBridge(hub, admission, wait_seconds)
     bridge.serve_task = asyncio.create_task(bridge.run())
     try:
         await wait_until(lambda: bridge.server.started or bridge.serve_task.done())

@@ -24,9 +24,8 @@ from bridge.core.sessions.hub import Hub
 from bridge.core.sessions.requests import RequestLimits
 from bridge.web.api.publish import EXAMPLE, AdminTokens, publish_router
 from bridge.web.app import build_openapi_document, create_app
-from bridge.web.auth.authenticator import AllowAll
 from bridge.web.auth.origins import OriginPolicy
-from bridge.web.connections.admission import AdmissionController, AdmissionLimits
+from bridge.web.connections.admission import AdmissionLimits
 from bridge.web.connections.sse import events_router
 from bridge.web.endpoints.health import health_router
 from bridge.web.endpoints.history import history_router
@@ -36,6 +35,7 @@ from tests.tiers import example_count
 from tests.web.directory_api import DirectoryBackend
 from tests.web.history_api import StubHistory
 from tests.web.publish_api import BEARER, TOKEN, RecordingPublisher
+from tests.web.stub_admission import build_admission
 from tests.web.stub_upstream import UnusedUpstream
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ def routers() -> list[Any]:
     )
     catch_up = CatchUp(hub, retention.ReplayLimits(1000, 1 << 20), 1 << 20)
     limits = AdmissionLimits(RequestLimits(200, 50, 300))
-    entrance = AdmissionController(hub, AllowAll(), OriginPolicy(), limits, catch_up=catch_up)
-    entrance.upstream = upstream = UnusedUpstream()
+    upstream = UnusedUpstream()
+    entrance = build_admission(hub, limits, catch_up, upstream)
     backends = publish_router(
         RecordingPublisher(), [TOKEN], max_event_bytes=2000, rate_limit=RateLimit(1e9)
     )

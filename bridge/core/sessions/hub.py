@@ -51,6 +51,7 @@ class Hub:
         jitter: Callable[[float], float],
         journal: Journal | None = None,
         on_demand_topics: Iterable[str] = (),
+        on_first_subscriber: Callable[[str], None] | None = None,
     ) -> None:
         self.instance = instance
         self.heartbeat_seconds = heartbeat_seconds
@@ -60,7 +61,7 @@ class Hub:
         }
         self.subscriptions = SubscriptionIndex()  #: of those who are live
         self.journal = journal if journal is not None else Journal(0)
-        self.on_demand = OnDemandTopics(self, on_demand_topics)
+        self.on_demand = OnDemandTopics(self, on_demand_topics, on_first_subscriber)
         self.replaying: set[Session] = set()
         self.registry = SessionRegistry()
         self.events_delivered = 0

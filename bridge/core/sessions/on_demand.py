@@ -43,14 +43,19 @@ class PendingReply(NamedTuple):
 class OnDemandTopics:
     """The followers of the topics that are read on demand, which are asleep until they are read.
 
-    `call` is told each of these topics that has got its first follower.
+    `on_first_subscriber` is called with each of them that gets its first subscriber.
     """
 
-    def __init__(self, hub: OnDemandHub, topics: Iterable[str]) -> None:
+    def __init__(
+        self,
+        hub: OnDemandHub,
+        topics: Iterable[str],
+        on_first_subscriber: Callable[[str], None] | None = None,
+    ) -> None:
         self._hub = hub
         self._subscribers: dict[str, set[Session]] = {topic: set() for topic in topics}
         self._pending_replies: dict[Session, list[PendingReply]] = {}
-        self.on_first_subscriber: Callable[[str], None] = _ignore
+        self._on_first_subscriber = on_first_subscriber or _ignore
         for topic in self._subscribers:
             hub.topic_positions[topic].deactivate(b"")
 
@@ -74,7 +79,7 @@ class OnDemandTopics:
             is_first = not self._subscribers[topic]
             self._subscribers[topic].add(session)
             if is_first:
-                self.on_first_subscriber(topic)
+                self._on_first_subscriber(topic)
 
     def remove_subscriber(self, session: Session, topics: Collection[str]) -> None:
         """Let `session` follow `topics` no more; a reply that waited for them alone is due."""

@@ -12,7 +12,6 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from bridge.core.coordination.membership import CommandExecutor, Memberships
 from bridge.core.protocol import close_codes
 from bridge.core.protocol.cursor import encode_cursor
 from bridge.core.sessions.requests import check_permissions
@@ -26,6 +25,7 @@ from bridge.web.http.rate_limit import TokenBucket
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from bridge.core.coordination.membership import CommandExecutor
     from bridge.core.protocol.frames import Hello, TokenUpdate
     from bridge.core.replay.catchup import CatchUp
     from bridge.core.sessions.hub import Hub
@@ -40,10 +40,18 @@ _MIN_COMPACT_SIZE: Final = 1024
 
 
 class ExpiryTimers:
-    """The ends of grants, `leeway` seconds after what they say. Times are seconds since 1970."""
+    """Closes sessions whose permissions have expired. Times are seconds since 1970."""
 
-    def __init__(self, leeway_seconds: float) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        leeway_seconds: float = LEEWAY_SECONDS,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Sessions expire `leeway_seconds` after the time that their permissions name."""
+        self._hub = hub
         self._leeway_seconds = leeway_seconds
+        self._wall_clock = wall_clock
         self._heap: list[tuple[float, int, Session]] = []
         self._sequence = count()  # sessions have no order of their own
         self._compact_at_size = _MIN_COMPACT_SIZE
@@ -61,6 +69,14 @@ class ExpiryTimers:
             heapify(self._heap)
             self._compact_at_size = max(_MIN_COMPACT_SIZE, 2 * len(self._heap))
         heappush(self._heap, (expires_at + self._leeway_seconds, next(self._sequence), session))
+
+    def close_expired(self) -> None:
+        """Close all expired sessions and discard what is queued for them.
+
+        Call it before events are delivered: none is handed out after the end of a grant.
+        """
+        for session in self.pop_expired(self._wall_clock()):
+            self._hub.close(session, close_codes.EXPIRED, discard_queued=True)
 
     def pop_expired(self, now: float) -> list[Session]:
         """Return the live sessions whose grants have ended; those that open now are kept."""
@@ -106,9 +122,6 @@ class AdmissionLimits(NamedTuple):
 class AdmissionController:
     """Admits clients to the hub."""
 
-    #: Set once the feed exists, which needs the sockets, which need the entrance.
-    upstream: Upstream
-
     def __init__(
         self,
         hub: Hub,
@@ -117,6 +130,9 @@ class AdmissionController:
         limits: AdmissionLimits,
         *,
         catch_up: CatchUp,
+        upstream: Upstream,
+        command_executor: CommandExecutor,
+        expiry: ExpiryTimers,
         trusted_proxies: TrustedProxies | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
@@ -126,9 +142,9 @@ class AdmissionController:
         self.origin_policy = origin_policy
         self.limits = limits
         self.trusted_proxies = trusted_proxies if trusted_proxies is not None else TrustedProxies()
-        self.command_executor = CommandExecutor(
-            hub, Memberships()
-        )  #: to be replaced by one that hears commands
+        self.upstream = upstream
+        self.command_executor = command_executor
+        self.expiry = expiry
         self.is_draining = False
         self.connection_count = 0
         self.admitted_total = 0  #: clients, from the start on
@@ -136,7 +152,6 @@ class AdmissionController:
         self.refused_by_reason: Counter[str] = Counter()  #: clients that were never let in, by why
         self._authenticator = authenticator
         self._wall_clock = wall_clock
-        self._expiry_timers = ExpiryTimers(LEEWAY_SECONDS)
         self._connections_per_account: dict[str, int] = {}
         self._connections_per_network: dict[str, int] = {}
         self._networks: dict[Session, str] = {}
@@ -232,7 +247,7 @@ class AdmissionController:
             self._connections_per_network[network] = (
                 self._connections_per_network.get(network, 0) + 1
             )
-        self._expiry_timers.add(session)
+        self.expiry.add(session)
         self.hub.on_demand.add_admitted(session)
         return session
 
@@ -288,7 +303,7 @@ class AdmissionController:
                 reset_to_earliest=connect_request.since_ms is not None,
             )
             self.upstream.start_replay(session)
-        self.close_expired()
+        self.expiry.close_expired()
         if self._is_revoked(session.permissions):  # since it was admitted
             self.hub.close(session, close_codes.EXPIRED, discard_queued=True)
 
@@ -331,7 +346,7 @@ class AdmissionController:
             self.hub.reply_error(session, "bad_token", "the token was revoked", token.id)
             return
         self.hub.replace_permissions(session, permissions, token.id)
-        self._expiry_timers.add(session)
+        self.expiry.add(session)
 
     def _is_revoked(self, permissions: Permissions) -> bool:
         # Where authentication is off there are no tokens, and so no newer ones either.
@@ -339,14 +354,6 @@ class AdmissionController:
         return not self._authenticator.accepts_account_parameter and memberships.is_revoked(
             permissions.account, permissions.issued_at
         )
-
-    def close_expired(self) -> None:
-        """Hang up on those whose grants have ended; what is queued for them is discarded.
-
-        To be called before events are published, so that none is handed out after the end.
-        """
-        for session in self._expiry_timers.pop_expired(self._wall_clock()):
-            self.hub.close(session, close_codes.EXPIRED, discard_queued=True)
 
     def release(self, session: Session) -> None:
         """Forget `session`, which was admitted."""

@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from bridge.core.sessions.session import Session
     from bridge.web.connections.admission import AdmissionController
     from bridge.web.connections.connection import ClientConnection
+    from bridge.web.connections.flushing import Flusher
 
 #: Every connection is looked after once in SLICES * SLICE_SECONDS, or sooner.
 SLICE_COUNT = 20
 SLICE_SECONDS = 0.05
-#: Connections flushed before heartbeats and handshakes get their turn.
-FLUSH_BATCH_SIZE = 256
 
 
 class ConnectionPool:
     """Every connection of this instance."""
 
-    def __init__(self, admission: AdmissionController) -> None:
+    def __init__(self, admission: AdmissionController, flusher: Flusher) -> None:
         self._admission = admission
         self._hub = admission.hub
+        self.flusher = flusher
         self.limits = admission.limits
         self.closes_by_code = admission.closes_by_code
         self.now = asyncio.get_running_loop().time
@@ -68,27 +68,9 @@ class ConnectionPool:
             return  # the first reason is the one that is told
         if connection.is_live and session is not None:
             self._hub.close(session, close)
-            self.flush()
+            self.flusher.flush()
             return
         connection.reject(frames.encode_frame(self._hub.build_closing(close)), close)
-
-    def flush(self) -> None:
-        """Write what the hub has queued."""
-        for session in self._hub.pop_unflushed():
-            session.connection.flush()
-
-    async def flush_in_batches(self) -> None:
-        """Write what the hub has queued, letting others have their turn in between.
-
-        Cancellation: what was not written stays in the outboxes and goes out with the next flush
-        of those sockets.
-        """
-        sessions = self._hub.pop_unflushed()
-        for start in range(0, len(sessions), FLUSH_BATCH_SIZE):
-            if start:
-                await asyncio.sleep(0)
-            for session in sessions[start : start + FLUSH_BATCH_SIZE]:
-                session.connection.flush()
 
     # -- the clock -------------------------------------------------------------------------------
 
@@ -99,7 +81,7 @@ class ConnectionPool:
         while True:
             await asyncio.sleep(self._slice_interval_seconds)
             now = self.now()
-            self._admission.close_expired()
+            self._admission.expiry.close_expired()
             # One that woke late makes up for it at once: while thousands come in, every turn of
             # the event loop is long, and a slice in each would make heartbeats very late.
             due_slices = int((now - last_check) / self._slice_interval_seconds)
@@ -124,7 +106,7 @@ class ConnectionPool:
                     self.close(connection, closes.HELLO_TIMEOUT)
                 case Phase.FLUSHING | Phase.CLOSING if now >= connection.deadline:
                     connection.transport.abort()  # close() would wait for one that stopped reading
-        self.flush()
+        self.flusher.flush()
 
     def _check_open(
         self,

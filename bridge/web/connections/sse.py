@@ -244,7 +244,7 @@ class SseEndpoint:
         connection.open()
         session.outbox.append(sse_format.encode_retry(self._hub.jitter(_RECONNECT_SECONDS)))
         self._admission.start(session, connect_request)
-        self._pool.flush()
+        self._pool.flusher.flush()
         return True
 
     def _refusal_response(

@@ -310,7 +310,7 @@ class WebSocketEndpoint:
         self.now = pool.now
         self.accept_throttle = AcceptThrottle()
         self._admission_tasks: set[asyncio.Task[None]] = set()
-        self._token_refresh = TokenRefresh(admission, pool.flush)
+        self._token_refresh = TokenRefresh(admission, pool.flusher.flush)
 
     def create_connection(self, **_: object) -> WebSocketConnection:
         """Make one for uvicorn, which calls this as it would its own class."""
@@ -432,7 +432,7 @@ class WebSocketEndpoint:
         connection.client_requests = ClientRequests(self._hub, session, self.limits.request_limits)
         connection.open()
         self._admission.start(session, connect_request)
-        self._pool.flush()
+        self._pool.flusher.flush()
 
     def _reject(self, connection: WebSocketConnection, refused: AuthRefused) -> None:
         self._admission.refused_by_reason[refused.metric_reason] += 1
@@ -457,7 +457,7 @@ class WebSocketEndpoint:
                 text, self.now(), self._admission.upstream.stale_seconds()
             ):
                 self._token_refresh.refresh(connection.session, token)
-            self._pool.flush()
+            self._pool.flusher.flush()
 
     def _handle_hello(self, connection: WebSocketConnection, text: bytes | None) -> None:
         try:

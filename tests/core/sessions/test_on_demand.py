@@ -37,6 +37,7 @@ class World:
     """A hub of `orders`, and of `rare` and `seldom` on demand; who was called is written down."""
 
     def __init__(self) -> None:
+        self.called: list[str] = []
         self.hub = Hub(
             "i1",
             dict.fromkeys(TOPICS, False),
@@ -44,9 +45,8 @@ class World:
             max_outbox_bytes=1 << 20,
             jitter=jitter,
             on_demand_topics=TOPICS[1:],
+            on_first_subscriber=self.called.append,
         )
-        self.called: list[str] = []
-        self.hub.on_demand.on_first_subscriber = self.called.append
         self.hub.set_start_offsets("orders", TOPIC_ID, {0: 10, 1: 20})
 
     def client(self, id: str = "c1", grant: Permissions | None = None, **bounds: int) -> Client:

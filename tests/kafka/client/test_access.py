@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.app.instance import build_kafka_access
+from bridge.app.access import build_kafka_access
 from bridge.config.settings import load_settings
 from bridge.kafka.client.client import REQUEST_ERRORS, KafkaClient
 from tests.harness.admin import RecordToProduce, create_topic, produce

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from bridge.app.instance import Instance, build_kafka_access
+from bridge.app.access import build_kafka_access
+from bridge.app.instance import Instance
 from bridge.config.settings import Settings
 from bridge.kafka.client.embedded import EmbeddedBroker
 from tests.web.in_process_bridge import HOST, wait_until
@@ -132,7 +133,7 @@ async def running(
 
 async def published(bridge: Running, body: Any = EVENT) -> httpx.Response:
     """Publish on the port for it, once what writes is connected."""
-    await wait_until(lambda: bridge.instance._writers[0]._producer is not None)
+    await wait_until(lambda: bridge.instance._kafka.publishers[0]._producer is not None)
     return await bridge.ask(bridge.admin_port, "/v1/events", "POST", json=body, headers=BEARER)
 
 

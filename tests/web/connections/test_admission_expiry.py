@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from hypothesis import given
@@ -82,7 +82,7 @@ async def test_what_was_queued_is_discarded(guarded: InProcessBridge, clock: Clo
         guarded.publish(accounts=["alice"], data="x" * 50_000, id=str(number))
         number += 1
     clock.now += 60 + LEEWAY
-    guarded.admission.close_expired()
+    guarded.admission.expiry.close_expired()
     code, last = await raw.read_until_close()
     assert code == 4005
     assert last is not None
@@ -94,7 +94,7 @@ async def test_a_newer_token_moves_the_end(guarded: InProcessBridge, clock: Cloc
     client = await guarded.connect_welcomed(f"token={sign_token(exp=int(clock.now) + 60)}")
     assert (await client.request("token", token=sign_token(exp=int(clock.now) + 600)))["ok"] is True
     clock.now += 300
-    guarded.admission.close_expired()
+    guarded.admission.expiry.close_expired()
     await client.check_responsive()
     clock.now += 300 + LEEWAY
     assert (await client.wait_closed()).code == 4005
@@ -117,7 +117,7 @@ async def test_a_grant_that_ends_during_a_replay_gives_no_event(
     client = await guarded.connect_welcomed(f"token={token}&cursor={cursor},orders:0:40")
     await wait_until(lambda: guarded.upstream.brokers.bounds_requests)
     clock.now += 60 + LEEWAY
-    guarded.admission.close_expired()
+    guarded.admission.expiry.close_expired()
     guarded.upstream.brokers.may_respond.set()
     end = await client.wait_closed()
     assert (end.code, [frame["op"] for frame in end.frames]) == (4005, ["closing"])
@@ -131,7 +131,7 @@ async def test_a_grant_that_ends_before_the_time_of_since_is_found_gives_no_even
     client = await guarded.connect(f"token={token}&since=2026-11-21T09:00:00Z")
     await wait_until(lambda: guarded.upstream.brokers.since_requests)
     clock.now += 60 + LEEWAY
-    guarded.admission.close_expired()
+    guarded.admission.expiry.close_expired()
     guarded.upstream.brokers.may_respond.set()
     end = await client.wait_closed()
     assert end.code == 4005
@@ -143,7 +143,7 @@ async def test_with_authentication_off_nothing_ends(open_rig: OpenBridge, clock:
     client = await rig.connect_welcomed("account=alice")
     assert client.welcome["expires"] is None
     clock.now = 1e12
-    rig.admission.close_expired()
+    rig.admission.expiry.close_expired()
     await client.check_responsive()
 
 
@@ -161,7 +161,7 @@ def opened(expires: float | None, *, live: bool = True) -> Session:
 def test_each_is_due_once_at_the_first_look_after_its_end(
     ends: list[int | None], looks: list[int]
 ) -> None:
-    expiries = ExpiryTimers(LEEWAY)
+    expiries = ExpiryTimers(cast("Any", None), LEEWAY)
     sessions = [opened(end) for end in ends]
     for session in sessions:
         expiries.add(session)
@@ -185,7 +185,7 @@ def test_each_is_due_once_at_the_first_look_after_its_end(
 
 
 def test_one_that_opens_is_due_once_it_is_live() -> None:
-    expiries, session = ExpiryTimers(LEEWAY), opened(0.0, live=False)
+    expiries, session = ExpiryTimers(cast("Any", None), LEEWAY), opened(0.0, live=False)
     expiries.add(session)
     assert expiries.pop_expired(5.0) == []
     session.transition(SessionTrigger.WELCOMED)
@@ -193,7 +193,7 @@ def test_one_that_opens_is_due_once_it_is_live() -> None:
 
 
 def test_only_the_newest_end_counts() -> None:
-    expiries, session = ExpiryTimers(LEEWAY), opened(0.0)
+    expiries, session = ExpiryTimers(cast("Any", None), LEEWAY), opened(0.0)
     expiries.add(session)
     session.permissions = session.permissions._replace(expires_at=10.0)
     expiries.add(session)
@@ -202,7 +202,7 @@ def test_only_the_newest_end_counts() -> None:
 
 
 def test_who_comes_and_goes_leaves_nothing_behind() -> None:
-    expiries = ExpiryTimers(LEEWAY)
+    expiries = ExpiryTimers(cast("Any", None), LEEWAY)
     stays = opened(1e9)
     expiries.add(stays)
     for _ in range(20_000):

@@ -113,7 +113,7 @@ async def test_a_topic_created_again_under_a_client_is_told_it_too(rig):
     client = await rig.connect_welcomed("account=alice&topics=orders")
     stranger = await rig.connect_welcomed("topics=news")
     rig.hub.set_start_offsets("orders", OTHER_LIFE, {0: 0})
-    rig.pool.flush()
+    rig.pool.flusher.flush()
     gap = await client.expect("gap")
     assert (gap["topic"], gap["reason"]) == ("orders", "recreated")
     assert offsets(gap["cursor"]) == {0: 0}

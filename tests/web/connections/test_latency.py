@@ -18,8 +18,9 @@ NOW = 1_795_000_000.0
 def span(of: InProcessBridge) -> Pipeline:
     return Pipeline(
         EnvelopeDecoder(1 << 20),
-        of.admission,
-        of.pool,
+        of.hub,
+        of.admission.expiry,
+        of.flusher,
         lambda _: None,
         wall_clock=lambda: NOW,
     )

@@ -33,7 +33,7 @@ async def rig(open_rig: OpenBridge) -> InProcessBridge:
 def wake(rig: InProcessBridge) -> None:
     """Do what the feed would do; then write what the hub has queued."""
     rig.hub.set_start_offsets("rare", TOPIC_ID, {0: 10, 1: 20})
-    rig.pool.flush()
+    rig.pool.flusher.flush()
 
 
 async def waited_for(rig: InProcessBridge) -> None:

@@ -57,7 +57,7 @@ class Watched(ConnectionPool):
 
 
 async def test_a_clock_that_is_held_up_makes_up_for_it_so_that_heartbeats_are_late_only_once(rig):
-    sockets = Watched(rig.admission)
+    sockets = Watched(rig.admission, rig.flusher)
     looked_after: list[ClientConnection] = []
     sockets.looked_after = looked_after
     everybody = [ClientConnection(sockets) for _ in range(3 * SLICE_COUNT)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bridge.web.connections import connection as web_pipe
-from bridge.web.connections import pool as web_sockets
+from bridge.web.connections import flushing as flushing_module
 from tests.web.in_process_bridge import wait_until
 from tests.web.raw_connection import frame_bytes
 
@@ -204,12 +204,12 @@ async def test_who_does_not_read_for_some_heartbeats_is_slow_and_not_silent(
 async def test_a_flush_in_slices_reaches_everybody_though_somebody_leaves_meanwhile(
     open_rig: OpenBridge, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(web_sockets, "FLUSH_BATCH_SIZE", 1)
+    monkeypatch.setattr(flushing_module, "BATCH_SIZE", 1)
     rig = await open_rig()
     clients = [await rig.connect_welcomed("rooms=r") for _ in range(4)]
     monkeypatch.setattr(rig.pool, "flush", lambda: None)
     at = rig.publish(rooms=["r"])
-    flushing = asyncio.create_task(rig.pool.flush_in_batches())
+    flushing = asyncio.create_task(rig.pool.flusher.flush_in_batches())
     await asyncio.sleep(0)
     sessions = rig.hub.subscriptions.by_connection
     later = [

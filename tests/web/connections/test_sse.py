@@ -102,7 +102,7 @@ async def test_events_of_one_flush_have_one_cursor(rig, monkeypatch):
         held.setattr(rig.pool, "flush", lambda: None)
         for _ in range(5):
             rig.publish(accounts=["alice"])
-    rig.pool.flush()
+    rig.pool.flusher.flush()
     assert [(await listener.expect("event"))["at"] for _ in range(5)][-1] == "orders:0:14"
     assert listener.chunks[-1].count(b"\nid: ") == 1
     assert offsets(listener.last_event_id) == {0: 15, 1: 20}
@@ -136,7 +136,7 @@ async def test_sockets_and_streams_get_the_same(rig):
 async def test_a_topic_created_again_is_told(rig):
     listener = await open_welcomed_stream(rig, ALICE)
     rig.hub.set_start_offsets("orders", b"another.", {0: 0})
-    rig.pool.flush()
+    rig.pool.flusher.flush()
     gap = await listener.expect("gap")
     assert (gap["topic"], gap["reason"]) == ("orders", "recreated")
     assert offsets(listener.last_event_id) == {0: 0}

@@ -242,7 +242,7 @@ async def test_who_was_closed_for_good_and_comes_back_by_itself_gets_a_204(rig):
     listener = await open_welcomed_stream(rig, "account=alice")
     (session,) = rig.hub.subscriptions.by_account["alice"]
     rig.hub.close(session, close_codes.DISCONNECTED)
-    rig.pool.flush()
+    rig.pool.flusher.flush()
     closing = await listener.wait_closed_with(4504)
     assert closing["reconnect"] is False
     assert closing["cursor"], "for one who is asked back by other means"

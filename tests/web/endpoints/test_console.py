@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 import pytest
 
-from bridge.app.instance import Instance, build_kafka_access
+from bridge.app.access import build_kafka_access
+from bridge.app.instance import Instance
 from bridge.config.settings import Settings
 from bridge.web.app import create_app
 from bridge.web.auth.origins import LOOPBACK_HOSTS, OriginPolicy

@@ -21,14 +21,14 @@ from bridge.core.sessions.hub import Hub
 from bridge.core.sessions.requests import RequestLimits
 from bridge.web.api.publish import AdminTokens
 from bridge.web.app import create_app
-from bridge.web.auth.authenticator import AllowAll
 from bridge.web.auth.origins import OriginPolicy
-from bridge.web.connections.admission import AdmissionController, AdmissionLimits
+from bridge.web.connections.admission import AdmissionLimits
 from bridge.web.endpoints.history import history_router
 from tests.harness.history_pages import read_page
 from tests.tiers import example_count
 from tests.web.history_api import StubHistory
 from tests.web.publish_api import BEARER, TOKEN
+from tests.web.stub_admission import build_admission
 from tests.web.stub_upstream import UnusedUpstream
 
 if TYPE_CHECKING:
@@ -51,8 +51,7 @@ def app() -> Any:
     )
     catch_up = CatchUp(hub, retention.ReplayLimits(1000, 1 << 20), 1 << 20)
     limits = AdmissionLimits(RequestLimits(200, 50, 300), max_handshakes_per_second=10**6)
-    entrance = AdmissionController(hub, AllowAll(), OriginPolicy(), limits, catch_up=catch_up)
-    entrance.upstream = UnusedUpstream()
+    entrance = build_admission(hub, limits, catch_up, UnusedUpstream())
     sockets = cast("ConnectionPool", SimpleNamespace(now=time.monotonic, drain_started=Staying()))
     return create_app(
         OriginPolicy(), [history_router(entrance, StubHistory(hub), AdminTokens([TOKEN]), sockets)]

@@ -174,7 +174,7 @@ async def test_gaps_and_who_came_back_are_counted(
 ) -> None:
     client = await rig.connect_welcomed("account=alice")
     rig.hub.skip_unreadable("orders", "corrupt", {0: 12})
-    rig.pool.flush()
+    rig.pool.flusher.flush()
     cursor = (await client.expect("gap"))["cursor"]
     rig.hub.set_start_offsets("orders", b"another.", {0: 0, 1: 0})
     back = await rig.connect_welcomed(f"account=alice&cursor={cursor}")
@@ -236,7 +236,7 @@ async def test_every_close_is_counted_by_its_code_once(open_rig: OpenBridge) -> 
     assert (await bad_hello.wait_closed()).code == 4502
     (session,) = rig.hub.subscriptions.all_sessions
     rig.hub.close(session, close_codes.SILENT)
-    rig.pool.flush()
+    rig.pool.flusher.flush()
     assert (await client.wait_closed()).code == 4003
     await wait_until(lambda: len(rig.pool) == 0)
     async with scraped(rig) as http:

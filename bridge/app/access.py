@@ -1,0 +1,57 @@
+"""How an instance reaches Kafka and recognises clients, from its settings.
+
+Rule: settings become plain values here; nothing connects yet.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aiokafka.helpers import create_ssl_context
+
+from bridge.kafka.client.client import KafkaAccess
+from bridge.web.auth.jwt import build_allow_all, build_jwt_authenticator
+
+if TYPE_CHECKING:
+    from bridge.config.settings import AuthSettings, KafkaSettings
+    from bridge.web.auth.authenticator import Authenticator
+    from bridge.web.auth.jwks import JwksCache
+
+
+def build_kafka_access(kafka: KafkaSettings, **overrides: Any) -> KafkaAccess:  # noqa: ANN401 - `KafkaAccess`'s own fields
+    """Return how to reach Kafka; `overrides` replace fields of `KafkaAccess`."""
+    options: dict[str, Any] = {
+        "client_id": "push-bridge",
+        "security_protocol": kafka.security_protocol,
+        "sasl_mechanism": kafka.sasl_mechanism,
+        "sasl_plain_username": kafka.sasl_plain_username,
+        "sasl_kerberos_service_name": kafka.sasl_kerberos_service_name,
+        "sasl_kerberos_domain_name": kafka.sasl_kerberos_domain_name,
+    }
+    if kafka.sasl_plain_password is not None:
+        options["sasl_plain_password"] = kafka.sasl_plain_password.get_secret_value()
+    if kafka.security_protocol.endswith("SSL"):
+        password = kafka.ssl_password
+        options["ssl_context"] = create_ssl_context(
+            cafile=kafka.ssl_cafile,
+            certfile=kafka.ssl_certfile,
+            keyfile=kafka.ssl_keyfile,
+            password=None if password is None else password.get_secret_value(),
+        )
+    fetch_options = {"fetch_wait_ms": kafka.fetch_max_wait_ms}
+    return KafkaAccess(kafka.bootstrap_servers, options, **{**fetch_options, **overrides})
+
+
+def build_authenticator(
+    auth: AuthSettings, *, loopback_only: bool
+) -> tuple[Authenticator, JwksCache | None]:
+    """Return the authenticator, and the JWKS cache that it needs kept up to date, if any."""
+    if auth.mode == "none":
+        return build_allow_all(loopback_only=loopback_only), None
+    return build_jwt_authenticator(
+        secret=None if auth.secret is None else auth.secret.get_secret_value(),
+        jwks_url=auth.jwks_url,
+        algorithms=auth.algorithms,
+        audience=auth.audience,
+        issuer=auth.issuer,
+    )

@@ -1,0 +1,289 @@
+"""Builds the parts of one instance, in the order in which they need each other.
+
+Rule: each part gets all that it needs when it is made; nothing is bound later. Building starts
+nothing: `instance` runs what is built here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING, NamedTuple
+
+from bridge.app.access import build_authenticator
+from bridge.app.pipeline import Pipeline
+from bridge.app.status import InstanceStatus, StatusSources, topic_statuses
+from bridge.coordination.dead_letters import DeadLetterQueue
+from bridge.coordination.service import CoordinationService
+from bridge.coordination.topics import BridgeTopics
+from bridge.core.journal import Journal
+from bridge.core.protocol.envelope import EnvelopeDecoder
+from bridge.core.protocol.topic_catalogue import TopicCatalogue
+from bridge.core.replay.catchup import CatchUp
+from bridge.core.replay.retention import ReplayLimits
+from bridge.core.sessions.hub import Hub
+from bridge.core.sessions.requests import RequestLimits
+from bridge.kafka.consumer import Consumer
+from bridge.kafka.offsets import LogOffsets
+from bridge.kafka.on_demand import ActiveTopics
+from bridge.kafka.partitions import AssignedPartitions
+from bridge.kafka.producer import KafkaPublisher
+from bridge.kafka.replay.history import HistoryDependencies, KafkaHistoryReader
+from bridge.kafka.replay.scan import ScanSource
+from bridge.kafka.replay.scheduler import ReplayScheduler, ScanLimits
+from bridge.web.api.commands import commands_router
+from bridge.web.api.listings import listings_router
+from bridge.web.api.publish import AdminTokens, publish_router
+from bridge.web.app import PortDispatcher, build_openapi_document, create_app
+from bridge.web.auth.client_address import TrustedProxies
+from bridge.web.auth.origins import LOOPBACK_HOSTS, OriginPolicy
+from bridge.web.connections.admission import AdmissionController, AdmissionLimits, ExpiryTimers
+from bridge.web.connections.flushing import Flusher
+from bridge.web.connections.pool import ConnectionPool
+from bridge.web.connections.sse import SseEndpoint, events_router
+from bridge.web.connections.websocket import WebSocketEndpoint
+from bridge.web.endpoints.health import health_router
+from bridge.web.endpoints.history import history_router
+from bridge.web.endpoints.metrics import MetricsCollector, metrics_router
+from bridge.web.endpoints.static import client_files_router, console_router
+from bridge.web.http.rate_limit import RateLimit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from fastapi import APIRouter
+    from starlette.types import ASGIApp
+
+    from bridge.config.settings import Settings
+    from bridge.kafka.client.client import KafkaAccess, KafkaClient
+    from bridge.web.auth.jwks import JwksCache
+
+
+class Coordination(NamedTuple):
+    """The hub, and the parts that deal with the bridge's own topics."""
+
+    hub: Hub
+    catalogue: TopicCatalogue
+    topics: BridgeTopics
+    service: CoordinationService
+    dead_letters: DeadLetterQueue
+    active_topics: ActiveTopics
+    partitions: AssignedPartitions
+    ready: asyncio.Event
+
+
+class KafkaSide(NamedTuple):
+    """The parts that read Kafka."""
+
+    consumer: Consumer
+    replay_scheduler: ReplayScheduler
+    history_reader: KafkaHistoryReader
+    catch_up: CatchUp
+    expiry: ExpiryTimers
+    flusher: Flusher
+    status: InstanceStatus
+    publisher: KafkaPublisher
+    publishers: Sequence[KafkaPublisher]  #: those that run: none without admin tokens
+
+
+class WebSide(NamedTuple):
+    """The parts that serve clients and operators."""
+
+    app: ASGIApp
+    pool: ConnectionPool
+    websocket_endpoint: WebSocketEndpoint
+    jwks: JwksCache | None
+
+
+def build_coordination(
+    settings: Settings, access: KafkaAccess, client: KafkaClient, drain: Callable[[], None]
+) -> Coordination:
+    """Build the hub and the coordination with other instances; a command may call `drain`."""
+    limits, bridge_topics = settings.limits, BridgeTopics(settings.kafka.prefix)
+    catalogue = TopicCatalogue.from_entries(settings.topics)
+    active_topics = ActiveTopics(catalogue, wait_seconds=settings.replay.wait_seconds)
+    hub = Hub(
+        settings.instance_name,
+        catalogue.is_private,
+        heartbeat_seconds=settings.heartbeat_seconds,
+        max_outbox_bytes=limits.outbox_bytes,
+        jitter=lambda seconds: round(seconds * random.uniform(0.5, 1.0), 3),  # noqa: S311
+        journal=Journal(settings.replay.journal_bytes),
+        on_demand_topics=catalogue.on_demand_topics,
+        on_first_subscriber=active_topics.request_activation,
+    )
+    partitions = AssignedPartitions(
+        [*catalogue.public_names, bridge_topics.control, bridge_topics.state],
+        active_topics.idle_topics,
+    )
+    ready = asyncio.Event()
+    dead_letters = DeadLetterQueue(catalogue)
+    service = CoordinationService(
+        bridge_topics,
+        hub,
+        access,
+        client,
+        partitions,
+        ready.is_set,
+        dead_letters,
+        max_command_bytes=limits.event_bytes,
+        dead_letters_per_second=limits.dead_letters_per_second,
+        drain=drain,
+    )
+    return Coordination(
+        hub, catalogue, bridge_topics, service, dead_letters, active_topics, partitions, ready
+    )
+
+
+def build_kafka(
+    settings: Settings, access: KafkaAccess, client: KafkaClient, coordination: Coordination
+) -> KafkaSide:
+    """Build what reads Kafka and delivers to the hub of `coordination`."""
+    hub, service, replay = coordination.hub, coordination.service, settings.replay
+    catalogue = coordination.catalogue
+    decoder = EnvelopeDecoder(settings.limits.event_bytes)
+    expiry, flusher = ExpiryTimers(hub), Flusher(hub)
+    pipeline = Pipeline(
+        decoder,
+        hub,
+        expiry,
+        flusher,
+        coordination.dead_letters.add,
+        command_consumer=service.command_consumer,
+    )
+    bridge_topics = (coordination.topics.control, coordination.topics.state)
+    consumer = Consumer(
+        client,
+        f"{settings.kafka.prefix}.{settings.instance_name}",
+        {**catalogue.public_names, **{topic: [topic] for topic in bridge_topics}},
+        pipeline,
+        warm_seconds=replay.warm_seconds,
+        from_beginning=bridge_topics,
+        active_topics=coordination.active_topics,
+        has_subscribers=lambda topic: (
+            hub.on_demand.has_subscribers(topic) or service.is_leader_for(topic)
+        ),
+        partitions=coordination.partitions,
+        ready=coordination.ready,
+    )
+    limits = ReplayLimits(replay.max_records, replay.max_bytes)
+    catch_up = CatchUp(hub, limits, settings.limits.outbox_bytes)
+    log_offsets = LogOffsets(client, catalogue.kafka_names, max_age_seconds=replay.max_age_seconds)
+    source = ScanSource(
+        client, catalogue, consumer.topic_ids, consumer.partitions.leader_of, decoder.decode
+    )
+    scan_limits = ScanLimits(replay.passes, replay.wait_seconds)
+    scheduler = ReplayScheduler(
+        catch_up,
+        log_offsets,
+        source,
+        scan_limits,
+        flush=flusher.flush_in_batches,
+        on_overloaded=pipeline.close_overloaded,
+    )
+    history_reader = KafkaHistoryReader(
+        HistoryDependencies(hub, log_offsets, source, consumer.stale_seconds), scan_limits, limits
+    )
+    publisher = KafkaPublisher(access, catalogue.kafka_names)
+    publishers = [publisher, service.command_producer.publisher] if settings.admin_tokens else []
+    sources = StatusSources(
+        publishers, service.state_writer, service.leader_tasks, service.leader_election
+    )
+    status = InstanceStatus(consumer, scheduler, coordination.dead_letters, sources)
+    return KafkaSide(
+        *(consumer, scheduler, history_reader, catch_up, expiry, flusher),
+        *(status, publisher, publishers),
+    )
+
+
+def build_web(
+    settings: Settings,
+    coordination: Coordination,
+    kafka: KafkaSide,
+    *,
+    loopback_only: bool,
+    admin_port: int | None,
+    page_token: str | None,
+) -> WebSide:
+    """Build what serves clients; with `admin_port` operators are served on that port only.
+
+    `page_token` is an admin token that the page at `/` hands to everybody who opens it.
+    """
+    origin_policy = OriginPolicy(
+        settings.allowed_origins, LOOPBACK_HOSTS if loopback_only else None
+    )
+    authenticator, jwks = build_authenticator(settings.auth, loopback_only=loopback_only)
+    admission = AdmissionController(
+        coordination.hub,
+        authenticator,
+        origin_policy,
+        _admission_limits(settings),
+        catch_up=kafka.catch_up,
+        upstream=kafka.status,
+        command_executor=coordination.service.command_executor,
+        expiry=kafka.expiry,
+        trusted_proxies=TrustedProxies(settings.trusted_proxies),
+    )
+    pool = ConnectionPool(admission, kafka.flusher)
+    tokens = [token.get_secret_value() for token in settings.admin_tokens]
+    public = [
+        health_router(admission),
+        events_router(SseEndpoint(admission, pool)),
+        client_files_router(),
+    ]
+    history, admin_history = (
+        history_router(admission, kafka.history_reader, AdminTokens(known), pool)
+        for known in ([], tokens)
+    )
+    operators = [metrics_router(MetricsCollector(coordination.hub, admission, kafka.status))]
+    api = _api_routers(settings, coordination, kafka, pool, tokens)
+    document = build_openapi_document([*public, admin_history, *operators, *api])
+    if tokens:
+        by_account = settings.auth.mode == "none"
+        console = console_router(origin_policy, by_account=by_account, admin_token=page_token)
+        operators += [*api, console]
+    app: ASGIApp = create_app(origin_policy, [*public, admin_history, *operators], document)
+    if admin_port is not None:
+        public_app = create_app(origin_policy, [*public, history], document)
+        app = PortDispatcher(public_app, {admin_port: app})
+    return WebSide(app, pool, WebSocketEndpoint(admission, pool), jwks)
+
+
+def _api_routers(
+    settings: Settings,
+    coordination: Coordination,
+    kafka: KafkaSide,
+    pool: ConnectionPool,
+    tokens: Sequence[str],
+) -> list[APIRouter]:
+    """Return the routes of `/v1`."""
+    service, limits = coordination.service, settings.limits
+    rate_limit = RateLimit(limits.publishes_per_second)
+    kafka_names = coordination.catalogue.kafka_names
+    return [
+        publish_router(
+            kafka.publisher, tokens, max_event_bytes=limits.event_bytes, rate_limit=rate_limit
+        ),
+        commands_router(service.command_producer, service.directory, tokens, rate_limit=rate_limit),
+        listings_router(
+            service.directory,
+            tokens,
+            last_seen=pool.last_seen,
+            topics=lambda: [*topic_statuses(kafka.consumer, coordination.hub, kafka_names)],
+        ),
+    ]
+
+
+def _admission_limits(settings: Settings) -> AdmissionLimits:
+    limits = settings.limits
+    return AdmissionLimits(
+        RequestLimits(limits.rooms, limits.topics, limits.changes_per_minute),
+        max_connections=limits.connections,
+        max_connections_per_account=limits.connections_per_account,
+        max_connections_per_address=limits.connections_per_address,
+        max_handshakes_per_second=limits.handshakes_per_second,
+        max_frame_bytes=limits.frame_bytes,
+        outbox_timeout_seconds=limits.outbox_seconds,
+        heartbeat_seconds=settings.heartbeat_seconds,
+        max_stale_seconds=settings.stale_seconds,
+    )
