@@ -1,7 +1,7 @@
-"""The recent tail of every partition, in a budget of memory.
+"""Recent events of every partition in memory, within a budget of bytes.
 
-Rules: of each partition the journal has everything from a floor up to what the instance has read,
-or nothing; the budget is of real memory, index and all; and what goes first is what is oldest.
+Rule: a partition's range has no holes and ends where this instance reads. The oldest goes first.
+Replay reads it; only what is older is fetched from Kafka.
 """
 
 from __future__ import annotations
@@ -22,70 +22,77 @@ if TYPE_CHECKING:
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_event: Final = msgspec.msgpack.Decoder(Event).decode
 _decode_events: Final = msgspec.msgpack.Decoder(list[Event]).decode
-#: An entry of the index is the upper bits of an address' hash, and an event's number below them.
+#: An index entry holds the upper bits of an address' hash and, in these bits, an event's number.
 _EVENT_NUMBER_BITS: Final = 24
 _EVENT_NUMBER_MASK: Final = (1 << _EVENT_NUMBER_BITS) - 1
-#: So many entries stand beside the index until they are merged with it: while a segment grows,
-#: and is asked for all the same, to sort all of it for each batch would be quadratic.
+#: New entries are kept apart until there are this many. A growing segment is searched while it
+#: grows, and sorting all of its entries for each batch would be quadratic.
 _MAX_RECENT_ENTRIES: Final = 2_000
-#: What the objects around the bytes take, about.
+#: Approximate memory of a segment's own objects, without the events.
 _OVERHEAD_BYTES: Final = 600
 _REFERENCE_BYTES: Final = 8
 _serials: Final = count()
 
+#: Without any journal, no replay could hand over to live delivery. This much there always is.
+MIN_BUDGET_BYTES: Final = 1 << 20
+#: A segment is closed at this size, or at a share of the budget if that is less.
+MAX_SEGMENT_BYTES: Final = 4 << 20
+_MIN_SEGMENTS: Final = 16
+
+#: The search key of events for everybody.
 ALL_KEY: Final = hash(("all",)) & ~_EVENT_NUMBER_MASK
 
 
 def connection_key(name: str) -> int:
-    """Return the key of a connection's address."""
+    """Return the search key of events addressed to a connection."""
     return hash(("connection", name)) & ~_EVENT_NUMBER_MASK
 
 
 def account_key(name: str) -> int:
-    """Return the key of an account's address."""
+    """Return the search key of events addressed to an account."""
     return hash(("account", name)) & ~_EVENT_NUMBER_MASK
 
 
 def room_key(name: str) -> int:
-    """Return the key of a room's address."""
+    """Return the search key of events addressed to a room."""
     return hash(("room", name)) & ~_EVENT_NUMBER_MASK
 
 
 class Segment:
-    """Consecutive events of one partition; `next` is the offset that follows the last of them.
+    """Consecutive events of one partition, encoded, with an index by address.
 
-    No two segments ever have one `serial`.
+    Events are appended unindexed, which is cheap: most are never searched. `index_events` makes
+    them searchable. `next_offset` follows the last event. `serial` is unique in the process.
     """
 
     __slots__ = (
-        *(
-            "_event_ends",
-            "_recent_index",
-            "_index",
-            "_unindexed_blocks",
-            "_offsets",
-            "_indexed_events",
-            "size_bytes",
-            "next_offset",
-        ),
-        *("serial", "first_timestamp_ms"),
+        "_event_ends",
+        "_index",
+        "_indexed_events",
+        "_offsets",
+        "_recent_index",
+        "_unindexed_blocks",
+        "first_timestamp_ms",
+        "next_offset",
+        "serial",
+        "size_bytes",
     )
 
     def __init__(self) -> None:
         self.serial = next(_serials)
         self.next_offset = 0
-        self.first_timestamp_ms: int | None = None  #: of the first record
-        self.size_bytes = _OVERHEAD_BYTES  #: of memory that this takes
-        self._unindexed_blocks: list[bytes] = []  # packed lists of events, as they came
-        self._indexed_events = bytearray()  # events that have been asked for: one after the other,
-        self._event_ends = array("I")  # where each of them ends,
-        self._offsets = array("q")
-        self._index = array("q")  # and who they are for, sorted,
-        self._recent_index = array("q")  # as are the latest by themselves
+        self.first_timestamp_ms: int | None = None  #: timestamp of the first record
+        self.size_bytes = _OVERHEAD_BYTES  #: memory of this segment, index included
+        self._unindexed_blocks: list[bytes] = []  # encoded lists of events, as they were appended
+        self._indexed_events = bytearray()  # encoded events, one after the other
+        self._event_ends = array("I")  # by event number: its end in `_indexed_events`
+        self._offsets = array("q")  # by event number: its Kafka offset
+        self._index = array("q")  # entries, sorted
+        self._recent_index = array("q")  # the latest entries, sorted by themselves
 
     def append(self, events: Sequence[Event]) -> None:
-        """Add some events that follow."""
-        block = bytes(memoryview(_encode(events)))  # copied: msgspec's own has room to spare
+        """Add the next events, at least one; they are not searchable yet."""
+        block = bytes(memoryview(_encode(events)))  # a copy: msgspec's own buffer has spare room
         self._unindexed_blocks.append(block)
         self.size_bytes += block.__sizeof__() + _REFERENCE_BYTES
         self.next_offset = events[-1].offset + 1
@@ -94,13 +101,13 @@ class Segment:
 
     @property
     def has_unindexed_events(self) -> bool:
-        """Whether there are events that can not be found yet: `pack` first."""
+        """True while `find` misses some events: call `index_events` first."""
         return bool(self._unindexed_blocks)
 
     def index_events(self, max_events: int) -> int:
-        """Let about `max_events` more events be found, oldest first; return how many it were.
+        """Make about `max_events` more events searchable, oldest first, and return their number.
 
-        Cost: some microseconds for each, once.
+        Whole blocks are indexed, so it may be more. Each event costs some microseconds, once.
         """
         events: list[Event] = []
         block_count = 0
@@ -117,7 +124,7 @@ class Segment:
             entries += [key | number for key in _event_keys(event)]
         self._offsets.extend(event.offset for event in events)
         self._indexed_events += b"".join(encoded)
-        # Sorted stretches and some entries behind them: what Python's sort is quickest at.
+        # Python's sort is fastest on sorted runs with some entries behind them.
         self._recent_index = array("q", sorted([*self._recent_index, *entries]))
         if len(self._recent_index) > _MAX_RECENT_ENTRIES:
             self._index = array("q", sorted([*self._index, *self._recent_index]))
@@ -129,7 +136,7 @@ class Segment:
             self._recent_index,
             *self._unindexed_blocks,
         )
-        # What a bytearray has to spare was never touched, so no memory is behind it.
+        # A bytearray's spare room does not count: it was never touched, so no memory backs it.
         self.size_bytes = (
             _OVERHEAD_BYTES + len(self._indexed_events) + sum(each.__sizeof__() for each in parts)
         )
@@ -137,9 +144,9 @@ class Segment:
         return len(events)
 
     def find(self, keys: Iterable[int], min_offset: int) -> list[int]:
-        """Return the numbers of the packed events at offset `min_offset` or above that are for these.
+        """Return the numbers of the indexed events from `min_offset` on that have one of `keys`.
 
-        There may be some among them that are not: a key stands for a name, but not for one only.
+        Different names can share a key, so the caller checks each event's audience.
         """
         first_number = bisect_left(self._offsets, min_offset)
         found: set[int] = set()
@@ -152,7 +159,7 @@ class Segment:
         return sorted(found)
 
     def event(self, number: int) -> Event:
-        """Return the event of this number, made anew."""
+        """Decode the indexed event with this number; the result is a new object."""
         start = self._event_ends[number - 1] if number else 0
         return _decode_event(memoryview(self._indexed_events)[start : self._event_ends[number]])
 
@@ -166,15 +173,8 @@ def _event_keys(event: Event) -> set[int]:
     return keys
 
 
-#: Without any tail no replay could ever hand over to live: this much there always is.
-MIN_BUDGET_BYTES: Final = 1 << 20
-#: A segment is closed at this size, or at a share of the budget where that is less.
-MAX_SEGMENT_BYTES: Final = 4 << 20
-_MIN_SEGMENTS: Final = 16
-
-
 class JournalRange:
-    """The segments of one partition, or of a stretch of it: complete from `floor` to `next`."""
+    """Segments of one partition: every event from `start_offset` on, below `next_offset`."""
 
     __slots__ = ("next_offset", "segments", "start_offset")
 
@@ -184,39 +184,42 @@ class JournalRange:
         self.segments: deque[Segment] = deque()
 
     def segments_from(self, offset: int) -> Iterator[Segment]:
-        """Yield the segments that have offsets at `offset` or above, in order."""
+        """Yield, in order, the segments that reach beyond `offset`."""
         return (segment for segment in self.segments if segment.next_offset > offset)
 
 
 class Journal:
-    """The tails of all partitions, by public topic and number."""
+    """Recent ranges of all partitions, by public topic and partition, within one budget.
+
+    A backfill is a range that a scan of Kafka reads below a partition's range. It is prepended
+    when it has reached it, and is the first to go when the budget is exceeded.
+    """
 
     def __init__(self, budget_bytes: int) -> None:
-        """`budget_bytes` is in bytes."""
+        """`budget_bytes` is raised to `MIN_BUDGET_BYTES` if it is less."""
         self._budget_bytes = max(budget_bytes, MIN_BUDGET_BYTES)
         self._segment_bytes = min(MAX_SEGMENT_BYTES, self._budget_bytes // _MIN_SEGMENTS)
         self._partitions: dict[tuple[str, int], JournalRange] = {}
-        self._segments_by_age: deque[tuple[JournalRange, Segment]] = (
-            deque()
-        )  # of the tails' segments, oldest first
+        # The partitions' segments, oldest first; backfills are not among them.
+        self._segments_by_age: deque[tuple[JournalRange, Segment]] = deque()
         self._backfills: list[JournalRange] = []
-        self.used_bytes = 0  #: of memory in use
+        self.used_bytes = 0  #: memory of all segments, those of backfills included
 
-    # -- the tails -------------------------------------------------------------------------------
+    # -- partitions ------------------------------------------------------------------------------
 
     def reset_partition(self, topic: str, partition: int, offset: int) -> None:
-        """Say that `partition` is read from `offset` on; what was kept of it is forgotten."""
+        """Drop everything of `partition` and start its range at `offset`."""
         self._remove_partition(topic, partition)
         self._partitions[topic, partition] = JournalRange(offset)
 
     def remove_topic(self, topic: str) -> None:
-        """Say that `topic` is no more what it was."""
+        """Drop all partitions of `topic`: it was recreated, or is not read any more."""
         for _, partition in [key for key in self._partitions if key[0] == topic]:
             self._remove_partition(topic, partition)
 
     def _remove_partition(self, topic: str, partition: int) -> None:
         for backfill in tuple(self._backfills):
-            self.remove_backfill(backfill)  # it may be of what is forgotten
+            self.remove_backfill(backfill)  # it may belong to the partition that is dropped
         removed = self._partitions.pop((topic, partition), None)
         if removed is not None:
             self.used_bytes -= sum(segment.size_bytes for segment in removed.segments)
@@ -227,39 +230,43 @@ class Journal:
             )
 
     def append(self, topic: str, partition: int, events: Sequence[Event], next_offset: int) -> None:
-        """Add what was read of `partition`, up to `next_offset`."""
+        """Add what was read of `partition`, up to `next_offset`, and evict the oldest segments."""
         partition_range = self._partitions[topic, partition]
         if self._append(partition_range, events, next_offset):
             self._segments_by_age.append((partition_range, partition_range.segments[-1]))
         self.evict()
 
     def partition(self, topic: str, partition: int) -> JournalRange:
-        """Return what there is of `partition`, which was begun."""
+        """Return the range of `partition`.
+
+        Raises:
+            KeyError: If the partition is not read on this instance.
+        """
         return self._partitions[topic, partition]
 
     def start_offset(self, topic: str, partition: int) -> int:
-        """Return the first offset of `partition` that is here, 0 where it was never begun."""
+        """Return the first offset of `partition` in memory; 0 if the partition is not read here."""
         partition_range = self._partitions.get((topic, partition))
         return 0 if partition_range is None else partition_range.start_offset
 
     @property
     def oldest_timestamp_ms(self) -> int | None:
-        """The timestamp of the oldest record that is here, in milliseconds; None without any."""
+        """Timestamp of the oldest record in memory, in milliseconds; None if there is none."""
         return self._segments_by_age[0][1].first_timestamp_ms if self._segments_by_age else None
 
     def is_current(self, topic: str, partition: int, partition_range: JournalRange) -> bool:
-        """Whether `partition` was not begun anew since `partition_range` was what there is of it."""
+        """False once `partition` was reset or removed since `partition_range` was returned."""
         return self._partitions.get((topic, partition)) is partition_range
 
     def index_segment(self, segment: Segment, max_events: int) -> int:
-        """Do `segment.pack`; its memory is accounted for."""
+        """Call `segment.index_events` and account for the memory of the index."""
         bytes_before = segment.size_bytes
         indexed = segment.index_events(max_events)
         self.used_bytes += segment.size_bytes - bytes_before
         return indexed
 
     def evict(self) -> None:
-        """Forget the oldest until the budget holds; what was read again is the oldest of all."""
+        """Drop segments until the budget holds: all backfills first, then the oldest."""
         if self.used_bytes > self._budget_bytes:
             for backfill in tuple(self._backfills):
                 self.remove_backfill(backfill)
@@ -269,10 +276,10 @@ class Journal:
             partition_range.start_offset = segment.next_offset
             self.used_bytes -= segment.size_bytes
 
-    # -- stretches below them --------------------------------------------------------------------
+    # -- backfills -------------------------------------------------------------------------------
 
     def start_backfill(self, offset: int) -> JournalRange:
-        """Return the beginning of a stretch that is being read again, to be kept too if it fits."""
+        """Return a new, empty backfill that starts at `offset`."""
         backfill = JournalRange(offset)
         self._backfills.append(backfill)
         return backfill
@@ -280,13 +287,16 @@ class Journal:
     def extend_backfill(
         self, backfill: JournalRange, events: Sequence[Event], next_offset: int
     ) -> None:
-        """Add what was read of `backfill`, up to `next_offset`."""
+        """Add what was read, up to `next_offset`; nothing happens if `backfill` was dropped."""
         if backfill in self._backfills:
             self._append(backfill, events, next_offset)
             self.evict()
 
     def prepend_backfill(self, topic: str, partition: int, backfill: JournalRange) -> None:
-        """Put `backfill` below the tail of `partition`, if it reaches up to there."""
+        """Put `backfill` before the range of `partition` if it ends where the range starts.
+
+        Otherwise it is dropped.
+        """
         if not self.remove_backfill(backfill):
             return
         partition_range = self._partitions.get((topic, partition))
@@ -304,11 +314,11 @@ class Journal:
         )
 
     def has_backfill(self, backfill: JournalRange) -> bool:
-        """Whether `backfill` has fitted so far."""
+        """False once `backfill` was dropped for lack of memory, or prepended."""
         return backfill in self._backfills
 
     def remove_backfill(self, backfill: JournalRange) -> bool:
-        """Forget `backfill`; tell whether it was kept until now."""
+        """Drop `backfill`; return False if it was dropped before."""
         if backfill not in self._backfills:
             return False
         self._backfills.remove(backfill)
@@ -320,7 +330,7 @@ class Journal:
     def _append(
         self, journal_range: JournalRange, events: Sequence[Event], next_offset: int
     ) -> bool:
-        """Add to the last segment of `journal_range`; tell whether that is a new one."""
+        """Add events to the last segment of `journal_range`; return True if that is a new one."""
         journal_range.next_offset = next_offset
         if not events:
             return False

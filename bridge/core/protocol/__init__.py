@@ -1,1 +1,1 @@
-"""Names, cursors, events, and frames: the values of the protocol and their encodings."""
+"""Values of the protocol and their encodings: names, cursors, events, frames, close codes."""

@@ -1,7 +1,7 @@
-"""Why the bridge hangs up, and what the client should do next: every close there is.
+"""Every reason for which the bridge closes a connection, as a WebSocket close code.
 
-The hundreds digit is the advice, so that a client needs no table: come back on 40xx with the
-cursor that it holds, give up on 45xx (docs/protocol.md, "Closing").
+Rule: a client needs no table. It reconnects with its cursor on 40xx and gives up on 45xx
+(docs/protocol.md, "Closing").
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ FIRST_FINAL_CODE: Final = 4500
 class CloseCode(NamedTuple):
     """A WebSocket close code (RFC 6455, 7.4.2: 4000 to 4999 are the application's) and its reason.
 
-    `retry_after` is the number of seconds within which a client should spread its return; 0 for
-    at once, as the first of a backoff.
+    Clients spread their reconnects over `retry_after` seconds. 0 means at once, as the first
+    attempt of a backoff.
     """
 
     code: int
@@ -24,7 +24,7 @@ class CloseCode(NamedTuple):
 
     @property
     def should_reconnect(self) -> bool:
-        """Whether the client should come back."""
+        """True if the client should reconnect with its cursor."""
         return self.code < FIRST_FINAL_CODE
 
 
@@ -46,7 +46,7 @@ FORBIDDEN: Final = CloseCode(4501, "forbidden")
 MISBEHAVING: Final = CloseCode(4502, "misbehaving: frames that break the contract")
 DISCONNECTED: Final = CloseCode(4504, "disconnected by the backend")
 
-#: One of each code, in order; the documentation's table is checked against it.
+#: One of each code, in order. A test compares the table in the documentation with it.
 CLOSE_CODES: Final = (
     DRAINING,
     SLOW,

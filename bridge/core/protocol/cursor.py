@@ -1,8 +1,7 @@
-"""Places in the log: one record's position, and the cursor over all of a client's topics.
+"""Positions in Kafka's log: of one record, and of a client in all of its topics (the cursor).
 
-Rule: a cursor is Kafka's own offsets with the identity of each topic, so any instance can resume
-any client. It grants nothing and is checked like any other input: a checksum refuses what a
-terminal, a column or a typing hand has cut short, instead of believing half of it.
+Rule: a cursor holds Kafka's own offsets and topic ids, so any instance can resume any client.
+It grants nothing. A checksum rejects one that a terminal, a column or a typo cut short.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 CURSOR_VERSION: Final = 1
-#: Bytes of Kafka's 16-byte topic id in a cursor: enough to tell two lives of a topic apart.
+#: Bytes of Kafka's 16-byte topic id in a cursor: enough to detect that a topic was recreated.
 TOPIC_ID_BYTES: Final = 8
 _MAX_OFFSET: Final = 2**63 - 1
 _MAX_PARTITION: Final = 2**31 - 1
@@ -27,11 +26,11 @@ _MAX_VARINT_BYTES: Final = 10
 
 
 class InvalidCursor(ValueError):
-    """Text that is no cursor. The message is for the client that sent it."""
+    """Text is not a cursor or a position. The message goes to the client that sent it."""
 
 
 class Position(NamedTuple):
-    """One record's place: `topic:partition:offset`."""
+    """Where one record is: `topic:partition:offset` as text."""
 
     topic: str
     partition: int
@@ -42,22 +41,22 @@ class Position(NamedTuple):
 
 
 class TopicOffsets(NamedTuple):
-    """Where a reader stands in one topic: its `identity`, and by partition the next offset to read.
+    """A reader's position in one topic: the next offset to read, by partition.
 
-    `identity` is the start of Kafka's topic id; empty where the broker tells none, or where the
-    topic does not exist yet.
+    `topic_id` is the first 8 bytes of Kafka's topic id. It is empty if the broker has no topic
+    ids, or if the topic does not exist yet.
     """
 
     topic_id: bytes
     offsets: Mapping[int, int]
 
 
-#: A place in each of a client's topics.
+#: A client's position in each of its topics, by public topic.
 Cursor: TypeAlias = "dict[str, TopicOffsets]"
 
 
 def pack_topic_offsets(topic: str, topic_offsets: TopicOffsets) -> bytes:
-    """Return the part of a cursor that tells of one topic; the hub keeps these between changes."""
+    """Encode one topic's part of a cursor, so that a caller can cache it until an offset moves."""
     name = topic.encode()
     parts = [
         bytes((len(name),)),
@@ -68,7 +67,7 @@ def pack_topic_offsets(topic: str, topic_offsets: TopicOffsets) -> bytes:
     parts.append(_encode_varint(len(topic_offsets.offsets)))
     expected = 0
     for partition in sorted(topic_offsets.offsets):
-        # Partitions are numbered from 0 without holes, so the difference is nearly always 0.
+        # Partitions are numbered from 0 without holes, so this is nearly always 0: one byte.
         parts.append(_encode_varint(partition - expected))
         parts.append(_encode_varint(topic_offsets.offsets[partition]))
         expected = partition + 1
@@ -76,32 +75,32 @@ def pack_topic_offsets(topic: str, topic_offsets: TopicOffsets) -> bytes:
 
 
 def join_topic_offsets(packed: Iterable[bytes]) -> str:
-    """Return the cursor made of these packed places: URL-safe text without a comma."""
+    """Build a cursor from the parts of its topics: URL-safe text without a comma."""
     return _encode_body(bytes((CURSOR_VERSION,)) + b"".join(packed))
 
 
-@lru_cache(maxsize=64)  # all who follow the same topics have the same, until something is read
+@lru_cache(maxsize=64)  # sessions with the same topics have one cursor until the next read
 def _encode_body(body: bytes) -> str:
     checksum = binascii.crc32(body).to_bytes(_CHECKSUM_BYTES, "big")
     return urlsafe_b64encode(body + checksum).rstrip(b"=").decode()
 
 
 def encode_cursor(cursor: Cursor) -> str:
-    """Return `cursor` as text."""
+    """Encode `cursor` as URL-safe text, its topics sorted by name."""
     return join_topic_offsets(pack_topic_offsets(topic, cursor[topic]) for topic in sorted(cursor))
 
 
 def decode_cursor(text: str) -> Cursor:
-    """Read a cursor, alone or followed by positions: `CURSOR,orders:3:1842,orders:5:77`.
+    """Parse a cursor, alone or followed by positions: `CURSOR,orders:3:1842,orders:5:77`.
 
-    A position says that its record has been seen, so it moves its partition on, never back.
+    A position marks its record as seen: it moves its partition forward, never back.
 
     Raises:
-        Malformed: If `text` is not that.
+        InvalidCursor: If `text` is malformed, or a position's topic is not in the cursor.
     """
     cursor_text, *positions = text.split(",")
     cursor = _decode_topics(_decode_body(cursor_text))
-    # Copied once, not for each position: a hello can hold ten thousand of both.
+    # Copied once, not once for each position: a hello can hold ten thousand of both.
     offsets_by_topic = {
         topic: dict(topic_offsets.offsets) for topic, topic_offsets in cursor.items()
     }
@@ -119,10 +118,10 @@ def decode_cursor(text: str) -> Cursor:
 
 
 def parse_position(text: str) -> Position:
-    """Read `topic:partition:offset`.
+    """Parse `topic:partition:offset`.
 
     Raises:
-        Malformed: If `text` is not that.
+        InvalidCursor: If `text` has another form, or a number is out of Kafka's range.
     """
     parts = text.split(":")
     if len(parts) != 3 or not is_valid_topic(parts[0]):  # noqa: PLR2004
@@ -156,7 +155,7 @@ def _decode_body(text: str) -> bytes:
     if (
         not body
         or binascii.crc32(body).to_bytes(_CHECKSUM_BYTES, "big") != checksum
-        # urlsafe_b64decode passes over what is not in its alphabet, so look at the way back too.
+        # urlsafe_b64decode skips characters outside its alphabet, so compare the way back too.
         or urlsafe_b64encode(raw).rstrip(b"=").decode() != text
     ):
         raise InvalidCursor("the cursor is garbled or cut short")
@@ -178,7 +177,7 @@ def _decode_topics(body: bytes) -> Cursor:
 
 
 class _CursorReader:
-    """Reads the fields of a cursor in turn; every shortage is `InvalidCursor`."""
+    """Reads the fields of a cursor one after the other; raises `InvalidCursor` at its end."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body
@@ -219,7 +218,7 @@ class _CursorReader:
 
 
 def _encode_varint(value: int) -> bytes:
-    """Return `value` in seven-bit groups, lowest first (as Protocol Buffers write it)."""
+    """Encode `value` in groups of seven bits, lowest first, as Protocol Buffers do."""
     encoded = bytearray()
     while value > 0x7F:  # noqa: PLR2004
         encoded.append(value & 0x7F | 0x80)

@@ -1,8 +1,7 @@
-"""A record to an event, or why not: the native envelope, and the same by headers.
+"""Decodes Kafka records to events: from the native JSON envelope, or from `push-*` headers.
 
-Rules: headers win, and a record that they address is never opened to route it. One wrong field
-makes the whole record dead. What names nobody is no error. Any bytes give an event, None or
-`InvalidRecord`, never another exception. Trace context is by header always, and never a reason to be dead.
+Rules: audience headers win, and such a record's value is not parsed. One invalid field makes the
+whole record invalid. Any bytes give an event, None (no audience) or `InvalidRecord`.
 """
 
 from __future__ import annotations
@@ -19,32 +18,9 @@ from bridge.core.protocol.names import is_valid_name
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-#: In Kafka and in HTTP, and the field of an event's frame.
-TRACEPARENT_HEADER: Final = "traceparent"
-_SAMPLED_FLAG: Final = 1
-#: Version, ids, flags, and what only a later version may have.
-_match_traceparent: Final = re.compile(
-    rb"(?!ff)([0-9a-f]{2})-((?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16})-([0-9a-f]{2})(-.*)?",
-    re.DOTALL,
-).fullmatch
-
-
-def parse_traceparent(values: Sequence[bytes]) -> str | None:
-    """Return the `traceparent` that `values` are, None where they are not just one that is valid.
-
-    Of a later version it has what is known of it: the ids, and whether it is sampled (3.2.4).
-    """
-    match = _match_traceparent(values[0]) if len(values) == 1 else None
-    if match is None:
-        return None
-    version, ids, flags, suffix = match.groups()
-    if version != b"00":
-        return f"00-{ids.decode()}-{int(flags, 16) & _SAMPLED_FLAG:02x}"
-    return None if suffix else match[0].decode()
-
 
 class Record(Protocol):
-    """What Kafka stores, less the topic and partition that all of a batch share."""
+    """One Kafka record, without topic and partition, which its batch has."""
 
     @property
     def offset(self) -> int: ...  # noqa: D102
@@ -58,11 +34,70 @@ class Record(Protocol):
     def headers(self) -> Sequence[tuple[str, bytes | None]]: ...  # noqa: D102
 
 
+class Batch(NamedTuple):
+    """Consecutive records of one partition, and the offset that follows them.
+
+    `next_offset` may be higher than the last record's offset plus one: control records, aborted
+    transactions and compaction leave holes.
+    """
+
+    topic: str
+    partition: int
+    records: Sequence[Record]
+    next_offset: int
+
+
+class UnusableRecord(NamedTuple):
+    """A record that could not be decoded, with its place and the error."""
+
+    topic: str
+    partition: int
+    record: Record
+    error: InvalidRecord
+
+
+class DecodedBatch(NamedTuple):
+    """The result of decoding a batch. `unaddressed` counts the records without an audience."""
+
+    topic: str
+    partition: int
+    events: list[Event]
+    next_offset: int
+    unaddressed: int
+    unusable: list[UnusableRecord]
+
+
+class EnvelopeDecoder:
+    """Decodes batches; a record that cannot be decoded is set aside and stops nothing."""
+
+    def __init__(self, max_bytes: int) -> None:
+        """`max_bytes` is the most that a record's value may have."""
+        self._max_bytes = max_bytes
+
+    def decode(self, batch: Batch) -> DecodedBatch:
+        """Return the events of `batch`, in its order, and the records that are none."""
+        events: list[Event] = []
+        unusable: list[UnusableRecord] = []
+        max_bytes = self._max_bytes
+        for record in batch.records:
+            try:
+                event = decode_record(record, max_bytes)
+            except InvalidRecord as error:
+                unusable.append(UnusableRecord(batch.topic, batch.partition, record, error))
+            else:
+                if event is not None:
+                    events.append(event)
+        unaddressed = len(batch.records) - len(events) - len(unusable)
+        return DecodedBatch(
+            batch.topic, batch.partition, events, batch.next_offset, unaddressed, unusable
+        )
+
+
 _ABSENT: Final = msgspec.Raw(b"")
 
 
 class _NativeEnvelope(msgspec.Struct, gc=False):
-    """The native envelope; unknown fields are passed over: producers may be upgraded first."""
+    """The native JSON envelope. Unknown fields are ignored: producers may be upgraded first."""
 
     id: str | None = None
     type: str | None = None
@@ -77,17 +112,18 @@ class _NativeEnvelope(msgspec.Struct, gc=False):
 
 
 _decode_native: Final = msgspec.json.Decoder(_NativeEnvelope).decode
-# Raw is checked for JSON's grammar but kept as it is: numbers of any size pass as they are written.
+# `Raw` checks the grammar and keeps the text, so numbers of any size pass unchanged.
 _validate_json: Final = msgspec.json.Decoder(msgspec.Raw).decode
+#: A record with one of these headers is addressed by its headers, and its value is `data`.
 AUDIENCE_HEADERS: Final = frozenset({"push-accounts", "push-rooms", "push-connections", "push-all"})
 _PERCENT_ESCAPE: Final = re.compile("%([0-9A-Fa-f]{2})?")
 
 
 def decode_record(record: Record, max_bytes: int) -> Event | None:
-    """Return the event that `record` is; None where it names nobody.
+    """Decode one record; None if it has no audience.
 
     Raises:
-        Dead: If the record can not be used, or its value has more than `max_bytes` bytes.
+        InvalidRecord: If a field is invalid, or the value has more than `max_bytes` bytes.
     """
     value = record.value
     if value is not None and len(value) > max_bytes:
@@ -98,7 +134,7 @@ def decode_record(record: Record, max_bytes: int) -> Event | None:
 
 
 def is_valid_json(value: bytes) -> bool:
-    """Whether `value` is JSON text (RFC 8259) that any client's parser takes."""
+    """True if `value` is JSON (RFC 8259) in valid UTF-8, not nested too deeply for a parser."""
     try:
         _validate_json(value)
         value.isascii() or value.decode()
@@ -108,6 +144,7 @@ def is_valid_json(value: bytes) -> bool:
 
 
 def _decode_with_headers(record: Record, value: bytes | None) -> Event | None:
+    # Trace context comes only by header, for both kinds. An invalid one is dropped, not an error.
     event: Event | None = None
     has_audience = False
     traceparents: list[bytes] = []
@@ -129,7 +166,7 @@ def _decode_with_headers(record: Record, value: bytes | None) -> Event | None:
 
 def _from_native(record: Record, value: bytes) -> Event | None:
     try:
-        # The decoder does not look at the encoding of what it passes over.
+        # The decoder does not check the encoding of fields that it ignores.
         if not value.isascii():
             value.decode()
         native = _decode_native(value)
@@ -150,7 +187,7 @@ def _from_native(record: Record, value: bytes) -> Event | None:
     if not (accounts or rooms or native.all or connections):
         return None
     meta = None if native.meta is _ABSENT else bytes(native.meta)
-    # By place, which is the quickest: offset to all, then id, type, time, tag and meta.
+    # Positional arguments are the fastest: offset to all, then id, type, time, tag and meta.
     return Event(
         record.offset,
         record.timestamp,
@@ -185,7 +222,7 @@ def _from_headers(record: Record) -> Event | None:
 def _apply_header(event: Event, name: str, raw: bytes) -> None:
     set_field = _HEADER_SETTERS.get(name)
     if set_field is None:
-        return  # a header of a later version of the contract
+        return  # a header of a later version of the protocol
     try:
         set_field(event, raw.decode())
     except UnicodeDecodeError:
@@ -281,59 +318,25 @@ def _normalize_time(text: str) -> str:
         raise InvalidRecord("bad_time", str(error)) from None
 
 
-class Batch(NamedTuple):
-    """Consecutive records of one partition, and the offset that follows them.
+#: Name in Kafka, in HTTP, and in an event's frame.
+TRACEPARENT_HEADER: Final = "traceparent"
+_SAMPLED_FLAG: Final = 1
+#: Version, ids, flags, and a suffix that only later versions may have.
+_match_traceparent: Final = re.compile(
+    rb"(?!ff)([0-9a-f]{2})-((?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16})-([0-9a-f]{2})(-.*)?",
+    re.DOTALL,
+).fullmatch
 
-    `next` may be more than the last record's offset and one: control records, aborted
-    transactions and compaction leave holes.
+
+def parse_traceparent(values: Sequence[bytes]) -> str | None:
+    """Return a W3C `traceparent` of version 00; None unless there is exactly one valid value.
+
+    A later version is reduced to what version 00 knows: ids and the sampled flag (section 3.2.4).
     """
-
-    topic: str
-    partition: int
-    records: Sequence[Record]
-    next_offset: int
-
-
-class UnusableRecord(NamedTuple):
-    """A record that could not be used, and why."""
-
-    topic: str
-    partition: int
-    record: Record
-    error: InvalidRecord
-
-
-class DecodedBatch(NamedTuple):
-    """A batch, understood. `nobody` counts the records that named no audience."""
-
-    topic: str
-    partition: int
-    events: list[Event]
-    next_offset: int
-    unaddressed: int
-    unusable: list[UnusableRecord]
-
-
-class EnvelopeDecoder:
-    """Reads the records of every topic in the native envelope or by its headers."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-
-    def decode(self, batch: Batch) -> DecodedBatch:
-        """Return what `batch` says."""
-        events: list[Event] = []
-        unusable: list[UnusableRecord] = []
-        max_bytes = self._max_bytes
-        for record in batch.records:
-            try:
-                event = decode_record(record, max_bytes)
-            except InvalidRecord as error:
-                unusable.append(UnusableRecord(batch.topic, batch.partition, record, error))
-            else:
-                if event is not None:
-                    events.append(event)
-        unaddressed = len(batch.records) - len(events) - len(unusable)
-        return DecodedBatch(
-            batch.topic, batch.partition, events, batch.next_offset, unaddressed, unusable
-        )
+    match = _match_traceparent(values[0]) if len(values) == 1 else None
+    if match is None:
+        return None
+    version, ids, flags, suffix = match.groups()
+    if version != b"00":
+        return f"00-{ids.decode()}-{int(flags, 16) & _SAMPLED_FLAG:02x}"
+    return None if suffix else match[0].decode()

@@ -1,6 +1,6 @@
-"""What happened, and for whom: a record that the bridge understood.
+"""An event: a Kafka record that the bridge decoded, with its audience.
 
-Rule: an event with no audience reaches nobody. Broadcasting is always said, never assumed.
+Rule: an event without an audience reaches nobody. A broadcast is always explicit (`all`).
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 class TypeFilter:
-    """A filter on event types. Immutable, so sessions that ask for the same may share one."""
+    """Matches event types exactly or by prefix (`order.*`). Immutable: sessions can share one."""
 
     __slots__ = ("_exact_types", "_prefixes", "patterns")
 
     def __init__(self, patterns: Iterable[str]) -> None:
-        """Make a filter.
+        """Keep `patterns` in their order, without repetitions.
 
         Raises:
-            ValueError: If one of `patterns` is empty, or has a `*` elsewhere than at its end.
+            ValueError: If a pattern is empty, or has a `*` that is not its last character.
         """
         self.patterns = tuple(dict.fromkeys(patterns))
         for pattern in self.patterns:
@@ -38,30 +38,30 @@ class TypeFilter:
         self._prefixes = tuple(pattern[:-1] for pattern in self.patterns if pattern.endswith("*"))
 
     def matches(self, event_type: str) -> bool:
-        """Whether an event of `event_type` is wanted."""
+        """True if `event_type` equals a name or starts with a prefix of this filter."""
         return event_type in self._exact_types or event_type.startswith(self._prefixes)
 
 
 class Body(IntEnum):
-    """What `Event.data` is."""
+    """What the bytes of `Event.data` are."""
 
     JSON = 0  #: JSON text, checked
-    UNCHECKED = 1  #: the producer's bytes, to be looked at before the first delivery
+    UNCHECKED = 1  #: the producer's bytes, checked before the first delivery
     BASE64 = 2  #: base64 of bytes that are not JSON
-    DELETED = 3  #: nothing: the record was a tombstone
+    DELETED = 3  #: empty: the record was a tombstone
 
 
-# Looked up once: of an enum's member each look-up calls Python (3.11).
+# Looked up once: each access to an enum's member runs Python code (3.11).
 JSON: Final = Body.JSON
 UNCHECKED: Final = Body.UNCHECKED
 
 
 class Event(msgspec.Struct, gc=False, array_like=True):
-    """One event. `id`, `type` and `time` are None where the producer gave none.
+    """One event and its audience, without its topic and partition.
 
-    `timestamp` is the record's, in milliseconds. `meta` is JSON text. `to` holds the audience:
-    names of connections, accounts and rooms in the record's order, and whether it is for all.
-    `traceparent` is a valid one, of version 00.
+    `timestamp` is the record's, in milliseconds since 1970; `time` is RFC 3339 text in UTC. The
+    audience is `connections`, `accounts` and `rooms`, in the record's order, and `all`. `meta` is
+    JSON text. `traceparent` has version 00. Fields are None if the producer set none.
     """
 
     offset: int
@@ -81,7 +81,7 @@ class Event(msgspec.Struct, gc=False, array_like=True):
 
 
 class InvalidRecord(Exception):
-    """A record that can not be used. `reason` is a short code that is counted."""
+    """A record cannot be decoded. `reason` is a short code, for metrics and dead letters."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)

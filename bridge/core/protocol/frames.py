@@ -1,7 +1,7 @@
-"""Frames: JSON text, one object each, discriminated by `op` (docs/protocol.md, "Frames").
+"""Client and server frames: JSON objects with `op` as their tag (docs/protocol.md, "Frames").
 
-Rule: what a producer wrote as `data` is spliced in as it stands, so that its numbers keep their
-digits; everything else is written by the encoder, so that no producer's bytes can forge a frame.
+Rule: a producer's `data` and `meta` are checked JSON and go out unchanged, so numbers keep their
+digits. The encoder writes everything else, so no producer's bytes can forge a frame.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ from bridge.core.protocol.event import JSON, UNCHECKED, Body
 if TYPE_CHECKING:
     from bridge.core.protocol.event import Event
 
+#: The client's `id` of a request, repeated in its reply.
 RequestId: TypeAlias = str | int | UnsetType
 _encode: Final = msgspec.json.Encoder().encode
 
+# -- from the server -----------------------------------------------------------------------------
+
 
 class Welcome(msgspec.Struct, tag_field="op", tag="welcome"):
-    """The first frame."""
+    """The first frame. `heartbeat` is in seconds, `expires` an RFC 3339 time."""
 
     connection: str
     account: str | None
@@ -37,7 +40,7 @@ class Welcome(msgspec.Struct, tag_field="op", tag="welcome"):
 
 
 class Gap(msgspec.Struct, tag_field="op", tag="gap"):
-    """Nothing before `cursor` will come for `topic`: forget its positions, load anew."""
+    """Events of `topic` before `cursor` will not come: drop its positions and reload the state."""
 
     topic: str
     reason: str
@@ -45,14 +48,14 @@ class Gap(msgspec.Struct, tag_field="op", tag="gap"):
 
 
 class Live(msgspec.Struct, tag_field="op", tag="live"):
-    """The replay is over; `replayed` counts events."""
+    """The replay is over; live events follow. `replayed` is the number of replayed events."""
 
     replayed: int
     cursor: str
 
 
 class Heartbeat(msgspec.Struct, tag_field="op", tag="heartbeat"):
-    """Sent busy or not; `stale` is seconds while the instance can not reach Kafka."""
+    """Sent whether events flow or not. `stale` is for how many seconds Kafka was not reached."""
 
     cursor: str
     id: RequestId = UNSET
@@ -60,7 +63,7 @@ class Heartbeat(msgspec.Struct, tag_field="op", tag="heartbeat"):
 
 
 class RoomsChanged(msgspec.Struct, tag_field="op", tag="rooms"):
-    """The backend changed this connection's rooms."""
+    """The backend, or a newer token, changed this connection's rooms."""
 
     joined: list[str]
     left: list[str]
@@ -68,7 +71,7 @@ class RoomsChanged(msgspec.Struct, tag_field="op", tag="rooms"):
 
 
 class OkReply(msgspec.Struct, tag_field="op", tag="reply"):
-    """The request took effect at `cursor`."""
+    """The request took effect at `cursor`. Lists what the connection follows now."""
 
     topics: list[str]
     rooms: list[str]
@@ -78,7 +81,7 @@ class OkReply(msgspec.Struct, tag_field="op", tag="reply"):
 
 
 class ErrorReply(msgspec.Struct, tag_field="op", tag="reply"):
-    """No effect. `error` is one of `bad_frame`, `forbidden`, `limit`, `bad_token`."""
+    """The request had no effect. `error`: `bad_frame`, `forbidden`, `limit` or `bad_token`."""
 
     error: str
     reason: str
@@ -87,7 +90,7 @@ class ErrorReply(msgspec.Struct, tag_field="op", tag="reply"):
 
 
 class Closing(msgspec.Struct, tag_field="op", tag="closing"):
-    """Before a close by the server; `retry_after` is seconds."""
+    """Sent before the server closes the connection. `retry_after` is in seconds."""
 
     code: int
     reason: str
@@ -106,10 +109,14 @@ def encode_frame(frame: ServerFrame) -> bytes:
     return _encode(frame)
 
 
-class Hello(msgspec.Struct, tag_field="op", tag="hello", forbid_unknown_fields=True):
-    """Who a client is and what it wants: the first frame after `?hello=1`, or the URL's parameters.
+# -- from the client -----------------------------------------------------------------------------
 
-    `topics` of None means every topic that may be read unnamed, `types` of None all types.
+
+class Hello(msgspec.Struct, tag_field="op", tag="hello", forbid_unknown_fields=True):
+    """What a client connects with: the first frame after `?hello=1`, or the URL's parameters.
+
+    `topics` of None means every topic that may be read without naming it. `types` of None means
+    all types.
     """
 
     topics: list[str] | None = None
@@ -122,7 +129,7 @@ class Hello(msgspec.Struct, tag_field="op", tag="hello", forbid_unknown_fields=T
 
 
 class Subscribe(msgspec.Struct, tag_field="op", tag="subscribe", forbid_unknown_fields=True):
-    """Follow these topics and rooms too."""
+    """Receive events of more topics, and join more rooms."""
 
     topics: list[str] = []
     rooms: list[str] = []
@@ -130,7 +137,7 @@ class Subscribe(msgspec.Struct, tag_field="op", tag="subscribe", forbid_unknown_
 
 
 class Unsubscribe(msgspec.Struct, tag_field="op", tag="unsubscribe", forbid_unknown_fields=True):
-    """Follow these topics and rooms no longer."""
+    """Leave topics and rooms."""
 
     topics: list[str] = []
     rooms: list[str] = []
@@ -138,13 +145,13 @@ class Unsubscribe(msgspec.Struct, tag_field="op", tag="unsubscribe", forbid_unkn
 
 
 class HeartbeatRequest(msgspec.Struct, tag_field="op", tag="heartbeat", forbid_unknown_fields=True):
-    """Answer with a heartbeat."""
+    """Asks for a heartbeat, as an application-level ping."""
 
     id: RequestId = UNSET
 
 
 class TokenUpdate(msgspec.Struct, tag_field="op", tag="token", forbid_unknown_fields=True):
-    """A newer credential of the same account."""
+    """A newer token of the same account."""
 
     token: str
     id: RequestId = UNSET
@@ -154,7 +161,7 @@ ClientFrame: TypeAlias = Subscribe | Unsubscribe | HeartbeatRequest | TokenUpdat
 
 
 class BadFrame(ValueError):
-    """A frame that breaks the contract. `id` is the request's, as far as it could be read."""
+    """A client's frame breaks the protocol. `request_id` is its `id`, if that could be read."""
 
     def __init__(self, reason: str, request_id: RequestId = UNSET) -> None:
         super().__init__(reason)
@@ -166,16 +173,16 @@ class _RequestIdOnly(msgspec.Struct):
 
 
 _decode_client_frame: Final = msgspec.json.Decoder(ClientFrame).decode
-# Of a single type `op` could be left out; of several it can not.
+# msgspec makes the tag optional for a single type. With a second type, `op` is required.
 _decode_hello: Final = msgspec.json.Decoder(Hello | HeartbeatRequest).decode
 _decode_request_id: Final = msgspec.json.Decoder(_RequestIdOnly).decode
 
 
 def decode_frame(text: bytes) -> ClientFrame:
-    """Read a client's frame.
+    """Parse a frame of a live connection.
 
     Raises:
-        BadFrame: If it is not one of them.
+        BadFrame: If it is not JSON, has an unknown `op` or field, or a field of a wrong type.
     """
     try:
         frame: ClientFrame = _decode_client_frame(text)
@@ -187,10 +194,10 @@ def decode_frame(text: bytes) -> ClientFrame:
 
 
 def decode_hello(text: bytes) -> Hello:
-    """Read the first frame of a connection that was opened with `?hello=1`.
+    """Parse the first frame of a connection that was opened with `?hello=1`.
 
     Raises:
-        BadFrame: If it is no `hello`.
+        BadFrame: If it is not a valid `hello`.
     """
     try:
         hello: Hello | HeartbeatRequest = _decode_hello(text)
@@ -208,18 +215,21 @@ def _request_id_of(text: bytes) -> RequestId:
         return UNSET
 
 
-def to_for_room(room: str) -> str:
-    """Return what `to` says to those who got an event through `room`."""
-    return "room:" + room
+# -- events --------------------------------------------------------------------------------------
 
-
+# Values of an event frame's `to`: the address through which this client receives it.
 TO_CONNECTION: Final = "connection"
 TO_ACCOUNT: Final = "account"
 TO_ALL: Final = "all"
 
 
+def to_for_room(room: str) -> str:
+    """Return the `to` of events that are received through `room`."""
+    return "room:" + room
+
+
 class EventFrame(msgspec.Struct, tag_field="op", tag="event", gc=False):
-    """One event's frame. `data` and `meta` go out as the producer wrote them."""
+    """The frame of one event. `at` is its position; exactly one of the last three fields is set."""
 
     topic: str
     at: str
@@ -235,13 +245,13 @@ class EventFrame(msgspec.Struct, tag_field="op", tag="event", gc=False):
     deleted: bool | UnsetType = UNSET
 
     def encode(self, to: str) -> bytes:
-        """Return it for those who got it because of `to`."""
+        """Return the frame as JSON text for the sessions that receive it through `to`."""
         self.to = to
         return _encode(self)
 
 
 def build_event_frame(topic: str, partition: int, event: Event) -> EventFrame:
-    """Return the frame of `event`, up to what differs between readers: why each of them got it."""
+    """Build the frame of `event` with an empty `to`, the only field that differs by receiver."""
     position = f"{topic}:{partition}:{event.offset}"
     frame = EventFrame(
         topic,
@@ -267,9 +277,9 @@ def build_event_frame(topic: str, partition: int, event: Event) -> EventFrame:
 
 
 def _is_json_data(event: Event) -> bool:
-    """Look at a value of which that is not known; tell whether it is JSON.
+    """Check an unchecked value once and keep the result in the event; True if it is JSON.
 
-    That is once for each event that somebody here gets: most are for nobody here.
+    Only events that a session here receives are checked. Most have no receiver on this instance.
     """
     if event.body is not UNCHECKED:
         return False

@@ -1,7 +1,7 @@
-"""What topics, accounts and rooms may be called.
+"""Validation of the names of topics, accounts and rooms.
 
 Rule: 1 to 200 bytes of UTF-8 without control characters, `,` or `*`. A comma would split a list,
-a star would be a pattern, a control character would forge a log line.
+a star would be a pattern, and a control character could forge a log line.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ import re
 from typing import Final
 
 MAX_NAME_BYTES: Final = 200
-# No name of at most this many characters can be longer than MAX_BYTES (UTF-8 takes up to four).
+# Shorter names cannot exceed MAX_NAME_BYTES: a character has at most four bytes in UTF-8.
 _ALWAYS_SHORT_CHARACTERS: Final = MAX_NAME_BYTES // 4
 _match_name: Final = re.compile("[^\x00-\x1f\x7f-\x9f,*\ud800-\udfff]+").fullmatch
-# Kafka's own rule (org.apache.kafka.common.internals.Topic), less its limit of 249.
+# Kafka's own rule (org.apache.kafka.common.internals.Topic), with 200 instead of 249 characters.
 _match_topic: Final = re.compile(r"[a-zA-Z0-9._-]{1,200}").fullmatch
 
 
 def is_valid_name(text: str) -> bool:
-    """Whether `text` may name an account or a room."""
-    if text.isascii() and text.isprintable():  # nearly all of them, in a third of the time
+    """True if `text` may name an account, a room or a connection."""
+    if text.isascii() and text.isprintable():  # nearly all names, in a third of the time
         return 0 < len(text) <= MAX_NAME_BYTES and "," not in text and "*" not in text
     return _match_name(text) is not None and (
         len(text) <= _ALWAYS_SHORT_CHARACTERS or len(text.encode()) <= MAX_NAME_BYTES
@@ -27,5 +27,5 @@ def is_valid_name(text: str) -> bool:
 
 
 def is_valid_topic(text: str) -> bool:
-    """Whether `text` may name a topic."""
+    """True if Kafka would accept `text` as a topic, and it has at most 200 characters."""
     return _match_topic(text) is not None and text not in {".", ".."}
