@@ -1,5 +1,5 @@
-"""The load generator of `push-bridge bench`: many clients, one producer, and a judge.
+"""The load generator of `push-bridge bench`: many clients, one producer, delivery checks.
 
-Rule: it stands outside. It knows the protocol and `/metrics`, as anybody may, and imports nothing
-else of the bridge; so what it measures can not be measured with the bridge's own eyes.
+Rule: it imports nothing else of the bridge, and uses only the protocol and `/metrics`. So a bug of
+the bridge cannot hide in its own measurement.
 """

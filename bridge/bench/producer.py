@@ -1,7 +1,7 @@
-"""Writes a source's records into Kafka at a steady rate, in a thread of its own.
+"""Writes a workload's records to Kafka at a steady rate, in its own thread.
 
-Rule: an open loop. A record is made when it is due, whatever the bridge is doing; how late the
-producer itself ever was is told, because then it is the bottleneck.
+Rule: an open loop. A record is created when it is due, even if the bridge is behind. The result
+has the producer's own largest delay, because a late producer is the bottleneck.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _MAX_BURST_RECORDS: Final = 200
 _MIN_SLEEP_SECONDS: Final = 0.0005
 _LIBRDKAFKA_DEFAULTS: Final = {
     "client.id": "push-bridge-bench",
-    # No second try, which the bridge could be blamed for. Idempotence would do it too, but with it
-    # librdkafka 2.16 was seen to spin for seconds, and to send nothing meanwhile.
+    # No retries: a duplicate of the producer would count against the bridge. Idempotence would
+    # prevent it too, but with it librdkafka 2.16 sometimes spun for seconds and sent nothing.
     "retries": 0,
     "linger.ms": 1,
-    # What does not fit waits here, and goes in fewer and larger requests: without a bound, some
-    # thousand requests per second of a few records each were queued in the broker, for a second.
+    # Further records wait here and go out in fewer, larger requests. Without this bound some
+    # thousand requests per second, of a few records each, queued in the broker for a second.
     "max.in.flight": 4,
     "queue.buffering.max.messages": 1_000_000,
     "delivery.report.only.error": True,
@@ -41,34 +41,32 @@ _LIBRDKAFKA_DEFAULTS: Final = {
 
 
 class LoadProducer:
-    """One connection to Kafka, for one topic."""
+    """A librdkafka producer for one topic; one workload at a time."""
 
     def __init__(self, settings: Mapping[str, Any], topic: str) -> None:
         try:
             self._librdkafka = Librdkafka({**_LIBRDKAFKA_DEFAULTS, **settings})
         except KafkaException as error:
-            raise BenchError(
-                f"librdkafka does not take these settings: {error}", exit_code=2
-            ) from None
+            raise BenchError(f"librdkafka rejects these settings: {error}", exit_code=2) from None
         self._bootstrap_servers = settings["bootstrap.servers"]
         self._topic = topic
         self._thread: threading.Thread | None = None
         self._stop_event = threading.Event()
         self._error: str | None = None
         self.sent_records = 0
-        self.max_lateness_seconds = 0.0  #: the most seconds that a record was late
+        self.max_lateness_seconds = 0.0  #: the largest delay of a record
 
     def prepare_partitions(self) -> int:
-        """Return how many the topic has.
+        """Write one record to each partition; return the number of partitions.
 
         Raises:
-            Trouble: If Kafka does not answer, or has no such topic.
+            BenchError: If Kafka does not answer, or the topic does not exist.
         """
         try:
             topics = self._librdkafka.list_topics(timeout=_METADATA_TIMEOUT_SECONDS).topics
         except KafkaException as error:
             raise BenchError(
-                f"Kafka at {self._bootstrap_servers} can not be used (--kafka,"
+                f"Kafka at {self._bootstrap_servers} cannot be used (--kafka,"
                 f" BRIDGE_KAFKA__BOOTSTRAP_SERVERS): {error.args[0].str()}"
             ) from None
         if self._topic not in topics or not topics[self._topic].partitions:
@@ -80,7 +78,7 @@ class LoadProducer:
         return count
 
     def start(self, workload: Workload, rate: float, record_count: int) -> None:
-        """Begin to write `record_count` records."""
+        """Start to write `record_count` records, `rate` a second."""
         self._stop_event.clear()
         self._thread = threading.Thread(
             target=self._run, args=(workload, rate, record_count), name="producer", daemon=True
@@ -89,36 +87,38 @@ class LoadProducer:
 
     @property
     def is_running(self) -> bool:
-        """Whether there is more to write."""
+        """True until the last record was produced or the workload was stopped."""
         return self._thread is not None and self._thread.is_alive()
 
     def wait_finished(self) -> None:
-        """Wait until everything is written and Kafka has it.
+        """Wait until Kafka has acknowledged every record.
 
         Raises:
-            Trouble: If Kafka did not take all of it.
+            BenchError: If Kafka did not accept every record.
         """
         if self._thread is not None:
             self._thread.join()
         unsent = self._librdkafka.flush(_FLUSH_TIMEOUT_SECONDS)
         if unsent or self._error:
             raise BenchError(
-                f"Kafka at {self._bootstrap_servers} did not take every record: {self._error or unsent}"
+                f"Kafka at {self._bootstrap_servers} did not accept every record:"
+                f" {self._error or f'{unsent} without acknowledgement'}"
             )
 
     def stop(self) -> None:
-        """Write no more."""
+        """Stop the thread; records already produced are still sent."""
         self._stop_event.set()
         if self._thread is not None:
             self._thread.join()
 
     def _warm_up(self, partition_count: int) -> None:
-        """Write a record for nobody to each partition: what takes long the first time is done."""
+        """Write a record without an audience to each partition: the first write to one is slow."""
         for partition in range(partition_count):
             self._librdkafka.produce(self._topic, _RECORD_FOR_NOBODY, None, partition)
         if self._librdkafka.flush(_FLUSH_TIMEOUT_SECONDS):
             raise BenchError(
-                f"Kafka at {self._bootstrap_servers} took no record in {_FLUSH_TIMEOUT_SECONDS:.0f} s (--kafka)"
+                f"Kafka at {self._bootstrap_servers} accepted no record"
+                f" in {_FLUSH_TIMEOUT_SECONDS:.0f} s (--kafka)"
             )
 
     def _run(self, workload: Workload, rate: float, record_count: int) -> None:
@@ -161,6 +161,6 @@ class LoadProducer:
                 self.sent_records += 1
                 return
 
-    def _on_delivery(self, error: Any, _: object) -> None:  # noqa: ANN401 - confluent-kafka's own
+    def _on_delivery(self, error: Any, _: object) -> None:  # noqa: ANN401 - has no type
         if error is not None:
             self._error = error.str()

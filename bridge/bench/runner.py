@@ -1,6 +1,6 @@
-"""Runs what a plan asks for.
+"""Runs the scenario of a plan.
 
-Rule: on Linux only, because it reads `/proc` and waits by epoll; elsewhere it says so.
+Rule: Linux only, because the load generator reads `/proc` and uses epoll. Elsewhere it is an error.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from bridge.bench.plan import Plan
 
-#: What each scenario takes where nothing is said: connections, events per second, seconds.
+#: The defaults of each scenario: connections, records per second, seconds.
 SCENARIO_DEFAULTS: Final = {
     "fanout": (1_000, 50.0, 10.0),
     "accounts": (1_000, 1_000.0, 10.0),
@@ -30,14 +30,14 @@ SCENARIO_DEFAULTS: Final = {
 
 
 def measure(plan: Plan, on_progress: Callable[[str], None]) -> dict[str, Any]:
-    """Return the result.
+    """Return the whole result, as `report.build_result` builds it.
 
     Raises:
-        Trouble: If it can not be measured.
+        BenchError: If the scenario cannot run.
     """
     if sys.platform != "linux":
         raise BenchError("bench runs on Linux only")
-    from bridge.bench import self_test  # noqa: PLC0415 - what needs Linux comes after the question
+    from bridge.bench import self_test  # noqa: PLC0415 - it needs Linux
     from bridge.bench.stage import Measurement  # noqa: PLC0415 - likewise
 
     if plan.scenario == "ceiling":

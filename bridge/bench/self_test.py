@@ -1,7 +1,7 @@
-"""How much the clients could count and check: the load generator's own limit.
+"""Scenario `ceiling`: the load generator against a minimal sender, to find its own limit.
 
-Rule: a bridge that comes near these figures was not measured, the load generator was. Every frame
-is judged as in any scenario; a ceiling that was reached by looking away is none.
+Rule: every frame is checked as in any scenario. A bridge near these figures was not measured: the
+load generator was the limit.
 """
 
 from __future__ import annotations
@@ -34,111 +34,13 @@ _EVENT_FRAME_FORMAT: Final = (
     b'{"op":"event","topic":"bench","at":"bench:0:%010d","to":"account","id":"bench:0:%010d",'
     b'"type":"event","time":"2026-11-21T09:00:00.000Z",%s'
 )
-
-
-class FrameFactory:
-    """Makes the frames of a bridge for records of a size."""
-
-    def __init__(self, run_id: str, record_bytes: int) -> None:
-        self._template = RecordTemplate(run_id, {"accounts": ["bench-000000"]}, record_bytes)
-
-    def build(self, sequence_id: int, number: int) -> bytes:
-        """Return the frame of the event that is made now."""
-        value = self._template.render(sequence_id, number, time.monotonic_ns())
-        return encode_text_frame(
-            _EVENT_FRAME_FORMAT % (number, number, value[value.index(b'"data"') :])
-        )
-
-
-def _accept_clients(server_socket: socket.socket, count: int) -> list[socket.socket]:
-    clients = []
-    for _ in range(count):
-        client, _ = server_socket.accept()
-        request = b""
-        while b"\r\n\r\n" not in request:
-            received = client.recv(4096)
-            if not received:
-                raise ConnectionError("a client has gone in the middle of its handshake")
-            request += received
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        client.sendall(_UPGRADE_RESPONSE + encode_text_frame(_WELCOME_FRAME))
-        sequence_id = int(request.partition(b"account=")[2].split(b" ")[0].split(b"&")[0])
-        clients.append((sequence_id, client))
-    return [client for _, client in sorted(clients, key=lambda numbered_client: numbered_client[0])]
-
-
-def send_alike(
-    clients: list[socket.socket], frames: FrameFactory, frames_per_write: int, deadline: float
-) -> dict[int, int]:
-    """Send everybody the same until `deadline`; return how many events the one lane has had."""
-    number = 0
-    while time.monotonic() < deadline:
-        data = b"".join([frames.build(0, number + each) for each in range(frames_per_write)])
-        number += frames_per_write
-        for client in clients:
-            client.sendall(data)
-    return {0: number}
-
-
-def send_distinct(
-    clients: list[socket.socket], frames: FrameFactory, frames_per_write: int, deadline: float
-) -> dict[int, int]:
-    """Send each its own until `deadline`; return how many events each lane has had."""
-    number = 0
-    while time.monotonic() < deadline:
-        for sequence_id, client in enumerate(clients):
-            client.sendall(
-                b"".join(
-                    [frames.build(sequence_id, number + each) for each in range(frames_per_write)]
-                )
-            )
-        number += frames_per_write
-    return dict.fromkeys(range(len(clients)), number)
-
-
-def main(
-    run_id: str,
-    client_count: str,
-    frames_per_write: str,
-    seconds: str,
-    record_bytes: str,
-    traffic: str,
-) -> None:
-    """Be the process."""
-    senders: dict[str, Callable[[list[socket.socket], FrameFactory, int, float], dict[int, int]]]
-    senders = {"alike": send_alike, "distinct": send_distinct}
-    with socket.create_server(("127.0.0.1", 0), backlog=4096) as server_socket:
-        _print_json(server_socket.getsockname()[1])
-        clients = _accept_clients(server_socket, int(client_count))
-    frames = FrameFactory(run_id, int(record_bytes))
-    while sys.stdin.readline():
-        cpu_started, started = time.process_time(), time.monotonic()
-        sent = senders[traffic](clients, frames, int(frames_per_write), started + float(seconds))
-        cpu_seconds = time.process_time() - cpu_started
-        _print_json(
-            {"sent": sent, "cpu_seconds": cpu_seconds, "seconds": time.monotonic() - started}
-        )
-
-
-def _print_json(value: object) -> None:
-    sys.stdout.write(json.dumps(value) + "\n")
-    sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    try:
-        main(*sys.argv[1:])
-    except KeyboardInterrupt:
-        sys.exit(130)
-
-
 _POLL_SECONDS: Final = 0.02
 _TIMEOUT_SECONDS: Final = 30.0
 _JOINED_FRAMES: Final = 10
 
 
 def measure(plan: Plan, on_progress: Callable[[str], None]) -> dict[str, Any]:
-    """Return the figures of each kind of traffic."""
+    """Return figures for shared and private events, single and joined frames."""
     raise_open_file_limit(plan.connections)
     figures = {}
     for traffic in ("alike", "distinct"):
@@ -193,7 +95,7 @@ def _measure_one(plan: Plan, traffic: str, frames_per_write: int) -> dict[str, A
 def _run_sender(
     plan: Plan, run_id: str, traffic: str, frames_per_write: int
 ) -> Iterator[tuple[int, Callable[[], dict[str, Any]]]]:
-    """Start one; what is yielded is its port, and what lets it send and waits for its end."""
+    """Start a sender; yield its port, and a function that sends and returns the totals."""
     arguments = (
         run_id,
         plan.connections,
@@ -202,7 +104,7 @@ def _run_sender(
         plan.record_bytes,
         traffic,
     )
-    with subprocess.Popen(  # noqa: S603 - this very Python
+    with subprocess.Popen(  # noqa: S603 - this Python
         [sys.executable, "-m", "bridge.bench.self_test", *map(str, arguments)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -218,7 +120,7 @@ def _run_sender(
         def read_line() -> bytes:
             line = stdout.readline()
             if not line:
-                raise BenchError("the sender has ended; its words are above")
+                raise BenchError("the sender process has ended; its error is above")
             return line
 
         try:
@@ -231,5 +133,106 @@ def _wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + _TIMEOUT_SECONDS
     while not condition():
         if time.monotonic() > deadline:
-            raise BenchError(f"the clients did not get what was sent in {_TIMEOUT_SECONDS:.0f} s")
+            raise BenchError(
+                f"the clients did not receive everything within {_TIMEOUT_SECONDS:.0f} s"
+            )
         time.sleep(_POLL_SECONDS)
+
+
+# -- the sender process -------------------------------------------------------------------------
+
+
+class FrameFactory:
+    """Builds the event frames that a bridge sends for records of one size."""
+
+    def __init__(self, run_id: str, record_bytes: int) -> None:
+        self._template = RecordTemplate(run_id, {"accounts": ["bench-000000"]}, record_bytes)
+
+    def build(self, sequence_id: int, number: int) -> bytes:
+        """Return the frame of an event that is created now."""
+        value = self._template.render(sequence_id, number, time.monotonic_ns())
+        return encode_text_frame(
+            _EVENT_FRAME_FORMAT % (number, number, value[value.index(b'"data"') :])
+        )
+
+
+def _accept_clients(server_socket: socket.socket, count: int) -> list[socket.socket]:
+    clients = []
+    for _ in range(count):
+        client, _ = server_socket.accept()
+        request = b""
+        while b"\r\n\r\n" not in request:
+            received = client.recv(4096)
+            if not received:
+                raise ConnectionError("a client disconnected during its handshake")
+            request += received
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client.sendall(_UPGRADE_RESPONSE + encode_text_frame(_WELCOME_FRAME))
+        sequence_id = int(request.partition(b"account=")[2].split(b" ")[0].split(b"&")[0])
+        clients.append((sequence_id, client))
+    return [client for _, client in sorted(clients, key=lambda numbered_client: numbered_client[0])]
+
+
+def send_alike(
+    clients: list[socket.socket], frames: FrameFactory, frames_per_write: int, deadline: float
+) -> dict[int, int]:
+    """Send all clients the same until `deadline`; return the number of events by sequence."""
+    number = 0
+    while time.monotonic() < deadline:
+        data = b"".join([frames.build(0, number + each) for each in range(frames_per_write)])
+        number += frames_per_write
+        for client in clients:
+            client.sendall(data)
+    return {0: number}
+
+
+def send_distinct(
+    clients: list[socket.socket], frames: FrameFactory, frames_per_write: int, deadline: float
+) -> dict[int, int]:
+    """Send each client its own events until `deadline`; return their number by sequence."""
+    number = 0
+    while time.monotonic() < deadline:
+        for sequence_id, client in enumerate(clients):
+            client.sendall(
+                b"".join(
+                    [frames.build(sequence_id, number + each) for each in range(frames_per_write)]
+                )
+            )
+        number += frames_per_write
+    return dict.fromkeys(range(len(clients)), number)
+
+
+def main(
+    run_id: str,
+    client_count: str,
+    frames_per_write: str,
+    seconds: str,
+    record_bytes: str,
+    traffic: str,
+) -> None:
+    """Accept the clients; send once for each line of standard input."""
+    senders: dict[str, Callable[[list[socket.socket], FrameFactory, int, float], dict[int, int]]]
+    senders = {"alike": send_alike, "distinct": send_distinct}
+    with socket.create_server(("127.0.0.1", 0), backlog=4096) as server_socket:
+        _print_json(server_socket.getsockname()[1])
+        clients = _accept_clients(server_socket, int(client_count))
+    frames = FrameFactory(run_id, int(record_bytes))
+    while sys.stdin.readline():
+        cpu_started, started = time.process_time(), time.monotonic()
+        sent = senders[traffic](clients, frames, int(frames_per_write), started + float(seconds))
+        cpu_seconds = time.process_time() - cpu_started
+        _print_json(
+            {"sent": sent, "cpu_seconds": cpu_seconds, "seconds": time.monotonic() - started}
+        )
+
+
+def _print_json(value: object) -> None:
+    sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,7 +1,7 @@
-"""Where every scenario plays: clients, a producer, and the bridge's own figures.
+"""What every scenario uses: worker processes, a producer, and the bridge's metrics.
 
-Rule: what is told of the bridge is measured between two moments, after a warm-up and while the
-producer writes; what is told of events is judged over all of them, once the last has come.
+Rule: rates and CPU are measured after the warm-up, while the producer writes. Deliveries are
+checked over all events, after the last one has arrived.
 """
 
 from __future__ import annotations
@@ -31,14 +31,13 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS: Final = 0.05
 _PROGRESS_SECONDS: Final = 1.0
-_DELIVERY_STALL_SECONDS: Final = (
-    5.0  # seconds without anything new, after which nothing is waited for
-)
+# Without progress for so long, the wait ends.
+_DELIVERY_STALL_SECONDS: Final = 5.0
 _CONNECT_STALL_SECONDS: Final = 30.0
 
 
 class Measurement:
-    """The means of one measurement; they are put away with the `with`."""
+    """One measurement; leaving the `with` stops its processes and its producer."""
 
     worker_pool: WorkerPool
     producer: LoadProducer
@@ -59,9 +58,9 @@ class Measurement:
         self._exit_stack.close()
 
     def set_up(self, job: LoadJob, *, needs_producer: bool = True) -> dict[str, float]:
-        """Ask the bridge, and Kafka if it is needed; start the processes of clients.
+        """Check that the bridges and Kafka answer, and start the worker processes.
 
-        Returns the bridge's figures before anybody has connected.
+        Returns the bridges' metrics before any client connects.
         """
         plan = self.plan
         raise_open_file_limit(-(-plan.connections // plan.processes))
@@ -75,11 +74,11 @@ class Measurement:
         return before
 
     def scrape(self) -> dict[str, float]:
-        """Return what the bridges tell."""
+        """Return the metrics of all bridges, added."""
         return scrape_metrics(self.plan.metrics_urls)
 
     def connect_clients(self) -> dict[str, Any]:
-        """Let everybody connect, and wait until everybody is welcome."""
+        """Connect all clients, and wait until each has received `welcome`."""
         before = self.scrape()
         seconds = self.run_until_all("connect", lambda status: status.open, "connected")
         cpu_seconds = self.scrape()[CPU_SECONDS_METRIC] - before[CPU_SECONDS_METRIC]
@@ -98,7 +97,11 @@ class Measurement:
         state_name: str,
         **arguments: Any,  # noqa: ANN401 - JSON
     ) -> float:
-        """Order something, wait until all clients have `count_reached` it, return the seconds."""
+        """Run a worker command; return the seconds until `count_reached` is all clients.
+
+        Raises:
+            BenchError: If the count does not rise for 30 s.
+        """
         client_count = self.plan.connections
         started = last_progress = last_report = time.monotonic()
         pool_status = self.worker_pool.run_command(command, **arguments)
@@ -109,9 +112,10 @@ class Measurement:
                 best, last_progress = count, now
             if now - last_progress > _CONNECT_STALL_SECONDS:
                 raise BenchError(
-                    f"{count} of {client_count} clients are {state_name}, and no more for {_CONNECT_STALL_SECONDS:.0f} s;"
-                    f" {pool_status.counters['later']} were told to come later"
-                    " (BRIDGE_LIMITS__CONNECTIONS, BRIDGE_LIMITS__HANDSHAKES_PER_SECOND)"
+                    f"{count} of {client_count} clients are {state_name}, and no more for"
+                    f" {_CONNECT_STALL_SECONDS:.0f} s; {pool_status.counters['retries']} attempts"
+                    " were rejected as overloaded (BRIDGE_LIMITS__CONNECTIONS,"
+                    " BRIDGE_LIMITS__HANDSHAKES_PER_SECOND)"
                 )
             if now - last_report >= _PROGRESS_SECONDS:
                 last_report = now
@@ -123,7 +127,7 @@ class Measurement:
         return seconds
 
     def write_records(self, workload: Workload, rate: float, count: int) -> None:
-        """Write `count` records, and wait until Kafka has them."""
+        """Write `count` records, and wait until Kafka has acknowledged them."""
         self.producer.start(workload, rate, count)
         self.producer.wait_finished()
 
@@ -132,9 +136,9 @@ class Measurement:
         workload: Workload,
         on_sample: Callable[[float, Mapping[str, float]], None] | None = None,
     ) -> dict[str, Any]:
-        """Write at the plan's rate for its seconds; return the figures.
+        """Write at the plan's rate, then wait for the deliveries; return the figures.
 
-        `on_sample` is told the bridge's figures every second, and the seconds since the start.
+        `on_sample` receives the seconds since the warm-up and the metrics, once a second.
         """
         plan, producer = self.plan, self.producer
         producer.start(
@@ -181,7 +185,7 @@ class Measurement:
         }
 
     def delivery_figures(self, workload: Workload, checked: PoolStatus) -> dict[str, Any]:
-        """Return what clients were given, judged."""
+        """Return latencies, delivery errors and closes as figures of a result."""
         return {
             "latency_ms": checked.latencies.percentiles_ms(),
             "due": workload.expected_deliveries(),
@@ -193,7 +197,7 @@ class Measurement:
         }
 
     def _wait_for_deliveries(self, workload: Workload) -> PoolStatus:
-        """Wait for what is on its way; return the judgement."""
+        """Wait until all events have arrived, or no more arrive; return the checked status."""
         best, last_progress = -1, time.monotonic()
         while (
             received := self.worker_pool.run_command("status").received_events
@@ -207,7 +211,7 @@ class Measurement:
         return self.check_delivery(workload)
 
     def check_delivery(self, workload: Workload) -> PoolStatus:
-        """Let every client say what it lacks."""
+        """Compare what every client received with what was written."""
         return self.worker_pool.run_command(
             "check_delivery", expected=dict(workload.sent_by_sequence)
         )
@@ -224,11 +228,12 @@ class Measurement:
             pool_status.received_events - last_status.received_events
         ) / interval_seconds
         self.on_progress(
-            f"{elapsed_seconds:5.0f} s  {workload.sent_by_sequence.total():,} written, {pool_status.received_events:,} delivered,"
-            f" {deliveries_per_second:,.0f}/s; clients' process {pool_status.max_cpu_share(last_status, interval_seconds):.0%} busy"
+            f"{elapsed_seconds:5.0f} s  {workload.sent_by_sequence.total():,} written,"
+            f" {pool_status.received_events:,} delivered, {deliveries_per_second:,.0f}/s;"
+            f" busiest worker {pool_status.max_cpu_share(last_status, interval_seconds):.0%}"
         )
 
 
 def ratio(count: float, amount: float) -> float | None:
-    """Return `count` per second of `amount`; None where too little was used to tell."""
+    """Return `count / amount`, rounded; None if `amount` is zero."""
     return round(count / amount, 1) if amount > 0 else None

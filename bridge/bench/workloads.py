@@ -1,7 +1,7 @@
-"""Which records are written, one after another.
+"""Workloads: the records of a scenario, one after another.
 
-Rule: a source numbers each lane from 0 and knows at the end how many each has had. A lane is
-what is promised to be in order: a partition, or what is for one account.
+Rule: a workload numbers each sequence from 0 and counts its records, so that clients can check
+them. A sequence is what the bridge keeps in order: a partition, or the events of one account.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from zlib import crc32
 
 from bridge.bench.load.payload import RecordTemplate
 
-_STRIDE = 7_919  # a prime, so that neighbours are not served one after another
+_STRIDE = 7_919  # a prime: consecutive records go to accounts far apart
 _UNCONNECTED_ACCOUNTS = 1_000
 
 
 class ProducerRecord(NamedTuple):
-    """What is written, and where."""
+    """One record and its partition."""
 
     value: bytes
     key: bytes | None
@@ -25,19 +25,19 @@ class ProducerRecord(NamedTuple):
 
 
 class Workload(Protocol):
-    """Makes the records of a scenario."""
+    """What the producer writes."""
 
-    sent_by_sequence: Counter[int]  #: by lane
+    sent_by_sequence: Counter[int]  #: number of records, by sequence
 
     def record(self, index: int, created_ns: int) -> ProducerRecord:
-        """Return the record at this place, made at this moment (ns)."""
+        """Return the record with this index, created at this time (ns)."""
 
     def expected_deliveries(self) -> int:
-        """Return how many deliveries what was made so far should come to."""
+        """Return the number of deliveries that the records so far must cause."""
 
 
 class RoomWorkload:
-    """Everything is for one room; a lane is a partition."""
+    """Every event is for one room; a sequence is a partition."""
 
     def __init__(
         self, run_id: str, room: str, partition_count: int, record_bytes: int, member_count: int
@@ -48,7 +48,7 @@ class RoomWorkload:
         self._member_count = member_count
 
     def record(self, index: int, created_ns: int) -> ProducerRecord:
-        """Return the record at this place."""
+        """Return the record with this index."""
         sequence_id = index % self._partition_count
         number = self.sent_by_sequence[sequence_id]
         self.sent_by_sequence[sequence_id] = number + 1
@@ -57,12 +57,15 @@ class RoomWorkload:
         )
 
     def expected_deliveries(self) -> int:
-        """Return how many deliveries there should be."""
+        """Return the number of deliveries that the records so far must cause."""
         return self.sent_by_sequence.total() * self._member_count
 
 
 class AccountsWorkload:
-    """Each is for one of many accounts, whose lane it is; all but each `among`-th for nobody."""
+    """Each event is for one account, and a sequence is an account.
+
+    Of `one_in` records one is for a connected account; the others are for accounts without clients.
+    """
 
     def __init__(
         self,
@@ -86,7 +89,7 @@ class AccountsWorkload:
         self._templates: dict[str, tuple[RecordTemplate, bytes, int]] = {}
 
     def record(self, index: int, created_ns: int) -> ProducerRecord:
-        """Return the record at this place."""
+        """Return the record with this index."""
         if index % self._one_in:
             account = f"{self._account_prefix}nobody-{index % _UNCONNECTED_ACCOUNTS}"
             return self._record_for(account, 0, 0, created_ns)
@@ -98,7 +101,7 @@ class AccountsWorkload:
         )
 
     def expected_deliveries(self) -> int:
-        """Return how many deliveries there should be."""
+        """Return the number of deliveries that the records so far must cause."""
         return self.sent_by_sequence.total()
 
     def _record_for(

@@ -1,7 +1,7 @@
 """The command `push-bridge`: one module per command.
 
-Rule: a wrong setting is one line on stderr that names it, and exit 2; what is wrong outside,
-such as a broker that does not answer, is a sentence and exit 1.
+Rule: a wrong setting or option is one line on stderr that names it, and exit code 2. Any other
+failure, such as a broker that does not answer, is a sentence and exit code 1.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Asks a bridge's `/v1`: what the commands for operators share.
+"""An HTTP client of `/v1`, for the commands for operators.
 
-Rules: whatever goes wrong is one sentence, and an exit code that says whose it is to change; the
-token goes to the bridge that was named and nowhere else.
+Rules: every failure is one sentence, with exit code 2 if the request is wrong and 1 otherwise. The
+token goes only to the bridge that was named.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 UrlOption = Annotated[
     str | None,
-    typer.Option("--url", help="The bridge; default: as the settings say.", show_default=False),
+    typer.Option("--url", help="The bridge's URL; default: from the settings.", show_default=False),
 ]
 TokenOption = Annotated[
     str | None,
@@ -38,36 +38,36 @@ TokenOption = Annotated[
 ]
 _TIMEOUT_SECONDS: Final = 20.0
 _PAGE_SIZE: Final = 1_000
-_USAGE_ERROR_STATUSES: Final = {400, 413, 422}  # what was asked, and not who or where
+_USAGE_ERROR_STATUSES: Final = {400, 413, 422}  # the request itself is wrong
 _match_token: Final = re.compile(r"[\x21-\x7e]+").fullmatch
 
 
 def check_names(**names: str | None) -> None:
-    """Exit with 2 where one of `names`, by their options, is none."""
+    """Exit with 2 if one of `names`, keyed by its option, is not a valid name."""
     for option, name in names.items():
         if name is not None and not is_valid_name(name):
             exit_with_error(f"{option}: not a name of 1 to 200 bytes: {name!a}", code=2)
 
 
 def account_or_connection(account: str | None, connection: str | None) -> tuple[str, str]:
-    """Return which of the two is meant, `accounts` or `connections`, and its name."""
+    """Return `accounts` or `connections`, and the name; exit with 2 unless one of them is set."""
     check_names(account=account, connection=connection)
     choices = (("accounts", account), ("connections", connection))
     given = [(kind, name) for kind, name in choices if name is not None]
     if len(given) != 1:
-        exit_with_error("say who: --account or --connection, one of them", code=2)
+        exit_with_error("name a client: --account or --connection, exactly one", code=2)
     return given[0]
 
 
 class AdminClient:
-    """The API of one bridge."""
+    """Calls `/v1` of one bridge; every failure exits the command."""
 
     def __init__(self, settings: Settings, url: str | None, token: str | None) -> None:
         port = settings.port if settings.admin_port is None else settings.admin_port
         self._base_url = _parse_base_url(http_url(settings.host, port) if url is None else url)
         self._headers = {"Accept": "application/json", "User-Agent": "push-bridge"}
         self._opener = request.OpenerDirector()
-        # None that follows redirects: the token would follow too.
+        # No redirect handler: it would send the token to another address.
         for handler in (
             request.ProxyHandler,
             request.HTTPHandler,
@@ -82,10 +82,10 @@ class AdminClient:
             token = self._fetch_dev_token()
         if token is None:
             exit_with_error(
-                "BRIDGE_ADMIN_TOKENS: set one of the bridge's, or give it by --token", code=2
+                "BRIDGE_ADMIN_TOKENS: set one of the bridge's tokens, or use --token", code=2
             )
         if not _match_token(token):
-            exit_with_error("--token: a token has visible ASCII characters only", code=2)
+            exit_with_error("--token: must have visible ASCII characters only", code=2)
         self._headers["Authorization"] = f"Bearer {token}"
 
     def call(
@@ -95,14 +95,14 @@ class AdminClient:
         body: Any = None,  # noqa: ANN401 - JSON
         **query: str | None,
     ) -> dict[str, Any]:
-        """Return what a call answers. `segments` are those of its path, names among them."""
+        """Return the response body. `segments` are those of the path behind `/v1`, unescaped."""
         query_fields = {name: value for name, value in query.items() if value is not None}
         try:
             path = "/".join(quote(segment, safe="") for segment in ("v1", *segments))
             path += f"?{urlencode(query_fields)}" if query_fields else ""
             data = None if body is None else json.dumps(body, ensure_ascii=False).encode()
         except UnicodeEncodeError:
-            exit_with_error("what is said has to be UTF-8", code=2)
+            exit_with_error("arguments must be UTF-8", code=2)
         try:
             return self._request(method, path, data)
         except HTTPError as error:
@@ -110,7 +110,7 @@ class AdminClient:
             exit_with_error(f"refused: {error.code} {_problem_detail(error)}", code=code)
 
     def list_items(self, *segments: str, **query: str | None) -> Iterator[dict[str, Any]]:
-        """Yield everything that a list has, page after page."""
+        """Yield the items of all pages of a list."""
         page: str | None = None
         while True:
             response = self.call("GET", *segments, limit=str(_PAGE_SIZE), page=page, **query)
@@ -120,7 +120,7 @@ class AdminClient:
                 return
 
     def _fetch_dev_token(self) -> str | None:
-        """Return the token that `dev` gives to whoever is on its machine."""
+        """Return the token that `dev` hands to clients on its machine, None elsewhere."""
         try:
             token = self._request("GET", "console.json", None).get("admin_token")
         except HTTPError:
@@ -128,7 +128,7 @@ class AdminClient:
         return token if isinstance(token, str) else None
 
     def _request(self, method: str, path: str, data: bytes | None) -> dict[str, Any]:
-        http_request = request.Request(  # noqa: S310 - `_parse_base_url` has seen to the scheme
+        http_request = request.Request(  # noqa: S310 - `_parse_base_url` checks the scheme
             f"{self._base_url}/{path}", data=data, headers=self._headers, method=method
         )
         if data is not None:
@@ -145,11 +145,11 @@ class AdminClient:
                 f"{self._base_url} does not answer (--url, BRIDGE_HOST, BRIDGE_PORT): {detail}"
             )
         except ValueError:
-            exit_with_error(f"{self._base_url} answers as no bridge would (--url)")
+            exit_with_error(f"{self._base_url} does not respond like a bridge (--url)")
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
         if not isinstance(content, dict):
-            exit_with_error(f"{self._base_url} answers as no bridge would (--url)")
+            exit_with_error(f"{self._base_url} does not respond like a bridge (--url)")
         return content
 
 
@@ -160,12 +160,14 @@ def _parse_base_url(url: str) -> str:
     except ValueError:  # an impossible port, or half an IPv6 address
         is_valid = False
     if not is_valid or parts.query or parts.fragment or not url.isprintable() or " " in url:
-        exit_with_error(f"not an address of a bridge: {url!a}; as http://127.0.0.1:8080", code=2)
+        exit_with_error(
+            f"not the address of a bridge: {url!a}; example: http://127.0.0.1:8080", code=2
+        )
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
 
 def _problem_detail(error: HTTPError) -> str:
-    """What an HTTP answer says is wrong."""
+    """Return the `detail` of an error response, or its HTTP reason."""
     try:
         return escape_unprintable(str(json.load(error)["detail"]))
     except (OSError, HTTPException, ValueError, KeyError, TypeError):

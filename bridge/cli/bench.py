@@ -1,4 +1,4 @@
-"""`push-bridge bench`: puts a load on bridges, and says what they made of it."""
+"""`push-bridge bench`: measures bridges under load; `bridge/bench` does the work."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from bridge.core.protocol.topic_catalogue import TopicCatalogue
 
 if TYPE_CHECKING:
     from bridge.bench.load.job import Target
+    from bridge.bench.plan import Plan
     from bridge.config.settings import KafkaSettings, Settings
 
 Scenario = Literal["fanout", "accounts", "filter", "idle", "storm", "slow", "ceiling"]
@@ -29,52 +30,54 @@ _MIN_RATE = 1e-3
 
 
 def bench(
-    scenario: Annotated[Scenario, typer.Argument(help="What to measure.")],
-    url: Annotated[list[str] | None, typer.Option(help="A bridge; repeatable.")] = None,
+    scenario: Annotated[Scenario, typer.Argument(help="The scenario.")],
+    url: Annotated[list[str] | None, typer.Option(help="A bridge's URL; repeatable.")] = None,
     metrics: Annotated[
-        list[str] | None, typer.Option(help="Its /metrics, where on another port; repeatable.")
+        list[str] | None, typer.Option(help="Its /metrics, if on another port; repeatable.")
     ] = None,
-    kafka: Annotated[str | None, typer.Option(help="Brokers, where not the settings' own.")] = None,
-    topic: Annotated[str | None, typer.Option(help="Default: the settings' first.")] = None,
+    kafka: Annotated[str | None, typer.Option(help="Brokers; default: from the settings.")] = None,
+    topic: Annotated[str | None, typer.Option(help="Default: the first of the settings.")] = None,
     connections: Annotated[int | None, typer.Option(min=1, max=1_000_000)] = None,
     rate: Annotated[float | None, typer.Option(min=_MIN_RATE, help="Records per second.")] = None,
-    seconds: Annotated[float | None, typer.Option(min=0, help="For how long.")] = None,
-    warmup: Annotated[float, typer.Option(min=0, help="Seconds before that.")] = 1.0,
-    bytes: Annotated[int, typer.Option(min=1, max=1_000_000, help="Of a record's value.")] = 205,
-    account: Annotated[str, typer.Option(help="What accounts' names begin with.")] = "bench-",
-    token: Annotated[str | None, typer.Option(help="One for all, where it is on.")] = None,
-    processes: Annotated[int, typer.Option(min=1, max=256, help="Of clients.")] = 1,
+    seconds: Annotated[
+        float | None, typer.Option(min=0, help="Duration of the measurement.")
+    ] = None,
+    warmup: Annotated[float, typer.Option(min=0, help="Seconds of load before it.")] = 1.0,
+    bytes: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="Size of a record's value.")
+    ] = 205,
+    account: Annotated[str, typer.Option(help="Prefix of account names.")] = "bench-",
+    token: Annotated[
+        str | None, typer.Option(help="One token for all clients, if authentication is on.")
+    ] = None,
+    processes: Annotated[int, typer.Option(min=1, max=256, help="Worker processes.")] = 1,
     sources: Annotated[
         int, typer.Option(min=1, max=250, help="Addresses 127.0.0.x to connect from.")
     ] = 1,
-    missed: Annotated[int, typer.Option(min=1, help="storm: records.")] = 10_000,
+    missed: Annotated[
+        int, typer.Option(min=1, help="storm: records written while disconnected.")
+    ] = 10_000,
     slow: Annotated[int, typer.Option(min=1, help="slow: clients that stop reading.")] = 5,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Put a load on bridges; print throughput, latency, and what was lost."""
+    """Put load on bridges; print throughput, latency and delivery errors."""
     settings = load_settings_or_exit(config)
     if not is_valid_name(f"{account}nobody-1"):
-        exit_with_error(f"--account: not what a name can begin with: {account!a}", code=2)
-    from bridge.bench.load.job import BenchError
+        exit_with_error(f"--account: not a valid start of a name: {account!a}", code=2)
     from bridge.bench.plan import Plan
-    from bridge.bench.report import format_result, has_delivery_errors
-    from bridge.bench.runner import SCENARIO_DEFAULTS, measure
+    from bridge.bench.runner import SCENARIO_DEFAULTS
 
     defaults = SCENARIO_DEFAULTS[scenario]
     urls = url or [http_url(settings.host, settings.port)]
-    public_topic = topic or (settings.topics[0].name if settings.topics else None)
-    if public_topic is None and scenario != "ceiling":
-        exit_with_error("--topic: name one that the bridge reads (or BRIDGE_TOPICS)", code=2)
+    public_topic = _public_topic(settings, scenario, topic)
     plan = Plan(
         scenario=scenario,
-        targets=tuple(_target(bridge_url) for bridge_url in urls),
-        metrics_urls=tuple(
-            metrics or [f"{_http_base_url(bridge_url)}/metrics" for bridge_url in urls]
-        ),
+        targets=tuple(map(_target, urls)),
+        metrics_urls=tuple(metrics or [f"{_http_base_url(each)}/metrics" for each in urls]),
         kafka_settings=_librdkafka_config(settings.kafka, kafka),
-        topic=public_topic or "bench",
-        kafka_topic=_kafka_name(settings, public_topic or "bench"),
+        topic=public_topic,
+        kafka_topic=_kafka_name(settings, public_topic),
         connections=defaults[0] if connections is None else connections,
         rate=defaults[1] if rate is None else rate,
         seconds=defaults[2] if seconds is None else seconds,
@@ -87,6 +90,15 @@ def bench(
         slow_clients=slow,
         warmup_seconds=warmup,
     )
+    _run(plan, as_json)
+
+
+def _run(plan: Plan, as_json: bool) -> None:
+    """Measure and print; exit with 1 if an event was lost, duplicated or out of order."""
+    from bridge.bench.load.job import BenchError
+    from bridge.bench.report import format_result, has_delivery_errors
+    from bridge.bench.runner import measure
+
     try:
         result = measure(plan, lambda line: err.print(line, style="dim", markup=False))
     except BenchError as error:
@@ -102,12 +114,20 @@ def bench(
         raise typer.Exit(1)
 
 
+def _public_topic(settings: Settings, scenario: Scenario, topic: str | None) -> str:
+    if topic is None and settings.topics:
+        return settings.topics[0].name
+    if topic is None and scenario != "ceiling":
+        exit_with_error("--topic: name one that the bridge reads (or BRIDGE_TOPICS)", code=2)
+    return topic or "bench"
+
+
 def _http_base_url(url: str) -> str:
-    """Return the URL of a bridge without a slash at its end, whatever scheme it was given with."""
+    """Return `url` as `http://`, without a slash at its end; exit with 2 for a TLS scheme."""
     scheme, _, rest = url.rstrip("/").rpartition("://")
     if scheme not in {"", "http", "ws"}:
         exit_with_error(
-            f"--url: bench speaks no TLS; give the bridge's own address: {url!a}", code=2
+            f"--url: bench does not support TLS; use the bridge's own address: {url!a}", code=2
         )
     return f"http://{rest}"
 
@@ -121,7 +141,9 @@ def _target(url: str) -> Target:
     except ValueError:  # an impossible port, or half an IPv6 address
         host = port = None
     if host is None or port == 0:
-        exit_with_error(f"not an address of a bridge: {url!a}; as http://127.0.0.1:8080", code=2)
+        exit_with_error(
+            f"not the address of a bridge: {url!a}; example: http://127.0.0.1:8080", code=2
+        )
     return Target("127.0.0.1" if host == "localhost" else host, port or 80, parts.path)
 
 
@@ -131,7 +153,7 @@ def _kafka_name(settings: Settings, public_topic: str) -> str:
 
 
 def _librdkafka_config(kafka: KafkaSettings, brokers: str | None) -> dict[str, Any]:
-    """Return the settings as librdkafka calls them."""
+    """Return the settings under librdkafka's names."""
     password = kafka.sasl_plain_password
     key_password = kafka.ssl_password
     options = {

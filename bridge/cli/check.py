@@ -1,4 +1,4 @@
-"""`push-bridge check`: would `serve` work, and what would it read."""
+"""`push-bridge check`: reports whether `serve` would work, and what it would read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Validate the settings, connect to Kafka, print what would be read."""
+    """Validate the settings, connect to Kafka, print what `serve` would read."""
     settings = load_settings_or_exit(config)
     if not settings.topics:
         exit_with_error('BRIDGE_TOPICS: name the topics to serve, as ["orders", "news"]', code=2)
@@ -54,7 +54,7 @@ async def _check_topics(settings: Settings, kafka_access: KafkaAccess, as_json: 
         ends = await client.list_offsets(dict.fromkeys(leaders, LATEST), leaders)
     except REQUEST_ERRORS as error:
         exit_with_error(
-            f"Kafka at {kafka_access.bootstrap_servers} can not be used"
+            f"Kafka at {kafka_access.bootstrap_servers} cannot be used"
             f" (BRIDGE_KAFKA__BOOTSTRAP_SERVERS): {error}"
         )
     finally:
@@ -87,5 +87,5 @@ def _print_topic(row: dict[str, Any], as_json: bool) -> None:
     else:
         err.print(
             f"[yellow]warning[/]  {row['topic']}: Kafka has no topic {row['kafka']!r} yet;"
-            " it will be read from its beginning once it exists"
+            " once it exists, it is read from its beginning"
         )

@@ -1,4 +1,4 @@
-"""`push-bridge dev`: everything in one process, nothing to install or configure."""
+"""`push-bridge dev`: a broker and a bridge in one process, without configuration."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 _SAMPLE_DATA = '{"hello": "world"}'
 _DEMO_INTERVAL_SECONDS = 1.0
-# The embedded broker answers a fetch at the end of its wait, not when a record comes.
+# The embedded broker responds at the end of a fetch's wait, not when a record arrives.
 _FETCH_WAIT_MS = 10
 
 DemoOption = Annotated[bool, typer.Option("--demo", help="Produce sample events too.")]
 
 
 def dev(config: ConfigOption = None, demo: DemoOption = False) -> None:
-    """Try it: a bridge on an embedded development broker, without authentication."""
+    """Try it: a bridge with an embedded development broker, without authentication."""
     settings = load_settings_or_exit(config, topics=["demo"], auth={"mode": "none"})
     token = secrets.token_urlsafe(32)
     settings = settings.model_copy(
@@ -74,7 +74,7 @@ async def _run_bridge(
     *,
     demo: bool,
 ) -> None:
-    """Run everything. `token` lets the page send, and goes to no other machine by itself."""
+    """Run until a signal. The page gets `token` automatically only on a loopback address."""
     from bridge.cli.runner import open_admin_listener, run_instance
     from bridge.kafka.client.embedded import EmbeddedKafkaClient
 
@@ -128,16 +128,16 @@ def _print_instructions(
         "bound to this machine" if token is None else f"the page sends with the token {token}"
     )
     topic = settings.topics[0].name
-    url_argument = "" if port == 8080 else f" {url}"  # noqa: PLR2004 - where `listen` looks by itself
+    url_argument = "" if port == 8080 else f" {url}"  # noqa: PLR2004 - default of listen
+    publish = (
+        f"push-bridge publish --kafka {bootstrap_servers} --topic {topic} --account alice"
+        f" '{_SAMPLE_DATA}'"
+    )
     lines = [
         ("kafka", bootstrap_servers, "an embedded broker, for development only"),
         ("bridge", url, f"{page_hint}; authentication is off; {access_hint}"),
         ("listen", f"push-bridge listen{url_argument} --account alice", "in a second terminal"),
-        (
-            "publish",
-            f"push-bridge publish --kafka {bootstrap_servers} --topic {topic} --account alice '{_SAMPLE_DATA}'",
-            "in a third",
-        ),
+        ("publish", publish, "in a third"),
     ]
     for label, value, remark in lines:
         out.print(f"[bold]{label:<8}[/] {value}  [dim]# {remark}[/]")

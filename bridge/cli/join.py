@@ -1,4 +1,4 @@
-"""`push-bridge join` and `push-bridge title`: who is in a room, and what it is called."""
+"""`push-bridge join` and `push-bridge title`: memberships and titles of rooms."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ from bridge.cli.output import ConfigOption, JsonOption, load_settings_or_exit, p
 
 def join(
     room: Annotated[str, typer.Argument(help="The room.")],
-    account: Annotated[str | None, typer.Option(help="This account, until a leave.")] = None,
-    connection: Annotated[str | None, typer.Option(help="This connection, for its life.")] = None,
-    leave: Annotated[bool, typer.Option("--leave", help="Take it back.")] = False,
+    account: Annotated[str | None, typer.Option(help="This account, until it leaves.")] = None,
+    connection: Annotated[
+        str | None, typer.Option(help="This connection, until it closes.")
+    ] = None,
+    leave: Annotated[bool, typer.Option("--leave", help="Remove the membership.")] = False,
     url: UrlOption = None,
     token: TokenOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Put an account or a connection into a room; print the command's position."""
+    """Add an account or a connection to a room; print the command's position."""
     settings = load_settings_or_exit(config)
     check_names(room=room)
     kind, name = account_or_connection(account, connection)
@@ -36,13 +38,13 @@ def join(
 
 def title(
     room: Annotated[str, typer.Argument(help="The room.")],
-    title: Annotated[str, typer.Argument(help="What it is called; '' for nothing.")],
+    title: Annotated[str, typer.Argument(help="The title; '' removes it.")],
     url: UrlOption = None,
     token: TokenOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what a room is called, for people to read; print the command's position."""
+    """Set the title of a room; print the command's position."""
     settings = load_settings_or_exit(config)
     check_names(room=room)
     client = AdminClient(settings, url, token)

@@ -1,4 +1,4 @@
-"""`push-bridge kick`: disconnects clients, and refuses their tokens from now on."""
+"""`push-bridge kick`: disconnects clients and, on request, revokes their tokens."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from bridge.cli.output import (
 def kick(
     account: Annotated[str | None, typer.Option(help="Every connection of this account.")] = None,
     connection: Annotated[str | None, typer.Option(help="This connection.")] = None,
-    reason: Annotated[str | None, typer.Option(help="What the client is told.")] = None,
+    reason: Annotated[str | None, typer.Option(help="The reason that the client receives.")] = None,
     revoke: Annotated[
-        bool, typer.Option("--revoke", help="Refuse tokens issued before now, too.")
+        bool, typer.Option("--revoke", help="Also refuse tokens issued before now.")
     ] = False,
     url: UrlOption = None,
     token: TokenOption = None,
@@ -32,9 +32,9 @@ def kick(
     settings = load_settings_or_exit(config)
     kind, name = account_or_connection(account, connection)
     if revoke and account is None:
-        exit_with_error("--revoke: tokens are of an account, so it goes with --account", code=2)
+        exit_with_error("--revoke: needs --account, because tokens belong to accounts", code=2)
     client = AdminClient(settings, url, token)
-    # Who is told that it was disconnected does not come back; who does all the same is refused.
+    # Disconnect first: such a client does not reconnect. If it does, the revocation refuses it.
     segments = (kind, name) if account is None else (kind, name, "connections")
     print_position(client.call("DELETE", *segments, reason=reason), as_json)
     if revoke:

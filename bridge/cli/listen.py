@@ -1,4 +1,4 @@
-"""`push-bridge listen`: prints a client's events, and comes back as any client should."""
+"""`push-bridge listen`: prints a client's events, and reconnects as clients must."""
 
 from __future__ import annotations
 
@@ -22,18 +22,22 @@ from bridge.client import Client, Connected, Disconnected, Event, Gap, Item, Ref
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_MIN_CLOSE_CODE = 1000  # below are HTTP's
-# Between the tokens of JSON these are blanks; within them there are none.
+_MIN_CLOSE_CODE = 1000  # smaller codes are HTTP statuses
+# In valid JSON these occur only between tokens.
 _WHITESPACE = dict.fromkeys(map(ord, "\t\n\r"), " ")
 
 
 def listen(
     url: Annotated[str | None, typer.Argument(help="The bridge: http, https, ws or wss.")] = None,
-    account: Annotated[str | None, typer.Option(help="Who, where authentication is off.")] = None,
-    token: Annotated[str | None, typer.Option(help="Who, where it is on.")] = None,
+    account: Annotated[
+        str | None, typer.Option(help="The account, if authentication is off.")
+    ] = None,
+    token: Annotated[str | None, typer.Option(help="The token, if it is on.")] = None,
     topic: Annotated[list[str] | None, typer.Option(help="A topic; repeatable.")] = None,
     room: Annotated[list[str] | None, typer.Option(help="A room; repeatable.")] = None,
-    type: Annotated[list[str] | None, typer.Option(help="A type, as order.*; repeatable.")] = None,
+    type: Annotated[
+        list[str] | None, typer.Option(help="A type, such as order.*; repeatable.")
+    ] = None,
     since: Annotated[str | None, typer.Option(help="Replay from this RFC 3339 time.")] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -66,7 +70,7 @@ async def _print_events(url: str, options: Mapping[str, Any], as_json: bool) -> 
 
 
 def _print_disconnect(item: Item, url: str) -> None:
-    """Tell of an end that is none for good."""
+    """Print why a connection ended after which the client reconnects."""
     match item:
         case Disconnected(code=int(code), reason=reason) if code >= _MIN_CLOSE_CODE:
             err.print(f"closed: {code} {reason}", style="yellow", markup=False)

@@ -1,4 +1,7 @@
-"""What the commands print: results on stdout, everything else on stderr, colours only to people."""
+"""What all commands share: options, settings, printing, the event loop.
+
+Rule: results go to stdout, everything else to stderr, colours only to a terminal.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +22,15 @@ if TYPE_CHECKING:
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="A YAML file of settings.", show_default=False)
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
 
-# `:100:` in somebody's data is no emoji.
+# `:100:` in event data must stay as it is.
 out = Console(highlight=False, soft_wrap=True, emoji=False)
 err = Console(highlight=False, soft_wrap=True, emoji=False, stderr=True)
 
 
 def load_settings_or_exit(config: Path | None, **defaults: Any) -> Settings:  # noqa: ANN401
-    """Return the settings; where one is wrong, say so in a line and exit with 2."""
+    """Return the settings; if one is wrong, print one line and exit with 2."""
     try:
         return load_settings(config, **defaults)
     except SettingError as error:
@@ -35,43 +38,43 @@ def load_settings_or_exit(config: Path | None, **defaults: Any) -> Settings:  # 
 
 
 def http_url(host: str, port: int) -> str:
-    """Return the URL of what listens on `host` and `port`."""
+    """Return a URL; an IPv6 address gets its brackets."""
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def escape_unprintable(text: str) -> str:
-    """Return `text` with what a terminal would obey written out."""
+    """Return `text` with control characters escaped, so that a terminal does not execute them."""
     return "".join(
         character if character.isprintable() else repr(character)[1:-1] for character in text
     )
 
 
 def exit_with_error(message: str, *, code: int = 1) -> NoReturn:
-    """Say why not, and exit."""
+    """Print the message in red on stderr and exit."""
     err.print(message, style="red", markup=False)
     raise typer.Exit(code)
 
 
 def print_position(response: dict[str, Any], as_json: bool) -> None:
-    """Print where a command stands that was ordered."""
+    """Print the position of a command in the control topic."""
     out.print(json.dumps({"at": response["at"]}) if as_json else response["at"], markup=False)
 
 
 def log_to_stderr(level: str) -> None:
-    """Let the log go to stderr, one line each."""
+    """Write log records to stderr, one line each."""
     logging.basicConfig(
         level=level.upper(), format="%(asctime)s %(levelname)-7s %(message)s", force=True
     )
-    # uvicorn tells of every socket it hands over.
+    # At INFO uvicorn logs every connection that it hands over.
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    """Run `main` on the fastest loop there is; Ctrl-C is no error."""
+    """Run `main` on uvloop where it exists; Ctrl-C exits with 130."""
     import asyncio
 
     loop_factory = asyncio.new_event_loop
-    with contextlib.suppress(ImportError):  # there is none for Windows
+    with contextlib.suppress(ImportError):  # not on Windows
         import uvloop
 
         loop_factory = uvloop.new_event_loop

@@ -1,4 +1,4 @@
-"""`push-bridge publish`: writes one event to Kafka."""
+"""`push-bridge publish`: writes one event to Kafka, not through a bridge."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 def publish(
     topic: Annotated[str, typer.Option(help="The topic to write to.")],
     data: Annotated[
-        str | None, typer.Argument(help="JSON; '-' or nothing reads standard input.")
+        str | None,
+        typer.Argument(help="JSON; without it, or with '-', it is read from standard input."),
     ] = None,
     account: Annotated[list[str] | None, typer.Option(help="For this account; repeatable.")] = None,
     room: Annotated[list[str] | None, typer.Option(help="For this room; repeatable.")] = None,
@@ -38,16 +39,14 @@ def publish(
     key: Annotated[str | None, typer.Option(help="The record's key.")] = None,
     type: Annotated[str | None, typer.Option(help="The event's type.")] = None,
     tag: Annotated[str | None, typer.Option(help="A tag, passed on untouched.")] = None,
-    kafka: Annotated[str | None, typer.Option(help="Brokers, where not the settings' own.")] = None,
+    kafka: Annotated[str | None, typer.Option(help="Brokers; default: from the settings.")] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write an event; print its position once Kafka has acknowledged it."""
     settings = load_settings_or_exit(config)
     if not (account or room or all):
-        exit_with_error(
-            "an event without an audience reaches nobody: --account, --room or --all", code=2
-        )
+        exit_with_error("an event needs an audience: --account, --room or --all", code=2)
     for name in (*(account or ()), *(room or ())):
         if not is_valid_name(name):
             exit_with_error(
@@ -56,7 +55,7 @@ def publish(
     raw_data = sys.stdin.buffer.read() if data is None or data == "-" else os.fsencode(data)
     raw_data = raw_data.strip()
     if not is_valid_json(raw_data):
-        exit_with_error("""DATA is not JSON; text has quotes of its own: '"hello"'""", code=2)
+        exit_with_error("""DATA is not JSON; text needs its own quotes: '"hello"'""", code=2)
     envelope: dict[str, Any] = {"id": uuid.uuid4().hex, "data": msgspec.Raw(raw_data)}
     fields = {"type": type, "tag": tag, "accounts": account, "rooms": room, "all": all}
     envelope |= {name: value for name, value in fields.items() if value}
@@ -69,7 +68,7 @@ def publish(
     try:
         record = msgspec.json.encode(envelope)
     except UnicodeEncodeError:
-        exit_with_error("--type and --tag are UTF-8", code=2)
+        exit_with_error("--type and --tag must be UTF-8", code=2)
     public_topic, topic = topic, kafka_names.get(topic, topic)
     run(
         _publish_record(
@@ -104,10 +103,10 @@ async def _publish_record(
     except UnknownTopic:
         exit_with_error(f"there is no topic {topic!r} at {kafka_access.bootstrap_servers}")
     except RecordTooLarge as error:
-        exit_with_error(f"Kafka takes no record that large: {error}")
+        exit_with_error(f"the record is too large for Kafka: {error}")
     except REQUEST_ERRORS as error:
         exit_with_error(
-            f"Kafka at {kafka_access.bootstrap_servers} did not take it (--kafka,"
+            f"Kafka at {kafka_access.bootstrap_servers} did not accept the record (--kafka,"
             f" BRIDGE_KAFKA__BOOTSTRAP_SERVERS): {error}"
         )
     finally:

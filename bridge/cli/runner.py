@@ -1,4 +1,4 @@
-"""Runs one instance in the foreground: what `dev` and `serve` share."""
+"""Runs one instance in the foreground, with tuned memory: what `dev` and `serve` share."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ if TYPE_CHECKING:
 
 _M_MMAP_THRESHOLD = -3  # mallopt(3)
 _MMAP_THRESHOLD_BYTES = 64 * 1024
-# New objects before the youngest, collections of these before the older, and of those before all
-# are looked through. A batch of records is more than Python's 700 and is gone again soon.
+# Thresholds of GC generations 0, 1 and 2. A batch of records has more objects than Python's
+# default of 700, and they are freed soon.
 _GC_THRESHOLDS = (50_000, 20, 100)
+_BACKLOG = 4096
 
 
 def tune_memory() -> None:
-    """Keep what is loaded out of the collector's way, and large pieces out of the heap.
+    """Exclude loaded modules from garbage collection, and large blocks from the heap.
 
-    glibc raises its threshold for giving pieces back by itself as soon as larger ones are freed;
-    then what the journal lets go of stays with the process, as much again as it holds. Where there
-    is no `mallopt`, nothing happens.
+    glibc raises its mmap threshold after it frees a larger block. Then memory that the journal
+    frees stays with the process, as much again as the journal holds. Without `mallopt` only the
+    collector is tuned.
     """
     gc.collect()
     gc.freeze()
@@ -38,11 +39,8 @@ def tune_memory() -> None:
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD_BYTES)
 
 
-_BACKLOG = 4096
-
-
 def open_admin_listener(settings: Settings) -> socket.socket | None:
-    """Return a socket for what is for operators only, where they have a port of their own."""
+    """Return the socket of the admin port; None if it is not configured."""
     if settings.admin_port is None:
         return None
     return open_listener(settings.host, settings.admin_port, "BRIDGE_HOST, BRIDGE_ADMIN_PORT")
@@ -51,9 +49,9 @@ def open_admin_listener(settings: Settings) -> socket.socket | None:
 def open_listener(
     host: str, port: int, setting_names: str = "BRIDGE_HOST, BRIDGE_PORT"
 ) -> socket.socket:
-    """Return a socket that listens on `host` and `port`; exit with a sentence where it can not.
+    """Return a listening socket; exit with a sentence if the address cannot be used.
 
-    `setting_names` are the settings that say where.
+    `setting_names` are the settings that the sentence names.
     """
     try:
         family, socket_type, protocol, _, address = socket.getaddrinfo(
@@ -65,7 +63,7 @@ def open_listener(
         listener_socket.listen(_BACKLOG)
     except OSError as error:
         exit_with_error(
-            f"can not listen on {host} port {port}: {error.strerror}; set {setting_names}"
+            f"cannot listen on {host} port {port}: {error.strerror}; set {setting_names}"
         )
     return listener_socket
 
@@ -75,9 +73,9 @@ async def run_instance(
     kafka_access: KafkaAccess,
     listener_socket: socket.socket,
     on_ready: Callable[[], None],
-    **instance_options: Any,  # noqa: ANN401 - `Instance`'s own options
+    **instance_options: Any,  # noqa: ANN401 - options of Instance
 ) -> None:
-    """Run an instance until a signal."""
+    """Run an instance until a signal; `on_ready` is called once it accepts clients."""
     instance = Instance(settings, access=kafka_access, **instance_options)
     tune_memory()
     await instance.run(listener_socket, on_ready=on_ready)

@@ -1,4 +1,4 @@
-"""`push-bridge serve`: the real thing."""
+"""`push-bridge serve`: one instance for production."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def serve(config: ConfigOption = None) -> None:
-    """Serve clients from Kafka, until a signal; SIGTERM drains first."""
+    """Serve clients from Kafka until a signal; SIGTERM drains first."""
     settings = load_settings_or_exit(config)
     if not settings.topics:
         exit_with_error('BRIDGE_TOPICS: name the topics to serve, as ["orders", "news"]', code=2)
@@ -54,11 +54,11 @@ def serve(config: ConfigOption = None) -> None:
 
 
 def require_auth_settings(settings: Settings) -> None:
-    """Exit with 2 where nobody said how clients are to be known."""
+    """Exit with 2 if no setting says how to authenticate clients."""
     auth = settings.auth
     if auth.mode == "jwt" and auth.secret is None and auth.jwks_url is None:
         exit_with_error(
-            "BRIDGE_AUTH__SECRET: set it, or BRIDGE_AUTH__JWKS_URL, to check tokens with;"
-            " or BRIDGE_AUTH__MODE=none to serve everybody",
+            "BRIDGE_AUTH__SECRET: set it, or BRIDGE_AUTH__JWKS_URL, to check tokens;"
+            " or set BRIDGE_AUTH__MODE=none to serve everybody",
             code=2,
         )

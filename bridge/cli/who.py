@@ -1,4 +1,4 @@
-"""`push-bridge who`: the clients that are connected, to whichever instance."""
+"""`push-bridge who`: the connections of all instances."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ _COLUMNS: Final = {
 
 
 def who(
-    account: Annotated[str | None, typer.Option(help="Those of this account.")] = None,
-    room: Annotated[str | None, typer.Option(help="Those in this room.")] = None,
-    topic: Annotated[str | None, typer.Option(help="Those that follow this topic.")] = None,
-    instance: Annotated[str | None, typer.Option(help="Those connected to it.")] = None,
+    account: Annotated[str | None, typer.Option(help="Only this account.")] = None,
+    room: Annotated[str | None, typer.Option(help="Only members of this room.")] = None,
+    topic: Annotated[str | None, typer.Option(help="Only subscribers of this topic.")] = None,
+    instance: Annotated[str | None, typer.Option(help="Only this instance.")] = None,
     url: UrlOption = None,
     token: TokenOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print who is connected, to whichever instance."""
+    """Print the connections of all instances."""
     settings = load_settings_or_exit(config)
     check_names(account=account, room=room, topic=topic, instance=instance)
     filters = {"account": account, "room": room, "topic": topic, "instance": instance}
@@ -66,7 +66,7 @@ def _print_connections(connections: list[dict[str, Any]]) -> None:
     if out.is_terminal:
         _print_table(rows)
         return
-    # A program gets one line for each, however long.
+    # Not a terminal: one line for each connection, whatever its length.
     rows.insert(0, [*_COLUMNS.values()])
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     for row in rows:

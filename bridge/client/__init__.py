@@ -1,4 +1,4 @@
-"""A client of push-bridge for asyncio; it needs nothing but `websockets`.
+"""A client of push-bridge for asyncio; its only dependency is `websockets`.
 
     from bridge.client import Client, Event, Gap
 
@@ -8,8 +8,8 @@
                 case Event(type="order.shipped", data=order): ...
                 case Gap(topic=topic): ...
 
-It comes back by itself, resumes where the user was, and drops duplicates. The rule kept here: this
-package imports nothing of the rest of `bridge`.
+It reconnects by itself, resumes behind the last item that was taken, and drops duplicates. Rule:
+this package imports nothing else of `bridge`.
 """
 
 from bridge.client.client import Client

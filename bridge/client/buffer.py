@@ -1,7 +1,7 @@
-"""What has arrived and waits to be taken.
+"""The bounded buffer between the connection and the user.
 
-The rule kept here: the place moves when the user takes something, not when it arrives; and where
-as much waits as there is room for, whoever brings more has to wait.
+Rule: the resume cursor advances when the user takes an item, not when the item arrives. If the
+buffer is full, the connection waits before it reads more.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ if TYPE_CHECKING:
 
 
 class Buffer:
-    """The items that wait, with the frames that they came in, and the cursors between them."""
+    """Waiting items with their frames, and frames that only move the cursor."""
 
     def __init__(self, cursor: ResumeCursor, capacity: int) -> None:
         self._cursor = cursor
         self._capacity = capacity
         self._entries: deque[tuple[Frame | None, Item | None]] = deque()
-        self._readable = asyncio.Event()  # something to take, or the end
-        self._space_freed = asyncio.Event()  # room again
+        self._readable = asyncio.Event()  # an item is waiting, or the buffer is closed
+        self._space_freed = asyncio.Event()  # it is not full any more
         self._is_closed = False
         self._error: Exception | None = None
         self.waiting = 0
 
     @property
     def is_full(self) -> bool:
-        """Whether there is no room for another item."""
+        """True if another item must wait."""
         return self.waiting >= self._capacity
 
     async def wait_for_space(self) -> None:
-        """Wait until there is room."""
+        """Return once the buffer is not full."""
         while self.is_full:
             self._space_freed.clear()
             await self._space_freed.wait()
 
     def put(self, frame: Frame | None, item: Item | None) -> None:
-        """Let an item wait, with its frame where it has one; or a frame that moves the place."""
+        """Add an item with its frame, if it has one; or a frame that only moves the cursor."""
         if item is not None:
             self.waiting += 1
             self._readable.set()
@@ -51,14 +51,14 @@ class Buffer:
             self._cursor.advance(frame)
             return
         elif self._entries[-1][1] is None:
-            self._entries.pop()  # the newer cursor covers what the older one did
+            self._entries.pop()  # the newer cursor includes it
         self._entries.append((frame, item))
 
     async def get(self) -> Item | None:
-        """Hand out the next item; None at the end.
+        """Return the next item, None once the client has ended; cancellation loses no item.
 
         Raises:
-            Exception: What the client has ended with.
+            Exception: The error with which the client has ended.
         """
         while True:
             while self._entries:
@@ -72,13 +72,13 @@ class Buffer:
             await self._readable.wait()
 
     def clear(self) -> None:
-        """Let go of all that waits: it was not taken, so it will come again."""
+        """Remove all waiting items. They were not taken, so the bridge sends them again."""
         self._entries.clear()
         self.waiting = 0
         self._space_freed.set()
 
     def close(self, error: Exception | None = None) -> None:
-        """Nothing more will come."""
+        """End the buffer; `get` raises `error` once no item is left."""
         self._is_closed = True
         self._error = error
         self._readable.set()

@@ -1,7 +1,7 @@
-"""A client of the bridge, through as many connections as it takes.
+"""The client: one stream of items over any number of connections.
 
-The rule kept here: what is handed out is handed out once and in order, and whatever happens
-between two connections, nothing is missed but what a `Gap` tells.
+Rule: each event is handed out once and in order. Whatever happens between two connections, no
+event is missed without a `Gap`.
 """
 
 from __future__ import annotations
@@ -35,27 +35,27 @@ NORMAL_CLOSURE = 1000
 
 
 class Client:
-    """Iterate over it, or over its `events()`; close it, or use it as a context.
+    """Iterate over it, or over its `events()`; close it, or use it in `async with`.
 
     Args:
-        url: The bridge, as `https://push.example`; or several: each attempt takes the next.
-        token: The credential, or a function that gives one, asked at each connection and in time
-            before the last one expires. It may be a coroutine function.
-        account: Who it is, where authentication is switched off.
-        topics: Which topics; None for all that may be read without being named, empty for none.
-        rooms: The rooms to be in.
-        types: Which types of events, `order.*` allowed; None for all.
-        since: An RFC 3339 time to replay from, until there is a place to resume from.
-        resume_from: Where another client was: what its `resume_from` said.
-        queue: How many items may wait to be taken, before the socket is not read any more.
-        on_state: Called with each new state; must not wait.
-        welcome_seconds: How long a connection may take until it is welcomed.
-        backoff: The base and the upper bound of the waits between attempts, in seconds.
+        url: The bridge, such as `https://push.example`; of several, each attempt uses the next.
+        token: The credential, or a function or coroutine function that returns one. It is called
+            for each connection, and before the current token expires.
+        account: The account, if authentication is off.
+        topics: The topics; None for all that need no name, empty for none.
+        rooms: The rooms to join.
+        types: The event types, such as `order.*`; None for all.
+        since: An RFC 3339 time to replay from, as long as there is no cursor.
+        resume_from: The `resume_from` of another client, to continue behind it.
+        queue: How many items may wait; above that the socket is not read.
+        on_state: Called with each new state; it must not block.
+        welcome_seconds: The time limit from connecting to the welcome.
+        backoff: The base and the upper bound of the delay between attempts, in seconds.
         renew_seconds: The least time between two renewals of the token.
-        dial: What `websockets.connect` shall be told besides, as `ssl` or `proxy`.
+        dial: Further arguments of `websockets.connect`, such as `ssl` or `proxy`.
     """
 
-    def __init__(  # noqa: PLR0913 - as many as there are options
+    def __init__(  # noqa: PLR0913 - the public options
         self,
         url: str | Sequence[str],
         *,
@@ -97,38 +97,38 @@ class Client:
         self._wake_event = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    # -- what it tells -----------------------------------------------------------------------------
+    # -- status ------------------------------------------------------------------------------------
 
     @property
     def state(self) -> State:
-        """Where it is."""
+        """The current state; `on_state` reports each change."""
         return self._state
 
     @property
     def waiting(self) -> int:
-        """How many items wait to be taken."""
+        """The number of items that were not taken yet."""
         return self._buffer.waiting
 
     @property
     def resume_from(self) -> str | None:
-        """Where another client may go on: behind all that was taken of this one."""
+        """The position behind everything that was taken; another client can continue there."""
         return self._cursor.text
 
     @property
     def connection(self) -> Connected | None:
-        """The welcome of the connection that there is; None where there is none."""
+        """The welcome of the current connection; None without one."""
         return None if self._connection is None else self._connection.welcome
 
-    # -- what it is told ---------------------------------------------------------------------------
+    # -- control -----------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Connect. To iterate over it starts it too."""
+        """Start to connect. Iteration does it too."""
         if self._state is State.IDLE:
             self._transition(Trigger.START)
             self._task = asyncio.create_task(self._run(), name="push-bridge client")
 
     async def close(self) -> None:
-        """Say goodbye. What waits is let go; `resume_from` is before it."""
+        """Close the connection. Items that wait are dropped; `resume_from` is before them."""
         self._transition(Trigger.STOPPED)
         self._subscriptions.fail_all(NORMAL_CLOSURE, "the client was closed")
         if self._task is not None and not self._task.done():
@@ -140,45 +140,45 @@ class Client:
     async def subscribe(
         self, *, topics: Iterable[str] = (), rooms: Iterable[str] = ()
     ) -> Subscription:
-        """Subscribe to more, now and on every later connection.
+        """Add topics and rooms, on this and every later connection.
 
         Raises:
-            Rejected: If the bridge refuses it, or the client is closed before it answers.
+            Rejected: If the bridge refuses the change, or the client is closed before the reply.
         """
         return await self._request_change("subscribe", topics, rooms)
 
     async def unsubscribe(
         self, *, topics: Iterable[str] = (), rooms: Iterable[str] = ()
     ) -> Subscription:
-        """Subscribe to less.
+        """Remove topics and rooms, on this and every later connection.
 
         Raises:
-            Rejected: If the bridge refuses it, or the client is closed before it answers.
+            Rejected: If the bridge refuses the change, or the client is closed before the reply.
         """
         return await self._request_change("unsubscribe", topics, rooms)
 
     def wake(self) -> None:
-        """Tell it that the network may have changed: it asks, or comes back, at once."""
+        """Check the connection, or reconnect, at once: the network may have changed."""
         self._wake_event.set()
         if self._connection is not None:
             self._connection.wake()
 
     def drop(self) -> None:
-        """Break the connection that there is, as a network would; it comes back."""
+        """Break the connection as a network failure does; the client reconnects."""
         if self._connection is not None:
             self._connection.drop()
 
-    # -- what it hands out -------------------------------------------------------------------------
+    # -- items -------------------------------------------------------------------------------------
 
     def __aiter__(self) -> Self:
         self.start()
         return self
 
     async def __anext__(self) -> Item:
-        """Take the next item.
+        """Return the next item.
 
         Raises:
-            Refused: If the bridge has said that it should not come back.
+            Refused: If the bridge has refused the client for good.
         """
         self.start()
         if (item := await self._buffer.get()) is None:
@@ -186,10 +186,10 @@ class Client:
         return item
 
     async def events(self) -> AsyncGenerator[Event, None]:
-        """Take events only; what else there is is passed over, gaps too.
+        """Yield events only; other items are skipped, gaps too.
 
         Raises:
-            Refused: If the bridge has said that it should not come back.
+            Refused: If the bridge has refused the client for good.
         """
         async for item in self:
             if isinstance(item, Event):
@@ -207,12 +207,12 @@ class Client:
     ) -> None:
         await self.close()
 
-    # -- its course --------------------------------------------------------------------------------
+    # -- connections, one after another ------------------------------------------------------------
 
     async def _run(self) -> None:
         try:
             end = await self._connect_until_final()
-        except Exception as error:  # noqa: BLE001 - the user has to hear of it, whatever it is
+        except Exception as error:  # noqa: BLE001 - the user must receive every error
             self._finish(Trigger.STOPPED, error, NORMAL_CLOSURE, repr(error))
             return
         refusal = Refused(end.code or NORMAL_CLOSURE, end.reason)
@@ -225,12 +225,12 @@ class Client:
         self._transition(trigger)
 
     async def _connect_until_final(self) -> ConnectionEnd:
-        """Connect again and again; return the end that is final."""
+        """Connect repeatedly; return the end after which the client must not reconnect."""
         unauthenticated_count = 0
         for url in cycle(self._options.urls):
             try:
                 token = await self._get_token()
-            except Exception as error:  # noqa: BLE001 - it is the user's own, and may pass
+            except Exception as error:  # noqa: BLE001 - the user's code, and perhaps temporary
                 end, was_welcomed = ConnectionEnd(None, f"no token: {error!r}"), False
             else:
                 end, was_welcomed = await self._connect(url, token)

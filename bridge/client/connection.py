@@ -1,7 +1,6 @@
-"""One connection of a client: it says hello, takes in what comes, and says how it ended.
+"""One connection: hello, frames, keepalive, token renewal, and how it ended.
 
-The rule kept here: nothing is read that there is no room for, and nothing outlives the
-connection: neither a task nor a socket.
+Rule: no frame is read if the buffer is full. No task and no socket outlives the connection.
 """
 
 from __future__ import annotations
@@ -36,13 +35,13 @@ if TYPE_CHECKING:
     from bridge.client.subscriptions import Subscriptions
 
 SUBPROTOCOL: Final = Subprotocol("push-bridge.v1")
-RENEWAL_REQUEST_ID: Final = "renewal"  # a request's id, as the wishes' own are numbers
+RENEWAL_REQUEST_ID: Final = "renewal"  # never a number, as ids of subscription requests are
 STABLE_SECONDS: Final = 5.0
 _MALFORMED_FRAME_ERRORS: Final = (KeyError, TypeError, ValueError, AttributeError)
 
 
 class Connection:
-    """`tell` hears what befalls the client. `is_fruitful`: the connection was not for nothing."""
+    """A connection that runs once. `has_made_progress` resets the client's backoff."""
 
     def __init__(
         self,
@@ -70,10 +69,10 @@ class Connection:
         self.welcome: Connected | None = None
         self.has_made_progress = False
 
-    # -- its life ----------------------------------------------------------------------------------
+    # -- life cycle --------------------------------------------------------------------------------
 
     async def run(self, url: str, token: str | None) -> ConnectionEnd:
-        """Be connected for as long as that lasts; return how it ended."""
+        """Connect and read until the connection ends; return how it ended."""
         try:
             return await self._run(url, token)
         except asyncio.CancelledError:
@@ -109,10 +108,10 @@ class Connection:
         except (OSError, InvalidHandshake, EOFError) as error:
             return ConnectionEnd(None, str(error) or type(error).__name__)
         except _MALFORMED_FRAME_ERRORS as error:
-            return ConnectionEnd(None, f"a frame that breaks the contract: {error!r}")
+            return ConnectionEnd(None, f"a frame breaks the protocol: {error!r}")
 
     async def _open(self, url: str, token: str | None) -> Connected:
-        """Open, say hello, and wait for the welcome."""
+        """Connect, send the hello, and return the welcome."""
         cursor = self._cursor.text
         self._websocket = await connect(
             f"{url}?hello=1",
@@ -146,9 +145,8 @@ class Connection:
         if not isinstance(welcome, Connected):
             raise TypeError(text)
         if cursor is None:
-            self._cursor.advance(
-                frame
-            )  # whatever the user has taken: what happens is owed from here
+            # Even before the user takes the welcome: a reconnect must not miss what follows it.
+            self._cursor.advance(frame)
         self._buffer.put(frame, welcome)
         self.welcome = welcome
         self._on_trigger(Trigger.WELCOMED if cursor is None and since is None else Trigger.RETURNED)
@@ -157,12 +155,12 @@ class Connection:
         return welcome
 
     async def _close(self) -> None:
-        """Say goodbye, and do not wait for long."""
+        """Send a close frame, and wait at most 1 s for the server's."""
         if self._websocket is not None:
             with contextlib.suppress(ConnectionClosed, OSError):
                 await self._websocket.close()
 
-    # -- what comes --------------------------------------------------------------------------------
+    # -- receiving ---------------------------------------------------------------------------------
 
     async def _receive(self) -> tuple[Frame, str]:
         if self._websocket is None:
@@ -175,7 +173,7 @@ class Connection:
     async def _handle(self, received: tuple[Frame, str]) -> None:
         frame, text = received
         item = item_from_frame(frame, text)
-        ResumeCursor(frame.get("cursor"))  # what the user takes has to be sound
+        ResumeCursor(frame.get("cursor"))  # raises for a malformed cursor, before the user takes it
         match frame["op"]:
             case "event":
                 self.has_made_progress = True
@@ -197,31 +195,31 @@ class Connection:
             if self._renewal_reply is not None and not self._renewal_reply.done():
                 self._renewal_reply.set_result(reply)
         elif (request := self._subscriptions.handle_reply(reply)) and request.op == "unsubscribe":
-            for topic in request.topics:  # it may be another one of that name when it comes back
+            for topic in request.topics:  # it may have been recreated when it is subscribed again
                 self._cursor.forget_topic(topic)
 
-    # -- what goes ---------------------------------------------------------------------------------
+    # -- sending -----------------------------------------------------------------------------------
 
     async def send(self, frame: dict[str, Any]) -> None:
-        """Send a frame; where the connection has broken, reading will find that out."""
+        """Send a frame. A closed connection is no error here: reading reports it."""
         if self._websocket is not None:
             with contextlib.suppress(ConnectionClosed):
                 await self._websocket.send(json.dumps(frame))
 
     def wake(self) -> None:
-        """Ask at once whether the server is there."""
+        """Send a heartbeat now; the server must respond within 3 s."""
         if self._keepalive is not None:
             self._keepalive.probe_now(time.monotonic())
             self._wake_event.set()
 
     def drop(self, reason: str = CONNECTION_BROKEN) -> None:
-        """End the connection without a word."""
+        """Abort the connection without a close frame."""
         if self._websocket is not None:
             self._drop_reason = reason
             self._websocket.transport.abort()
 
     async def _monitor_keepalive(self, heartbeat_seconds: float) -> None:
-        """Leave a server from which nothing is heard."""
+        """Send heartbeats if nothing arrives; drop the connection if the server stays silent."""
         keepalive = self._keepalive = Keepalive(heartbeat_seconds, time.monotonic())
         while not keepalive.has_timed_out(now := time.monotonic()):
             with contextlib.suppress(TimeoutError):
@@ -236,13 +234,13 @@ class Connection:
         self.drop("the server is silent")
 
     async def _renew_token(self, expires: str) -> None:
-        """Keep the token young."""
+        """Replace the token in time before it expires; failures become warnings."""
         schedule = RenewalSchedule(expires, time.time(), self._options.renew_seconds)
         while True:
             await asyncio.sleep(schedule.delay_seconds(time.time()))
             try:
                 token = await self._get_token()
-            except Exception as error:  # noqa: BLE001 - it is the user's own
+            except Exception as error:  # noqa: BLE001 - the user's code
                 self._put_warning(Warned("no_token", repr(error)))
                 continue
             self._renewal_reply = asyncio.get_running_loop().create_future()

@@ -1,6 +1,7 @@
-"""What may go wrong for good. Each has a `code` for programs and a `reason` for people.
+"""The errors of a client, and how a connection ended: `code` for programs, `reason` for people.
 
-The rule kept here: what passes by itself is no error but an item (`Disconnected`, `Warned`).
+Rule: only what ends the client or one of its requests is an error. Temporary failures are items
+(`Disconnected`, `Warned`).
 """
 
 from __future__ import annotations
@@ -19,14 +20,38 @@ if TYPE_CHECKING:
 
 UNAUTHENTICATED: Final = 4500
 CONNECTION_BROKEN: Final = "the connection broke"
-_FINAL_CLOSE_CODES = range(4500, 4600)
-_HTTP_CLIENT_ERRORS = range(400, 500)
-_RETRYABLE_STATUSES = frozenset({408, 425, 429})
+_FINAL_CLOSE_CODES: Final = range(4500, 4600)
+_HTTP_CLIENT_ERRORS: Final = range(400, 500)
+_RETRYABLE_STATUSES: Final = frozenset({408, 425, 429})
+
+
+class ClientError(Exception):
+    """The base class of all errors of a client."""
+
+    def __init__(self, code: int | str, reason: str) -> None:
+        super().__init__(f"{code} {reason}")
+        self.code = code
+        self.reason = reason
+
+
+class Refused(ClientError):
+    """The client has ended: `code` is a close code 45xx, or an HTTP status."""
+
+    code: int
+
+
+class Rejected(ClientError):
+    """A subscription was refused and had no effect: `forbidden`, `limit`, `bad_frame`.
+
+    `code` is `closed` if the client was closed before the reply.
+    """
+
+    code: str
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionEnd:
-    """`code` is a close code or an HTTP status, None where it broke."""
+    """Why a connection ended: `code` is a close code or an HTTP status, None if it broke."""
 
     code: int | None
     reason: str
@@ -35,7 +60,7 @@ class ConnectionEnd:
 
     @property
     def is_final(self) -> bool:
-        """Whether the client is not to come back."""
+        """True if the client must not reconnect."""
         if self.code is None:
             return False
         return self.code in _FINAL_CLOSE_CODES or (
@@ -46,7 +71,7 @@ class ConnectionEnd:
 def end_from_close(
     error: ConnectionClosed, closing_frame: Frame | None, closing_text: str | None
 ) -> ConnectionEnd:
-    """Return the end of a connection; `closing_frame` is the frame that announced it, if one did."""
+    """Return the end of a WebSocket; `closing_frame` is the `closing` frame before it, if any."""
     fields = closing_frame or {}
     code = error.rcvd.code if error.rcvd else fields.get("code")
     reason = (error.rcvd.reason if error.rcvd else "") or fields.get("reason") or CONNECTION_BROKEN
@@ -54,7 +79,7 @@ def end_from_close(
 
 
 def end_from_http_response(response: Response, now: datetime | None = None) -> ConnectionEnd:
-    """Return the end of an attempt that HTTP answered."""
+    """Return the end of an attempt that got an HTTP response instead of a WebSocket."""
     body = bytes(response.body or b"").decode(errors="replace").strip()
     try:
         reason = str(json.loads(body)["detail"])
@@ -67,7 +92,7 @@ def end_from_http_response(response: Response, now: datetime | None = None) -> C
 
 
 def parse_retry_after(text: str, now: datetime) -> float | None:
-    """Read a `Retry-After`: seconds, or a date; None where it is neither."""
+    """Return the seconds of a `Retry-After`, given as seconds or a date; None if it is neither."""
     if text.strip().isdecimal():
         return float(text)
     try:
@@ -77,27 +102,3 @@ def parse_retry_after(text: str, now: datetime) -> float | None:
     return max(
         0.0, (retry_at - (now if retry_at.tzinfo else now.replace(tzinfo=None))).total_seconds()
     )
-
-
-class ClientError(Exception):
-    """Anything that a client raises."""
-
-    def __init__(self, code: int | str, reason: str) -> None:
-        super().__init__(f"{code} {reason}")
-        self.code = code
-        self.reason = reason
-
-
-class Refused(ClientError):
-    """The client is over: `code` is a close code of 45xx, or the HTTP status that refused it."""
-
-    code: int
-
-
-class Rejected(ClientError):
-    """A subscription was refused and had no effect: `forbidden`, `limit`, `bad_frame`.
-
-    `end_from_close` where the client was closed before the answer came.
-    """
-
-    code: str

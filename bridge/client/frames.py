@@ -1,6 +1,6 @@
-"""Frames as they are read: JSON objects with an `op`, in which no number is too large.
+"""Parsing of frames: JSON objects with an `op`.
 
-The rule kept here: what the producer has written can be had to the letter (`raw_field`).
+Rule: no number is too large, and the producer's own text of a field is available (`raw_field`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _BLANKS: Final = re.compile(r"[ \t\n\r]*")
 def _parse_int(digits: str) -> int | Decimal:
     try:
         return int(digits)
-    except ValueError:  # more digits than Python makes an int of
+    except ValueError:  # more digits than Python converts to an int
         return Decimal(digits)
 
 
@@ -26,21 +26,21 @@ _decoder: Final = json.JSONDecoder(parse_int=_parse_int)
 
 
 def parse_frame(text: str) -> Frame:
-    """Return a frame.
+    """Parse one frame.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If it is not a JSON object with an `op`.
     """
     frame = _decoder.decode(text)
     if not (isinstance(frame, dict) and isinstance(frame.get("op"), str)):
-        raise ValueError(  # noqa: TRY004 - as where it is no JSON
+        raise ValueError(  # noqa: TRY004 - as for invalid JSON
             f"not a frame: {text[:100]!r}"
         )
     return frame
 
 
 def raw_field(text: str, name: str) -> str | None:
-    """Return a field of the object in `text` as it is written; None where there is none."""
+    """Return the text of a field's value as it was written; None if the field is absent."""
     raw = None
     offset = _skip_blanks(text, _skip_blanks(text, 0) + 1)
     while text[offset] == '"':

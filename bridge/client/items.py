@@ -1,7 +1,7 @@
-"""What a client hands out, in the order in which it happened.
+"""The items that a client hands out, and their construction from frames.
 
-The rule kept here: a field that the bridge did not send is None, and one that this version does
-not know is in `frame`, the frame as it came.
+Rule: a field that the bridge did not send is None. `frame` has the frame's text, with fields that
+this version does not know.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """A connection has begun. What was missed follows, if anything was, and then a `Live`."""
+    """A connection has begun. After a resume the missed events follow, then a `Live`."""
 
     connection: str
     account: str | None
@@ -33,7 +33,7 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something has happened. `data` is None too where it is `deleted` or in `data_base64`."""
+    """An event. `data` is None if it is `deleted` or has `data_base64`."""
 
     topic: str
     at: str
@@ -50,23 +50,23 @@ class Event:
 
     @property
     def partition(self) -> int:
-        """The partition of its topic in Kafka."""
+        """The Kafka partition, from `at`."""
         return int(self.at.split(":")[1])
 
     @property
     def offset(self) -> int:
-        """Its offset in that partition."""
+        """The Kafka offset, from `at`."""
         return int(self.at.split(":")[2])
 
     @property
     def data_text(self) -> str | None:
-        """The data as the producer has written it, numbers with all their digits."""
+        """The data as the producer wrote it; numbers keep all their digits."""
         return raw_field(self.frame, "data")
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Events of a topic will not come: load its state anew, then go on."""
+    """Events of a topic cannot be replayed: load its state again, then continue."""
 
     topic: str
     reason: str
@@ -76,7 +76,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """What was missed has been replayed; from here on it is what happens."""
+    """The replay is over; later events are live."""
 
     replayed: int
     cursor: str
@@ -85,7 +85,7 @@ class Live:
 
 @dataclass(frozen=True, slots=True)
 class Rooms:
-    """Another hand has changed this connection's rooms."""
+    """The backend has changed this connection's rooms."""
 
     joined: tuple[str, ...]
     left: tuple[str, ...]
@@ -95,9 +95,9 @@ class Rooms:
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
-    """A connection, or an attempt at one, has ended; the next comes after `retry_in` seconds.
+    """A connection or an attempt has ended; the next attempt follows after `retry_in` seconds.
 
-    `code` is a close code, an HTTP status, or None where it broke.
+    `code` is a close code, an HTTP status, or None if the connection broke.
     """
 
     code: int | None
@@ -108,7 +108,7 @@ class Disconnected:
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """Something went wrong that the connection outlives: a token that could not be renewed."""
+    """A failure after which the connection continues: the token could not be renewed."""
 
     code: str
     reason: str
@@ -119,7 +119,7 @@ Item: TypeAlias = Connected | Event | Gap | Live | Rooms | Disconnected | Warned
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """What a client is subscribed to, from `cursor` on."""
+    """The topics and rooms of a client, from `cursor` on."""
 
     topics: tuple[str, ...]
     rooms: tuple[str, ...]
@@ -127,11 +127,11 @@ class Subscription:
 
 
 def item_from_frame(frame: Frame, text: str) -> Item | None:
-    """Return what the user is handed of a frame; None where that is nothing.
+    """Return the item of a frame; None for frames that are not handed out.
 
     Raises:
-        KeyError: If the frame lacks something.
-        ValueError: If its position is none.
+        KeyError: If a field is missing.
+        ValueError: If its position is malformed.
     """
     match frame["op"]:
         case "event":

@@ -1,6 +1,6 @@
-"""What a client is told when it is made.
+"""The options of a client, checked.
 
-The rule kept here: what is wrong with it is said at once, and not by a connection that fails.
+Rule: a wrong option raises when the client is constructed, not when a connection fails.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SCHEMES = {"http": "ws", "https": "wss"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """All of a client's options; `Client` says what they mean."""
+    """The options as `Client` documents them."""
 
     urls: tuple[str, ...]
     token: Token | None = None
@@ -33,14 +33,14 @@ class Options:
     dial: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Raise ValueError where one makes no sense."""
+        """Raise ValueError if an option is out of range."""
         if not self.urls:
-            raise ValueError("no address of a bridge")
+            raise ValueError("url: must name at least one bridge")
         if self.queue < 1:
-            raise ValueError("a queue of at least 1")
+            raise ValueError("queue: must be at least 1")
 
     def hello_fields(self) -> dict[str, Any]:
-        """Return the fields of a hello that never change."""
+        """Return the fields that are the same in every hello."""
         fields: dict[str, Any] = {}
         if self.account is not None:
             fields["account"] = self.account
@@ -50,10 +50,10 @@ class Options:
 
 
 def websocket_url(url: str) -> str:
-    """Return where the WebSocket is, given any of the bridge's addresses.
+    """Return the URL of the WebSocket endpoint for any URL of the bridge.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If it is not a URL of a bridge.
     """
     try:
         parts = urlsplit(url if "://" in url else f"http://{url}")
@@ -62,14 +62,18 @@ def websocket_url(url: str) -> str:
     except ValueError:  # an impossible port, or half an IPv6 address
         is_usable = False
     if not is_usable:
-        raise ValueError(f"not an address of a bridge: {url!r}; as http://127.0.0.1:8080")
+        raise ValueError(f"not the address of a bridge: {url!r}; example: http://127.0.0.1:8080")
     path = parts.path.rstrip("/")
     path = path if path.endswith("/ws") else f"{path}/ws"
     return urlunsplit((scheme, parts.netloc, path, "", ""))
 
 
 def name_list(option: str, values: Iterable[str]) -> list[str]:
-    """Return names in a list; a text alone is a mistake, for it would be one name a letter."""
+    """Return the names as a list.
+
+    Raises:
+        TypeError: For a single text, which would otherwise become one name per letter.
+    """
     if isinstance(values, str):
-        raise TypeError(f"{option}: a list of names, as [{values!r}]")
+        raise TypeError(f"{option}: must be a list of names, such as [{values!r}]")
     return list(values)

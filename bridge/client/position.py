@@ -1,7 +1,7 @@
-"""A client's place in the stream, and the one rule by which it drops duplicates.
+"""The client's position in the stream, and the detection of duplicates.
 
-The rule kept here: a place covers exactly what the user has taken. It is the newest cursor, and
-the last position of each partition since; a gap forgets those of its topic.
+Rule: the position covers exactly what the user has taken. It is the newest cursor and, for each
+partition, the last position since. A gap removes the positions of its topic.
 """
 
 from __future__ import annotations
@@ -13,20 +13,19 @@ if TYPE_CHECKING:
 
 
 class ResumeCursor:
-    """Where a client stands; `text` is the place that another one kept."""
+    """A position to resume from; `text` is that of another client, or None."""
 
     def __init__(self, text: str | None = None) -> None:
         self._cursor = ""
-        self._offsets_since_cursor: dict[
-            str, int
-        ] = {}  # by partition: the last taken since the cursor
-        self._last_offsets: dict[str, int] = {}  # the last taken ever
+        # By partition, the last offset since the cursor, and the last one ever.
+        self._offsets_since_cursor: dict[str, int] = {}
+        self._last_offsets: dict[str, int] = {}
         if text:
             self._set(text)
 
     @property
     def text(self) -> str | None:
-        """What to come back with; None where there is no cursor yet."""
+        """The `cursor` of the next hello; None if there is none yet."""
         if not self._cursor:
             return None
         return ",".join(
@@ -40,7 +39,7 @@ class ResumeCursor:
         )
 
     def advance(self, frame: Mapping[str, Any]) -> bool:
-        """Move on behind a frame; whether it is new to the user."""
+        """Advance behind a frame; return False for an event that was taken before."""
         if frame["op"] == "event":
             partition, offset = split_position(frame["at"])
             if offset <= self._last_offsets.get(partition, -1):
@@ -54,13 +53,13 @@ class ResumeCursor:
         return True
 
     def forget_topic(self, topic: str) -> None:
-        """Forget the positions of a topic: its offsets may begin anew."""
+        """Remove the positions of a topic, whose offsets may start again from 0."""
         for offsets in (self._offsets_since_cursor, self._last_offsets):
             for partition in [each for each in offsets if each.rpartition(":")[0] == topic]:
                 del offsets[partition]
 
     def _set(self, text: str) -> None:
-        # A welcome gives the client's own text back, with its positions.
+        # After a resume the welcome has the client's own text, with positions.
         self._cursor, *positions = text.split(",")
         self._offsets_since_cursor = dict(map(split_position, positions))
         for partition, offset in self._offsets_since_cursor.items():
@@ -68,10 +67,10 @@ class ResumeCursor:
 
 
 def split_position(position: str) -> tuple[str, int]:
-    """Return a position's partition, as `topic:3`, and its offset.
+    """Return the partition, such as `topic:3`, and the offset of a position.
 
     Raises:
-        ValueError: If it is no position.
+        ValueError: If it is not `topic:partition:offset`.
     """
     partition, _, offset = position.rpartition(":")
     if ":" not in partition or not offset.isdecimal():

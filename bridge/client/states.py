@@ -1,7 +1,6 @@
-"""The states of a client, and what leads from one to the next: the one table of all libraries.
+"""The states of a client and their transitions; the JavaScript client has the same table.
 
-The rule kept here: a client's state changes by this table and nowhere else; what is not in it can
-not happen.
+Rule: a client's state changes only by this table. A trigger that is not in it has no effect.
 """
 
 from __future__ import annotations
@@ -11,26 +10,26 @@ from typing import Final
 
 
 class State(StrEnum):
-    """Where a client is."""
+    """The state of a client."""
 
     IDLE = "idle"  #: not started
-    CONNECTING = "connecting"  #: opening, or waiting for the welcome
-    REPLAYING = "replaying"  #: sent what was missed
-    LIVE = "live"  #: sent what happens
-    WAITING = "waiting"  #: will connect again
-    CLOSED = "closed"  #: over, with a code and a reason
+    CONNECTING = "connecting"  #: until the welcome
+    REPLAYING = "replaying"  #: missed events arrive
+    LIVE = "live"  #: events arrive as they happen
+    WAITING = "waiting"  #: until the next attempt
+    CLOSED = "closed"  #: ended, with a code and a reason
 
 
 class Trigger(StrEnum):
-    """What may befall it."""
+    """An event that can change the state."""
 
     START = "start"
-    WELCOMED = "welcomed"  #: with nothing to be replayed
-    RETURNED = "returned"  #: welcomed, after a resume or with a time to replay from
-    CAUGHT_UP = "caught up"  #: the `live` frame
+    WELCOMED = "welcomed"  #: without a replay
+    RETURNED = "returned"  #: welcomed, and a replay follows
+    CAUGHT_UP = "caught up"  #: received `live`
     LOST = "lost"  #: a close, an error, or silence
-    DUE = "due"  #: the backoff is over, or it was woken
-    REFUSED = "refused"  #: for good
+    DUE = "due"  #: the backoff is over, or `wake` was called
+    REFUSED = "refused"  #: by the bridge, finally
     STOPPED = "stopped"  #: by the user
 
 
@@ -60,5 +59,5 @@ TRANSITIONS: Final[dict[State, dict[Trigger, State]]] = {
 
 
 def next_state(state: State, trigger: Trigger) -> State | None:
-    """Return the state that follows; None where that can not happen."""
+    """Return the next state; None if the trigger has no effect."""
     return TRANSITIONS[state].get(trigger)

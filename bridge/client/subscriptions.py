@@ -1,7 +1,7 @@
-"""What a client wants to be subscribed to, and who waits to hear that it is.
+"""The subscriptions of a client, and its requests that have no reply yet.
 
-The rule kept here: what the bridge has granted is asked for again in every hello, and what it has
-refused never; what is asked without a connection is in the next hello, and its welcome answers.
+Rule: every hello has what the bridge has granted, and never what it has refused. A request made
+without a connection is part of the next hello, and the welcome is its reply.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FORBIDDEN = 4501
 
 @dataclass(eq=False)
 class SubscriptionRequest:
-    """One change that was asked for; `answer` is what comes of it."""
+    """A `subscribe` or `unsubscribe`; `result` is set by its reply."""
 
     op: ChangeOp
     id: str
@@ -35,7 +35,7 @@ class SubscriptionRequest:
     is_in_hello: bool = field(default=False)
 
     def frame(self) -> Frame:
-        """The frame that asks for it."""
+        """Return the request's frame."""
         lists = {"topics": self.topics, "rooms": self.rooms}
         return {
             "op": self.op,
@@ -45,7 +45,7 @@ class SubscriptionRequest:
 
 
 class Subscriptions:
-    """`topics` of None are all that may be read without being named."""
+    """Granted topics and rooms; `topics` of None means all that need no name."""
 
     def __init__(self, topics: Iterable[str] | None, rooms: Iterable[str]) -> None:
         self.topics = None if topics is None else list(dict.fromkeys(topics))
@@ -56,7 +56,7 @@ class Subscriptions:
     def add_request(
         self, op: ChangeOp, topics: Iterable[str], rooms: Iterable[str]
     ) -> SubscriptionRequest:
-        """Note a change that is wanted."""
+        """Add a pending request; the caller sends its frame if there is a connection."""
         result = asyncio.get_running_loop().create_future()
         request = SubscriptionRequest(
             op, str(next(self._request_ids)), list(topics), list(rooms), result
@@ -65,10 +65,10 @@ class Subscriptions:
         return request
 
     def hello_fields(self) -> dict[str, Any]:
-        """Return the hello's fields, with all that was not answered yet."""
+        """Return `topics` and `rooms` of a hello, pending requests included."""
         topics, rooms = self.topics, self.rooms
         for request in self._pending_requests.values():
-            # Nobody here knows which topics are all of them: such a change is asked for afterwards.
+            # The client does not know all topics, so it sends such a request after the welcome.
             request.is_in_hello = not (request.topics and self.topics is None)
             if request.is_in_hello:
                 topics = (
@@ -79,13 +79,13 @@ class Subscriptions:
         return {**fields, "rooms": rooms} if rooms else fields
 
     def handle_welcome(self, welcome: Frame) -> list[SubscriptionRequest]:
-        """Settle what was in the hello; return what has to be asked for now."""
+        """Resolve the requests of the hello; return those that must be sent now."""
         for request in [each for each in self._pending_requests.values() if each.is_in_hello]:
             self._confirm(request, welcome)
         return list(self._pending_requests.values())
 
     def handle_reply(self, reply: Frame) -> SubscriptionRequest | None:
-        """Settle what was asked for; return it where it was done."""
+        """Resolve or reject the request of a reply; return it if it succeeded."""
         request = self._pending_requests.get(str(reply.get("id")))
         if request is None:
             return None
@@ -97,7 +97,7 @@ class Subscriptions:
         return None
 
     def fail_all(self, code: int, reason: str) -> None:
-        """Answer all that still wait: the client is over."""
+        """Reject all pending requests: the client has ended."""
         for request in self._pending_requests.values():
             error_code = "forbidden" if code == _FORBIDDEN and request.is_in_hello else "closed"
             _fail(request, Rejected(error_code, reason))

@@ -97,7 +97,7 @@ def told(ended: CommandResult, code: int = 1) -> str:
 
 
 def test_a_kafka_that_does_not_answer_is_named(dev, folder):
-    assert "127.0.0.1:1 can not be used" in told(
+    assert "127.0.0.1:1 cannot be used" in told(
         bench(dev, folder, "fanout", "--kafka", "127.0.0.1:1")
     )
 

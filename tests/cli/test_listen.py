@@ -104,7 +104,7 @@ def test_any_of_the_bridges_addresses_will_do(url, target):
     ["ftp://a", "http://", "http://a:port", "http://a:99999", "http://[", "http://::1:80", ""],
 )
 def test_what_is_no_address_is_a_sentence_and_exit_2(folder, url):
-    assert "not an address" in error_line(run(folder, "listen", url), 2)
+    assert "not the address" in error_line(run(folder, "listen", url), 2)
 
 
 def test_a_refusal_for_good_is_a_sentence_and_exit_1(dev, folder):

@@ -228,7 +228,7 @@ async def test_what_breaks_the_protocol_ends_the_connection(frame: str) -> None:
         await guest.wait_closed()
 
     async with running_bridge(treat) as url, Client(url, **QUICK) as client:
-        assert "breaks the contract" in (await the(Disconnected, client)).reason
+        assert "breaks the protocol" in (await the(Disconnected, client)).reason
 
 
 @pytest.mark.parametrize("cursor", ["C1,t", "C1,", 7])

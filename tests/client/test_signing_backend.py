@@ -64,7 +64,7 @@ async def test_a_client_whose_callback_asks_it_says_hello_as_who_is_logged_in(ba
     assert grant.account == "alice"
     assert grant.rooms.matches("order:42")
     assert not grant.rooms.matches("news")
-    assert grant.expires - grant.issued == 900
+    assert grant.expires_at - grant.issued_at == 900
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""Load from many clients: pool, stream reading, delivery checks, worker processes."""
+"""Many clients in a few processes: connections, stream reading, delivery checks."""

@@ -1,6 +1,6 @@
-"""One client: its socket, what it has told and was told last, and what it reads.
+"""One load client: its socket, its state and its upgrade request.
 
-Rule: it keeps no more than it needs, because ten thousand of them are in one process.
+Rule: it keeps no more than it needs, because one process holds ten thousand of them.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from bridge.bench.load.job import LoadJob, Target
     from bridge.bench.load.stream_reader import PrivateStreamReader, SharedStreamReader
 
-_IP_BIND_ADDRESS_NO_PORT: Final = (
-    24  # IP_BIND_ADDRESS_NO_PORT: ports are chosen for each destination
-)
+# From <linux/in.h>: the kernel chooses a port at connect(), so each destination has all of them.
+_IP_BIND_ADDRESS_NO_PORT: Final = 24
 _STALLED_BUFFER_BYTES: Final = 16_384
 _WEBSOCKET_KEY: Final = base64.b64encode(os.urandom(16)).decode()
 _HEADERS_END: Final = b"\r\n\r\n"
@@ -29,54 +28,53 @@ _MAX_REASON_BYTES: Final = 200
 
 
 class LoadClientState(IntEnum):
-    """How far a client has come."""
+    """How far the connection has come. The order of the values matters: they are compared."""
 
     DISCONNECTED = 0
     CONNECTING = 1
     UPGRADING = 2
     AWAITING_WELCOME = 3
-    OPEN = 4  #: it was welcomed
-    LIVE = 5  #: it has been given what it had missed, too
+    OPEN = 4  #: received `welcome`
+    LIVE = 5  #: received `live`: the replay is over
     CLOSED = 6
 
 
 class LoadClient:
-    """One of many."""
+    """A client of one pool; the pool does its I/O."""
 
     __slots__ = (
-        *(
-            "closing_frame",
-            "cursor",
-            "response_head",
-            "number",
-            "progress",
-            "is_resuming",
-            "socket",
-            "is_stalled",
-        ),
-        *("state", "stream_reader"),
+        "closing_frame",
+        "cursor",
+        "is_resuming",
+        "is_stalled",
+        "number",
+        "progress",
+        "response_head",
+        "socket",
+        "state",
+        "stream_reader",
     )
 
     def __init__(
         self, number: int, stream_reader: SharedStreamReader | PrivateStreamReader
     ) -> None:
         self.number = number
-        self.stream_reader = stream_reader  #: what takes apart whatever it reads
+        self.stream_reader = stream_reader  #: parses what this client receives
         self.progress = ReadProgress()
         self.state = LoadClientState.DISCONNECTED
         self.socket: socket.socket | None = None
-        self.response_head = b""  #: what has come of the answer to its request
+        self.response_head = b""  #: the part of the upgrade response that has arrived
         self.cursor: str | None = None
         self.closing_frame: dict[str, Any] | None = None
-        self.is_resuming = False  #: it comes back with its cursor
+        self.is_resuming = False  #: it reconnects with its cursor
         self.is_stalled = False
 
     def connect(self, job: LoadJob) -> tuple[socket.socket, int]:
-        """Begin to connect; return the socket and what the system says to it."""
+        """Start a non-blocking connect; return the socket and the errno of `connect_ex`."""
         target = self._target(job)
         family = socket.AF_INET6 if ":" in target.host else socket.AF_INET
         connecting_socket = socket.socket(family, socket.SOCK_STREAM)
-        connecting_socket.setblocking(False)  # noqa: FBT003 - it has no other name
+        connecting_socket.setblocking(False)  # noqa: FBT003 - the parameter has no name
         if self.number < job.stalled_clients:
             connecting_socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _STALLED_BUFFER_BYTES)
         if job.source_address_count > 1:
@@ -90,7 +88,7 @@ class LoadClient:
         return connecting_socket, connecting_socket.connect_ex((target.host, target.port))
 
     def upgrade_request(self, job: LoadJob) -> bytes:
-        """Return what it says first."""
+        """Return the WebSocket upgrade request as bytes."""
         target = self._target(job)
         query = {"topics": job.topic}
         if job.account_prefix is not None and job.token is None:
@@ -114,10 +112,10 @@ class LoadClient:
         return "\r\n".join([*lines, "", ""]).encode()
 
     def read_upgrade_response(self, data: bytes) -> bytes | None:
-        """Take a part of the answer in; return what is behind it, or None while it is not whole.
+        """Add a part of the response; return the bytes behind its head, or None if incomplete.
 
         Raises:
-            ConnectionError: If the answer is another than was asked for.
+            ConnectionError: If the status is not 101.
         """
         self.response_head += data
         end = self.response_head.find(_HEADERS_END)
@@ -133,7 +131,7 @@ class LoadClient:
         return rest
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Close the socket, if there is one."""
         if self.socket is not None:
             self.socket.close()
             self.socket = None

@@ -1,7 +1,7 @@
-"""Many clients on one epoll: connected, read, and counted.
+"""Many clients on one epoll: connects them, reads from them, counts events.
 
-Rule: the load weighs less than what is loaded. No task, no future and no transport for a
-client: a read is a system call, a comparison and an addition.
+Rule: the load generator costs less than the bridge. A client has no task, no future and no
+transport: a read is a system call, a comparison and an addition.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
 
 _READ_EVENTS: Final = select.EPOLLIN | select.EPOLLRDHUP
 _BUFFER_BYTES: Final = 1 << 20
-_RETRY_CLOSE_CODES: Final = range(4000, 4500)  # close codes after which one comes back
+_RETRY_CLOSE_CODES: Final = range(4000, 4500)  # after these close codes a client reconnects
 _ABNORMAL_CLOSURE: Final = 1006
 _EVENT_PREFIX: Final = b'{"op":"event"'
 
 
 class ClientPool:
-    """The clients of one process."""
+    """The clients of one worker process. `poll` does all of the I/O."""
 
     def __init__(self, job: LoadJob) -> None:
         self.job = job
@@ -51,10 +51,10 @@ class ClientPool:
         self.counters: Counter[str] = Counter()
         self.close_codes: Counter[int] = Counter()
         self.received_events = 0
-        self.refusal_reason: str | None = None  #: why nobody, or not everybody, can come in
+        self.refusal_reason: str | None = None  #: why some clients cannot connect
         self._clients_by_fd: dict[int, LoadClient] = {}
-        self._reading_by_fd: dict[int, LoadClient] = {}  # those of them that were upgraded and read
-        # Members of a room are sent the same, but by each bridge in another order.
+        self._reading_by_fd: dict[int, LoadClient] = {}  # upgraded, and not stalled
+        # Members of a room receive the same events, but each bridge has its own order.
         self._shared_readers = (
             []
             if job.has_private_events
@@ -74,10 +74,10 @@ class ClientPool:
         self._connect_queue: list[tuple[float, int]] = []
         self._connecting_count = 0
 
-    # -- what the process is told --------------------------------------------------------------
+    # -- commands of the worker ----------------------------------------------------------------
 
     def connect_all(self, *, resuming: bool = False) -> None:
-        """Let everybody connect who is not connected."""
+        """Queue every client that is not connected."""
         for client in self.clients.values():
             if client.socket is None:
                 client.is_resuming = resuming
@@ -85,7 +85,7 @@ class ClientPool:
                 heapq.heappush(self._connect_queue, (0.0, client.number))
 
     def disconnect_all(self) -> None:
-        """Let everybody go, without a word."""
+        """Close every socket without a close frame."""
         for client in self.clients.values():
             if client.socket is not None:
                 self._disconnect(client)
@@ -94,7 +94,7 @@ class ClientPool:
         self._connecting_count = 0
 
     def stall_clients(self) -> None:
-        """Let those who shall stop reading do so."""
+        """Stop reading from the first `stalled_clients` clients."""
         for client in self.clients.values():
             if client.number < self.job.stalled_clients and client.socket is not None:
                 client.is_stalled = True
@@ -102,12 +102,12 @@ class ClientPool:
                 self.epoll.modify(client.socket.fileno(), select.EPOLLRDHUP)
 
     def reset_latencies(self) -> None:
-        """Forget the latencies so far."""
+        """Start a new measurement of latencies."""
         self._flush_readers()
         self.latencies.clear()
 
     def status(self) -> dict[str, Any]:
-        """Tell how it stands."""
+        """Return counts by state, and totals since the start."""
         states = Counter(client.state for client in self.clients.values())
         return {
             "open": states[LoadClientState.OPEN] + states[LoadClientState.LIVE],
@@ -121,7 +121,7 @@ class ClientPool:
         }
 
     def check_delivery(self, expected: dict[int, int]) -> dict[str, Any]:
-        """Tell what was wrong, and the latencies. Who was cut is not owed what came after."""
+        """Return delivery errors and latencies; closed and stalled clients may miss events."""
         self._flush_readers()
         errors = DeliveryErrors()
         for client in self.clients.values():
@@ -143,7 +143,7 @@ class ClientPool:
     # -- one round -----------------------------------------------------------------------------
 
     def poll(self, timeout_seconds: float) -> list[int]:
-        """Wait for something to happen; return the descriptors that are not the clients'."""
+        """Handle one batch of events; return ready descriptors that belong to no client."""
         self._connect_due()
         other_fds = []
         wait_seconds = timeout_seconds
@@ -216,7 +216,7 @@ class ClientPool:
             self._process(client, data)
 
     def _receive(self, client: LoadClient) -> memoryview:
-        """Return what has come; nothing where it is gone, or something else has woken us."""
+        """Return the received bytes; empty if the connection ended or nothing has arrived."""
         try:
             size = client.socket.recv_into(self._buffer)  # type: ignore[union-attr]
         except BlockingIOError:
@@ -233,7 +233,7 @@ class ClientPool:
         for first_byte, payload in other_frames:
             self._handle_other_frame(client, first_byte, payload)
 
-    # -- what is no event of ours ----------------------------------------------------------------
+    # -- other frames and disconnects ----------------------------------------------------------
 
     def _handle_other_frame(self, client: LoadClient, first_byte: int, payload: bytes) -> None:
         if first_byte == PING:
@@ -268,7 +268,7 @@ class ClientPool:
     def _handle_disconnect(self, client: LoadClient) -> None:
         closing_frame = client.closing_frame or {
             "code": _ABNORMAL_CLOSURE,
-            "reason": "cut without a word",
+            "reason": "connection lost without a close frame",
         }
         code, reason = int(closing_frame["code"]), str(closing_frame["reason"])
         previous_state = client.state
@@ -293,7 +293,7 @@ class ClientPool:
                 self._connecting_count -= 1
             self._clients_by_fd.pop(client.socket.fileno(), None)
             self._reading_by_fd.pop(client.socket.fileno(), None)
-            client.close()  # and so it leaves the epoll
+            client.close()  # this also removes it from the epoll
         client.stream_reader.discard_partial_frame(client.progress)
 
     def _send(self, client: LoadClient, data: bytes) -> None:
@@ -307,12 +307,12 @@ class ClientPool:
     def _handle_connect_error(self, client: LoadClient, error_number: int) -> None:
         target = self.job.targets[client.number % len(self.job.targets)]
         advice = {
-            errno.EADDRNOTAVAIL: "; an address has not so many ports: raise --sources",
+            errno.EADDRNOTAVAIL: "; one source address has too few ports: raise --sources",
             errno.EMFILE: "; raise the limit of open files, `ulimit -n`",
-            errno.ECONNREFUSED: "; nobody listens there (--url)",
+            errno.ECONNREFUSED: "; nothing listens there (--url)",
         }.get(error_number, "")
         self.refusal_reason = (
-            f"can not connect to {target.host}:{target.port}: {os.strerror(error_number)}{advice}"
+            f"cannot connect to {target.host}:{target.port}: {os.strerror(error_number)}{advice}"
         )
         if client.state == LoadClientState.CONNECTING and client.socket is not None:
             if client.socket.fileno() in self._clients_by_fd:

@@ -1,7 +1,7 @@
-"""What one client was given, judged: losses, duplicates, and what came out of order.
+"""Checks of what one client received: lost, duplicate and out-of-order events.
 
-Rule: each lane is numbered from 0 without holes, so a client is owed every number below the
-lane's end, once, and in order. What is ahead leaves holes; a number that fills one came late.
+Rule: a sequence is numbered from 0 without holes. A client must receive each number once, in
+order. A skipped number is missing; if it arrives later it counts as out of order.
 """
 
 from __future__ import annotations
@@ -15,32 +15,32 @@ if TYPE_CHECKING:
 
 
 class DeliveryErrors(NamedTuple):
-    """What was wrong, in events."""
+    """Numbers of events. The names are keys of a result's JSON."""
 
     lost: int = 0
     duplicates: int = 0
     disorder: int = 0
 
     def plus(self, other: DeliveryErrors) -> DeliveryErrors:
-        """Return both together."""
+        """Return the sums, field by field."""
         return DeliveryErrors(
             *(own_count + other_count for own_count, other_count in zip(self, other, strict=True))
         )
 
 
 class DeliveryCheck:
-    """The events of one client."""
+    """The sequence numbers that one client has received."""
 
     __slots__ = ("_duplicate_count", "_late_count", "_missing", "next_numbers")
 
     def __init__(self) -> None:
-        self.next_numbers: dict[int, int] = {}  #: of each lane, which number comes next
+        self.next_numbers: dict[int, int] = {}  #: by sequence
         self._missing: set[tuple[int, int]] | None = None
         self._late_count = 0
         self._duplicate_count = 0
 
     def add(self, sequence_id: int, first: int, count: int = 1) -> None:
-        """Write down `count` events of `sequence_id` that came one after another, from `first` on."""
+        """Record `count` consecutive events of a sequence, starting with number `first`."""
         next_number = self.next_numbers.get(sequence_id, 0)
         if first == next_number:
             self.next_numbers[sequence_id] = first + count
@@ -57,7 +57,7 @@ class DeliveryCheck:
         self.next_numbers[sequence_id] = max(next_number, first + count)
 
     def errors(self, expected: Mapping[int, int]) -> DeliveryErrors:
-        """Judge it; `expected` says how many events each lane has had."""
+        """Return the errors so far; `expected` is the number of events of each sequence."""
         missing_count = len(self._missing or ())
         missing_count += sum(
             max(0, count - self.next_numbers.get(sequence_id, 0))
@@ -67,9 +67,9 @@ class DeliveryCheck:
 
 
 def consecutive_ranges(events: Iterable[EventStamp]) -> list[tuple[int, int, int]]:
-    """Return the events as runs of consecutive numbers: the lane, the first, how many.
+    """Return runs of consecutive numbers as (sequence, first number, count).
 
-    The runs of a lane are in their order; those of several lanes are in any.
+    Runs of one sequence keep their order; runs of different sequences have no order.
     """
     ranges: list[tuple[int, int, int]] = []
     first: dict[int, int] = {}
@@ -89,13 +89,13 @@ def consecutive_ranges(events: Iterable[EventStamp]) -> list[tuple[int, int, int
 
 
 class ReadProgress:
-    """One who reads frames, whole or cut."""
+    """How far one client has read its stream."""
 
     __slots__ = ("byte_offset", "delivery_check", "events_read", "first_unchecked", "partial_frame")
 
     def __init__(self) -> None:
         self.delivery_check = DeliveryCheck()
-        self.partial_frame = b""  #: the begin of a frame, of which the tape has nothing
-        self.byte_offset = 0  #: up to this byte of the tape it has read
-        self.events_read = 0  #: so many events of the tape end before there
-        self.first_unchecked = 0  #: those from this one on are not in its ledger yet
+        self.partial_frame = b""  #: start of a frame that the shared bytes do not have
+        self.byte_offset = 0  #: position in the shared bytes
+        self.events_read = 0  #: events of the shared bytes that end before it
+        self.first_unchecked = 0  #: first event that `delivery_check` does not have yet

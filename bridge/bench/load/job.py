@@ -1,4 +1,7 @@
-"""What one process of clients is told to do: values that go as JSON through a pipe."""
+"""What a worker process must do, and the error that ends a measurement.
+
+Rule: a job consists of JSON values only, because a pipe carries it to the worker.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import NamedTuple
 
 
 class BenchError(Exception):
-    """Something is wrong: an option or a setting with `code` 2, something outside with 1."""
+    """Ends the measurement. `exit_code` is 2 for a wrong option or setting, else 1."""
 
     def __init__(self, message: str, *, exit_code: int = 1) -> None:
         super().__init__(message)
@@ -16,7 +19,7 @@ class BenchError(Exception):
 
 
 class Target(NamedTuple):
-    """Where a bridge is."""
+    """The address of one bridge."""
 
     host: str
     port: int
@@ -25,7 +28,7 @@ class Target(NamedTuple):
 
 @dataclass(frozen=True)
 class LoadJob:
-    """Clients `first`, `first + step` and so on, below `beyond`."""
+    """Clients `first`, `first + step` and so on, below `stop`."""
 
     run_id: str
     targets: tuple[Target, ...]
@@ -33,26 +36,26 @@ class LoadJob:
     first: int = 0
     step: int = 1
     topic: str = "bench"
-    account_prefix: str | None = None  #: each one's account is this and its number
-    room: str | None = None  #: all are in it
+    account_prefix: str | None = None  #: followed by the client's number
+    room: str | None = None  #: every client joins it
     token: str | None = None
-    source_address_count: int = 1  #: so many addresses of loopback to connect from
-    max_connecting: int = 200  #: so many may be on their way in
-    stalled_clients: int = 0  #: so many of the lowest numbers will stop reading
-    has_private_events: bool = False  #: each client has a lane of its own, else all have all
+    source_address_count: int = 1  #: loopback addresses to connect from
+    max_connecting: int = 200  #: clients that may connect at the same time
+    stalled_clients: int = 0  #: clients with a number below this can stop reading
+    has_private_events: bool = False  #: a client receives only its own sequence, else all of them
 
     @property
     def numbers(self) -> range:
-        """Which clients there are."""
+        """The numbers of this job's clients."""
         return range(self.first, self.stop, self.step)
 
     def as_json(self) -> str:
-        """Return it as one line."""
+        """Return one line of JSON."""
         return json.dumps(asdict(self))
 
 
 def parse_job(line: str) -> LoadJob:
-    """Return what `as_json` has made a line of."""
+    """Return the job that `as_json` encoded."""
     fields = json.loads(line)
     fields["targets"] = tuple(Target(*each) for each in fields["targets"])
     return LoadJob(**fields)

@@ -1,7 +1,7 @@
-"""How many values were how large, from a nanosecond to centuries, within 0.8 %.
+"""Latencies: a histogram, and batches of reads that enter it together.
 
-Rule: log-linear, as HdrHistogram is: 128 steps for each doubling. Counting costs an addition, two
-histograms merge by adding, and a percentile is never told smaller than it was.
+Rule: log-linear buckets as in HdrHistogram, 128 for each doubling, so a value is exact within
+0.8 %. Two histograms merge by addition. A percentile is never reported smaller than it was.
 """
 
 from __future__ import annotations
@@ -14,19 +14,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 STEP_BITS: Final = 7
-_EXACT_BITS: Final = STEP_BITS + 1  # values of so many bits are counted exactly
+_EXACT_BITS: Final = STEP_BITS + 1  # values of at most so many bits have a bucket of their own
 _BUCKETS: Final = (64 - STEP_BITS) << STEP_BITS
 PERCENTILES: Final = (50.0, 90.0, 99.0, 99.9)
+SLOT_NS: Final = 250_000
+MAX_SLOT_NS: Final = 4_000_000
 
 
 def bucket_index(value: int) -> int:
-    """Return in which bucket `value` is, which is not negative and of 63 bits at most."""
+    """Return the bucket of `value`, which must not be negative nor longer than 63 bits."""
     shift = value.bit_length() - _EXACT_BITS
     return value if shift <= 0 else (shift << STEP_BITS) + (value >> shift)
 
 
 def bucket_end(bucket: int) -> int:
-    """Return the smallest value that is in a later bucket."""
+    """Return the smallest value above this bucket."""
     shift = (bucket >> STEP_BITS) - 1
     return (
         bucket + 1
@@ -36,32 +38,32 @@ def bucket_end(bucket: int) -> int:
 
 
 class LatencyHistogram:
-    """Counts of values; `counts` is by bucket, for those who count many at once."""
+    """Counts by bucket. `counts` is public for callers that add many values at once."""
 
     __slots__ = ("counts", "max_value")
 
     def __init__(self) -> None:
         self.counts = [0] * _BUCKETS
-        self.max_value = 0  #: the largest value
+        self.max_value = 0
 
     def add(self, value: int) -> None:
-        """Count one value; one below zero is counted as zero."""
+        """Count one value; a negative one counts as zero."""
         value = max(value, 0)
         self.counts[bucket_index(value)] += 1
         self.max_value = max(self.max_value, value)
 
     @property
     def total(self) -> int:
-        """How many values were counted."""
+        """The number of values."""
         return sum(self.counts)
 
     def clear(self) -> None:
-        """Forget every value."""
+        """Remove every value."""
         self.counts[:] = [0] * _BUCKETS
         self.max_value = 0
 
     def percentile(self, percent: float) -> int:
-        """Return a value that so many of all are not above, 0.8 % too large at most; 0 for none."""
+        """Return this percentile, at most 0.8 % too large; 0 if there are no values."""
         rank = max(1, ceil(self.total * percent / 100))
         seen = 0
         for bucket, count in enumerate(self.counts):
@@ -76,7 +78,7 @@ class LatencyHistogram:
         return {"max_value": self.max_value, **counts}
 
     def merge(self, other: Mapping[str, int]) -> None:
-        """Add what another one told by `as_json`."""
+        """Add another histogram, encoded by `as_json`."""
         for bucket, count in other.items():
             if bucket == "max_value":
                 self.max_value = max(self.max_value, count)
@@ -84,7 +86,7 @@ class LatencyHistogram:
                 self.counts[int(bucket)] += count
 
     def percentiles_ms(self) -> dict[str, float]:
-        """Return the percentiles and the largest, of values that were nanoseconds."""
+        """Return `PERCENTILES` and the maximum of values in nanoseconds, as milliseconds."""
         percentiles = {f"p{percent:g}": self.percentile(percent) / 1e6 for percent in PERCENTILES}
         return {
             name: round(value, 3)
@@ -92,12 +94,12 @@ class LatencyHistogram:
         }
 
 
-SLOT_NS: Final = 250_000
-MAX_SLOT_NS: Final = 4_000_000
-
-
 class LatencyBatch:
-    """What was read in the slot that runs; `made` has when each event was made (ns)."""
+    """Reads of shared events within one time slot; all of them count as the slot's last read.
+
+    `created_ns` has the creation time of each event. A slot makes a latency at most 0.25 ms larger;
+    for latencies above 32 ms at most 1/128 of them, and never more than 4 ms.
+    """
 
     __slots__ = (
         "_client_count_changes",
@@ -115,10 +117,10 @@ class LatencyBatch:
         self._last_read_ns = 0
 
     def add(self, first: int, stop: int, now_ns: int) -> None:
-        """One more client reads the events from `first` until before `stop`."""
+        """Record that one more client has read the events from `first` up to before `stop`."""
         if now_ns >= self._slot_end_ns:
             self.flush()
-            latency_ns = now_ns - self.created_ns[stop - 1]  # and as exact as the histogram
+            latency_ns = now_ns - self.created_ns[stop - 1]
             self._slot_end_ns = now_ns + min(max(SLOT_NS, latency_ns >> STEP_BITS), MAX_SLOT_NS)
         self._last_read_ns = now_ns
         changes = self._client_count_changes
@@ -126,7 +128,7 @@ class LatencyBatch:
         changes[stop] -= 1
 
     def flush(self) -> None:
-        """Let the histogram have all of it."""
+        """Add the slot's latencies to the histogram."""
         counts, read_ns, max_latency_ns = (
             self._histogram.counts,
             self._last_read_ns,
@@ -145,6 +147,6 @@ class LatencyBatch:
         self._client_count_changes.clear()
 
     def discard_oldest(self, count: int) -> None:
-        """Let go of the first events; those behind them are counted from 0 on."""
+        """Remove the first `count` events; the indexes of the others start at 0 again."""
         self.flush()
         del self.created_ns[:count]

@@ -1,8 +1,7 @@
-"""What the producer writes and the clients find again.
+"""The payload of a benchmark event: a marker, then fields of fixed width.
 
-Rule: the data of an event is a text with fields of fixed width, so that a client finds them by
-position behind the mark, and reads nothing else of the frame. The mark has the run's name, so
-events of an earlier run count as nobody's.
+Rule: a client finds the fields by their position behind the marker and parses nothing else. The
+marker contains the run's id, so events of an earlier run are not counted.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ _FIELDS_FORMAT: Final = b"%s%06d:%010d:%019d:"
 SEQUENCE_ID: Final = slice(0, 6)
 SEQUENCE_NUMBER: Final = slice(7, 17)
 CREATED_NS: Final = slice(18, 37)
-FIELDS_WIDTH: Final = 37  #: bytes, behind the mark
+FIELDS_WIDTH: Final = 37  #: bytes behind the marker
 
 
 class EventStamp(NamedTuple):
-    """One event as a client finds it: the `number`-th of its `lane`, made at `made` (ns)."""
+    """The fields of one event: its number in its sequence, and its creation time (ns)."""
 
     sequence_id: int
     number: int
@@ -30,22 +29,22 @@ class EventStamp(NamedTuple):
 
 
 def new_run_id() -> str:
-    """Return a name that no other run has."""
+    """Return a random id of eight hexadecimal digits."""
     return secrets.token_hex(4)
 
 
 def run_marker(run_id: str) -> bytes:
-    """Return what stands before the fields of each event of this run."""
+    """Return the bytes in front of the fields of each event of this run."""
     return f"pb1:{run_id}:".encode()
 
 
 def encode_fields(marker: bytes, sequence_id: int, number: int, created_ns: int) -> bytes:
-    """Return the mark and the fields."""
+    """Return the marker and the fields."""
     return _FIELDS_FORMAT % (marker, sequence_id, number, created_ns)
 
 
 def decode_fields(data: bytes, offset: int) -> EventStamp:
-    """Return the fields that stand at `offset`, right behind a mark."""
+    """Return the fields at `offset`, which is right behind a marker."""
     return EventStamp(
         int(data[offset : offset + 6]),
         int(data[offset + 7 : offset + 17]),
@@ -54,7 +53,7 @@ def decode_fields(data: bytes, offset: int) -> EventStamp:
 
 
 class RecordTemplate:
-    """Makes records of one size for one audience."""
+    """Renders record values of one size for one audience."""
 
     def __init__(self, run_id: str, audience: Mapping[str, object], record_bytes: int) -> None:
         self._marker = run_marker(run_id)
@@ -64,7 +63,7 @@ class RecordTemplate:
         self._suffix = b"x" * max(0, record_bytes - min_bytes) + self._suffix
 
     def render(self, sequence_id: int, number: int, created_ns: int) -> bytes:
-        """Return a record's value."""
+        """Return a native envelope with these fields as its data."""
         return (
             self._prefix
             + _FIELDS_FORMAT % (self._marker, sequence_id, number, created_ns)

@@ -1,9 +1,7 @@
-"""The tape: the event frames that all members of a room are sent, as the first to read them has.
+"""Finds and counts the events in received bytes: frames, private streams, shared streams.
 
-Rule: exact and cheap. What a client reads is compared with the tape, byte by byte, from its place
-on: where it is the same, its place moves on, and nothing is parsed. Where it differs, it is taken
-apart, one frame after another, until it is the same again. The numbers of a lane only rise on the
-tape; what comes late to one client is counted for that client alone.
+Rule: every event is checked, and none is parsed twice. A private stream is parsed frame by frame.
+Bytes of a shared stream are only compared with what another client has already received.
 """
 
 from __future__ import annotations
@@ -28,10 +26,12 @@ CLOSE: Final = 0x88
 PING: Final = 0x89
 PONG: Final = 0x8A
 _LENGTH_16, _LENGTH_64 = 126, 127
+_EXACT_BITS: Final = STEP_BITS + 1
+_MAX_SHARED_BYTES: Final = 4 << 20  # clients rarely drift apart by more than half of it
 
 
 def split_frames(data: bytes, offset: int = 0) -> Iterator[tuple[int, int, int]]:
-    """Yield each whole frame from `offset` on: its first byte, its payload's begin and end."""
+    """Yield each complete frame: its first byte, and the start and end of its payload."""
     size = len(data)
     while offset + 2 <= size:
         length = data[offset + 1]
@@ -50,12 +50,12 @@ def split_frames(data: bytes, offset: int = 0) -> Iterator[tuple[int, int, int]]
 
 
 def encode_text_frame(text: bytes) -> bytes:
-    """Return `text` as a server sends it."""
+    """Return a text frame as a server sends it."""
     return encode_server_frame(TEXT, text)
 
 
 def encode_server_frame(first_byte: int, payload: bytes) -> bytes:
-    """Return a frame that begins with `first_byte`, not masked."""
+    """Return an unmasked frame."""
     size = len(payload)
     if size < _LENGTH_16:
         return bytes((first_byte, size)) + payload
@@ -65,32 +65,33 @@ def encode_server_frame(first_byte: int, payload: bytes) -> bytes:
 
 
 def encode_client_frame(first_byte: int, payload: bytes = b"") -> bytes:
-    """Return a client's frame of fewer than 126 bytes; the mask, of zeros, changes nothing."""
+    """Return a masked frame; the payload is below 126 bytes, and the mask is zeros."""
     return bytes((first_byte, 0x80 | len(payload))) + b"\0\0\0\0" + payload
 
 
-_EXACT_BITS: Final = STEP_BITS + 1
-
-
 class _FrameLayout(NamedTuple):
-    """Where the mark and the fields stand in a frame."""
+    """The positions of the marker and the fields in frames with one head."""
 
     unpack: Callable[[bytes, int], tuple[bytes, bytes]]
     size: int
 
 
 class PrivateStreamReader:
-    """Walks for the clients of one process."""
+    """Reads streams that each client receives for itself alone.
+
+    Frames with the same head usually have the same layout. So the fields of most frames are read at
+    known offsets, and a frame is searched only if the marker is not where it was expected.
+    """
 
     def __init__(self, marker: bytes, histogram: LatencyHistogram) -> None:
         self._marker = marker
         self._histogram = histogram
-        self._layouts: dict[bytes, _FrameLayout] = {}  # by the head, which has the length
+        self._layouts: dict[bytes, _FrameLayout] = {}  # by the first four bytes of a frame
 
     def read(
         self, progress: ReadProgress, data: bytes | memoryview, now_ns: int
     ) -> tuple[int, list[tuple[int, bytes]]]:
-        """Let `progress` have `data`; return how many events were in it, and the other frames."""
+        """Count what one client received; return the number of events, and the other frames."""
         data = progress.partial_frame + data
         marker, size = self._marker, len(data)
         delivery_check, layouts = progress.delivery_check, self._layouts
@@ -104,9 +105,8 @@ class PrivateStreamReader:
                 end = offset + layout.size
             else:
                 found_marker = b""
-            if (
-                found_marker != marker
-            ):  # its layout is not known, or another one than its length had before
+            # The layout is unknown, or differs from that of earlier frames with this head.
+            if found_marker != marker:
                 frame = next(split_frames(data, offset), None)
                 if frame is None:
                     break
@@ -145,24 +145,27 @@ class PrivateStreamReader:
         return events, other_frames
 
     def add_client(self, progress: ReadProgress) -> None:
-        """Let one more read; there is nothing to be remembered of it."""
+        """Nothing to do: private streams have no common state."""
 
     def discard_partial_frame(self, progress: ReadProgress) -> None:
-        """Forget the frame that `progress` was cut off in: its connection has ended."""
+        """Drop the incomplete frame of a client whose connection has ended."""
         progress.partial_frame = b""
 
     def _cache_layout(self, head: bytes, fields_offset: int, size: int) -> None:
-        """Remember where the mark and the fields stand in frames that begin with `head`."""
+        """Remember the positions of the marker and the fields in frames that begin with `head`."""
         marker_offset = fields_offset - len(self._marker)
         unpack = Struct(f"{marker_offset}x{len(self._marker)}s{FIELDS_WIDTH}s").unpack_from
         self._layouts[head] = _FrameLayout(unpack, size)
 
 
-_MAX_SHARED_BYTES: Final = 4 << 20  # bytes; half of it is more than clients drift apart as a rule
-
-
 class SharedStreamReader:
-    """What the clients of one bridge are sent in common; `longest` is its length in bytes."""
+    """Reads streams that all clients of one bridge receive alike.
+
+    It keeps the event frames of the client that is ahead, up to `max_bytes`. What another client
+    reads is compared with them; equal bytes only move its position. From the first difference on,
+    its frames are parsed until they are equal again. Numbers of a sequence only rise in the shared
+    bytes; a late event is counted for its client alone.
+    """
 
     def __init__(
         self, marker: bytes, histogram: LatencyHistogram, max_bytes: int = _MAX_SHARED_BYTES
@@ -171,24 +174,22 @@ class SharedStreamReader:
         self._histogram = histogram
         self._max_bytes = max_bytes
         self._shared_bytes = bytearray()
-        self._frame_offsets = [0]  # where the frames begin, and where the last one ends
+        self._frame_offsets = [0]  # start of each frame, and end of the last
         self._events: list[EventStamp] = []
-        self._event_indexes: dict[bytes, int] = {}  # by their fields, which event is which
-        self._next_numbers: dict[
-            int, int
-        ] = {}  # of each lane, the number behind its last on the tape
+        self._event_indexes: dict[bytes, int] = {}  # by the fields as they were received
+        self._next_numbers: dict[int, int] = {}  # by sequence, of the shared bytes
         self._known_ranges: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
         self._latencies = LatencyBatch(histogram)
         self._all_progress: list[ReadProgress] = []
 
     def add_client(self, progress: ReadProgress) -> None:
-        """Let one more read along."""
+        """Register a client, so that `flush` and the removal of old bytes include it."""
         self._all_progress.append(progress)
 
     def read(
         self, progress: ReadProgress, data: bytes | memoryview, now_ns: int
     ) -> tuple[int, Sequence[tuple[int, bytes]]]:
-        """Let `progress` have `data`; return how many events were in it, and the other frames."""
+        """Count what one client received; return the number of events, and the other frames."""
         if progress.partial_frame:
             data = progress.partial_frame + data
             progress.partial_frame = b""
@@ -204,17 +205,17 @@ class SharedStreamReader:
         return new_events_read - events_read, ()
 
     def flush(self) -> None:
-        """Let the histogram and every ledger have what they were not given yet."""
+        """Add pending latencies to the histogram, and pending events to each delivery check."""
         self._latencies.flush()
         for progress in self._all_progress:
             self._check_delivery(progress, progress.events_read)
 
     def discard_partial_frame(self, progress: ReadProgress) -> None:
-        """Forget the frame that `progress` was cut off in: its connection has ended."""
+        """Drop the incomplete frame of a client whose connection has ended."""
         progress.partial_frame = b""
         progress.byte_offset = self._frame_offsets[progress.events_read]
 
-    # -- where it differs ------------------------------------------------------------------------
+    # -- bytes that differ -----------------------------------------------------------------------
 
     def _read_unmatched(
         self, progress: ReadProgress, data: bytes | memoryview, now_ns: int
@@ -256,17 +257,17 @@ class SharedStreamReader:
         return events, other_frames
 
     def _read_matching_frames(self, progress: ReadProgress, data: memoryview, now_ns: int) -> bool:
-        """Let `progress` pass the frames that `data` begins with, as far as they are on the tape."""
+        """Advance over the frames at the start of `data` that equal the shared bytes."""
         frame_offsets, shared_bytes = self._frame_offsets, self._shared_bytes
         events_read, frame_start = progress.events_read, progress.byte_offset
         if not shared_bytes.startswith(
             data[: frame_offsets[events_read + 1] - frame_start], frame_start
         ):
-            return False  # most often, so the search below is not begun
+            return False  # the usual case: skip the search below
         last_candidate = bisect_right(frame_offsets, frame_start + len(data), events_read + 1) - 1
         progress.events_read += bisect_left(
             range(events_read + 1, last_candidate + 1),
-            True,  # noqa: FBT003 - it differs
+            True,  # noqa: FBT003 - the first index at which the bytes differ
             key=lambda index: (
                 not shared_bytes.startswith(data[: frame_offsets[index] - frame_start], frame_start)
             ),
@@ -280,7 +281,7 @@ class SharedStreamReader:
     def _read_event(
         self, progress: ReadProgress, frame: bytes, fields_offset: int, now_ns: int
     ) -> None:
-        """Let `progress` have one event, the fields of which are at `fields_offset` in its frame."""
+        """Count one event whose fields are at `fields_offset` in its frame."""
         raw_fields = frame[fields_offset : fields_offset + FIELDS_WIDTH]
         event_index = self._event_indexes.get(raw_fields)
         if event_index is None:
@@ -307,15 +308,15 @@ class SharedStreamReader:
         self._frame_offsets.append(len(self._shared_bytes))
         return event_index
 
-    # -- writing down, and forgetting ------------------------------------------------------------
+    # -- delivery checks, and removal of old bytes -----------------------------------------------
 
     def _check_delivery(self, progress: ReadProgress, end_index: int) -> None:
-        """Let the reader's ledger have the events from `reader.since` until before `end_index`."""
+        """Add the client's unchecked events below `end_index` to its delivery check."""
         start_index = progress.first_unchecked
         if start_index >= end_index:
             return
         ranges = self._known_ranges.get((start_index, end_index))
-        if ranges is None:  # nearly all readers have the same
+        if ranges is None:  # the same range for nearly all clients
             ranges = self._known_ranges[start_index, end_index] = consecutive_ranges(
                 self._events[start_index:end_index]
             )
@@ -324,7 +325,7 @@ class SharedStreamReader:
         progress.first_unchecked = end_index
 
     def _discard_older_half(self) -> None:
-        """Forget the older half. Who has not come so far gets on again where it meets the rest."""
+        """Remove the older half. A client that has not read so far meets the rest again later."""
         discarded_events = bisect_left(self._frame_offsets, len(self._shared_bytes) // 2)
         discarded_bytes = self._frame_offsets[discarded_events]
         for progress in self._all_progress:

@@ -1,7 +1,7 @@
-"""One process of clients: `python -m bridge.bench.load.worker`.
+"""One worker process with its clients: `python -m bridge.bench.load.worker`.
 
-Rule: the first line that it is given is its job. Each line after it is an order, answered by one
-line; it ends with its input.
+Rule: the first line of standard input is the job. Each further line is a command and gets one
+line in response. The process ends with its input.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Any, Final
 from bridge.bench.load.client_pool import ClientPool
 from bridge.bench.load.job import parse_job
 
-_STDIN_FD: Final = 0  # the descriptor of standard input
+_STDIN_FD: Final = 0
 _POLL_SECONDS: Final = 1.0
 
 
 def execute(pool: ClientPool, command: dict[str, Any]) -> dict[str, Any]:
-    """Do what is ordered; return the answer."""
+    """Run one command; return the pool's status, after `check_delivery` with its result."""
     match command["command"]:
         case "connect":
             pool.connect_all(resuming=command.get("resuming", False))
@@ -40,7 +40,7 @@ def execute(pool: ClientPool, command: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Be the process."""
+    """Read the job, then serve clients and commands until standard input ends."""
     line = b""
     while not line.endswith(b"\n"):
         chunk = os.read(_STDIN_FD, 1)

@@ -1,7 +1,7 @@
-"""The processes of clients, seen from the one that measures.
+"""The worker processes, as the measuring process sees them.
 
-Rule: an order goes to all of them before the first answer is waited for, and their answers are
-one: counts are added, and who is busiest is told.
+Rule: every worker has a command before the first response is read. Responses become one status:
+counts are added, and CPU use is that of the busiest worker.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ _EXIT_TIMEOUT_SECONDS: Final = 5.0
 
 @dataclass
 class PoolStatus:
-    """How all clients stand."""
+    """The clients of all workers."""
 
     open: int = 0
     live: int = 0
     closed: int = 0
     received_events: int = 0
-    cpu_seconds: list[float] = field(default_factory=list)  #: seconds, of each process
+    cpu_seconds: list[float] = field(default_factory=list)  #: of each process
     counters: Counter[str] = field(default_factory=Counter)
     close_codes: Counter[str] = field(default_factory=Counter)
     delivery_errors: DeliveryErrors = field(default_factory=DeliveryErrors)
     latencies: LatencyHistogram = field(default_factory=LatencyHistogram)
 
     def add(self, worker_status: Mapping[str, Any]) -> None:
-        """Add what one process has told."""
+        """Add the response of one worker."""
         self.open += worker_status["open"]
         self.live += worker_status["live"]
         self.closed += worker_status["closed"]
@@ -56,7 +56,7 @@ class PoolStatus:
             self.latencies.merge(worker_status["histogram"])
 
     def max_cpu_share(self, before: PoolStatus, seconds: float) -> float:
-        """Return how busy the busiest process was since `before`, as a share of one core."""
+        """Return the CPU use of the busiest worker since `before`, as a share of one core."""
         used_seconds = [
             now - then for now, then in zip(self.cpu_seconds, before.cpu_seconds, strict=True)
         ]
@@ -64,7 +64,7 @@ class PoolStatus:
 
 
 class WorkerPool:
-    """The processes; they end with the `with`."""
+    """Starts the worker processes on entering the `with`, and ends them on leaving."""
 
     def __init__(self, job: LoadJob, process_count: int) -> None:
         self._jobs = [replace(job, first=each, step=process_count) for each in range(process_count)]
@@ -95,10 +95,10 @@ class WorkerPool:
                 process.wait()
 
     def run_command(self, command: str, **arguments: Any) -> PoolStatus:  # noqa: ANN401 - JSON
-        """Let all of them do something; return how all stand.
+        """Run a command in every worker; return the status of all clients.
 
         Raises:
-            Trouble: If a client is refused, or a process has ended.
+            BenchError: If a client is refused, or a worker has ended.
         """
         for process in self._processes:
             self._send_line(process, json.dumps({"command": command, **arguments}))
@@ -107,7 +107,7 @@ class WorkerPool:
         for process in self._processes:
             line = process.stdout.readline() if process.stdout is not None else b""
             if not line:
-                raise BenchError("a process of clients has ended; its words are above")
+                raise BenchError("a worker process has ended; its error is above")
             worker_status = json.loads(line)
             status.add(worker_status)
             refusal_reason = refusal_reason or worker_status["refusal_reason"]
@@ -117,6 +117,6 @@ class WorkerPool:
 
     def _send_line(self, process: subprocess.Popen[bytes], line: str) -> None:
         if process.stdin is not None:
-            with suppress(BrokenPipeError):  # that it has ended is seen when it should answer
+            with suppress(BrokenPipeError):  # reading the response finds that the process has ended
                 process.stdin.write(line.encode() + b"\n")
                 process.stdin.flush()

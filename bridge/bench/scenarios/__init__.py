@@ -1,5 +1,4 @@
-"""What can be measured, one scenario a module.
+"""The scenarios, one per module.
 
-Rule: a scenario says which clients there are and what is done to them; everything else is the
-stage's.
+Rule: a scenario chooses its clients and its workload. `bench/stage.py` does everything else.
 """

@@ -1,4 +1,4 @@
-"""Each event is for one of many accounts, each of which has one connection."""
+"""Scenario `accounts`: each event is for one account, each account has one connection."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def measure(measurement: Measurement) -> dict[str, Any]:
-    """Return the figures."""
+    """Run the scenario; return its figures."""
     plan = measurement.plan
     measurement.set_up(build_private_job(measurement))
     connect_figures = measurement.connect_clients()

@@ -1,4 +1,4 @@
-"""One room of all connections: each event is delivered to everybody."""
+"""Scenario `fanout`: all connections are in one room, each event is for the room."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def measure(measurement: Measurement) -> dict[str, Any]:
-    """Return the figures."""
+    """Run the scenario; return its figures."""
     plan = measurement.plan
     measurement.set_up(build_job(measurement, room=measurement.room))
     connect_figures = measurement.connect_clients()

@@ -1,4 +1,4 @@
-"""One record of a hundred is for anybody here: what it costs to pass over the others."""
+"""Scenario `filter`: of 100 records one is for a client; measures the cost of the others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ONE_IN: Final = 100
 
 
 def measure(measurement: Measurement) -> dict[str, Any]:
-    """Return the figures."""
+    """Run the scenario; return its figures."""
     plan = measurement.plan
     measurement.set_up(build_private_job(measurement))
     connect_figures = measurement.connect_clients()

@@ -1,4 +1,4 @@
-"""Connections on which nothing happens: how fast they are taken, and what each one costs."""
+"""Scenario `idle`: connections without events; measures accepts and memory of each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def measure(measurement: Measurement) -> dict[str, Any]:
-    """Return the figures."""
+    """Run the scenario; return its figures."""
     plan = measurement.plan
     before = measurement.set_up(build_job(measurement), needs_producer=False)
     connect_figures = measurement.connect_clients()

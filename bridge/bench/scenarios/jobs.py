@@ -1,4 +1,4 @@
-"""What is the same in every scenario's clients."""
+"""The load jobs that scenarios share."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from bridge.bench.stage import Measurement
 
 
-def build_job(measurement: Measurement, **fields: Any) -> LoadJob:  # noqa: ANN401 - a job's own fields
-    """Return the job of all clients."""
+def build_job(measurement: Measurement, **fields: Any) -> LoadJob:  # noqa: ANN401
+    """Return a job for all clients of the plan; `fields` are further ones of `LoadJob`."""
     plan = measurement.plan
     return LoadJob(
         measurement.run_id,
@@ -26,15 +26,15 @@ def build_job(measurement: Measurement, **fields: Any) -> LoadJob:  # noqa: ANN4
 
 
 def build_private_job(measurement: Measurement) -> LoadJob:
-    """Return the job of clients of which each is another account.
+    """Return a job in which each client has its own account and sequence.
 
     Raises:
-        Trouble: If they have one token, and so one account.
+        BenchError: If the plan has one token, so one account, for all clients.
     """
     if measurement.plan.token is not None:
         raise BenchError(
-            f"{measurement.plan.scenario} needs an account for each connection, and --token is one for"
-            " all: measure with BRIDGE_AUTH__MODE=none",
+            f"{measurement.plan.scenario} needs an account for each connection, but --token is one"
+            " account for all: measure with BRIDGE_AUTH__MODE=none and without --token",
             exit_code=2,
         )
     return build_job(measurement, has_private_events=True)

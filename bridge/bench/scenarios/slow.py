@@ -1,6 +1,6 @@
-"""Some of a room never read: what the others feel of it, and when the bridge is rid of them.
+"""Scenario `slow`: some clients of a room stop reading; measures the others.
 
-Rule: who does not read does not see that it was cut, so the bridge's own count of closes tells.
+Rule: a client that does not read does not notice its close, so the bridge's metric counts closes.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def measure(measurement: Measurement) -> dict[str, Any]:
-    """Return the figures, of which latencies and losses are of those who read."""
+    """Return the figures; latencies and losses are those of the reading clients."""
     plan = measurement.plan
     if not 0 < plan.slow_clients < plan.connections:
-        raise BenchError("--slow: some, and not all, of --connections", exit_code=2)
+        raise BenchError("--slow: must be less than --connections", exit_code=2)
     measurement.set_up(
         build_job(measurement, room=measurement.room, stalled_clients=plan.slow_clients)
     )

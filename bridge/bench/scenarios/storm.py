@@ -1,7 +1,7 @@
-"""Everybody leaves, misses records, and comes back at once with a cursor.
+"""Scenario `storm`: all clients disconnect, miss records, and resume at the same time.
 
-Rule: every client is judged. The storm is over when the last one was told `live`, however often
-it was sent away; what it was given before and after has to be whole.
+Rule: the storm ends when the last client has received `live`. Each client's events, before and
+after, are checked for completeness.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MIN_RATE: Final = 50_000.0
 
 
 def measure(measurement: Measurement) -> dict[str, Any]:
-    """Return the figures."""
+    """Run the scenario; return its figures."""
     plan = measurement.plan
     measurement.set_up(build_private_job(measurement))
     connect_figures = measurement.connect_clients()
@@ -33,7 +33,7 @@ def measure(measurement: Measurement) -> dict[str, Any]:
         plan.record_bytes,
     )
     measurement.write_records(workload, max(plan.rate, _MIN_RATE), plan.missed_records)
-    measurement.on_progress(f"{plan.missed_records:,} records were missed")
+    measurement.on_progress(f"{plan.missed_records:,} records written while disconnected")
     before, retries_before = (
         measurement.scrape(),
         measurement.worker_pool.run_command("reset_latencies").counters["retries"],
@@ -46,7 +46,7 @@ def measure(measurement: Measurement) -> dict[str, Any]:
     checked = measurement.check_delivery(workload)
     cpu_seconds = after[CPU_SECONDS_METRIC] - before[CPU_SECONDS_METRIC]
     events = measurement.delivery_figures(workload, checked)
-    del events["latency_ms"]  # it is how long they were away
+    del events["latency_ms"]  # it would be the time that they were away
     return {
         **connect_figures,
         "missed": plan.missed_records,
