@@ -45,9 +45,14 @@ class Kafka(HeldReplayClient, MemoryKafkaClient):
         super().__init__()
         self.fetch_max_bytes = 1 << 14
         self.lives = dict.fromkeys(TOPICS, 0)
+        self.life_by_topic_id: dict[bytes, int] = {}
         self.written: dict[Life, list[str | None]] = defaultdict(list)
         for topic, partitions in TOPICS.items():
             self.create(topic, partitions)
+            self._number_life(topic)
+
+    def _number_life(self, topic: str) -> None:
+        self.life_by_topic_id[self.ids[topic].bytes[:8]] = self.lives[topic]
 
     def life(self, place: TopicPartition) -> Life:
         return Life(place, self.lives[place.topic])
@@ -64,6 +69,7 @@ class Kafka(HeldReplayClient, MemoryKafkaClient):
         self.delete(topic)
         self.create(topic, TOPICS[topic])
         self.lives[topic] += 1
+        self._number_life(topic)
 
 
 class Person:
@@ -85,6 +91,11 @@ class Person:
             for topic in TOPICS
         ]
         self._it = it
+        # The life that the cursor is of: after it a newer one comes with a gap.
+        self._start_lives = {
+            topic: kafka.life_by_topic_id[it.hub.topic_positions[topic].topic_id]
+            for topic in TOPICS
+        }
         self._before: list[ResumingClient] = []
         self._frames = 0  # how many there were when it was last looked what came
         self._cursor = encode_cursor(it.cursor_at(*offsets))
@@ -101,7 +112,7 @@ class Person:
     def offsets(self) -> dict[Life, list[int]]:
         """What came over all connections, in its order."""
         came: dict[Life, list[int]] = {}
-        last = dict.fromkeys(TOPICS, 0)
+        last = dict(self._start_lives)
         for client in [*self._before, self.client]:
             for frame in client.frames():
                 if frame["op"] == "gap":
