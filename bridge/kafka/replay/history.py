@@ -234,7 +234,6 @@ class HistoryScan:
             await self._handle_fetched(page, fetched)
             self._bytes_read += len(fetched.data)
             source.bytes_read += len(fetched.data)
-            source.bytes_read += len(fetched.data)
             if page.merge():
                 return True
         if not any(fetched.data or fetched.error_code for fetched in fetched_partitions):

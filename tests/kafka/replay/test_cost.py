@@ -8,6 +8,7 @@ from bridge.kafka.client.client import TopicPartition
 from bridge.kafka.replay.scheduler import ReplayStats
 from tests.kafka.headless_instance import envelopes, running_instance
 from tests.kafka.held_replays import HeldReplayClient, wait_until
+from tests.kafka.history_instance import HistoryInstance, offsets_by_partition
 from tests.kafka.memory_kafka import MemoryKafkaClient
 
 T = TopicPartition("t", 0)
@@ -52,3 +53,12 @@ async def test_what_is_read_live_is_no_cost_of_coming_back(kafka):
         kafka.append("t", 0, envelopes(200))
         await wait_until(lambda: it.hub.counters.records_read == 200)
         assert it.replayer.stats == ReplayStats(0, 0, 0, 0, 0)
+
+
+async def test_what_a_page_reads_is_counted_once(kafka):
+    kafka.append("t", 0, envelopes(200))
+    async with running_instance(kafka, "t") as it:
+        page = await HistoryInstance(it).page(limit=1000)
+        assert offsets_by_partition([page]) == {0: [*range(200)]}
+        written = sum(len(batch.data) for batch in kafka.logs[T].batches)
+        assert (it.replayer.stats.records_read, it.replayer.stats.bytes_read) == (200, written)
