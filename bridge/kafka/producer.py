@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from bridge.kafka.client.client import KafkaAccess
 
 _CANCEL_WAIT_SECONDS: Final = 0.1
+#: A topic that existed this recently is written to without asking Kafka again.
+TOPIC_MAX_AGE_SECONDS: Final = 5.0
 
 
 class KafkaProducer:
@@ -34,6 +37,7 @@ class KafkaProducer:
             request_timeout_ms=10_000,
             **access.options,
         )
+        self._described_at: dict[str, float] = {}  # on the loop's clock; only topics that exist
 
     async def start(self) -> None:
         """Connect.
@@ -66,15 +70,32 @@ class KafkaProducer:
 
         Cancellation: the record may or may not have been written.
         """
-        if topic not in await self._client.describe_topics([topic]):
-            raise UnknownTopic(topic)
+        await self._require_topic(topic)
         try:
             metadata = await self._producer.send_and_wait(
                 topic, value, key=key, headers=list(headers)
             )
         except MessageSizeTooLargeError as error:
             raise RecordTooLarge(str(error)) from None
+        except CLIENT_ERRORS:
+            # The topic may have been deleted since it was described.
+            self._described_at.pop(topic, None)
+            await self._require_topic(topic)
+            raise
         return Position(topic, metadata.partition, metadata.offset)
+
+    async def _require_topic(self, topic: str) -> None:
+        """Ask Kafka whether `topic` exists, unless it did a moment ago.
+
+        aiokafka's own request for metadata would create it on brokers that create topics.
+        """
+        now = asyncio.get_running_loop().time()
+        if now - self._described_at.get(topic, -math.inf) < TOPIC_MAX_AGE_SECONDS:
+            return
+        if topic not in await self._client.describe_topics([topic]):
+            self._described_at.pop(topic, None)
+            raise UnknownTopic(topic)
+        self._described_at[topic] = now
 
 
 def ignore_exception(future: asyncio.Future[Any]) -> asyncio.Future[Any]:

@@ -1,0 +1,92 @@
+"""How often a producer asks Kafka whether a topic exists."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pytest
+from aiokafka.errors import KafkaTimeoutError
+
+from bridge.core.ports import UnknownTopic
+from bridge.kafka import producer as producing
+from bridge.kafka.client.client import KafkaAccess
+from bridge.kafka.producer import KafkaProducer
+from tests.kafka.memory_kafka import MemoryKafkaClient
+
+
+class Metadata(NamedTuple):
+    partition: int
+    offset: int
+
+
+class MemoryProducer:
+    """Acknowledges every record, or fails with `error`."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.error: Exception | None = None
+
+    async def send_and_wait(self, *_: object, **__: object) -> Metadata:
+        if self.error is not None:
+            raise self.error
+        self.sent += 1
+        return Metadata(0, self.sent - 1)
+
+
+@pytest.fixture
+async def producer() -> KafkaProducer:
+    """A producer of a broker in memory, which has the topics `t` and `u`."""
+    made = KafkaProducer(KafkaAccess("127.0.0.1:1", {}))
+    await made.stop()
+    made._client = client = MemoryKafkaClient()
+    made._producer = MemoryProducer()
+    client.create("t")
+    client.create("u")
+    return made
+
+
+def asked(producer: KafkaProducer) -> int:
+    return producer._client.requests.count("describe")
+
+
+async def test_kafka_is_asked_once_for_each_topic_and_not_for_each_record(producer):
+    for topic in ("t", "u"):
+        positions = [await producer.send(topic, b"1") for _ in range(5)]
+        assert [at.topic for at in positions] == [topic] * 5
+    assert asked(producer) == 2
+
+
+async def test_metadata_that_is_old_is_asked_for_again(producer, monkeypatch):
+    monkeypatch.setattr(producing, "TOPIC_MAX_AGE_SECONDS", 0.0)
+    await producer.send("t", b"1")
+    await producer.send("t", b"1")
+    assert asked(producer) == 2
+    producer._client.delete("t")
+    with pytest.raises(UnknownTopic):
+        await producer.send("t", b"1")
+    assert producer._producer.sent == 2
+
+
+async def test_an_unknown_topic_is_asked_for_each_time(producer):
+    for _ in range(2):
+        with pytest.raises(UnknownTopic):
+            await producer.send("later", b"1")
+    producer._client.create("later")
+    assert (await producer.send("later", b"1")).offset == 0
+    assert asked(producer) == 3
+
+
+async def test_a_topic_that_was_deleted_meanwhile_is_unknown(producer):
+    await producer.send("t", b"1")
+    producer._client.delete("t")
+    producer._producer.error = KafkaTimeoutError()
+    with pytest.raises(UnknownTopic):
+        await producer.send("t", b"1")
+
+
+async def test_a_failure_is_the_record_s_own_where_the_topic_exists(producer):
+    await producer.send("t", b"1")
+    producer._producer.error = KafkaTimeoutError()
+    with pytest.raises(KafkaTimeoutError):
+        await producer.send("t", b"1")
+    assert asked(producer) == 2
