@@ -7,6 +7,7 @@ same function judges this project and the tiny made-up ones that show that it ca
 from __future__ import annotations
 
 import ast
+import re
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -41,6 +42,18 @@ PURE: Final = {
 CLOCKS: Final = frozenset({"now", "utcnow", "today"})
 DOORS: Final = frozenset({"open", "print", "input", "breakpoint", "exec", "eval", "__import__"})
 VAGUE: Final = ("manager", "handler", "helper", "util")
+MAX_FUNCTION_LINES: Final = 60
+MAX_ENTRIES: Final = 9
+LONG_FUNCTIONS: Final = frozenset({"bridge.app.instance.__init__", "bridge.cli.bench.bench"})
+# Lists of things of one kind, and what is installed by itself.
+LONG_FOLDERS: Final = frozenset({"client", "cli", "bench/scenarios", "web/console"})
+UNCOUNTED: Final = frozenset({"__init__.py", "__main__.py"})
+# Former names of the leader, the presence publisher and others. `dead letter` is the field's word.
+METAPHORS: Final = {
+    *("burial", "casualty", "court", "desk", "herald", "letter", "office", "parcel", "scribe"),
+    *("shelf", "span", "staff", "steward", "strand", "tape", "turnstile"),
+}
+WORD: Final = re.compile("[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 
 # -- reading a tree ----------------------------------------------------------------------------
@@ -249,6 +262,72 @@ def no_name_is_vague(root: Path) -> list[str]:
     ]
 
 
+def definitions(root: Path) -> Iterator[tuple[str, ast.stmt, str]]:
+    """Yield every class and function of `bridge`: its module, its node and its name."""
+    for module, tree in trees(root):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                yield module, node, node.name
+
+
+def no_function_is_too_long(root: Path) -> list[str]:
+    return [
+        f"{module}.{name} has {length} lines, more than {MAX_FUNCTION_LINES}"
+        for module, node, name in definitions(root)
+        if not isinstance(node, ast.ClassDef)
+        and f"{module}.{name}" not in LONG_FUNCTIONS
+        and (length := (node.end_lineno or 0) - node.lineno + 1) > MAX_FUNCTION_LINES
+    ]
+
+
+def no_folder_is_crowded(root: Path) -> list[str]:
+    entries: dict[str, set[str]] = {}
+    for path in (root / "bridge").rglob("*"):
+        steps = path.relative_to(root / "bridge").parts
+        if path.is_file() and not {"__pycache__", "node_modules"} & set(steps):
+            for depth, entry in enumerate(steps):
+                entries.setdefault("/".join(steps[:depth]), set()).add(entry)
+    return [
+        f"bridge/{folder} has {length} entries, more than {MAX_ENTRIES}"
+        for folder, names in entries.items()
+        if (length := len(names - UNCOUNTED)) > MAX_ENTRIES and folder not in LONG_FOLDERS
+    ]
+
+
+def class_names_are_unique_in_a_package(root: Path) -> list[str]:
+    modules_by_name: dict[tuple[str, str], list[str]] = {}
+    for module, node, name in definitions(root):
+        if isinstance(node, ast.ClassDef):
+            package = ".".join(module.split(".")[:2])
+            modules_by_name.setdefault((package, name), []).append(module)
+    return [
+        f"{package} has more than one class {name}: in {', '.join(found)}"
+        for (package, name), found in modules_by_name.items()
+        if len(found) > 1
+    ]
+
+
+def no_name_is_a_metaphor(root: Path) -> list[str]:
+    names = [(module, module) for module in modules(root)]
+    names += [(module, name) for module, _, name in definitions(root)]
+    return [
+        f"{module}: {name} is a metaphor ({word}); use the field's word"
+        for module, name in names
+        for word in metaphors(name)
+    ]
+
+
+def metaphors(name: str) -> list[str]:
+    """Return the banned words of a name, singular or plural; `dead letter` is one word."""
+    words = [word.lower() for word in WORD.findall(name)]
+    return [
+        word
+        for before, word in zip(["", *words], words, strict=False)
+        if {word, word.removesuffix("s"), word.removesuffix("ies") + "y"} & METAPHORS
+        and not (before == "dead" and word.startswith("letter"))
+    ]
+
+
 RULES: Final[list[Callable[[Path], list[str]]]] = [
     every_module_has_a_layer,
     imports_go_down,
@@ -262,5 +341,9 @@ RULES: Final[list[Callable[[Path], list[str]]]] = [
     the_core_opens_no_door,
     every_module_has_a_docstring,
     no_file_is_too_long,
+    no_function_is_too_long,
+    no_folder_is_crowded,
+    class_names_are_unique_in_a_package,
     no_name_is_vague,
+    no_name_is_a_metaphor,
 ]

@@ -9,13 +9,19 @@ import pytest
 
 from tests.architecture import (
     LAYERS,
+    MAX_FUNCTION_LINES,
     MAX_LINES,
     RULES,
+    class_names_are_unique_in_a_package,
     every_module_has_a_docstring,
     every_module_has_a_layer,
     imports_go_down,
+    long_files,
     modules,
     no_file_is_too_long,
+    no_folder_is_crowded,
+    no_function_is_too_long,
+    no_name_is_a_metaphor,
     no_name_is_vague,
     nothing_imports_in_a_circle,
     packages_of_one_layer_never_meet,
@@ -46,15 +52,21 @@ def test_every_package_of_the_layers_is_there() -> None:
 
 # -- each rule, broken on purpose --------------------------------------------------------------
 
+# With its first line the body of a function that is as long as one may be.
+LONGEST: Final = "\n".join(["  x"] * (MAX_FUNCTION_LINES - 1))
 SOUND: Final = {
     "bridge/__init__.py": "",
     "bridge/__main__.py": "from bridge.cli import main",
     "bridge/app/instance.py": "import bridge.config.settings\nimport bridge.kafka.consumer",
     "bridge/cli/__init__.py": "from . import serve",
     "bridge/cli/serve.py": "import bridge.client.it\nfrom ..app import x",
+    **{f"bridge/cli/command_{number}.py": "" for number in range(12)},
+    **{f"bridge/web/api/{number}.py": "" for number in range(9)},
+    "bridge/web/api/__init__.py": "",
     "bridge/client/it.py": "import asyncio\nfrom bridge.client import retry",
     "bridge/client/retry.py": "",
     "bridge/config/settings.py": "import os",
+    "bridge/coordination/dead_letters.py": "class DeadLetter:\n def dead_letters(self): ...",
     "bridge/coordination/leader.py": "import logging\nfrom bridge.kafka import consumer",
     "bridge/core/__init__.py": "",
     "bridge/core/journal.py": "from .protocol.cursor import x",
@@ -69,6 +81,8 @@ SOUND: Final = {
     "bridge/kafka/consumer.py": "import time\nfrom .offsets import x\nimport bridge.core.ports",
     "bridge/kafka/offsets.py": "async def x(): print(await time.now())",
     "bridge/web/auth/jwt.py": "import bridge.core.sessions.hub\nfrom bridge import __version__",
+    "bridge/web/auth/origins.py": f"class Same:\n def spanning(self):\n{LONGEST}",
+    "bridge/core/protocol/event.py": "class Same: ...",
     "bridge/web/console/page.js": "let x",
     "tests/test_it.py": "",
 }
@@ -143,6 +157,19 @@ BROKEN: Final[list[tuple[Callable[[Path], list[str]], str, str]]] = [
     (no_file_is_too_long, OFFSETS, "\n" * MAX_LINES),
     (no_file_is_too_long, "bridge/web/console/page.js", "\n" * (MAX_LINES + 1)),
     (no_file_is_too_long, "tests/test_it.py", "\n" * MAX_LINES),
+    (no_function_is_too_long, OFFSETS, f"def x():\n{LONGEST}\n  x"),
+    (no_function_is_too_long, OFFSETS, f"class X:\n async def x():\n{LONGEST}\n  x"),
+    (no_folder_is_crowded, "bridge/web/api/more.py", ""),
+    (no_folder_is_crowded, "bridge/web/api/more/it.js", ""),
+    (class_names_are_unique_in_a_package, JWT, "class Same: ..."),
+    (class_names_are_unique_in_a_package, OFFSETS, "class X: ...\nclass Y:\n class X: ..."),
+    (no_name_is_a_metaphor, "bridge/kafka/court.py", ""),
+    (no_name_is_a_metaphor, "bridge/web/span/it.py", ""),
+    (no_name_is_a_metaphor, "bridge/web/staff/__init__.py", ""),
+    (no_name_is_a_metaphor, OFFSETS, "class TapeReader: ..."),
+    (no_name_is_a_metaphor, OFFSETS, "class HTTPSpan: ..."),
+    (no_name_is_a_metaphor, OFFSETS, "class Letter: ..."),
+    (no_name_is_a_metaphor, OFFSETS, "def x():\n async def read_casualties(): ..."),
     *(
         (no_name_is_vague, path, "")
         for path in (
@@ -182,3 +209,11 @@ def test_each_rule_and_no_other_sees_that_it_is_broken(
 
 def test_every_rule_is_broken_on_purpose() -> None:
     assert {rule for rule, _, _ in BROKEN} == set(RULES)
+
+
+def test_a_long_file_is_a_warning_until_it_is_too_long(tmp_path: Path) -> None:
+    build(tmp_path, SOUND)
+    assert long_files(tmp_path) == []
+    for lines in (500, 501, MAX_LINES, MAX_LINES + 1):
+        (tmp_path / "tests/test_it.py").write_text("\n" * lines)
+        assert bool(long_files(tmp_path)) is (500 < lines <= MAX_LINES)
