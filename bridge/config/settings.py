@@ -1,7 +1,7 @@
-"""Every knob: from `BRIDGE_*` variables, `.env` or a YAML file; the environment wins.
+"""All settings, from `BRIDGE_*` variables, `.env` and a YAML file, in this order of precedence.
 
-Rule: an unknown or wrong setting stops the start with one line that names it. Read in `app` and
-`cli` only; everybody else is given plain values.
+Rule: an unknown or invalid setting stops the start with one line that names it. Only `app` and
+`cli` read settings; all other packages get plain values.
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ _SECRET_WORDS = ("secret", "password", "token")
 
 
 class SettingError(Exception):
-    """A setting that is unknown or wrong. The message is one line that names it."""
+    """An unknown or invalid setting. The message is one line that begins with its name."""
 
 
 class SettingsGroup(BaseModel):
-    """Settings that share a prefix."""
+    """Settings with a common prefix."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class KafkaSettings(SettingsGroup):
-    """How to reach Kafka; the SASL and TLS ones are aiokafka's own."""
+    """Access to Kafka. The SASL and TLS settings have the names of aiokafka."""
 
     bootstrap_servers: str = "localhost:9092"
     prefix: str = "push-bridge"
@@ -76,22 +76,22 @@ class KafkaSettings(SettingsGroup):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not is_valid_topic(self.prefix):
-            raise ValueError("prefix: Kafka allows letters, digits, '.', '_' and '-' in names")
+            raise ValueError("prefix: use letters, digits, '.', '_' and '-' only, as Kafka does")
         for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
             if (path := getattr(self, name)) is not None and not path.is_file():
-                raise ValueError(f"{name}: there is no file {path}")
+                raise ValueError(f"{name}: the file {path} does not exist")
         needs_password = self.sasl_mechanism != "GSSAPI" and self.security_protocol.startswith(
             "SASL"
         )
         if needs_password and (
             self.sasl_plain_username is None or self.sasl_plain_password is None
         ):
-            raise ValueError("sasl_plain_username: SASL needs it, and sasl_plain_password")
+            raise ValueError("sasl_plain_username: SASL needs it and sasl_plain_password; set both")
         return self
 
 
 class AuthSettings(SettingsGroup):
-    """Who may connect. `none` must be said."""
+    """Authentication of clients. `none` is never the default."""
 
     mode: Literal["jwt", "none"] = "jwt"
     secret: SecretStr | None = None
@@ -103,7 +103,7 @@ class AuthSettings(SettingsGroup):
 
 
 class LimitSettings(SettingsGroup):
-    """How much this instance takes."""
+    """Limits of this instance, and of each connection."""
 
     connections: int = Field(18_000, ge=0)
     connections_per_account: int = Field(50, ge=1)
@@ -121,7 +121,7 @@ class LimitSettings(SettingsGroup):
 
 
 class ReplaySettings(SettingsGroup):
-    """How far back a client may go, and at what cost."""
+    """Limits of replay and history."""
 
     journal_bytes: int = Field(268_435_456, ge=0)
     warm_seconds: float = Field(60, ge=0)
@@ -133,24 +133,24 @@ class ReplaySettings(SettingsGroup):
 
 
 class _EnvironmentSource(EnvSettingsSource):
-    """The environment, and below it the `.env` file of the working folder."""
+    """The environment, then the `.env` file of the working folder."""
 
     def _load_env_vars(self) -> dict[str, str | None]:
         return {name.lower(): value for name, value in _read_environment().items()}
 
 
 def _read_environment() -> dict[str, str | None]:
-    try:  # some keep a virtual environment at `.env`
+    try:  # `.env` may also be a folder with a virtual environment
         text = Path(".env").read_text(encoding="utf-8") if Path(".env").is_file() else ""
     except (OSError, UnicodeDecodeError):
-        raise SettingError(".env: the file can not be read") from None
+        raise SettingError(".env: cannot read the file; it must be readable UTF-8 text") from None
     if bad_lines := [line.original.line for line in parse_stream(StringIO(text)) if line.error]:
-        raise SettingError(f".env: line {bad_lines[0]} can not be read")
+        raise SettingError(f".env: line {bad_lines[0]} is invalid; write NAME=value")
     return {**dotenv_values(stream=StringIO(text)), **os.environ}
 
 
 class Settings(BaseSettings):
-    """All of them."""
+    """All settings of an instance."""
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
@@ -179,7 +179,7 @@ class Settings(BaseSettings):
         init_settings: PydanticBaseSettingsSource,
         **_: object,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Let the environment win over the file, which comes as the arguments."""
+        """Give the environment precedence over the file, which is passed as arguments."""
         return _EnvironmentSource(settings_cls), init_settings
 
     @model_validator(mode="after")
@@ -187,24 +187,24 @@ class Settings(BaseSettings):
         names = [topic.name for topic in self.topics]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"topics: {name!r} is listed twice")
+                raise ValueError(f"topics: {name!r} is listed twice; remove one")
             if name.startswith(f"{self.kafka.prefix}."):
-                raise ValueError(f"topics: {name!r} is one of the bridge's own")
+                raise ValueError(f"topics: {name!r} is reserved for the bridge by kafka.prefix")
         if self.instance and not (is_valid_name(self.instance) and is_valid_topic(self.instance)):
-            raise ValueError("instance: Kafka allows letters, digits, '.', '_' and '-' in groups")
+            raise ValueError("instance: use letters, digits, '.', '_' and '-' only, as Kafka does")
         return self
 
     @property
     def instance_name(self) -> str:
-        """What this instance is called, and its consumer group after it."""
+        """`instance`, or host name and port. The consumer group is named after it."""
         return self.instance or f"{socket.gethostname()}-{self.port}"
 
 
 def load_settings(config_path: Path | None = None, **defaults: Any) -> Settings:  # noqa: ANN401
-    """Return the settings; `defaults` stand below the file's.
+    """Return the settings. `defaults` apply if neither environment nor file sets a value.
 
     Raises:
-        SettingError: If one is unknown or wrong, or the file can not be read.
+        SettingError: If a setting is unknown or invalid, or the file cannot be read.
     """
     _reject_unknown_variables()
     file_values = _read_yaml(config_path) if config_path is not None else {}
@@ -219,7 +219,7 @@ def load_settings(config_path: Path | None = None, **defaults: Any) -> Settings:
     except SettingsError as error:
         name = str(error).split('"')[1] if '"' in str(error) else ""
         raise SettingError(f"{ENV_PREFIX}{name.upper()}: not valid JSON") from None
-    # The variable picks, by name, among the file's topics; what it adds is plain.
+    # The variable selects topics of the file by name. Other names get default definitions.
     definitions_by_name = {topic.name: topic for topic in definitions}
     topics = [definitions_by_name.get(topic.name, topic) for topic in settings.topics]
     return settings.model_copy(update={"topics": topics})
@@ -231,14 +231,14 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise SettingError(f"{path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        # What the parser says quotes the file, which may hold a secret.
+        # The message of the parser quotes the file, which may hold a secret.
         mark = getattr(error, "problem_mark", None)
         location = "" if mark is None else f" at line {mark.line + 1}, column {mark.column + 1}"
-        raise SettingError(f"{path}: not YAML{location}") from None
+        raise SettingError(f"{path}: invalid YAML{location}") from None
     if content is None:
         return {}
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise SettingError(f"{path}: the file is not a mapping of settings")
+        raise SettingError(f"{path}: must be a mapping of setting names to values")
     return content
 
 
@@ -246,7 +246,7 @@ def _reject_unknown_variables() -> None:
     known = set(_variable_names(Settings))
     for name in _read_environment():
         if name.upper().startswith(ENV_PREFIX) and name.upper() not in known:
-            raise SettingError(f"{name}: there is no such setting (docs/operations.md lists them)")
+            raise SettingError(f"{name}: unknown setting; docs/operations.md lists all")
 
 
 def _variable_names(model: type[BaseModel], env_prefix: str = ENV_PREFIX) -> list[str]:
@@ -261,13 +261,13 @@ def _variable_names(model: type[BaseModel], env_prefix: str = ENV_PREFIX) -> lis
 
 
 def _error_message(error: ValidationError, config_path: Path | None, *parent_keys: str) -> str:
-    """The first thing that is wrong, in one line that begins with the name of what to change."""
+    """Return the first error in one line that begins with the name of the setting."""
     first_error = error.errors(include_url=False)[0]
     keys = [*parent_keys, *(str(part) for part in first_error["loc"])]
     message = str(first_error["msg"]).removeprefix("Value error, ")
     setting, _, problem = message.partition(": ")
     if first_error["type"] == "value_error" and setting.isidentifier():
-        keys, message = [*keys, setting], problem  # as a check of several settings names one
+        keys, message = [*keys, setting], problem  # a check of several settings names one
     top, variable_name = ENV_PREFIX + keys[0].upper(), ENV_PREFIX + "__".join(keys).upper()
     is_from_file = bool(parent_keys) or not any(
         name.upper().startswith(top) for name in _read_environment()
@@ -278,7 +278,7 @@ def _error_message(error: ValidationError, config_path: Path | None, *parent_key
         else variable_name
     )
     if first_error["type"] == "extra_forbidden":
-        return f"{name}: there is no such setting"
+        return f"{name}: unknown setting; docs/operations.md lists all"
     is_secret = first_error["type"] == "model_type" or any(
         word in variable_name.lower() for word in _SECRET_WORDS
     )

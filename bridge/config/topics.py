@@ -1,7 +1,6 @@
-"""The topics that clients may subscribe to, as the settings describe them.
+"""Definitions of the topics that clients may subscribe to, as the settings have them.
 
-Rule: an entry is a public name for one of Kafka's topics, which may have several. Kafka's topic is
-read for all of them, so it is read on demand only where all of them are.
+Rule: a definition is checked here and mapped in `TopicCatalogue`, which all other packages get.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from bridge.core.protocol.names import is_valid_topic
 
 
 class TopicDefinition(BaseModel):
-    """One topic that clients may subscribe to."""
+    """One public name of a Kafka topic. A name alone is a definition too."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -28,12 +27,14 @@ class TopicDefinition(BaseModel):
     def _check(self) -> Self:
         for name in (self.name, self.kafka or self.name):
             if not is_valid_topic(name):
-                raise ValueError(f"no topic can be called {name!r}")
+                raise ValueError(
+                    f"{name!r} is no topic name; use letters, digits, '.', '_' and '-' only"
+                )
         return self
 
     @property
     def kafka_name(self) -> str:
-        """What Kafka calls it."""
+        """The name in Kafka. Default: the public name."""
         return self.kafka or self.name
 
 

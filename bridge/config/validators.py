@@ -1,7 +1,7 @@
-"""What the operator has set about who may come in, checked as it was written.
+"""Checks of the settings for authentication, origins, proxies and admin tokens.
 
-Rule: whatever could not work, or would let in more than was meant, is a `ValueError` with a
-sentence for the operator. Where several settings are looked at it begins with the one to change.
+Rule: a value that cannot work, or lets in more clients than intended, raises `ValueError`. A check
+of several settings begins its message with the one to change.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 class _SecretValue(Protocol):
-    """A secret that does not show itself."""
+    """A secret that hides itself in `repr`."""
 
     def get_secret_value(self) -> str:
-        """Show it."""
+        """Return the text."""
 
 
 class _AuthValues(Protocol):
-    """The settings of `BRIDGE_AUTH__*`."""
+    """The values of `BRIDGE_AUTH__*`."""
 
     @property
     def secret(self) -> _SecretValue | None: ...
@@ -42,25 +42,25 @@ class _AuthValues(Protocol):
 
 _AnyAuth = TypeVar("_AnyAuth", bound=_AuthValues)
 _AnyTokens = TypeVar("_AnyTokens", bound="Sequence[_SecretValue]")
-# RFC 6454, 6.2, less the path that no origin has.
+# RFC 6454, 6.2. An origin has no path.
 _match_origin: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s@*,]+").fullmatch
-#: What an `Authorization` header can carry of a token.
+#: Characters of a token that an `Authorization` header can carry.
 _match_token: Final = re.compile(r"[\x21-\x7e]+").fullmatch
 
 
 def check_auth(settings: _AnyAuth) -> _AnyAuth:
-    """Check how tokens are checked.
+    """Return the settings, if they can authenticate tokens.
 
     Raises:
-        ValueError: If two of the settings contradict each other, or one can not work.
+        ValueError: If two settings contradict each other, or one cannot work.
     """
     for name in ("audience", "issuer"):
         if getattr(settings, name) == "":
-            raise ValueError(f"{name}: it is empty; leave it out to take tokens for any")
+            raise ValueError(f"{name}: is empty; remove it to accept tokens with any {name}")
     if settings.secret is not None:
         _check_named("secret", check_secret, settings.secret.get_secret_value())
         if settings.jwks_url is not None:
-            raise ValueError("jwks_url: not together with BRIDGE_AUTH__SECRET; set one of them")
+            raise ValueError("jwks_url: excludes BRIDGE_AUTH__SECRET; set only one of them")
     if settings.jwks_url is not None:
         _check_named("jwks_url", _check_file_exists, settings.jwks_url)
     try:
@@ -72,20 +72,20 @@ def check_auth(settings: _AnyAuth) -> _AnyAuth:
 
 
 def normalize_origins(values: list[str]) -> list[str]:
-    """Return origins as browsers write them.
+    """Return the origins in lower case, as browsers send them.
 
     Raises:
-        ValueError: If one is none.
+        ValueError: If one is not an origin.
     """
     normalized = [origin.lower() for origin in values]
     for origin in normalized:
         if not (_match_origin(origin) or origin in {"*", "null"}):
-            raise ValueError(f"an origin is as https://shop.example, without a path: {origin!r}")
+            raise ValueError(f"must be like https://shop.example, without a path: {origin!r}")
     return normalized
 
 
 def check_networks(values: list[str]) -> list[str]:
-    """Check addresses and networks of proxies.
+    """Return the values, if each is an address or a network.
 
     Raises:
         ValueError: If one is neither.
@@ -95,20 +95,20 @@ def check_networks(values: list[str]) -> list[str]:
 
 
 def check_admin_tokens(tokens: _AnyTokens) -> _AnyTokens:
-    """Check that every token can be sent.
+    """Return the tokens, if an HTTP header can carry each.
 
     Raises:
-        ValueError: If one is empty, or has other characters than visible ones of ASCII.
+        ValueError: If one is empty, or has characters other than visible ASCII.
     """
     if not all(_match_token(token.get_secret_value()) for token in tokens):
-        raise ValueError("a token is not empty, and has visible ASCII characters only")
+        raise ValueError("each token must have one or more visible ASCII characters, and no others")
     return tokens
 
 
 def _check_file_exists(location: str) -> None:
     path = parse_location(location)
     if isinstance(path, Path) and not path.is_file():
-        raise ValueError(f"there is no file {path}")
+        raise ValueError(f"the file {path} does not exist")
 
 
 def _check_named(name: str, check: Callable[[str], None], value: str) -> None:

@@ -72,12 +72,14 @@ class DeadLetterQueue:
         if now - self._last_logged.get(error.reason, float("-inf")) >= LOG_INTERVAL_SECONDS:
             self._last_logged[error.reason] = now
             _log.warning(  # without the payload, which may be confidential
-                "%s: %s:%d:%d can not be used: %s (%d so far; said once a minute)",
+                "unusable record, kept as a dead letter: %s; look at its producer"
+                " (logged once per reason and minute) reason=%s topic=%s partition=%d offset=%d"
+                " count=%d",
+                error,
                 error.reason,
                 topic,
                 partition,
                 record.offset,
-                error,
                 self.count_by_reason[error.reason],
             )
 

@@ -1,8 +1,7 @@
-"""Which instance does what only one may do: Kafka's own group assignment decides.
+"""Leader election by Kafka's consumer group `{prefix}.duties`.
 
-Rule: whoever Kafka gave the first partition of the state topic in the group of duties is on duty,
-until Kafka takes it back. What is written on duty is written in transactions of one name, so that
-one who lost it without noticing writes nothing more (KIP-98, fencing).
+Rule: the member that has the first partition of the state topic is the leader until Kafka revokes
+it. All leaders share one transactional id, so Kafka fences a leader that was replaced (KIP-98).
 """
 
 from __future__ import annotations
@@ -28,19 +27,19 @@ _log = logging.getLogger(__name__)
 SESSION_TIMEOUT_MS: Final = 10_000
 _POLL_TIMEOUT_MS: Final = 1_000
 _RETRY_SECONDS: Final = 1.0
-#: A consumer can not leave while it joins, and what is not stopped is left behind.
+#: A consumer cannot leave the group while it joins. One that is not stopped stays a member.
 _LEAVE_TIMEOUT_SECONDS: Final = 15.0
 
 
 class LeaderTask(Protocol):
-    """What is done on duty."""
+    """The work of the leader."""
 
     async def run(self) -> None:
-        """Do it until cancelled, or until somebody else does."""
+        """Work until cancelled, or until another instance is the leader."""
 
 
 class LeaderElection(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
-    """Takes part in the group, and does the work while it is on duty."""
+    """A member of the group that runs `leader_task` while it is the leader."""
 
     def __init__(self, access: KafkaAccess, topics: BridgeTopics, leader_task: LeaderTask) -> None:
         self._access = access
@@ -51,14 +50,14 @@ class LeaderElection(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokaf
 
     @property
     def is_leader(self) -> bool:
-        """Whether this instance is the one."""
+        """Whether the task runs. False for the moments between a failure and the restart."""
         return self._running_task is not None and not self._running_task.done()
 
     async def run(self) -> None:
-        """Take part until cancelled.
+        """Stay in the group until cancelled.
 
-        Cancellation: leaves the group, so that another takes over at once; while Kafka deals out
-        the group's partitions that takes some seconds.
+        Cancellation: leaves the group, so that another instance takes over at once. During a
+        rebalance this takes some seconds.
         """
         if self._access.may_create_topics:  # the embedded broker has one instance
             await self._run_without_election()
@@ -76,12 +75,12 @@ class LeaderElection(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokaf
                 consumer.subscribe([self._topics.state], listener=self)
                 while True:
                     if assigned := consumer.assignment():
-                        consumer.pause(*assigned)  # the feed reads it; here it only stands for duty
+                        consumer.pause(*assigned)  # elects only; `Consumer` reads the records
                     await consumer.getmany(timeout_ms=_POLL_TIMEOUT_MS)
                     if self._election_partition in consumer.assignment() and not self.is_leader:
                         self._start_task()
             except CLIENT_ERRORS as error:
-                _log.debug("duties: %r", error)
+                _log.debug("leader election failed, retrying error=%r", error)
             finally:
                 await self._stop_task()
                 with contextlib.suppress(*CLIENT_ERRORS):
@@ -98,19 +97,19 @@ class LeaderElection(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokaf
             await self._stop_task()
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        """Stop: Kafka may give the duty to somebody else now."""
+        """Stop the task. Kafka may make another instance the leader now."""
         if self._election_partition in set(revoked):
             await self._stop_task()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Begin, if it is for us."""
+        """Start the task, if the election partition is assigned here."""
         if self._election_partition in set(assigned):
             self._start_task()
 
     def _start_task(self) -> None:
         if not self.is_leader:
-            _log.info("on duty")
-            self._running_task = asyncio.create_task(self._leader_task.run(), name="duty")
+            _log.info("this instance is the leader now")
+            self._running_task = asyncio.create_task(self._leader_task.run(), name="leader tasks")
             self._running_task.add_done_callback(_log_failure)
 
     async def _stop_task(self) -> None:
@@ -122,4 +121,6 @@ class LeaderElection(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokaf
 
 def _log_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and task.exception() is not None:
-        _log.error("a duty failed, begun anew: %r", task.exception())
+        _log.error(
+            "a leader task failed and starts again; please report it error=%r", task.exception()
+        )

@@ -1,8 +1,7 @@
-"""What is done by one instance for all: dead letters, lost instances, rooms, what lasts.
+"""The leader's writes: dead letters, dead instances, occupancy, effects of commands.
 
-Rules: everybody keeps what might have to be written, and who is on duty writes it; what was written
-is known from Kafka, so a successor goes on where the last one ended. All of one round is one
-transaction, with the offsets up to which it is done: it is written once or not at all.
+Rule: every instance queues them, the leader writes them. Each round is one transaction that also
+commits how far it got, so it is written once and the next leader continues there.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 ROUND_INTERVAL_SECONDS: Final = 0.1
-#: How often those who are not on duty look what was written.
+#: Seconds between two reads of what the leader has committed.
 COMMITTED_POLL_SECONDS: Final = 2.0
 _RETRY_SECONDS: Final = 1.0
 _TRANSACTION_TIMEOUT_SECONDS: Final = 20.0
@@ -41,24 +40,24 @@ _MAX_REQUEST_BYTES: Final = 64 << 20
 
 
 class StateUpdate(NamedTuple):
-    """What a command leaves in the state topic; `offset` is the command's in the control topic."""
+    """A state record that a command causes. `offset` is the command's, in the control topic."""
 
     offset: int
     value: bytes | None
 
 
 class ConsumerPositions(Protocol):
-    """What the feed knows of the partitions that it reads."""
+    """What the consumer knows about the partitions that it reads."""
 
     def leader_of(self, partition: TopicPartition) -> int:
-        """The node that leads it, -1 where none does."""
+        """The node id of its leader, -1 if there is none."""
 
     def position(self, partition: TopicPartition) -> int:
-        """The next offset that is read of it, -1 where it is not read."""
+        """The next offset to read, -1 if the partition is not read."""
 
 
 class LeaderTasks:
-    """Keeps what might have to be written, and writes it while on duty."""
+    """Queues writes on every instance. `run` writes them, on the leader only."""
 
     def __init__(
         self,
@@ -72,7 +71,7 @@ class LeaderTasks:
         is_current: Callable[[], bool],
         consumer_positions: ConsumerPositions,
     ) -> None:
-        """`is_current` says whether this instance hears what the others say without delay."""
+        """`is_current`: whether this instance reads the state topic without delay."""
         self._access = access
         self._client = client
         self._topics = topics
@@ -80,7 +79,7 @@ class LeaderTasks:
         self._dead_letters_per_second = dead_letters_per_second
         self._is_current = is_current
         self._consumer_positions = consumer_positions
-        # The embedded broker has no transactions, and no second instance that could interfere.
+        # The embedded broker has no transactions, and serves one instance only.
         self._is_transactional = not access.may_create_topics
         self.dead_letters = dead_letters
         self._pending_updates: dict[bytes, StateUpdate] = {}
@@ -88,53 +87,53 @@ class LeaderTasks:
         self._dead_letter_budget = 0.0
         self.dead_letters_written = 0
 
-    # -- what everybody keeps --------------------------------------------------------------------
+    # -- on every instance -----------------------------------------------------------------------
 
     def queue_state_update(self, offset: int, key: bytes, value: bytes | None) -> None:
-        """Keep what the command at `offset` leaves, until it is known to be written."""
+        """Queue the effect of the command at `offset` until it is known to be written."""
         self._pending_updates.pop(key, None)
         if offset >= self._checkpoint_offset:
             self._pending_updates[key] = StateUpdate(offset, value)
 
     def replace_state_update(self, key: bytes, value: bytes | None) -> None:
-        """Let what is kept of a command say this instead."""
+        """Replace the value of a queued update, if `key` is queued."""
         if (update := self._pending_updates.get(key)) is not None:
             self._pending_updates[key] = update._replace(value=value)
 
     def apply_checkpoint(self, offset: int) -> None:
-        """Say that what lasts of the commands below `offset` was written."""
+        """Drop the updates of commands below `offset`: they are written."""
         self._checkpoint_offset = offset
         self._pending_updates = {
             key: update for key, update in self._pending_updates.items() if update.offset >= offset
         }
 
     def reset_checkpoint(self) -> None:
-        """Say that the control topic is another one: its offsets begin at 0 again."""
+        """Restart at offset 0, because the control topic was recreated. Queued updates stay."""
         self._checkpoint_offset = 0
         self._pending_updates = {
             key: update._replace(offset=-1) for key, update in self._pending_updates.items()
         }
 
     async def poll_committed(self) -> None:
-        """Forget what somebody has written, again and again, until cancelled."""
+        """Drop dead letters that the leader has committed. Run until cancelled."""
         while True:
             await asyncio.sleep(COMMITTED_POLL_SECONDS)
             try:
                 await self._refresh_committed()
             except CLIENT_ERRORS as error:
-                _log.debug("duties: %r", error)
+                _log.debug("cannot read committed offsets, retrying error=%r", error)
 
     async def _refresh_committed(self) -> None:
         self.dead_letters.set_written_offsets(
             await self._client.committed(self._topics.dead_letters)
         )
 
-    # -- on duty ---------------------------------------------------------------------------------
+    # -- on the leader ---------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Write until cancelled, or until somebody else is on duty.
+        """Write until cancelled, or until Kafka fences this producer for another leader.
 
-        Cancellation: a round that was begun is written as a whole or not at all.
+        Cancellation: the current round is written as a whole or not at all.
         """
         while True:
             producer = self._create_producer()
@@ -143,16 +142,16 @@ class LeaderTasks:
                 await self._catch_up()
                 await self._run_rounds(producer)
             except ProducerFenced:
-                _log.info("somebody else is on duty")
+                _log.info("another instance is the leader now")
                 return
             except CLIENT_ERRORS as error:
-                _log.debug("on duty: %r", error)
+                _log.debug("cannot write as the leader, retrying error=%r", error)
                 await asyncio.sleep(_RETRY_SECONDS)
             finally:
                 await stop_producer(producer, _STOP_TIMEOUT_SECONDS)
 
     async def _catch_up(self) -> None:
-        """Learn what others have written; whatever they had begun has ended with our first call."""
+        """Read what earlier leaders committed. Our first transactional call has fenced them."""
         await self._refresh_committed()
         state_partition = TopicPartition(self._topics.state, 0)
         end_offset: int | None = None
@@ -181,9 +180,8 @@ class LeaderTasks:
             dead_letters = self.dead_letters.peek(int(self._dead_letter_budget))
             if not (any(changes) or updates or dead_letters):
                 continue
-            self._presence_tracker.mark_published(
-                changes
-            )  # it may be read back before Kafka has answered
+            # Before the write: it may be read back before Kafka acknowledges it.
+            self._presence_tracker.mark_published(changes)
             try:
                 async with self._transaction(producer):
                     await self._write_round(producer, changes, updates, dead_letters)
@@ -197,14 +195,14 @@ class LeaderTasks:
 
     @asynccontextmanager
     async def _transaction(self, producer: AIOKafkaProducer) -> AsyncIterator[None]:
-        """What is written within is written once or not at all, and that is not waited for long."""
+        """Run the block in a transaction, with a time limit."""
         now = asyncio.get_running_loop().time
         transaction = producer.transaction() if self._is_transactional else nullcontext()
         async with asyncio.timeout(None) as deadline, transaction:
             try:
                 async with asyncio.timeout(_TRANSACTION_TIMEOUT_SECONDS):
                     yield
-            finally:  # where Kafka does not hear of the end, the next one's first call is one
+            finally:  # if commit or abort times out, the next leader's first call aborts it
                 deadline.reschedule(now() + _STOP_TIMEOUT_SECONDS)
 
     async def _write_round(
@@ -234,14 +232,14 @@ class LeaderTasks:
             )
         destination = {"topic": self._topics.dead_letters, "partition": 0}
         for dead_letter in dead_letters:
-            # aiokafka writes no record that has neither key nor value, though Kafka has such.
+            # aiokafka refuses a record without key and value. Kafka has such records.
             value = (
                 b"" if dead_letter.key is None and dead_letter.value is None else dead_letter.value
             )
             record = {"value": value, "key": dead_letter.key, "headers": dead_letter.headers}
             futures.append(ignore_exception(await producer.send(**destination, **record)))
         await asyncio.gather(*futures)
-        # aiokafka would try for ever to commit an offset of a partition that is gone.
+        # aiokafka would retry for ever to commit an offset of a deleted partition.
         source_offsets = {
             AIOKafkaTopicPartition(*dead_letter.partition): dead_letter.offset + 1
             for dead_letter in dead_letters
@@ -253,7 +251,7 @@ class LeaderTasks:
     def _presence_records(
         self, changes: PresenceChanges
     ) -> list[tuple[str, bytes | None, bytes | None]]:
-        """The records that tell `changes`."""
+        """Topic, key and value of the lifecycle and state records that publish `changes`."""
         records: list[tuple[str, bytes | None, bytes | None]] = []
         for connection in changes.lost_connections:
             lifecycle_record = state_records.disconnected_record(

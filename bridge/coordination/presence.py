@@ -1,8 +1,7 @@
-"""Tells Kafka, and by it the other instances and backends, who is connected here.
+"""Publishes who is connected to this instance, to other instances and to backends.
 
-Rules: what is told is what is true when it is written; clients never wait for it. One that has not
-heard itself of late tells of nobody until it has: others may have taken it for dead meanwhile, and
-told of its clients. So of each client is told once that it came, and once that it went.
+Rule: each client is published once as connected and once as disconnected. So this instance publishes
+only while it reads its own heartbeats back: else the leader may have removed its clients meanwhile.
 """
 
 from __future__ import annotations
@@ -33,17 +32,17 @@ if TYPE_CHECKING:
 
 POLL_INTERVAL_SECONDS: Final = 0.1
 HEARTBEAT_SECONDS: Final = 2.0
-#: Clients that are told of without a break.
+#: Clients published in one turn of the event loop.
 MAX_BATCH_CLIENTS: Final = 200
-#: How old the last that it has heard of itself may be; far less than after what others judge it.
+#: Maximum age of the last heartbeat read back. Others remove an instance after 10 s of silence.
 MAX_ECHO_AGE_SECONDS: Final = 5.0
-#: Clients that may wait to be told of, beside those that are connected.
+#: Clients that may wait to be published, plus as many as are connected.
 MAX_PENDING_CLIENTS: Final = 20_000
 _log = logging.getLogger(__name__)
 
 
 class PresencePublisher:
-    """Says who is connected to `hub`, from its start to its end."""
+    """Publishes the sessions of `hub` and a heartbeat of this instance."""
 
     def __init__(
         self,
@@ -54,7 +53,7 @@ class PresencePublisher:
         is_ready: Callable[[], bool],
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """`is_ready` says whether the instance takes clients; `wall_clock` the seconds since 1970."""
+        """`is_ready` is part of the heartbeat. `wall_clock` returns seconds since 1970."""
         self._hub = hub
         self._state_writer = state_writer
         self._topics = topics
@@ -62,25 +61,24 @@ class PresencePublisher:
         self._wall_clock = wall_clock
         self._started_at = timestamps.ms_to_rfc3339(int(wall_clock() * 1000))
         self._published: dict[str, ConnectionPresence] = {}
-        self._pending: dict[str, Session] = {}  # by id, and not told yet
+        self._pending: dict[str, Session] = {}  # changed since they were published, by id
         self._last_echo_seconds = 0.0
         self._is_stopping = self._has_name_conflict = False
         self.boot = uuid.uuid4().hex
-        self.unpublished_count = (
-            0  #: clients that came and went unsaid: there were too many of them
-        )
+        #: Clients that connected and disconnected unpublished, because too many were waiting.
+        self.unpublished_count = 0
 
     def is_current(self) -> bool:
-        """Whether what this instance says of itself comes back to it without delay.
+        """Whether this instance reads its own heartbeats back without delay.
 
-        If so, it has also read what others have said before.
+        Then it has also read every earlier record of the state topic.
         """
         return abs(self._wall_clock() - self._last_echo_seconds) < MAX_ECHO_AGE_SECONDS
 
     async def run(self) -> None:
-        """Say it, until cancelled; then that this instance is no more.
+        """Publish until cancelled, then a tombstone of this instance.
 
-        Cancellation: safe; what is left is handed to the scribe.
+        Cancellation: safe. The last records are queued in the state writer.
         """
         next_heartbeat = 0.0
         now = asyncio.get_running_loop().time
@@ -89,24 +87,20 @@ class PresencePublisher:
                 if now() >= next_heartbeat:
                     next_heartbeat = now() + HEARTBEAT_SECONDS
                     self._publish_heartbeat()
-                while self.publish_changes(MAX_BATCH_CLIENTS):  # noqa: ASYNC110 - nothing is waited for
-                    await asyncio.sleep(0)  # let others have their turn
+                while self.publish_changes(MAX_BATCH_CLIENTS):  # noqa: ASYNC110 - not a poll
+                    await asyncio.sleep(0)  # let other tasks run
                 await asyncio.sleep(POLL_INTERVAL_SECONDS)
         finally:
             self._is_stopping = True
             self.publish_changes()
-            if (
-                self.is_current() and not self._published
-            ):  # else others tell it, and of who is left here
+            # Otherwise the leader removes this instance and its remaining connections.
+            if self.is_current() and not self._published:
                 self._state_writer.queue_state_record(
                     self._topics.state, state_records.record_key(self._heartbeat()), None
                 )
 
     def publish_changes(self, max_clients: int | None = None) -> bool:
-        """Say who has come, gone, or follows something else by now; of `max_clients` clients at a time.
-
-        Return whether there are more.
-        """
+        """Publish the changed sessions, at most `max_clients`. Return whether more are left."""
         self._collect_changes()
         if not self.is_current():
             return False
@@ -119,7 +113,7 @@ class PresencePublisher:
         return bool(self._pending)
 
     def apply(self, state_record: StateRecord | Tombstone) -> None:
-        """Take what the state topic says; answer where it says that who is here is gone."""
+        """Apply a record of the state topic. Publish again what it wrongly removes of this instance."""
         match state_record:
             case InstanceHeartbeat(instance=self._hub.instance):
                 self._apply_echo(state_record)
@@ -130,7 +124,7 @@ class PresencePublisher:
                 del self._published[id]
                 session = self._hub.registry.by_id.get(id)
                 if session is None:
-                    self._pending.pop(id, None)  # that it went was told
+                    self._pending.pop(id, None)  # its end is published already
                 else:
                     self._pending[id] = session
             case _:
@@ -142,8 +136,8 @@ class PresencePublisher:
         elif echo.heard > self._started_at and not self._has_name_conflict:
             self._has_name_conflict = True
             _log.error(
-                "another instance calls itself %s too: give each a name of its own"
-                " (BRIDGE_INSTANCE)",
+                "another instance has the same name: set BRIDGE_INSTANCE to a unique one"
+                " instance=%s",
                 self._hub.instance,
             )
 
@@ -186,7 +180,7 @@ class PresencePublisher:
 
     def _publish_disconnect(self, session: Session) -> None:
         connection = self._published.pop(session.id, None)
-        if connection is None:  # it came and went since the last look
+        if connection is None:  # it connected and disconnected since the last poll
             connection = state_records.describe_connection(session, self._hub.instance, self.boot)
             self._queue_lifecycle_record(state_records.connected_record(connection))
         else:

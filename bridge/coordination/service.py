@@ -1,6 +1,6 @@
-"""One instance's part among all instances: what it says, what it is told, what it does for all.
+"""Builds and runs the parts by which instances coordinate through the bridge's own topics.
 
-Rule: it is built here and joined to nothing but the hub and Kafka; `app` starts and ends it.
+Rule: they depend on the hub and Kafka only. `app` starts and stops them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _RETRY_SECONDS = 1.0
 
 
 class CoordinationService:
-    """The parts that deal with the bridge's own topics."""
+    """Presence, commands, leader election and the leader's tasks of one instance."""
 
     def __init__(
         self,
@@ -87,14 +87,14 @@ class CoordinationService:
         )
 
     def is_leader_for(self, topic: str) -> bool:
-        """Whether this instance is on duty for `topic`, which somebody follows somewhere."""
+        """Whether this instance is the leader and any instance has a subscriber of `topic`."""
         return (
             self.leader_election.is_leader
             and ("topic", topic) in self.presence_tracker.index.by_room_or_topic
         )
 
     async def prepare(self) -> None:
-        """See to it that the bridge's own topics are there, however long that takes.
+        """Create the bridge's topics and note the end of `control`. Retry until both succeed.
 
         Cancellation: safe.
         """

@@ -1,7 +1,7 @@
-"""Writes what this instance says of itself, for as long as it runs.
+"""Writes state and lifecycle records in order, in the background, through any outage of Kafka.
 
-Rules: nobody waits for it, and no outage loses anything that still holds. Of facts only the newest
-of each key is written; of notices each one, in order. What Kafka never takes stops nothing.
+Rule: of state records only the newest of each key is written, of lifecycle records every one. A
+record that Kafka refuses is dropped, so that it does not block the next ones.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ _MAX_ROUND_RECORDS: Final = 2_000
 _STOP_TIMEOUT_SECONDS: Final = 3.0
 _REQUEST_TIMEOUT_MS: Final = 10_000
 _MAX_BATCH_BYTES: Final = 32 * 1024
-#: Notices that are kept while Kafka is away.
+#: Lifecycle records in memory while Kafka is out of reach. Above it new ones are lost.
 MAX_LIFECYCLE_RECORDS: Final = 200_000
 
 
 class QueueEntry(NamedTuple):
-    """A record to be written to the first partition of a topic."""
+    """A record for partition 0 of a topic."""
 
     topic: str
     key: bytes | None
     value: bytes | None
 
 
-#: Where an entry waits: its topic, and its key or its number.
+#: The topic, and the key of a state record or the sequence number of a lifecycle record.
 QueueKey: TypeAlias = tuple[str, object]
 
 
 class WriteBatch(NamedTuple):
-    """Entries of one topic that are written together."""
+    """Entries of one topic in one produce request."""
 
     topic: str
     builder: BatchBuilder
@@ -56,7 +56,7 @@ class WriteBatch(NamedTuple):
 
 
 class StateWriter:
-    """Writes facts and notices in the order in which they were said, as far as they still hold."""
+    """A queue of records that are not acknowledged yet, and the task that writes it."""
 
     def __init__(self, access: KafkaAccess) -> None:
         self._access = access
@@ -67,18 +67,18 @@ class StateWriter:
         self._wake_event = asyncio.Event()
         self._is_failing = False
         self._is_stopping = False
-        self.lost_count = 0  #: notices for which there was no room, and what is too large for Kafka
+        self.lost_count = 0  #: dropped at `MAX_LIFECYCLE_RECORDS`, or too large for Kafka
 
     def __len__(self) -> int:
         return len(self._queue)
 
     def queue_state_record(self, topic: str, key: bytes, value: bytes | None) -> None:
-        """Write this in place, and in the place, of what was said of `key` and is not written."""
+        """Queue a state record. It replaces a queued record with the same key."""
         self._queue[topic, key] = QueueEntry(topic, key, value)
         self._wake_event.set()
 
     def queue_lifecycle_record(self, topic: str, key: bytes | None, value: bytes) -> None:
-        """Write this too."""
+        """Queue a lifecycle record. It is dropped and counted if too many are queued."""
         if self._lifecycle_count >= MAX_LIFECYCLE_RECORDS:
             self.lost_count += 1
             return
@@ -90,9 +90,9 @@ class StateWriter:
     async def run(self) -> None:
         """Write until cancelled.
 
-        Cancellation: what is waiting has some seconds to be written.
+        Cancellation: queued records have some seconds to be written.
         """
-        write_task = asyncio.create_task(self._write_until_stopped(), name="scribe: write")
+        write_task = asyncio.create_task(self._write_until_stopped(), name="state writer: write")
         try:
             await asyncio.shield(write_task)
         finally:
@@ -118,17 +118,21 @@ class StateWriter:
                 await self._write_queue(producer)
             except CLIENT_ERRORS as error:
                 if not self._is_failing:
-                    _log.warning("Kafka does not take what this instance says of itself: %r", error)
+                    _log.warning(
+                        "cannot write state records, retrying: other instances do not see changes"
+                        " here; look at Kafka error=%r",
+                        error,
+                    )
                 self._is_failing = True
                 await asyncio.sleep(_RETRY_SECONDS)
             finally:
                 await stop_producer(producer, _STOP_TIMEOUT_SECONDS)
 
     async def _write_queue(self, producer: AIOKafkaProducer) -> None:
-        """Write whatever comes; a record that fails is written again before any later one.
+        """Write the queue until stopped. A failed record is written again before any later one.
 
-        What is on its way is waited for, for the producer tries again and writes it once. It is
-        given up where others wait behind it, for by then it may not hold any more.
+        A sent batch is awaited, because the producer retries it and writes it once. After 10 s it
+        is given up if other records wait: by then it may be outdated.
         """
         while self._queue or not self._is_stopping:
             self._wake_event.clear()
@@ -139,7 +143,7 @@ class StateWriter:
                 await self._write_batch(producer, batch)
             if self._is_failing:
                 self._is_failing = False
-                _log.warning("Kafka takes what this instance says of itself again")
+                _log.warning("state records are written again")
 
     async def _write_batch(self, producer: AIOKafkaProducer, batch: WriteBatch) -> None:
         try:
@@ -148,14 +152,19 @@ class StateWriter:
                 await asyncio.wait([ignore_exception(future)], timeout=_REQUEST_TIMEOUT_MS / 1000)
             )[0]:
                 if len(self._queue) > len(batch.entries):
-                    raise KafkaTimeoutError("what is to be said waits for too long")
+                    raise KafkaTimeoutError("no acknowledgement in time, and other records wait")
             future.result()
         except MessageSizeTooLargeError as error:
             if len(batch.entries) > 1:
-                self._max_batch_bytes //= 2  # the topic takes less at a time than we gather
+                self._max_batch_bytes //= 2  # the topic allows smaller batches than ours
                 raise
             self.lost_count += 1
-            _log.error("%s: too large to be said: %s", batch.topic, error)
+            _log.error(
+                "a record is too large for Kafka and is lost: raise max.message.bytes of the topic"
+                " topic=%s error=%s",
+                batch.topic,
+                error,
+            )
         for queue_key, entry in batch.entries:
             if self._queue.get(queue_key) is entry:
                 del self._queue[queue_key]
@@ -165,9 +174,9 @@ class StateWriter:
 def _build_batches(
     producer: AIOKafkaProducer, entries: Iterable[tuple[QueueKey, QueueEntry]]
 ) -> list[WriteBatch]:
-    """Return these entries as they are sent: many at a time, in order for each topic.
+    """Pack entries into batches, in order for each topic.
 
-    A future for each record, as aiokafka's `send` has it, was the larger part of a client's cost.
+    aiokafka's `send` makes a future per record, which was most of the cost of a client.
     """
     batches: list[WriteBatch] = []
     open_batches: dict[str, WriteBatch] = {}
@@ -176,7 +185,7 @@ def _build_batches(
         batch = open_batches.get(entry.topic)
         if batch is None or batch.builder.append(**record) is None:
             batch = open_batches[entry.topic] = WriteBatch(entry.topic, producer.create_batch(), [])
-            batch.builder.append(**record)  # the first is taken, however large
+            batch.builder.append(**record)  # an empty batch accepts any size
             batches.append(batch)
         batch.entries.append((queue_key, entry))
     return batches

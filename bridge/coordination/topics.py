@@ -1,6 +1,6 @@
-"""The bridge's own topics: what they are called, how they are kept, and that they are there.
+"""Names, configuration and creation of the bridge's own topics.
 
-Rule: they are created where they are missing, and never changed where they are there.
+Rule: missing topics are created. Existing ones are never changed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 _MAX_REPLICATION_FACTOR: Final = 3
 _RETRY_SECONDS: Final = 2.0
 _HOUR_MS: Final = 3_600_000
-#: One partition each: what is in them is in order.
+#: One partition each, so that all records of a topic are in order.
 _PARTITION_COUNT: Final = 1
 _TOPIC_CONFIGS: Final = {
     "control": {"retention.ms": str(_HOUR_MS)},
@@ -40,38 +40,38 @@ _TOPIC_CONFIGS: Final = {
 
 
 class BridgeTopics(NamedTuple):
-    """The names of the bridge's own topics and groups."""
+    """Names of the bridge's own topics and groups."""
 
     prefix: str
 
     @property
     def control(self) -> str:
-        """Commands for every instance."""
+        """The topic of commands for all instances."""
         return f"{self.prefix}.control"
 
     @property
     def state(self) -> str:
-        """What outlives an instance."""
+        """The compacted topic of everything that outlives an instance."""
         return f"{self.prefix}.state"
 
     @property
     def lifecycle(self) -> str:
-        """What backends are told of clients."""
+        """The topic from which backends read who connects and disconnects."""
         return f"{self.prefix}.lifecycle"
 
     @property
     def dead_letters(self) -> str:
-        """Records that could not be used."""
+        """The topic of unusable records. Also the group that commits which are written."""
         return f"{self.prefix}.dead-letters"
 
     @property
     def duties(self) -> str:
-        """The group whose one member with the partition of `state` is on duty."""
+        """The group that elects the leader. Also the transactional id of the leader."""
         return f"{self.prefix}.duties"
 
 
 async def create_topics(client: KafkaClient, access: KafkaAccess, topics: BridgeTopics) -> None:
-    """Create what is missing, however long it takes until that is possible.
+    """Create the missing topics. Retry until all exist.
 
     Cancellation: safe.
     """
@@ -91,10 +91,10 @@ async def create_topics(client: KafkaClient, access: KafkaAccess, topics: Bridge
                 last_error = repr(error)
                 names = ", ".join(sorted(required))
                 _log.error(
-                    "the bridge's own topics can not be created, will keep trying: %s"
-                    " (create %s yourself, or allow it)",
-                    error,
+                    "cannot create the bridge's own topics, retrying: create them yourself, or"
+                    " allow this client to create topics topics=%s error=%s",
                     names,
+                    error,
                 )
             await asyncio.sleep(_RETRY_SECONDS)
 
@@ -113,7 +113,7 @@ async def _create_missing_topics(
         for name, code in _error_codes(response.topic_errors):
             if code not in {0, errors.TopicAlreadyExistsError.errno}:
                 raise errors.for_code(code)(name)
-            _log.info("created the topic %s", name)
+            _log.info("created a topic topic=%s", name)
     finally:
         await admin_client.close()
 

@@ -1,7 +1,7 @@
-"""Where events and commands are written to, and why one was not: what both banks agree on.
+"""Protocols for publishing events and commands, and their errors. Kafka and web share them.
 
-Rule: "not acknowledged" is said wherever it is not known; who is told so may write it again with
-the same id.
+Rule: `NotAcknowledged` means that the outcome is unknown. The caller may publish again, with the
+same id.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
 
 class UnknownTopic(LookupError):
-    """The topic to be written to does not exist."""
+    """The bridge has no such topic, or Kafka has not."""
 
 
 class RecordTooLarge(ValueError):
-    """Kafka takes no record that large."""
+    """Kafka refuses a record of this size."""
 
 
 class NotAcknowledged(Exception):
-    """Kafka has not said that it has the record: it may have been written or not."""
+    """The record may have been written or not."""
 
 
 class Publisher(Protocol):
-    """Writes to the bridge's topics, by their public names."""
+    """Publishes events to topics by their public names."""
 
     def publish(
         self,
@@ -38,25 +38,25 @@ class Publisher(Protocol):
         key: bytes | None,
         headers: Sequence[tuple[str, bytes]] = (),
     ) -> Awaitable[Position]:
-        """Write one record; return where it stands, once Kafka has acknowledged it.
+        """Return the position of the record, once Kafka has acknowledged it.
 
         Raises:
-            NoTopic: If the bridge has no such topic, or Kafka has not.
-            TooLarge: If Kafka does not take so much at a time.
-            NotAcknowledged: If Kafka has not answered within some seconds.
+            UnknownTopic: If the bridge has no such topic, or Kafka has not.
+            RecordTooLarge: If Kafka refuses its size.
+            NotAcknowledged: If Kafka does not acknowledge it in time.
 
         Cancellation: the record may or may not have been written.
         """
 
 
 class CommandPublisher(Protocol):
-    """Hands commands to every instance."""
+    """Publishes commands to all instances."""
 
     def publish(self, command: Command) -> Awaitable[Position]:
-        """Write a command; return where it stands, once Kafka has acknowledged it.
+        """Return the position of the record, once Kafka has acknowledged it.
 
         Raises:
-            NotAcknowledged: If Kafka has not answered within some seconds.
+            NotAcknowledged: If Kafka does not acknowledge it in time.
 
         Cancellation: the command may or may not have been written.
         """

@@ -100,7 +100,7 @@ async def test_a_work_that_fails_is_begun_anew(
         await wait_until(lambda: worker.start_count == 3)
         assert duties.is_leader
     assert (worker.end_count, duties.is_leader) == (3, False)
-    assert caplog.text.count("a duty failed") == 2
+    assert caplog.text.count("a leader task failed") == 2
 
 
 async def test_with_the_embedded_broker_it_is_always_on_duty(
@@ -115,4 +115,4 @@ async def test_with_the_embedded_broker_it_is_always_on_duty(
         await wait_until(lambda: worker.start_count == 2)
         assert duties.is_leader
     assert (worker.is_running, duties.is_leader) == (False, False)
-    assert caplog.text.count("a duty failed") == 1
+    assert caplog.text.count("a leader task failed") == 1

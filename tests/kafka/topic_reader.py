@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka import TopicPartition as AIOKafkaTopicPartition
 
 from bridge.kafka.client.client import LATEST, KafkaClient, TopicPartition
 from tests.kafka.recording_sink import plaintext_access
@@ -23,7 +24,7 @@ async def read_records(
 
     The end is where the last transaction ended that has ended.
     """
-    partition = TopicPartition(topic, 0)
+    partition = AIOKafkaTopicPartition(topic, 0)
     found: list[Any] = []
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap,

@@ -1,7 +1,7 @@
-"""What a backend tells every instance to do: the records of the control topic.
+"""Commands of backends to all instances: the records of the control topic.
 
-Rule: a command is whole and right, or dead with a reason; nothing of a wrong one is done. Fields
-that are not known here are passed over, so that backends may be upgraded first.
+Rule: an invalid command is rejected as a whole, with a reason. Unknown fields are ignored, so that
+backends may be upgraded before the bridge.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from bridge.core.protocol.names import is_valid_name
 if TYPE_CHECKING:
     from bridge.core.protocol.envelope import Record
 
-#: A close frame holds 123 bytes of UTF-8 (RFC 6455, 5.5.1), and our own words come first.
+#: A close frame holds 123 bytes of UTF-8 (RFC 6455, 5.5.1), and our own reason comes first.
 MAX_REASON_CHARACTERS: Final = 80
-#: A title is kept for good, and written anew by others, so it is no place for documents.
+#: A title is stored for good in memory and in the state topic, so it must stay small.
 MAX_TITLE_CHARACTERS: Final = 200
 
 
 class Join(msgspec.Struct, tag_field="do", tag="join", omit_defaults=True):
-    """Put a connection into a room for as long as it lives, or an account for good."""
+    """Add a connection to a room until it closes, or an account until a `Leave`."""
 
     room: str
     connection: str | None = None
@@ -32,7 +32,7 @@ class Join(msgspec.Struct, tag_field="do", tag="join", omit_defaults=True):
 
 
 class Leave(msgspec.Struct, tag_field="do", tag="leave", omit_defaults=True):
-    """Take back what a `Join` of the same room and the same connection or account gave."""
+    """Undo a `Join` of the same room and the same connection or account."""
 
     room: str
     connection: str | None = None
@@ -40,7 +40,7 @@ class Leave(msgspec.Struct, tag_field="do", tag="leave", omit_defaults=True):
 
 
 class Disconnect(msgspec.Struct, tag_field="do", tag="disconnect", omit_defaults=True):
-    """Close a connection, or all of an account."""
+    """Close a connection, or all connections of an account."""
 
     connection: str | None = None
     account: str | None = None
@@ -48,27 +48,27 @@ class Disconnect(msgspec.Struct, tag_field="do", tag="disconnect", omit_defaults
 
 
 class Revoke(msgspec.Struct, tag_field="do", tag="revoke", omit_defaults=True):
-    """Refuse tokens of an account that were issued before a time; by default, now."""
+    """Refuse tokens of an account issued before a time. Default: the time of the record."""
 
     account: str
     before: str | None = None
 
 
 class SetRoomTitle(msgspec.Struct, tag_field="do", tag="title"):
-    """Say what a room is called for people to read; an empty title is none."""
+    """Set the display name of a room. An empty title removes it."""
 
     room: str
     title: str
 
 
 class Drain(msgspec.Struct, tag_field="do", tag="drain"):
-    """Let an instance leave, as SIGTERM does."""
+    """Drain an instance, as SIGTERM does."""
 
     instance: str
 
 
 Command: TypeAlias = Join | Leave | Disconnect | Revoke | SetRoomTitle | Drain
-#: Those that outlive the instances: they are kept in the state topic.
+#: Commands with effects that outlive an instance. They are stored in the state topic.
 DURABLE_COMMANDS: Final = (Join, Leave, Revoke, SetRoomTitle)
 
 _decode: Final = msgspec.json.Decoder(Command).decode
@@ -76,10 +76,10 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 def decode(record: Record, max_bytes: int) -> Command:
-    """Return the command that `record` is. The time of a revocation is always there.
+    """Return a validated command. A revocation always has its time set.
 
     Raises:
-        Dead: If it is none, or its value has more than `max_bytes` bytes.
+        InvalidRecord: If it is no command, or its value has more than `max_bytes` bytes.
     """
     value = record.value or b""
     if len(value) > max_bytes:
@@ -96,9 +96,7 @@ def decode(record: Record, max_bytes: int) -> Command:
     match command:
         case Join() | Leave() | Disconnect():
             if (command.connection is None) == (command.account is None):
-                raise InvalidRecord(
-                    "bad_command", "one of connection and account, not both or none"
-                )
+                raise InvalidRecord("bad_command", "set either connection or account, not both")
         case Revoke():
             command.before = _revocation_time(command, record)
         case SetRoomTitle(title=title) if len(title) > MAX_TITLE_CHARACTERS:
@@ -120,12 +118,12 @@ def _revocation_time(command: Revoke, record: Record) -> str:
 
 
 def encode(command: Command) -> bytes:
-    """Return `command` as the value of a record."""
+    """Return the value of its record."""
     return _encode(command)
 
 
 def record_key(command: Command) -> bytes:
-    """Return the key of its record: commands about one thing stay in order."""
+    """Return the account, connection, room or instance that it is about."""
     for name in ("account", "connection", "room", "instance"):
         text = getattr(command, name, None)
         if text is not None:

@@ -1,8 +1,7 @@
-"""Who is where, for whoever asks: the clients of this instance and those of all others.
+"""Lookups of connections, rooms and instances, for the API.
 
-Rules: of its own clients an instance says what is so now, of others' what the state topic has said;
-so nobody is listed twice, and one who has left here is not listed until that was told. What is
-asked for is made as it is taken, and may be taken a part at a time.
+Rule: connections of this instance come from the hub, all others from the state topic, so none is
+listed twice. Results are lazy and may be consumed in parts while connections change.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class ConnectionFilter(NamedTuple):
-    """Which connections are asked for: those to which all that is said here applies."""
+    """Conditions on a connection. All that are set must hold."""
 
     account: str | None = None
     room: str | None = None
@@ -32,7 +31,7 @@ class ConnectionFilter(NamedTuple):
 
 
 class PresenceDirectory:
-    """Finds connections, rooms and instances, wherever they are."""
+    """Finds connections, rooms and instances of the whole bridge."""
 
     def __init__(self, hub: Hub, presence_index: PresenceIndex, memberships: Memberships) -> None:
         self._hub = hub
@@ -40,11 +39,11 @@ class PresenceDirectory:
         self.memberships = memberships
 
     def local_session(self, connection_id: str) -> Session | None:
-        """Return the session of a connection to this instance."""
+        """Return the session of a connection, None if it is not connected to this instance."""
         return self._hub.registry.by_id.get(connection_id)
 
     def find_connection(self, connection_id: str) -> ConnectionPresence | None:
-        """Return what is known of a connection, None where it is not connected anywhere."""
+        """Return a connection, None if it is not connected to any instance."""
         session = self.local_session(connection_id)
         if session is not None:
             return state_records.describe_connection(session, self._hub.instance, "")
@@ -52,12 +51,12 @@ class PresenceDirectory:
         return None if connection is None or self._is_local(connection) else connection
 
     def connection_ids(self, connection_filter: ConnectionFilter) -> Iterator[str]:
-        """Yield the connections that are asked for, in no order."""
+        """Yield the ids of the matching connections, in no order."""
         yield from (connection.id for connection in self._local_sessions(connection_filter))
         yield from (connection.id for connection in self._remote_connections(connection_filter))
 
     def known_rooms(self) -> Iterator[str]:
-        """Yield the rooms of which anything is known: somebody in it, or a title. Some twice."""
+        """Yield rooms that have a connection, a member or a title. Some are yielded twice."""
         local_rooms = (
             *self.memberships.accounts_by_room,
             *self.memberships.titles_by_room,
@@ -75,7 +74,7 @@ class PresenceDirectory:
                 yield room
 
     def connection_counts(self, rooms: Iterable[str]) -> dict[str, int]:
-        """Return how many connections are in each of these rooms."""
+        """Return the number of connections in each of these rooms."""
         hub, local_counts = self._hub, self._published_local_counts()
         replaying_counts = Counter(room for session in hub.replaying for room in session.rooms)
         return {
@@ -87,12 +86,12 @@ class PresenceDirectory:
         }
 
     def _published_local_counts(self) -> Counter[str]:
-        """Return how many clients of this instance the state topic says are in each room."""
+        """Count connections of this instance by room, as the state topic has them."""
         published = self._presence_index.by_instance.get(self._hub.instance, {}).values()
         return Counter(room for connection in published for room in set(connection.rooms))
 
     def instances(self) -> dict[str, tuple[InstanceHeartbeat, int]]:
-        """Return the instances that run, by name, each with how many are connected to it."""
+        """Return the running instances by name, with the number of their connections."""
         return {
             name: (heartbeat, self._connection_count(name))
             for name, heartbeat in self._presence_index.instances.items()

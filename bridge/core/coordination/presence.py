@@ -1,9 +1,7 @@
-"""Who is lost with an instance, and which rooms and topics have got their first or lost their last.
+"""Tracks connections of all instances, dead instances, and occupied rooms and topics.
 
-Rules: everybody keeps the census, and whoever is on duty tells of it. The state topic alone says
-what was told: until that was read back, it is not told again. A room is told occupied at once and
-vacated when it has been empty for a while. An instance is given up when nothing was heard of it
-for a while by one who heard of everything else.
+Rule: every instance tracks, the leader publishes, and only the state topic says what is published.
+A place is occupied at once and vacated after 3 s. An instance is dead after 10 s of silence.
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
 
     from bridge.core.coordination.state_records import StateRecord
 
-#: What can be occupied: "room" or "topic", and its name.
+#: "room" or "topic", and its name.
 RoomOrTopic: TypeAlias = tuple[str, str]
 
 
@@ -37,11 +35,11 @@ class PresenceIndex:
         self.by_instance: dict[str, dict[str, ConnectionPresence]] = {}
 
     def update_instance(self, heartbeat: InstanceHeartbeat) -> None:
-        """Take note that an instance runs."""
+        """Add or replace an instance."""
         self.instances[heartbeat.instance] = heartbeat
 
     def update_connection(self, connection: ConnectionPresence) -> list[RoomOrTopic]:
-        """Take note of a connection, or of what it follows by now; return the places it changed."""
+        """Add or replace a connection. Return the rooms and topics that it left or entered."""
         before = self._remove_connection(connection.id)
         self.connections[connection.id] = connection
         for index, name in _index_entries(connection):
@@ -50,7 +48,7 @@ class PresenceIndex:
         return [*(p for p in before if p not in after), *(p for p in after if p not in before)]
 
     def remove(self, tombstone: Tombstone) -> list[RoomOrTopic]:
-        """Take note that a connection or an instance is no more; return the places it left."""
+        """Remove a connection or an instance. Return the rooms and topics that it left."""
         (name,) = tombstone.names
         if tombstone.kind == "instance":
             self.instances.pop(name, None)
@@ -70,7 +68,7 @@ class PresenceIndex:
 
 
 def rooms_and_topics(connection: ConnectionPresence) -> dict[RoomOrTopic, None]:
-    """Return the rooms and topics that a connection is in, each once."""
+    """Return the rooms and topics of a connection, each once."""
     return dict.fromkeys(
         [*(("room", room) for room in connection.rooms), *(("topic", t) for t in connection.topics)]
     )
@@ -84,18 +82,18 @@ def _index_entries(connection: ConnectionPresence) -> Iterable[tuple[str, object
         yield "by_room_or_topic", room_or_topic
 
 
-#: Seconds for which a room has to be empty to be told vacated (docs/protocol.md).
+#: A room is published as vacated after it was empty for this long (docs/protocol.md).
 VACATED_AFTER_SECONDS: Final = 3.0
-#: Seconds of silence after which an instance is taken for dead.
+#: An instance is dead after this long without a record.
 INSTANCE_TIMEOUT_SECONDS: Final = 10.0
-#: What was told and not read back for so long is told again.
+#: A change that is not read back for this long is published again.
 READ_BACK_TIMEOUT_SECONDS: Final = 60.0
-#: So many connections, and so many places, are told at a time: what is told is written at once.
+#: Limit of connections, and of rooms and topics, in one round. A round is one transaction.
 MAX_CHANGES: Final = 1_000
 
 
 class PresenceChanges(NamedTuple):
-    """What is to be told now."""
+    """What the leader must publish now."""
 
     lost_connections: list[ConnectionPresence]
     dead_instances: list[str]
@@ -104,25 +102,21 @@ class PresenceChanges(NamedTuple):
 
 
 class PresenceTracker:
-    """What the state topic says of instances and connections. `now` is on any steady clock."""
+    """The state topic's view of instances and connections. `now` is on any monotonic clock."""
 
     def __init__(self) -> None:
         self.index = PresenceIndex()
-        self.published_occupied: set[RoomOrTopic] = (
-            set()
-        )  #: places that the state topic says were told occupied
+        self.published_occupied: set[RoomOrTopic] = set()  #: as the state topic has it
         self._last_seen: dict[str, float] = {}
         self._restarted: set[str] = set()
-        self._unpublished_since: dict[
-            RoomOrTopic, float
-        ] = {}  # those that are not as was told, and since when
-        self._pending_since: dict[
-            tuple[str, ...], float
-        ] = {}  # what was told and not read back yet
+        # Places whose occupancy differs from what was published, with the time of the change.
+        self._unpublished_since: dict[RoomOrTopic, float] = {}
+        # Changes that were published and not read back yet, with the time of publishing.
+        self._pending_since: dict[tuple[str, ...], float] = {}
         self._checked_at = 0.0
 
     def apply(self, record: StateRecord | Tombstone, now: float) -> None:
-        """Take a fact from the state topic."""
+        """Apply a record of the state topic."""
         match record:
             case InstanceHeartbeat():
                 previous = self.index.instances.get(record.instance)
@@ -157,12 +151,12 @@ class PresenceTracker:
                 pass
 
     def reset_timeouts(self, now: float) -> None:
-        """Say that nothing was heard for a while because nobody listened here."""
+        """Restart all timeouts at `now`, because this instance did not read for a while."""
         self._last_seen = dict.fromkeys(self._last_seen, now)
         self._unpublished_since = dict.fromkeys(self._unpublished_since, now)
 
     def due_changes(self, now: float) -> PresenceChanges:
-        """Return what is to be told at `now`; call `tell` before that is done."""
+        """Return what to publish at `now`. Call `mark_published` before publishing it."""
         self._checked_at = now
         lost_connections: list[ConnectionPresence] = []
         dead_instances = [
@@ -186,20 +180,20 @@ class PresenceTracker:
         )
 
     def mark_published(self, changes: PresenceChanges) -> None:
-        """Say that `changes`, the last that were due, are being told: they may be read back."""
+        """Do not return `changes` again until they are read back or time out."""
         self._pending_since |= dict.fromkeys(_change_keys(changes), self._checked_at)
 
     def mark_failed(self, changes: PresenceChanges) -> None:
-        """Say that `changes` could not be told."""
+        """Return `changes` again: they were not published."""
         for key in _change_keys(changes):
             self._pending_since.pop(key, None)
 
     def _collect_lost(
         self, instance: str, now: float, lost_connections: list[ConnectionPresence]
     ) -> bool:
-        """Add to `lost_connections` who was connected to `instance` and is not any more.
+        """Add connections that `instance` lost when it died or restarted, up to the limit.
 
-        Return whether it is dead, and those were all.
+        Return whether it is dead and no connection of it is left.
         """
         has_timed_out = now - self._last_seen[instance] >= INSTANCE_TIMEOUT_SECONDS
         heartbeat = self.index.instances.get(instance)
@@ -224,14 +218,14 @@ class PresenceTracker:
         )
 
     def _is_pending(self, *key: str) -> bool:
-        """Whether `key` was told a moment ago and not read back yet."""
+        """Whether a change was published within the timeout and is not read back yet."""
         published_at = self._pending_since.get(key)
         return (
             published_at is not None and self._checked_at - published_at < READ_BACK_TIMEOUT_SECONDS
         )
 
     def _update_occupancy(self, rooms_and_topics: Iterable[RoomOrTopic], now: float) -> None:
-        """Take note of whether these places are as was told."""
+        """Note which of these places differ from what was published."""
         for room_or_topic in rooms_and_topics:
             if (room_or_topic in self.index.by_room_or_topic) == (
                 room_or_topic in self.published_occupied

@@ -1,7 +1,7 @@
-"""What outlives an instance: the records of the state topic, which Kafka compacts by key.
+"""Records of the state topic, which Kafka compacts by key, and of the lifecycle topic.
 
-Rule: one record is one fact, and its key says which; the last record of a key is what holds, and
-one without a value takes the fact back. So whoever reads the topic from its beginning knows all.
+Rule: the last state record of a key is valid. One without a value is a tombstone. So a reader from
+the beginning has the full state.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ if TYPE_CHECKING:
     from bridge.core.protocol.envelope import Record
     from bridge.core.sessions.session import Session
 
-#: The code of one that was lost with its instance (RFC 6455, 7.4.1: closed abnormally).
+#: Close code of a connection that was lost with its instance (RFC 6455, 7.4.1).
 ABNORMAL_CLOSURE: Final = 1006
 _encode_notice: Final = msgspec.json.Encoder().encode
 
 
 class LifecycleRecord(NamedTuple):
-    """A record of the lifecycle topic, keyed by account, room or topic."""
+    """Keyed by account, room or topic."""
 
     key: bytes | None
     value: bytes
 
 
 def connected_record(connection: ConnectionPresence) -> LifecycleRecord:
-    """Say that a client has come."""
+    """Return the record of a new connection."""
     return _record("connected", connection.account, **_connection_fields(connection))
 
 
 def disconnected_record(
     connection: ConnectionPresence, code: int, reason: str = ""
 ) -> LifecycleRecord:
-    """Say that a client has gone, with the code and reason of its close."""
+    """Return the record of a closed connection, with its close code and reason."""
     reason_field = {"reason": reason} if reason else {}
     return _record(
         "disconnected",
@@ -49,12 +49,12 @@ def disconnected_record(
 
 
 def occupied_record(kind: str, name: str) -> LifecycleRecord:
-    """Say that a "room" or "topic" has got its first connection anywhere."""
+    """Return the record of a "room" or "topic" that has its first connection on any instance."""
     return _record("occupied", name, **{kind: name})
 
 
 def vacated_record(kind: str, name: str) -> LifecycleRecord:
-    """Say that a "room" or "topic" has been empty for a while."""
+    """Return the record of a "room" or "topic" that has no connection any more."""
     return _record("vacated", name, **{kind: name})
 
 
@@ -71,28 +71,28 @@ def _record(event_type: str, key: str | None, **data: Any) -> LifecycleRecord:  
 
 
 class Membership(msgspec.Struct, tag_field="is", tag="member"):
-    """An account that is in a room until a leave."""
+    """An account is in a room until a `Leave`."""
 
     account: str
     room: str
 
 
 class RoomTitle(msgspec.Struct, tag_field="is", tag="title"):
-    """What a room is called."""
+    """The display name of a room."""
 
     room: str
     title: str
 
 
 class TokenRevocation(msgspec.Struct, tag_field="is", tag="revoked"):
-    """An account whose tokens from before a time are refused."""
+    """Tokens of an account issued before a time are refused."""
 
     account: str
     before: str
 
 
 class InstanceHeartbeat(msgspec.Struct, tag_field="is", tag="instance"):
-    """An instance that runs. `boot` is another one at each start; times are RFC 3339."""
+    """An instance runs. `boot` is a new id at each start. Times are RFC 3339."""
 
     instance: str
     boot: str
@@ -103,7 +103,7 @@ class InstanceHeartbeat(msgspec.Struct, tag_field="is", tag="instance"):
 
 
 class ConnectionPresence(msgspec.Struct, tag_field="is", tag="connection"):
-    """A client that is connected to an instance, in one `boot` of it."""
+    """A client is connected to one `boot` of an instance."""
 
     id: str
     instance: str
@@ -117,14 +117,14 @@ class ConnectionPresence(msgspec.Struct, tag_field="is", tag="connection"):
 
 
 class Occupancy(msgspec.Struct, tag_field="is", tag="occupied"):
-    """A room or a topic of which backends were told that somebody is there."""
+    """A room or topic was published as occupied."""
 
     kind: str
     name: str
 
 
 class Checkpoint(msgspec.Struct, tag_field="is", tag="folded"):
-    """Up to which offset of the control topic what lasts of its commands is kept here."""
+    """The effects of all commands below this offset of the control topic are stored."""
 
     offset: int
 
@@ -141,7 +141,7 @@ StateRecord: TypeAlias = (
 
 
 def describe_connection(session: Session, instance: str, boot: str) -> ConnectionPresence:
-    """Return what is to be known of `session`, which is connected to this boot of `instance`."""
+    """Return the presence of a session of this instance."""
     return ConnectionPresence(
         session.id,
         instance,
@@ -156,7 +156,7 @@ def describe_connection(session: Session, instance: str, boot: str) -> Connectio
 
 
 class Tombstone(NamedTuple):
-    """A fact that was taken back: the parts of its key."""
+    """A deleted record, by the parts of its key."""
 
     kind: str
     names: tuple[str, ...]
@@ -164,7 +164,7 @@ class Tombstone(NamedTuple):
 
 _decode: Final = msgspec.json.Decoder(StateRecord).decode
 _encode: Final = msgspec.json.Encoder().encode
-#: Of how many names each key is made, besides the kind.
+#: Names in a key, besides the kind.
 _KEY_NAME_COUNTS: Final = {
     "member": 2,
     "title": 1,
@@ -177,7 +177,7 @@ _KEY_NAME_COUNTS: Final = {
 
 
 def record_key(record: StateRecord) -> bytes:
-    """Return the key of the record of `record`."""
+    """Return the kind and the names, joined by commas."""
     match record:
         case Membership():
             parts: tuple[str, ...] = ("member", record.account, record.room)
@@ -197,15 +197,15 @@ def record_key(record: StateRecord) -> bytes:
 
 
 def encode(record: StateRecord) -> bytes:
-    """Return the value of the record of `record`."""
+    """Return the value, in JSON."""
     return _encode(record)
 
 
 def decode(record: Record) -> StateRecord | Tombstone:
-    """Return what a record says.
+    """Return a state record, or a tombstone if the record has no value.
 
     Raises:
-        Dead: If it is none of ours.
+        InvalidRecord: If it is none of the bridge's, or its key and value differ.
     """
     if record.value is None:
         return _decode_tombstone(record.key or b"")
@@ -214,7 +214,7 @@ def decode(record: Record) -> StateRecord | Tombstone:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRecord("bad_state", str(error)) from None
     if record_key(state_record) != record.key:
-        raise InvalidRecord("bad_state", "the key does not say what the value is about")
+        raise InvalidRecord("bad_state", "the key does not match the value")
     return state_record
 
 
@@ -224,5 +224,5 @@ def _decode_tombstone(raw_key: bytes) -> Tombstone:
     except UnicodeDecodeError:
         kind, names = "", []
     if _KEY_NAME_COUNTS.get(kind) != len(names):
-        raise InvalidRecord("bad_state", "the key is none of the bridge's")
+        raise InvalidRecord("bad_state", "the key is not one of the bridge's")
     return Tombstone(kind, tuple(names))
