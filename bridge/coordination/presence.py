@@ -1,7 +1,7 @@
 """Publishes who is connected to this instance, to other instances and to backends.
 
-Rule: each client is published once as connected and once as disconnected. So this instance publishes
-only while it reads its own heartbeats back: else the leader may have removed its clients meanwhile.
+Rule: each client is published once as connected and once as disconnected. So nothing is published
+unless this instance reads its own heartbeats back: the leader may have removed its clients.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class PresencePublisher:
         return bool(self._pending)
 
     def apply(self, state_record: StateRecord | Tombstone) -> None:
-        """Apply a record of the state topic. Publish again what it wrongly removes of this instance."""
+        """Apply a record of the state topic. Publish again what it removes by mistake."""
         match state_record:
             case InstanceHeartbeat(instance=self._hub.instance):
                 self._apply_echo(state_record)
