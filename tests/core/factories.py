@@ -74,7 +74,7 @@ def session(
     types: Iterable[str] | None = None,
     grant: Permissions | None = None,
 ) -> Session:
-    new = Session(id, grant or Permissions(account), as_line, None)
+    new = Session(id, grant or Permissions(account), as_line)
     new.topics = frozenset(topics)
     new.rooms = (
         dict(rooms) if isinstance(rooms, dict) else dict.fromkeys(rooms, MembershipSource.OWN)

@@ -126,9 +126,7 @@ class ClientRules(RuleBasedStateMachine):
         self.connection_count += 1
         transport_kind = b"S" if self.connection_count % 2 else b"W"
         wrap = self.wrap_sse if transport_kind == b"S" else self.wrap_websocket
-        session = Session(
-            f"c{self.connection_count}", Permissions(subscription.account), wrap, None
-        )
+        session = Session(f"c{self.connection_count}", Permissions(subscription.account), wrap)
         session.topics, session.rooms = (
             frozenset(subscription.topics),
             dict.fromkeys(subscription.rooms, MembershipSource.OWN),

@@ -168,9 +168,7 @@ class HeadlessInstance:
 
     def _admit(self, account: str, topics: Iterable[str] | None, is_held: bool) -> ResumingClient:
         self._client_count += 1
-        session = Session(
-            f"c{self._client_count}", Permissions(account), lambda text: text + b"\n", None
-        )
+        session = Session(f"c{self._client_count}", Permissions(account), lambda text: text + b"\n")
         session.connection = client = ResumingClient(self, session)
         client.is_held = is_held
         self.hub.subscribe(session, self.hub.topic_positions if topics is None else topics, ())

@@ -138,7 +138,7 @@ class HistoryInstance:
         types: Iterable[str] | None = None,
     ) -> ReceivedPage:
         """Return one page."""
-        reader = Session("reader", Permissions(account), bytes, None)
+        reader = Session("reader", Permissions(account), bytes)
         self.hub.subscribe(reader, self.hub.topic_positions if topics is None else topics, ())
         reader.type_filter = None if types is None else TypeFilter(types)
         position = None if cursor is None else decode_cursor(cursor)

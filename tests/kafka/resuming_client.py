@@ -23,6 +23,9 @@ LIVE_MARK = b'"op":"live"'
 class ResumingClient:
     """One client's connection: every frame that it was sent. While it is held, it reads nothing."""
 
+    kind = "resuming"
+    last_seen = 0.0
+
     def __init__(self, instance: HeadlessInstance, session: Session) -> None:
         self.instance = instance
         self.session = session

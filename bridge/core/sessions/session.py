@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from enum import Enum, Flag, auto
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -209,10 +209,38 @@ class SessionIndex(Protocol):
     def remove_room(self, session: Session, room: str) -> None: ...  # noqa: D102
 
 
+class Connection(Protocol):
+    """The client's end of a session, as far as the core and the pool of connections use it."""
+
+    @property
+    def kind(self) -> str:
+        """What is spoken on it, as the metrics count it."""
+
+    @property
+    def last_seen(self) -> float:
+        """When the client last sent something, in seconds of the event loop's clock."""
+
+    def flush(self) -> None:
+        """Write what is queued in the session's outbox."""
+
+
+class NoConnection:
+    """For a session without a client: it reads for somebody, and nothing is written."""
+
+    kind = "none"
+    last_seen = 0.0
+
+    def flush(self) -> None:
+        """Write nothing."""
+
+
+NO_CONNECTION: Final = NoConnection()
+
+
 class Session:
     """What the bridge knows about one connected client.
 
-    `pipe` is the bank's end of the session; the core never looks into it. `wrap` turns a frame's
+    `connection` is the client's end of the session. `wrap_frame` turns a frame's
     JSON text into the bytes that its socket carries. `home` is where it is found by those who
     have events for it. `floors` holds, by topic and partition, the first offset that may be sent,
     where that is another than this instance's own; None is the usual case. `replay` is what only
@@ -244,7 +272,7 @@ class Session:
         id: str,
         permissions: Permissions,
         wrap_frame: Callable[[bytes], bytes],
-        connection: Any,  # noqa: ANN401
+        connection: Connection = NO_CONNECTION,
     ) -> None:
         self.id = id
         self.permissions = permissions

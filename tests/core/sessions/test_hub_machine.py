@@ -113,7 +113,7 @@ class HubMachine(RuleBasedStateMachine):
         self.came += 1
         id = f"c{self.came}"
         wrap = self.stream if self.came % 2 else self.socket
-        session = self.sessions[id] = Session(id, Permissions(account), wrap, None)
+        session = self.sessions[id] = Session(id, Permissions(account), wrap)
         client = self.model.clients[id] = ModelClient(id, account, topics)
         self.reliance[id] = ClientInvariants()
         session.topics, session.rooms = frozenset(topics), dict(rooms)
