@@ -20,7 +20,7 @@ from bridge.core.protocol.envelope import Batch, EnvelopeDecoder
 from bridge.core.sessions.permissions import unrestricted
 from bridge.core.sessions.session import MembershipSource, Session
 from bridge.kafka.client.record_batches import AbortedTransactions, decode_batches
-from bridge.web.connections.connection import Phase
+from bridge.web.connections.connection import PhaseTrigger
 from bridge.web.connections.websocket import WebSocketConnection
 from bridge.web.transport import ws_framing
 from tests.bench.journal import (
@@ -116,7 +116,7 @@ def add_room_members(hub: Hub, room: str, count: int) -> list[Session]:
     """Let so many clients be in `room`."""
     sessions = []
     for number in range(count):
-        session = Session(f"{number:032x}", unrestricted(None), ws_framing.encode_text, None)
+        session = Session(f"{number:032x}", unrestricted(None), ws_framing.encode_text)
         hub.subscribe(session, [TOPIC], [])
         hub.add_membership(session, room, MembershipSource.OWN)
         hub.attach(session)
@@ -160,7 +160,8 @@ def make_flush(count: int) -> PartRun:
     sessions = []
     for number in range(count):
         socket = WebSocketConnection(cast("Any", None))
-        socket.transport, socket.phase = NullTransport(), Phase.OPEN
+        socket.transport = NullTransport()
+        socket.transition(PhaseTrigger.OPENED)
         socket.session = Session(
             f"{number:032x}", unrestricted(None), ws_framing.encode_text, socket
         )

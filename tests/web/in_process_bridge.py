@@ -240,3 +240,8 @@ async def wait_until(condition: Callable[[], object], seconds: float = TIMEOUT_S
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - what is waited for has no event
             await asyncio.sleep(0.005)
+
+
+def connection_of(session: Session) -> Any:
+    """The connection of a session, with what only the tests ask of it."""
+    return session.connection

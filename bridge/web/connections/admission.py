@@ -10,12 +10,12 @@ import time
 from collections import Counter
 from heapq import heapify, heappop, heappush
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bridge.core.protocol import close_codes
 from bridge.core.protocol.cursor import encode_cursor
 from bridge.core.sessions.requests import check_permissions
-from bridge.core.sessions.session import Session, SessionState
+from bridge.core.sessions.session import NO_CONNECTION, Session, SessionState
 from bridge.web.auth.authenticator import AuthRefused
 from bridge.web.auth.client_address import TrustedProxies, client_network
 from bridge.web.auth.jwt import LEEWAY_SECONDS
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from bridge.core.sessions.hub import Hub
     from bridge.core.sessions.permissions import Permissions
     from bridge.core.sessions.requests import RequestLimits
+    from bridge.core.sessions.session import Connection
     from bridge.web.auth.authenticator import Authenticator
     from bridge.web.auth.origins import OriginPolicy
     from bridge.web.connections.connect_request import ConnectRequest
@@ -117,6 +118,7 @@ class AdmissionLimits(NamedTuple):
     max_stale_seconds: float = 0.0  #: seconds without Kafka that are allowed; 0 is for ever
     hello_timeout_seconds: float = 10.0
     close_timeout_seconds: float = 5.0
+    start_timeout_seconds: float = 65.0  #: for the keys or the start position of a client
 
 
 class AdmissionController:
@@ -203,7 +205,7 @@ class AdmissionController:
         hello: Hello,
         connect_request: ConnectRequest,
         encode_frame: Callable[[bytes], bytes],
-        connection: Any,  # noqa: ANN401
+        connection: Connection,
         address: str = "",
     ) -> Session:
         """Return a session for this client, set to what it wants and not welcomed yet.
@@ -267,7 +269,7 @@ class AdmissionController:
         permissions: Permissions,
         connect_request: ConnectRequest,
         encode_frame: Callable[[bytes], bytes] = bytes,
-        connection: Any = None,  # noqa: ANN401
+        connection: Connection = NO_CONNECTION,
     ) -> Session:
         """Return a session of the holder of `permissions`, set to what it wants, and counted nowhere.
 

@@ -35,6 +35,51 @@ class Phase(Enum):
     CLOSED = auto()
 
 
+class PhaseTrigger(Enum):
+    """What can happen to a connection."""
+
+    HELLO_AWAITED = auto()
+    LOOKUP_STARTED = auto()  #: its keys or its start position are fetched
+    OPENED = auto()
+    SESSION_CLOSED = auto()  #: the hub has closed its session
+    CLOSE_SENT = auto()  #: nothing more is written
+    DISCONNECTED = auto()
+
+
+# The whole machine. What is absent is a bug, and `ClientConnection.transition` raises.
+PHASE_TRANSITIONS: Final[dict[Phase, dict[PhaseTrigger, Phase]]] = {
+    Phase.HANDSHAKE: {
+        PhaseTrigger.HELLO_AWAITED: Phase.AWAITING_HELLO,
+        PhaseTrigger.LOOKUP_STARTED: Phase.PREPARING,
+        PhaseTrigger.OPENED: Phase.OPEN,
+        PhaseTrigger.CLOSE_SENT: Phase.CLOSING,
+        PhaseTrigger.DISCONNECTED: Phase.CLOSED,
+    },
+    Phase.AWAITING_HELLO: {
+        PhaseTrigger.LOOKUP_STARTED: Phase.PREPARING,
+        PhaseTrigger.OPENED: Phase.OPEN,
+        PhaseTrigger.CLOSE_SENT: Phase.CLOSING,
+        PhaseTrigger.DISCONNECTED: Phase.CLOSED,
+    },
+    Phase.PREPARING: {
+        PhaseTrigger.LOOKUP_STARTED: Phase.PREPARING,  # first its keys, then its start position
+        PhaseTrigger.OPENED: Phase.OPEN,
+        PhaseTrigger.CLOSE_SENT: Phase.CLOSING,
+        PhaseTrigger.DISCONNECTED: Phase.CLOSED,
+    },
+    Phase.OPEN: {
+        PhaseTrigger.SESSION_CLOSED: Phase.FLUSHING,
+        PhaseTrigger.CLOSE_SENT: Phase.CLOSING,
+        PhaseTrigger.DISCONNECTED: Phase.CLOSED,
+    },
+    Phase.FLUSHING: {
+        PhaseTrigger.CLOSE_SENT: Phase.CLOSING,
+        PhaseTrigger.DISCONNECTED: Phase.CLOSED,
+    },
+    Phase.CLOSING: {PhaseTrigger.DISCONNECTED: Phase.CLOSED},
+    Phase.CLOSED: {},
+}
+
 # A tuple: two comparisons, where a set would call Python for each member's hash.
 _WRITABLE_PHASES: Final = (Phase.OPEN, Phase.FLUSHING)
 
@@ -92,9 +137,20 @@ class ClientConnection(asyncio.Protocol):
         """Return what this kind of connection carries of a frame's text."""
         raise NotImplementedError
 
+    def transition(self, trigger: PhaseTrigger) -> None:
+        """Move to the next phase.
+
+        Raises:
+            AssertionError: If `trigger` cannot happen in this phase.
+        """
+        try:
+            self.phase = PHASE_TRANSITIONS[self.phase][trigger]
+        except KeyError:
+            raise AssertionError(f"{trigger.name} in {self.phase.name}") from None
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget everything."""
-        self.phase = Phase.CLOSED
+        self.transition(PhaseTrigger.DISCONNECTED)
         self._handler.remove(self, exc)
 
     def eof_received(self) -> None:
@@ -114,7 +170,7 @@ class ClientConnection(asyncio.Protocol):
     def open(self) -> None:
         """Begin: its session is about to be welcomed."""
         now = self._handler.now()
-        self.phase = Phase.OPEN
+        self.transition(PhaseTrigger.OPENED)
         self.deadline = now + self._handler.limits.heartbeat_seconds
         self.last_progress = now
 
@@ -146,7 +202,7 @@ class ClientConnection(asyncio.Protocol):
             self._handler.closes_by_code[close.code] += (
                 1  # the entrance counts those who were hung up on
             )
-        self.phase = Phase.CLOSING
+        self.transition(PhaseTrigger.CLOSE_SENT)
         self.deadline = self._handler.now() + self._handler.limits.close_timeout_seconds
 
     # -- what the clock asks ---------------------------------------------------------------------

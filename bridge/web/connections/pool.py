@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bridge.core.protocol import close_codes as closes
 from bridge.core.protocol import frames
-from bridge.web.connections.connection import Phase
+from bridge.web.connections.connection import Phase, PhaseTrigger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -120,7 +120,7 @@ class ConnectionPool:
         elif now - connection.last_progress >= self.limits.outbox_timeout_seconds:
             self._hub.close(session, closes.SLOW)
         if session.close_code is not None:
-            connection.phase = Phase.FLUSHING
+            connection.transition(PhaseTrigger.SESSION_CLOSED)
             connection.deadline = now + self.limits.close_timeout_seconds
         elif now >= connection.deadline:
             if now - connection.deadline >= self.limits.heartbeat_seconds:

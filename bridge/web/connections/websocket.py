@@ -7,9 +7,10 @@ WebSocket.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from msgspec import UNSET
 
@@ -23,13 +24,14 @@ from bridge.web.connections.connection import (
     ClientConnection,
     ConnectionHandler,
     Phase,
+    PhaseTrigger,
 )
 from bridge.web.transport import ws_framing, ws_handshake
 from bridge.web.transport.ws_framing import FrameParser, ProtocolViolation, WebSocketMessage
 from bridge.web.transport.ws_handshake import UpgradeRefusal
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable
 
     from bridge.core.protocol.close_codes import CloseCode
     from bridge.core.protocol.frames import TokenUpdate
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from bridge.web.connections.connect_request import ConnectRequest
     from bridge.web.connections.pool import ConnectionPool
     from bridge.web.transport.ws_handshake import UpgradeRequest
+
+_log = logging.getLogger(__name__)
 
 #: At some tenths of a millisecond each.
 ACCEPTS_PER_TURN: Final = 32
@@ -197,17 +201,24 @@ class WebSocketConnection(ClientConnection):
 
     # -- the handshake ---------------------------------------------------------------------------
 
-    def start_handshake(self, upgrade_request: UpgradeRequest, response: bytes) -> None:
-        """Open by a request that `response` answers, unless its sender is not let in."""
+    def start_handshake(
+        self,
+        upgrade_request: UpgradeRequest,
+        response: bytes,
+        url_request: UrlRequest | None = None,
+    ) -> None:
+        """Accept a request with `response`, unless `url_request` is None and the check refuses it."""
         if not self._endpoint.accept_throttle.submit(
-            partial(self._complete_handshake, upgrade_request, response)
+            partial(self._complete_handshake, upgrade_request, response, url_request)
         ):
             self.transport.pause_reading()
 
-    def _complete_handshake(self, upgrade_request: UpgradeRequest, response: bytes) -> None:
+    def _complete_handshake(
+        self, upgrade_request: UpgradeRequest, response: bytes, checked: UrlRequest | None
+    ) -> None:
         self.transport.resume_reading()  # one that has gone meanwhile is noticed from here on
         self.last_seen = self._handler.now()
-        url_request = self._endpoint.check_upgrade(upgrade_request)
+        url_request = checked or self._endpoint.check_upgrade(upgrade_request)
         if isinstance(url_request, UpgradeRefusal):
             self._reject_handshake(ws_handshake.encode_refusal(url_request))
             return
@@ -217,15 +228,21 @@ class WebSocketConnection(ClientConnection):
             self._write(b"")
 
     def _negotiate_handshake(self, data: bytes) -> None:
-        upgrade_request, response = ws_handshake.negotiate_handshake(data, self._find_refusal)
+        url_request: UrlRequest | None = None
+
+        def find_refusal(upgrade_request: UpgradeRequest) -> UpgradeRefusal | None:
+            nonlocal url_request
+            checked = self._endpoint.check_upgrade(upgrade_request)
+            if isinstance(checked, UpgradeRefusal):
+                return checked
+            url_request = checked
+            return None
+
+        upgrade_request, response = ws_handshake.negotiate_handshake(data, find_refusal)
         if upgrade_request is None:
             self._reject_handshake(response)
         else:
-            self.start_handshake(upgrade_request, response)
-
-    def _find_refusal(self, upgrade_request: UpgradeRequest) -> UpgradeRefusal | None:
-        url_request = self._endpoint.check_upgrade(upgrade_request)
-        return url_request if isinstance(url_request, UpgradeRefusal) else None
+            self.start_handshake(upgrade_request, response, url_request)
 
     def _reject_handshake(self, response: bytes) -> None:
         self.transport.write(response)
@@ -264,7 +281,7 @@ class WebSocketConnection(ClientConnection):
         code = ws_framing.parse_close_code(payload)
         if self.session is not None:
             self.session.client_close_code = code if payload else _NO_STATUS_RECEIVED
-        self.phase = Phase.CLOSING
+        self.transition(PhaseTrigger.CLOSE_SENT)
         self.transport.write(
             ws_framing.encode_close(code)
             if payload
@@ -309,7 +326,7 @@ class WebSocketEndpoint:
         self.closes_by_code = admission.closes_by_code
         self.now = pool.now
         self.accept_throttle = AcceptThrottle()
-        self._admission_tasks: set[asyncio.Task[None]] = set()
+        self._admission_tasks: dict[WebSocketConnection, asyncio.Task[None]] = {}
         self._token_refresh = TokenRefresh(admission, pool.flusher.flush)
 
     def create_connection(self, **_: object) -> WebSocketConnection:
@@ -356,7 +373,7 @@ class WebSocketEndpoint:
             self._reject(connection, refused)
             return
         if url_request.hello is None or url_request.connect_request is None:
-            connection.phase = Phase.AWAITING_HELLO
+            connection.transition(PhaseTrigger.HELLO_AWAITED)
             connection.deadline = self.now() + self.limits.hello_timeout_seconds
         else:
             self._start_admission(connection, url_request.hello, url_request.connect_request)
@@ -370,7 +387,8 @@ class WebSocketEndpoint:
             self._admit_now(connection, hello, connect_request)
         else:
             self._run_in_background(
-                connection, self._admit_after_keys(pending_keys, connection, hello, connect_request)
+                connection,
+                partial(self._admit_after_keys, pending_keys, connection, hello, connect_request),
             )
 
     async def _admit_after_keys(
@@ -387,13 +405,37 @@ class WebSocketEndpoint:
             connection.handle_pending()
 
     def _run_in_background(
-        self, connection: WebSocketConnection, coroutine: Coroutine[Any, Any, None]
+        self, connection: WebSocketConnection, lookup: Callable[[], Awaitable[None]]
     ) -> None:
-        connection.phase = Phase.PREPARING
-        connection.transport.pause_reading()  # what the client says meanwhile has to wait
-        task = asyncio.create_task(coroutine)
-        self._admission_tasks.add(task)
-        task.add_done_callback(self._admission_tasks.discard)
+        """Run a lookup before the welcome; it ends with the connection, or when its time is over."""
+        connection.transition(PhaseTrigger.LOOKUP_STARTED)
+        connection.transport.pause_reading()  # what the client sends meanwhile has to wait
+        task = asyncio.create_task(self._run_lookup(connection, lookup))
+        self._admission_tasks[connection] = task
+        task.add_done_callback(partial(self._forget_task, connection))
+
+    def _forget_task(self, connection: WebSocketConnection, task: asyncio.Task[None]) -> None:
+        if self._admission_tasks.get(connection) is task:  # the next lookup may have begun
+            del self._admission_tasks[connection]
+
+    async def _run_lookup(
+        self, connection: WebSocketConnection, lookup: Callable[[], Awaitable[None]]
+    ) -> None:
+        timeout = asyncio.timeout(self.limits.start_timeout_seconds)
+        try:
+            async with timeout:
+                await lookup()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client must not wait on
+            _log.error(
+                "closed a WebSocket before its welcome: %s address=%s",
+                f"no keys or start position within {self.limits.start_timeout_seconds:g} s; check"
+                " Kafka and the JWKS URL"
+                if timeout.expired()
+                else "its lookup failed; please report this bug",
+                connection.address,
+                exc_info=None if timeout.expired() else error,
+            )
+            self._reject(connection, AuthRefused(closes.OVERLOADED, metric_reason="kafka"))
 
     def _admit_now(
         self, connection: WebSocketConnection, hello: frames.Hello, connect_request: ConnectRequest
@@ -407,7 +449,7 @@ class WebSocketEndpoint:
             return
         if self._admission.must_resolve_start(session, connect_request):
             self._run_in_background(
-                connection, self._start_after_lookup(connection, session, connect_request)
+                connection, partial(self._start_after_lookup, connection, session, connect_request)
             )
         else:
             self._start_session(connection, session, connect_request)
@@ -483,4 +525,6 @@ class WebSocketEndpoint:
         """Let go of a socket that is gone."""
         if isinstance(connection, WebSocketConnection):
             connection.client_requests = None
+            if (task := self._admission_tasks.get(connection)) is not None:
+                task.cancel()
         self._pool.remove(connection, error)

@@ -151,7 +151,7 @@ async def test_with_authentication_off_nothing_ends(open_rig: OpenBridge, clock:
 
 
 def opened(expires: float | None, *, live: bool = True) -> Session:
-    session = Session("c", Permissions("alice", expires_at=expires), bytes, None)
+    session = Session("c", Permissions("alice", expires_at=expires), bytes)
     if live:
         session.transition(SessionTrigger.WELCOMED)
     return session

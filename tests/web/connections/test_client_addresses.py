@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.web.auth.client_address import TrustedProxies, client_network
-from tests.web.in_process_bridge import HOST, wait_until
+from tests.web.in_process_bridge import HOST, connection_of, wait_until
 
 if TYPE_CHECKING:
     from tests.web.conftest import OpenBridge
@@ -162,5 +162,5 @@ async def test_a_socket_knows_its_clients_address(open_rig: OpenBridge) -> None:
     await rig.connect_welcomed("account=bob")
     (bob,) = rig.hub.subscriptions.by_account["bob"]
     others = rig.hub.subscriptions.all_sessions - {bob}
-    assert {session.connection.address for session in others} == {"198.51.100.1"}
-    assert bob.connection.address == HOST
+    assert {connection_of(session).address for session in others} == {"198.51.100.1"}
+    assert connection_of(bob).address == HOST

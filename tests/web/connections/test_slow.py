@@ -9,7 +9,7 @@ import pytest
 
 from bridge.web.connections import connection as web_pipe
 from bridge.web.connections import flushing as flushing_module
-from tests.web.in_process_bridge import wait_until
+from tests.web.in_process_bridge import connection_of, wait_until
 from tests.web.raw_connection import frame_bytes
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def session_of(rig: InProcessBridge, account: str) -> Session:
 
 
 def unsent(rig: InProcessBridge, account: str) -> int:
-    unsent: int = session_of(rig, account).connection.unsent_bytes
+    unsent: int = connection_of(session_of(rig, account)).unsent_bytes
     return unsent
 
 
@@ -114,7 +114,7 @@ async def test_an_outbox_without_progress_is_closed_on_though_it_is_below_its_ce
 async def test_a_slow_client_that_makes_progress_stays(open_rig: OpenBridge):
     rig = await open_rig(ceiling=1 << 30, outbox_timeout_seconds=1.0, heartbeat_seconds=0.2)
     slow = await rig.open_websocket("account=slow", receive_bytes=SMALL_WINDOW)
-    while not session_of(rig, "slow").connection.session.outbox.pending_bytes:
+    while not connection_of(session_of(rig, "slow")).session.outbox.pending_bytes:
         rig.publish(accounts=["slow"], data=LARGE)
         await asyncio.sleep(0)
     clock = asyncio.get_running_loop().time
@@ -145,7 +145,7 @@ async def test_a_client_that_asks_and_never_reads_costs_bounded_memory(open_rig:
     rig = await open_rig(topics=topics, ceiling=CEILING)
     rude = await rig.open_websocket("account=rude", receive_bytes=SMALL_WINDOW)
     neighbour = await rig.connect_welcomed("account=fast")
-    socket = session_of(rig, "rude").connection
+    socket = connection_of(session_of(rig, "rude"))
     paused_for = 0
     while paused_for < 30:
         rude.send(flood)
@@ -162,7 +162,7 @@ async def test_a_client_that_asks_and_never_reads_costs_bounded_memory(open_rig:
 async def test_who_reads_at_last_is_answered_everything_it_asked(open_rig: OpenBridge):
     rig = await open_rig(ceiling=CEILING)
     late = await rig.open_websocket("account=late", receive_bytes=SMALL_WINDOW)
-    socket = session_of(rig, "late").connection
+    socket = connection_of(session_of(rig, "late"))
     asked = 0
     while not socket.is_write_paused:
         late.send(HEARTBEAT_FRAME * 100)
@@ -179,7 +179,7 @@ async def test_who_does_not_read_for_some_heartbeats_is_slow_and_not_silent(
 ):
     rig = await open_rig(ceiling=1 << 30, heartbeat_seconds=0.1)
     late = await rig.open_websocket("account=late", receive_bytes=SMALL_WINDOW)
-    socket = session_of(rig, "late").connection
+    socket = connection_of(session_of(rig, "late"))
     while not socket.is_write_paused:
         rig.publish(accounts=["late"], data=LARGE)
         await asyncio.sleep(0)
@@ -217,7 +217,7 @@ async def test_a_flush_in_slices_reaches_everybody_though_somebody_leaves_meanwh
     ]
     assert len(later) == 3, "one slice has been written, the others not yet"
     leaver = later[-1]
-    sessions[leaver.welcome["connection"]].connection.transport.abort()
+    connection_of(sessions[leaver.welcome["connection"]]).transport.abort()
     await flushing
     for client in clients:
         if client is not leaver:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.web.connections import connection as web_pipe
-from tests.web.in_process_bridge import wait_until
+from tests.web.in_process_bridge import connection_of, wait_until
 from tests.web.sse_client import open_welcomed_stream
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ async def slow_reader(rig: InProcessBridge) -> SseClient:
 
 async def fill(rig: InProcessBridge) -> int:
     """Send events to who does not read, until it is closed on; return how many."""
-    pipe = session_of(rig, "slow").connection
+    pipe = connection_of(session_of(rig, "slow"))
     for count in range(1000):
         rig.publish(accounts=["slow"], data=LARGE)
         await asyncio.sleep(0)
@@ -104,7 +104,7 @@ async def test_an_outbox_without_progress_is_closed_on_though_it_is_below_its_ce
 async def test_who_reads_slowly_but_reads_stays(open_rig: OpenBridge):
     rig = await open_rig(ceiling=1 << 30, outbox_timeout_seconds=1.0, heartbeat_seconds=0.2)
     slow = await slow_reader(rig)
-    pipe = session_of(rig, "slow").connection
+    pipe = connection_of(session_of(rig, "slow"))
     clock = asyncio.get_running_loop().time
     until_then = clock() + 3
     while clock() < until_then:
@@ -117,7 +117,7 @@ async def test_who_reads_slowly_but_reads_stays(open_rig: OpenBridge):
 async def test_what_was_sent_while_it_did_not_read_all_comes_in_order(open_rig: OpenBridge):
     rig = await open_rig(ceiling=1 << 30)
     late = await slow_reader(rig)
-    pipe = session_of(rig, "slow").connection
+    pipe = connection_of(session_of(rig, "slow"))
     sent: list[str] = []
     while not pipe.is_write_paused or len(sent) < 40:
         sent.append(rig.publish(accounts=["slow"], data=LARGE))
@@ -139,7 +139,7 @@ async def test_who_acknowledges_nothing_for_long_is_given_up_by_the_kernel_as_si
         close_timeout_seconds=0.1,
     )
     gone = await slow_reader(rig)
-    stream = session_of(rig, "slow").connection
+    stream = connection_of(session_of(rig, "slow"))
     timeout = stream.transport.get_extra_info("socket").getsockopt(
         socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT
     )
@@ -155,7 +155,7 @@ async def test_a_stream_that_a_drain_can_not_end_in_order_is_cut_off(open_rig: O
     rig = await open_rig(ceiling=1 << 30)
     rig.drain_seconds = 0.2
     slow = await slow_reader(rig)
-    pipe = session_of(rig, "slow").connection
+    pipe = connection_of(session_of(rig, "slow"))
     while not pipe.is_write_paused:
         rig.publish(accounts=["slow"], data=LARGE)
         await asyncio.sleep(0)

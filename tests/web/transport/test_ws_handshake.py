@@ -15,6 +15,10 @@ from bridge.web.auth.origins import LOOPBACK_HOSTS, OriginPolicy
 from tests.web.raw_connection import frame_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bridge.web.connections.connect_request import UrlRequest
+    from bridge.web.transport.ws_handshake import UpgradeRefusal, UpgradeRequest
     from tests.web.conftest import OpenBridge
     from tests.web.in_process_bridge import InProcessBridge
     from tests.web.raw_connection import HttpResponse
@@ -255,3 +259,19 @@ async def test_no_log_shows_a_token(rig, caplog):
     await raw.request("GET /healthz?token=open-sesame HTTP/1.1\r\nHost: a\r\n\r\n")
     ours = [record for record in caplog.records if record.name != "websockets.client"]
     assert not any("open-sesame" in record.getMessage() for record in ours)
+
+
+async def test_a_handshake_that_the_library_reads_is_checked_once(rig, monkeypatch):
+    checked: list[str] = []
+    check: Callable[[UpgradeRequest], UrlRequest | UpgradeRefusal] = (
+        rig.websocket_endpoint.check_upgrade
+    )
+
+    def count(upgrade_request: UpgradeRequest) -> UrlRequest | UpgradeRefusal:
+        checked.append(upgrade_request.target)
+        return check(upgrade_request)
+
+    monkeypatch.setattr(rig.websocket_endpoint, "check_upgrade", count)
+    raw = await rig.open_tcp()
+    assert (await raw.upgrade("/ws?account=alice", Connection="Upgrade, keep-alive")).status == 101
+    assert checked == ["/ws?account=alice"]
