@@ -37,7 +37,12 @@ from bridge.web.api.publish import AdminTokens, publish_router
 from bridge.web.app import PortDispatcher, build_openapi_document, create_app
 from bridge.web.auth.client_address import TrustedProxies
 from bridge.web.auth.origins import LOOPBACK_HOSTS, OriginPolicy
-from bridge.web.connections.admission import AdmissionController, AdmissionLimits, ExpiryTimers
+from bridge.web.connections.admission import (
+    START_MARGIN_SECONDS,
+    AdmissionController,
+    AdmissionLimits,
+    ExpiryTimers,
+)
 from bridge.web.connections.flushing import Flusher
 from bridge.web.connections.pool import ConnectionPool
 from bridge.web.connections.sse import SseEndpoint, events_router
@@ -286,4 +291,6 @@ def _admission_limits(settings: Settings) -> AdmissionLimits:
         outbox_timeout_seconds=limits.outbox_seconds,
         heartbeat_seconds=settings.heartbeat_seconds,
         max_stale_seconds=settings.stale_seconds,
+        # Topics become active, then the start position is fetched: Kafka is waited for twice.
+        start_timeout_seconds=2 * settings.replay.wait_seconds + START_MARGIN_SECONDS,
     )

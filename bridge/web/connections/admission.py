@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from bridge.web.upstream import Upstream
 
 _MIN_COMPACT_SIZE: Final = 1024
+#: A client waits this much longer for its start than Kafka may take.
+START_MARGIN_SECONDS: Final = 5.0
 
 
 class ExpiryTimers:
