@@ -1,12 +1,12 @@
-/** What can be in an event's `data` and `meta`. */
+/** A value of `data` and `meta`. */
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
-interface Told {
+interface EventFields {
   op: "event";
   topic: string;
   /** The position: `topic:partition:offset`. */
   at: string;
-  /** Why you got it: `connection`, `account`, `room:NAME` or `all`. */
+  /** Why this client received it: `connection`, `account`, `room:NAME` or `all`. */
   to: string;
   id: string;
   type: string;
@@ -15,13 +15,13 @@ interface Told {
   tag?: string;
   meta?: Json;
 }
-/** Something happened. It has one of `data`, `data_base64` and `deleted`. */
+/** An event; it has one of `data`, `data_base64` and `deleted`. */
 export type Event<Data = Json> =
-  | (Told & { data: Data; data_base64?: undefined; deleted?: undefined })
-  | (Told & { data_base64: string; data?: undefined; deleted?: undefined })
-  | (Told & { deleted: true; data?: undefined; data_base64?: undefined });
+  | (EventFields & { data: Data; data_base64?: undefined; deleted?: undefined })
+  | (EventFields & { data_base64: string; data?: undefined; deleted?: undefined })
+  | (EventFields & { deleted: true; data?: undefined; data_base64?: undefined });
 
-/** Events of `topic` were missed and can not be had: load its state anew. */
+/** Events of `topic` cannot be replayed: load its state again. */
 export interface Gap {
   op: "gap";
   topic: string;
@@ -29,7 +29,7 @@ export interface Gap {
   cursor: string;
 }
 
-/** The replay is over; what comes now happens now. */
+/** The replay is over; later events are live. */
 export interface Live {
   op: "live";
   replayed: number;
@@ -44,7 +44,7 @@ export interface Rooms {
   cursor: string;
 }
 
-/** What a connection begins with. */
+/** The first frame of a connection. */
 export interface Welcome {
   op: "welcome";
   connection: string;
@@ -54,30 +54,30 @@ export interface Welcome {
   rooms: string[];
   /** Seconds. */
   heartbeat: number;
-  /** When the token ends, RFC 3339. */
+  /** When the token expires, RFC 3339. */
   expires: string | null;
   cursor: string;
 }
 
 export type State = "idle" | "connecting" | "replaying" | "live" | "waiting" | "closed";
 
-/** How the connection is, in order with the events. */
+/** A change of the client's state, in order with the events. */
 export interface StateChange {
   op: "state";
   state: State;
-  /** With `live` or `replaying`, where a connection has just begun. */
+  /** With `live` or `replaying`, if a connection has just begun. */
   welcome?: Welcome;
-  /** With `waiting` and `closed`: a close code, 1006 where there was none, or a status of HTTP. */
+  /** With `waiting` and `closed`: a close code (1006 if there was none) or an HTTP status. */
   code?: number;
   reason?: string;
-  /** With `waiting`: how many milliseconds, where it is not for the user to take what waits. */
+  /** With `waiting`: milliseconds until the next attempt. A full queue must be taken first. */
   ms?: number;
 }
 
-/** Something that went wrong and leaves the connection, as a newer token that was refused. */
+/** A failure after which the connection continues, such as a refused token renewal. */
 export interface Warning {
   op: "warning";
-  /** The bridge's error, or `token` where asking for one has failed. */
+  /** The bridge's error, or `token` if the token function failed. */
   code: string;
   reason: string;
 }
@@ -85,32 +85,32 @@ export interface Warning {
 export type Item<Data = Json> = Event<Data> | Gap | Live | Rooms | StateChange | Warning;
 
 export interface Options {
-  /** The credential, or what is asked for one: at each connection, and before it expires. */
+  /** The credential, or a function that returns one: called per connection and before expiry. */
   token?: string | (() => string | Promise<string>);
-  /** Who to be, only where authentication is off. */
+  /** The account, only if authentication is off. */
   account?: string;
-  /** Absent: all that may be read without being named; empty: none. */
+  /** Absent: all that need no name; empty: none. */
   topics?: string[];
   rooms?: string[];
-  /** Event types to get; one with `*` at its end is a prefix. */
+  /** Event types to receive; `*` at the end makes a prefix. */
   types?: string[];
-  /** Where to go on: the `resumeFrom` of another client. */
+  /** The `resumeFrom` of another client, to continue behind it. */
   cursor?: string;
-  /** RFC 3339: what to replay from while there is no cursor. */
+  /** RFC 3339: replay from this time, as long as there is no cursor. */
   since?: string;
-  /** `auto` tries an event stream where no WebSocket gets through. */
+  /** `auto` tries an event stream if WebSockets fail. */
   transport?: "auto" | "websocket" | "sse";
-  /** More waiting items than this, and it disconnects until a tenth is left. Default: 1000. */
+  /** With more waiting items it disconnects until a tenth is left. Default: 1000. */
   highWater?: number;
-  /** How long to wait for the welcome. Default: 10 s. */
+  /** Time limit for the welcome. Default: 10 s. */
   welcomeMs?: number;
-  /** The least time between two askings for a token. Default: 5 s. */
+  /** The least time between two token renewals. Default: 5 s. */
   renewMs?: number;
-  /** The first and the longest wait before another attempt. Default: 0.5 s and 30 s. */
+  /** The first and the largest bound of the reconnect delay. Default: 0.5 s and 30 s. */
   backoffMs?: [base: number, most: number];
-  /** Where there is no global one, or another is wanted. */
+  /** Used instead of the global one. */
   WebSocket?: new (url: string, protocol: string) => any;
-  /** In place of `JSON.parse`. */
+  /** Used instead of `JSON.parse`. */
   parse?: (text: string) => any;
 }
 
@@ -119,7 +119,7 @@ export interface Wish {
   rooms?: string[];
 }
 
-/** What one is subscribed to now. */
+/** The topics and rooms after a change. */
 export interface Subscribed {
   topics: string[];
   rooms: string[];
@@ -131,40 +131,40 @@ export interface Refused extends Error {
   code: string;
 }
 
-/** Either iterate over it, or have listeners told: an item is handed out once. */
+/** Use iteration or listeners, not both: an item is handed out once. */
 export interface Client<Data = Json> {
   readonly state: State;
-  /** Why it is over, where it is. */
+  /** Why the client has ended; undefined before. */
   readonly closed: { code: number; reason: string } | undefined;
-  /** How many items have not been taken. */
+  /** The number of items that were not taken yet. */
   readonly waiting: number;
-  /** What another client goes on with: `cursor` behind the last item that was handed out. */
+  /** The position behind the last item handed out; the `cursor` of another client. */
   readonly resumeFrom: string | undefined;
-  /** Connects, once; to iterate does it too. */
+  /** Starts to connect; iteration does it too. */
   start(): void;
-  /** What it promises is told by the bridge; without a connection, by the next one. */
+  /** Settles with the bridge's reply; without a connection, with the next welcome. */
   subscribe(what: Wish): Promise<Subscribed>;
   unsubscribe(what: Wish): Promise<Subscribed>;
-  /** From the first listener on, all items are handed out as they come. Returns what ends it. */
+  /** From the first listener on, items are handed out as they arrive. Returns an unsubscriber. */
   on<Op extends Item["op"]>(
     op: Op,
     listener: (item: Extract<Item<Data>, { op: Op }>) => unknown,
   ): () => void;
   [Symbol.asyncIterator](): AsyncIterator<Item<Data>, undefined>;
-  /** Ends it; what was not taken is not handed out any more. */
+  /** Ends the client; items that were not taken are dropped. */
   close(): void;
 }
 
-/** A client of the bridge at `url`, as `https://push.example`; it does nothing until started. */
+/** A client of the bridge at `url`, such as `https://push.example`; it connects when started. */
 export function createClient<Data = Json>(url: string | URL, options?: Options): Client<Data>;
 
-/** Of each state, what comes after it, by what has happened. */
+/** For each state, the next state by trigger. */
 export const states: Record<State, Record<string, State>>;
 
 /** The newest cursor, and the last position of each partition since. */
 export class Place {
   constructor(from: { cursor?: string; since?: object; seen?: object });
   readonly text: string | undefined;
-  /** Takes note of a frame; false where it is an event that came before. */
+  /** Advances behind a frame; false for an event that came before. */
   add(frame: { op?: string; at?: string; topic?: string; cursor?: string }): unknown;
 }

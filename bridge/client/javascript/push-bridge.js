@@ -1,4 +1,4 @@
-// docs/clients.md. Rule: nothing is skipped, and nothing that was handed out comes twice.
+// docs/clients.md. Rule: no event is skipped, and none is handed out twice.
 
 const ends = { LOST: "waiting", REFUSED: "closed", STOPPED: "closed" };
 export const states = {
@@ -22,9 +22,9 @@ export class Place {
     return this.cursor && [this.cursor, ...Object.values(this.since)].join();
   }
 
-  // Takes note of a frame; false: it came before.
+  // False: the event came before.
   add({ op, at, topic, cursor }) {
-    if (op === "event") return this.pass(at);
+    if (op === "event") return this.addAt(at);
     if (op === "gap")
       for (const key in this.seen)
         if (key.startsWith(topic + ":")) delete this.seen[key], delete this.since[key];
@@ -32,12 +32,12 @@ export class Place {
       const [first, ...ats] = cursor.split(",");
       this.cursor = first;
       this.since = {};
-      for (const each of ats) this.pass(each, true);
+      for (const each of ats) this.addAt(each, true);
     }
     return true;
   }
 
-  pass(at, again) {
+  addAt(at, again) {
     const [, key, offset] = /(.*):(.*)/.exec(at);
     if (!again && offset <= this.seen[key]) return false;
     this.seen[key] = BigInt(offset);
@@ -45,7 +45,7 @@ export class Place {
   }
 }
 
-const shown = /^(event|gap|live|rooms)$/;
+const isItem = /^(event|gap|live|rooms)$/;
 const alter = (op, list = [], names = []) =>
   op === "subscribe" ? [...new Set([...list, ...names])] : list.filter((it) => !names.includes(it));
 const failure = (code, reason) => Object.assign(new Error(reason), { code });
@@ -53,7 +53,7 @@ const failure = (code, reason) => Object.assign(new Error(reason), { code });
 export function createClient(url, options = {}) {
   const {
     token, account, types, since, transport = "auto", parse = JSON.parse, highWater = 1000,
-    welcomeMs = 1e4, renewMs = 5e3, backoffMs: [base, most] = [500, 3e4],
+    welcomeMs = 1e4, renewMs = 5e3, backoffMs: [base, max] = [500, 3e4],
     WebSocket = globalThis.WebSocket,
   } = options;
   const root = new URL(url, globalThis.location?.href).href.replace(/\/(ws)?$/, "");
@@ -63,24 +63,24 @@ export function createClient(url, options = {}) {
   const listeners = {};
   let { topics, rooms } = options;
   let state = "idle";
-  let [queue, takers, changes] = [[], [], []];
+  let [queue, readers, changes] = [[], [], []];
   let [tries, blocked, refusals, number] = [0, 0, 0, 0];
-  let arrived, beat, closed, full, known, link, pump, renewal, ticker, ticked, timer, works;
+  let arrived, heartbeat, closed, full, known, link, pump, renewal, ticker, ticked, timer, working;
 
-  const hand = () => {
-    while (queue.length && takers.length) {
+  const deliver = () => {
+    while (queue.length && readers.length) {
       const { item, cursor } = queue.shift();
       taken.add(item);
       taken.add({ cursor });
-      takers.shift()({ value: item });
+      readers.shift()({ value: item });
     }
-    if (closed && !queue.length) for (const taker of takers) taker({ done: true });
+    if (closed && !queue.length) for (const reader of readers) reader({ done: true });
     if (full && queue.length <= highWater / 10) open("DUE", (full = false));
   };
-  const put = (item) => hand(queue.push({ item }));
+  const put = (item) => deliver(queue.push({ item }));
   const warn = (code, reason) => put({ op: "warning", code, reason });
-  const move = (happened, more) => {
-    const next = states[state][happened];
+  const move = (trigger, more) => {
+    const next = states[state][trigger];
     if (next) put({ op: "state", state: (state = next), ...more });
     return next;
   };
@@ -95,23 +95,23 @@ export function createClient(url, options = {}) {
     link = null;
   };
   const probe = (ms) => {
-    if (link.say) link.say({ op: "heartbeat" });
-    else ms += beat; // a stream can not be asked
+    if (link.send) link.send({ op: "heartbeat" });
+    else ms += heartbeat; // a stream cannot send
     after(ms, () => end(link, 1006, "silent"));
   };
   const wake = () => {
     if (state === "waiting") full || open("DUE");
-    else if (beat) probe(3000);
+    else if (heartbeat) probe(3000);
   };
 
-  const finish = (happened, code, reason) => {
+  const finish = (trigger, code, reason) => {
     drop();
     clearInterval(ticker);
     over.abort();
     closed = { code, reason };
     const why = [403, 4501].includes(code) ? "forbidden" : "closed";
     for (const { reject } of changes) reject(failure(why, reason));
-    move(happened, closed);
+    move(trigger, closed);
   };
   const end = (it, status, words, seconds) => {
     if (it !== link) return;
@@ -119,16 +119,16 @@ export function createClient(url, options = {}) {
     drop();
     const again = asks && [401, 4500].includes(code) && !refusals++;
     if (/^45..$|^4(?!08|25|29)..$/.test(code) && !again) return finish("REFUSED", code, reason);
-    blocked = beat || code >= 4000 ? 0 : blocked + 1;
-    const ms = retry_after * 1000 || Math.random() * Math.min(most, base * 2 ** tries++);
+    blocked = heartbeat || code >= 4000 ? 0 : blocked + 1;
+    const ms = retry_after * 1000 || Math.random() * Math.min(max, base * 2 ** tries++);
     move("LOST", { code, reason, ms });
     if (!full) after(ms, () => open("DUE"));
   };
-  const open = async (happened) => {
-    if (!move(happened)) return;
+  const open = async (trigger) => {
+    if (!move(trigger)) return;
     const usual = !WebSocket || blocked % 3 === 2 ? "sse" : "websocket";
-    const it = (link = { kind: transport === "auto" ? works ?? usual : transport });
-    beat = 0;
+    const it = (link = { kind: transport === "auto" ? working ?? usual : transport });
+    heartbeat = 0;
     after(welcomeMs, () => end(it, 1006, "no welcome"));
     try {
       it.token = asks ? await token() : token;
@@ -147,7 +147,7 @@ export function createClient(url, options = {}) {
       change.link = it;
       apply(change.frame);
     }
-    queue = queue.filter(({ item }) => !shown.test(item.op)); // it comes again
+    queue = queue.filter(({ item }) => !isItem.test(item.op)); // sent again
     arrived = new Place(taken);
     const cursor = taken.text;
     const back = (it.back = cursor ? { cursor } : since && { since });
@@ -156,9 +156,9 @@ export function createClient(url, options = {}) {
   };
   const socket = (it) => {
     const ws = new WebSocket(root.replace("http", "ws") + "/ws?hello=1", "push-bridge.v1");
-    it.say = (frame) => ws.readyState === 1 && ws.send(JSON.stringify(frame));
+    it.send = (frame) => ws.readyState === 1 && ws.send(JSON.stringify(frame));
     it.close = () => ws.close(1000);
-    ws.onopen = () => it.say(hello(it));
+    ws.onopen = () => it.send(hello(it));
     ws.onmessage = ({ data }) => take(it, parse(data));
     ws.onclose = ({ code, reason }) => end(it, code, reason);
     ws.onerror = () => {};
@@ -166,15 +166,15 @@ export function createClient(url, options = {}) {
   const stream = async (it) => {
     const abort = new AbortController();
     it.close = () => abort.abort();
-    const { op, token: bearer, cursor, ...wish } = hello(it);
+    const { op, token: bearer, cursor, ...asked } = hello(it);
     const query = new URLSearchParams();
-    for (const key in wish) if (wish[key]?.length) query.set(key, wish[key]);
+    for (const key in asked) if (asked[key]?.length) query.set(key, asked[key]);
     const headers = cursor ? { "Last-Event-ID": cursor } : {};
     if (bearer) headers.Authorization = "Bearer " + bearer;
-    const answer = await fetch(`${root}/events?${query}`, { headers, signal: abort.signal });
-    if (!answer.ok)
-      return end(it, answer.status, await answer.text(), answer.headers.get("Retry-After"));
-    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+    const response = await fetch(`${root}/events?${query}`, { headers, signal: abort.signal });
+    if (!response.ok)
+      return end(it, response.status, await response.text(), response.headers.get("Retry-After"));
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     for (let rest = ""; ; ) {
       const { value, done } = await reader.read();
       if (done) return end(it, 1006, "ended");
@@ -192,27 +192,27 @@ export function createClient(url, options = {}) {
     if (it !== link) return;
     const { op, cursor } = frame;
     if (op === "welcome") {
-      works = it.kind;
+      working = it.kind;
       refusals = 0;
       known = frame.topics;
-      beat = frame.heartbeat * 1000;
+      heartbeat = frame.heartbeat * 1000;
       it.expires = Date.parse(frame.expires);
       it.life = it.expires - Date.now();
-      if (asks && it.say && it.life) renew(it);
+      if (asks && it.send && it.life) renew(it);
       changes = changes.filter((each) => each.link !== it || each.resolve(frame));
       move(it.back ? "RETURNED" : "WELCOMED", { welcome: frame });
     }
-    if (beat) after(2 * beat + 1000, () => probe(beat));
+    if (heartbeat) after(2 * heartbeat + 1000, () => probe(heartbeat));
     if (!arrived.add(frame)) return;
     if (op === "event" || op === "heartbeat") tries = 0;
-    const last = queue.findLast(({ item }) => shown.test(item.op));
-    if (shown.test(op)) put(frame);
+    const last = queue.findLast(({ item }) => isItem.test(item.op));
+    if (isItem.test(op)) put(frame);
     else if (last) last.cursor = cursor ?? last.cursor;
     else taken.add(frame);
     if (op === "live") move("CAUGHT_UP");
     if (op === "closing") it.closing = frame;
     if (op === "reply") reply(it, frame);
-    if (op === "welcome") ask();
+    if (op === "welcome") sendChanges();
     full = queue.length > highWater;
     if (full) end(it, 4002, "slow");
   };
@@ -222,45 +222,45 @@ export function createClient(url, options = {}) {
     renewal = setTimeout(async () => {
       it.renewal = ++number;
       try {
-        it.say({ op: "token", id: number, token: await token() });
+        it.send({ op: "token", id: number, token: await token() });
       } catch (error) {
         warn("token", String(error));
       }
       if (it === link) renew(it);
     }, Math.min(ms, 2 ** 31 - 1));
   };
-  const reply = (it, { ok, error, reason, ...told }) => {
-    const change = changes.find(({ frame }) => frame.id === told.id);
+  const reply = (it, { ok, error, reason, ...result }) => {
+    const change = changes.find(({ frame }) => frame.id === result.id);
     changes = changes.filter((each) => each !== change);
     if (!ok) change ? change.reject(failure(error, reason)) : warn(error, reason);
     else if (change) {
       apply(change.frame);
-      change.resolve(told);
-    } else if (told.id === it.renewal) {
+      change.resolve(result);
+    } else if (result.id === it.renewal) {
       it.expires = Date.now() + it.life;
       renew(it);
     }
   };
 
-  const ask = () => {
+  const sendChanges = () => {
     for (const change of changes) {
       if (change.link === link) continue;
-      if (!link.say) return end(link, 1000, "changed", 1e-3);
+      if (!link.send) return end(link, 1000, "changed", 1e-3);
       change.link = link;
-      link.say(change.frame);
+      link.send(change.frame);
     }
   };
   const change = (op) => ({ topics, rooms }) => {
-    const answer = new Promise((resolve, reject) => {
+    const response = new Promise((resolve, reject) => {
       if (closed) return reject(failure("closed", closed.reason));
       changes.push({ frame: { op, id: ++number, topics, rooms }, resolve, reject });
-      if (link && beat) ask();
+      if (link && heartbeat) sendChanges();
     });
-    answer.catch(() => {});
-    return answer;
+    response.catch(() => {});
+    return response;
   };
 
-  const next = () => new Promise((resolve) => hand(takers.push(resolve)));
+  const next = () => new Promise((resolve) => deliver(readers.push(resolve)));
   const start = () => {
     if (state !== "idle") return;
     for (const type of ["online", "pageshow", "visibilitychange"])
@@ -284,7 +284,7 @@ export function createClient(url, options = {}) {
       (listeners[op] ??= new Set()).add(listener);
       pump ??= (async () => {
         for (let step; !(step = await next()).done; )
-          for (const tell of listeners[step.value.op] ?? []) (async () => tell(step.value))();
+          for (const listener of listeners[step.value.op] ?? []) (async () => listener(step.value))();
       })();
       return () => listeners[op].delete(listener);
     },
