@@ -1,1 +1,1 @@
-"""Connected clients and which events they receive."""
+"""Connected clients, and the events that each of them receives."""

@@ -1,9 +1,7 @@
-"""Events to the sessions that they are for.
+"""Delivers events to the sessions in their audience.
 
-Rule: a session gets an event if it follows the topic, is in the audience and admits the type;
-once, however many of its addresses match; and the first match, of connection, account, the
-record's rooms in their order, and all, is why. The frame is built once per address, and what
-follows each other for one audience is joined once, too.
+Rule: a session receives an event once, if it follows the topic, is in the audience and its filter
+matches the type. `to` is its first match: connection, account, rooms in the record's order, all.
 """
 
 from __future__ import annotations
@@ -20,24 +18,25 @@ if TYPE_CHECKING:
     from bridge.core.sessions.registry import SubscriptionIndex
     from bridge.core.sessions.session import Session
 
+#: Frames that `FrameCache` keeps.
 _MAX_CACHE_BYTES: Final = 4 << 20
 
-#: What a frame has beside its event's data, about.
+#: Approximate bytes of a frame without the event's data.
 _FRAME_OVERHEAD_BYTES: Final = 200
 _MAX_GROUP_BYTES: Final = 64 * 1024
 _MIN_GROUPS_PER_OUTBOX: Final = 16
 
 
 def group_max_bytes(max_outbox_bytes: int) -> int:
-    """Return the bytes of frames that are queued together in outboxes with this ceiling."""
+    """Return the bytes of frames that are queued as one, for outboxes of `max_outbox_bytes`."""
     return min(_MAX_GROUP_BYTES, max_outbox_bytes // _MIN_GROUPS_PER_OUTBOX)
 
 
 class EventGroup(NamedTuple):
-    """Consecutive events for one audience, and who of it is here.
+    """Consecutive events with one audience, and the sessions of this audience.
 
-    `matches` are the addresses that somebody here follows, in the order in which they count, each
-    with what `to` says and its sessions.
+    `matches` has the addresses that have sessions here, as their `to` and these sessions, in order
+    of precedence.
     """
 
     events: list[Event]
@@ -47,9 +46,9 @@ class EventGroup(NamedTuple):
 def group_by_audience(
     subscriptions: SubscriptionIndex, events: Iterable[Event], max_bytes: int
 ) -> Iterator[EventGroup]:
-    """Yield the events that somebody here follows.
+    """Yield groups of the events that have a session in their audience; skip all other events.
 
-    A run has about `max_bytes` of frames at most, or one event.
+    A group is one event, or has about `max_bytes` of frames: it is encoded and queued as one.
     """
     group: EventGroup | None = None
     size_bytes = 0
@@ -72,7 +71,7 @@ def _find_matches(
     subscriptions: SubscriptionIndex, event: Event
 ) -> list[tuple[str, Collection[Session]]]:
     matches: list[tuple[str, Collection[Session]]] = []
-    # A comprehension would be a call of its own (3.11), and most events are for nobody here.
+    # A comprehension is a call of its own (3.11), and most events have no session here.
     # ruff: disable[PERF401]
     for name in event.connections:
         if session := subscriptions.by_connection.get(name):
@@ -104,16 +103,17 @@ def deliver(
     partition: int,
     enqueue: Callable[[Session, bytes, int], bool],
 ) -> list[Session]:
-    """Offer the events of `group` to their sessions; return those that did not take them.
+    """Queue the events of `group` for its sessions; return the sessions that had no room.
 
-    `enqueue` is told the frames, joined, and of how many events they are.
+    `enqueue(session, data, count)` queues the joined frames of `count` events, and returns False
+    if there is no room. Frames are encoded once for each `to` and kind of socket, not per session.
     """
     events, matches = group
     event_frames = [frames.build_event_frame(topic, partition, event) for event in events]
     delivered_to: set[Session] | None = set() if len(matches) > 1 else None
     overflowed: list[Session] = []
     for to, sessions in matches:
-        encoded_frames: dict[object, bytes] = {}  # by kind of socket, and which of the frames
+        encoded_frames: dict[object, bytes] = {}  # by kind of socket and selected events
         for session in sessions:
             if topic not in session.topics:
                 continue
@@ -143,13 +143,13 @@ def deliver(
 def _encode_frames(
     event_frames: Sequence[frames.EventFrame], to: str, wrap_frame: Callable[[bytes], bytes]
 ) -> bytes:
-    if len(event_frames) == 1:  # what is for an account is most often alone
+    if len(event_frames) == 1:  # events for an account rarely follow each other
         return wrap_frame(event_frames[0].encode(to))
     return b"".join([wrap_frame(frame.encode(to)) for frame in event_frames])
 
 
 def _should_send(session: Session, topic: str, partition: int, event: Event) -> bool:
-    """Whether `session`, which follows `topic`, is to be sent this of what is for it."""
+    """True unless the session's type filter excludes `event`, or it was sent this offset before."""
     return (session.type_filter is None or session.type_filter.matches(event.type)) and (
         session.min_offsets is None
         or event.offset >= session.min_offsets.get(topic, {}).get(partition, 0)
@@ -157,7 +157,10 @@ def _should_send(session: Session, topic: str, partition: int, event: Event) -> 
 
 
 def match_reason(session: Session, event: Event) -> str | None:
-    """Why `event` is for `session`, as `to` says it; None where it is not, or not of its types."""
+    """Return the `to` of `event` for `session`; None if it must not receive the event.
+
+    Ignores the session's topics and positions.
+    """
     if session.type_filter is not None and not session.type_filter.matches(event.type):
         return None
     if session.id in event.connections:
@@ -171,10 +174,13 @@ def match_reason(session: Session, event: Event) -> str | None:
 
 
 class FrameCache:
-    """Makes frames of the events in the journal."""
+    """Encoded frames of events in the journal, shared by replaying sessions.
+
+    Frames for one connection or account are not kept: another session rarely needs them.
+    """
 
     def __init__(self) -> None:
-        # By the number of the segment, not by itself: that would be kept in memory with it.
+        # Keyed by the segment's serial. Keyed by the segment, it would keep its memory alive.
         self._frames: dict[tuple[int, int, str, Callable[[bytes], bytes]], bytes] = {}
         self._size_bytes = 0
 
@@ -187,9 +193,9 @@ class FrameCache:
         to: str,
         wrap_frame: Callable[[bytes], bytes],
     ) -> bytes:
-        """Return the frame of `event`, for those who get it for `to`.
+        """Return the frame of `event` for `to`, as bytes for the socket.
 
-        `journal_key` is where it stands in the journal: the serial of its segment, and its number there.
+        `journal_key` identifies the event: its segment's serial, and its number in the segment.
         """
         key = (*journal_key, to, wrap_frame)
         frame = self._frames.get(key)

@@ -1,8 +1,7 @@
-"""All sessions on this instance, and the events that reach them.
+"""All sessions of this instance: what they follow, which events reach them, and their frames.
 
-Rule: every method is synchronous, so each is atomic on the event loop: nothing can arrive
-between a session's welcome and its first live event. What has to be written afterwards is
-returned by `flushable`; the bank writes it.
+Rule: every method is synchronous and so atomic on the event loop: no event can slip in between a
+welcome and the first live event. Nothing is written to sockets here; see `pop_unflushed`.
 """
 
 from __future__ import annotations
@@ -34,11 +33,17 @@ if TYPE_CHECKING:
 
 
 class Hub:
-    """Routes each event to the sessions that follow its audience.
+    """Routes events to sessions, and queues the bridge's own frames for them.
 
-    `topics` maps each public topic to whether it is private. `heartbeat` is in seconds and only
-    told; `ceiling` is the bytes at which a session's outbox takes no more. `jitter` spreads the
-    seconds after which clients that are hung up on come back. `on_demand` are asleep at first.
+    Args:
+        instance: This instance's name, for the welcome.
+        private_by_topic: Every public topic, and whether it is private.
+        heartbeat_seconds: Only reported in the welcome; who sends heartbeats keeps the time.
+        max_outbox_bytes: A session with this many bytes queued is closed as slow.
+        jitter: Spreads the seconds after which closed clients reconnect.
+        journal: Recent events, for replays.
+        on_demand_topics: Those of the topics that are read on demand. They are idle at first.
+        on_first_subscriber: Called with an on-demand topic that gets its first subscriber.
     """
 
     def __init__(
@@ -59,7 +64,7 @@ class Hub:
             topic: TopicPosition(topic, is_private=is_private)
             for topic, is_private in private_by_topic.items()
         }
-        self.subscriptions = SubscriptionIndex()  #: of those who are live
+        self.subscriptions = SubscriptionIndex()  #: of live sessions
         self.journal = journal if journal is not None else Journal(0)
         self.on_demand = OnDemandTopics(self, on_demand_topics, on_first_subscriber)
         self.replaying: set[Session] = set()
@@ -74,7 +79,10 @@ class Hub:
     # -- sessions ------------------------------------------------------------------------------
 
     def readable_topics(self, session: Session) -> frozenset[str]:
-        """The topics that `session` may read without naming them."""
+        """Topics that `session` receives if it names none.
+
+        With authentication off, private topics must be named.
+        """
         permissions = session.permissions
         return frozenset(
             topic
@@ -84,25 +92,25 @@ class Hub:
         )
 
     def may_read(self, session: Session, topic: str) -> bool:
-        """Whether `session` may name `topic`; one that does not exist is like one forbidden."""
+        """True if `session` may follow `topic`. A topic that does not exist counts as forbidden."""
         topic_position = self.topic_positions.get(topic)
         return topic_position is not None and session.permissions.may_read(
             topic, is_private=topic_position.is_private
         )
 
     def attach(self, session: Session) -> None:
-        """Welcome `session`, whose topics, rooms and types are set: it is live from now on."""
+        """Send the welcome and make `session` live. Its topics, rooms and type filter are set."""
         self.index(session)
         session.transition(SessionTrigger.WELCOMED)
         self.send_welcome(session, self.cursor(session))
 
     def index(self, session: Session) -> None:
-        """Let `session` be found by whatever happens from now on."""
+        """Add `session` to the index of live sessions: it receives all that is read from now on."""
         session.index = self.subscriptions
         self.subscriptions.add(session)
 
     def send_welcome(self, session: Session, cursor: str) -> None:
-        """Tell `session` who it is, and that it goes on from `session_cursor`."""
+        """Register `session` and send its first frame. Its events continue from `cursor`."""
         self.registry.add(session)
         expires_at = session.permissions.expires_at
         self.send(
@@ -122,7 +130,7 @@ class Hub:
         )
 
     def detach(self, session: Session) -> None:
-        """Forget `session`; its socket is gone."""
+        """Remove `session` after its socket was closed, by whichever side."""
         self._remove(session)
         session.outbox.clear()
         if session.state is not SessionState.CLOSED:
@@ -139,10 +147,10 @@ class Hub:
     def close(
         self, session: Session, close_code: CloseCode, *, discard_queued: bool = False
     ) -> None:
-        """Tell `session` that it is closed, for the first reason given; no event follows.
+        """Send the closing frame; no event follows. Only the first call has an effect.
 
-        `discard_queued` takes back the events that are still queued, as a grant that
-        has ended demands; the client is then told no cursor, for none would cover them rightly.
+        `discard_queued` drops frames that are still queued, because permissions have ended. The
+        closing frame then has no cursor: it would cover events that were never sent.
         """
         if session.state is not SessionState.OPENING and not session.is_welcomed:
             return
@@ -156,20 +164,20 @@ class Hub:
         self.send(session, closing)
 
     def build_closing(self, close_code: CloseCode, cursor: str | None = None) -> frames.Closing:
-        """Return the frame that comes before a close."""
+        """Return the frame that precedes a close, its `retry_after` spread by jitter."""
         retry_after = self.jitter(close_code.retry_after)
         return frames.Closing(
             close_code.code, close_code.reason, close_code.should_reconnect, retry_after, cursor
         )
 
-    # -- what a session follows ----------------------------------------------------------------
+    # -- subscriptions -------------------------------------------------------------------------
 
     def cursor(self, session: Session) -> str:
-        """The cursor that covers exactly the frames that `session` has been handed."""
+        """The cursor that covers exactly the events that were queued for `session`."""
         return session_cursor(session, self.topic_positions)
 
     def subscribe(self, session: Session, topics: Iterable[str], rooms: Iterable[str]) -> None:
-        """Let `session` follow these topics, and be in these rooms by its own hand."""
+        """Add topics and rooms that `session` asked for and may have. Sends no reply."""
         self.registry.mark_changed(session)
         added = frozenset(topics) - session.topics
         session.topics |= added
@@ -180,7 +188,7 @@ class Hub:
             self.add_membership(session, room, MembershipSource.OWN)
 
     def unsubscribe(self, session: Session, topics: Iterable[str], rooms: Iterable[str]) -> None:
-        """Take back `session`'s own hand from these topics and rooms."""
+        """Remove topics, and rooms as far as `session` joined them itself. Sends no reply to it."""
         self.registry.mark_changed(session)
         session.topics -= frozenset(topics)
         for room in rooms:
@@ -205,7 +213,7 @@ class Hub:
         self.reply_ok(session, request_id)
 
     def add_membership(self, session: Session, room: str, source: MembershipSource) -> bool:
-        """Put `session` into `room` by `source` too; tell whether it was not in it before."""
+        """Add a source of the membership; True if `session` was not in `room` before."""
         sources = session.rooms.get(room, MembershipSource(0))
         session.rooms[room] = sources | source
         if not sources:
@@ -215,7 +223,7 @@ class Hub:
         return not sources
 
     def remove_membership(self, session: Session, room: str, source: MembershipSource) -> bool:
-        """Take `source` off `session`'s place in `room`; tell whether it left: that was the last."""
+        """Remove a source of the membership; True if it was the last and `session` left `room`."""
         sources = session.rooms.get(room, MembershipSource(0))
         remaining = sources & ~source
         if remaining:
@@ -227,16 +235,19 @@ class Hub:
         return bool(sources) and not remaining
 
     def sessions_of_account(self, account: str) -> list[Session]:
-        """The welcomed sessions of `account`."""
+        """The live and replaying sessions of `account`."""
         replaying = (
             session for session in self.replaying if session.permissions.account == account
         )
         return [*self.subscriptions.by_account.get(account, ()), *replaying]
 
-    # -- the log -------------------------------------------------------------------------------
+    # -- events --------------------------------------------------------------------------------
 
     def set_start_offsets(self, topic: str, topic_id: bytes, offsets: Mapping[int, int]) -> None:
-        """Say where reading `topic` starts, or that partitions were added to it."""
+        """Start reading partitions of `topic` at `offsets`; other partitions keep theirs.
+
+        Another `topic_id` than before means that the topic was recreated: followers get a gap.
+        """
         topic_position = self.topic_positions[topic]
         recreated = (
             bool(topic_position.topic_id and topic_id) and topic_position.topic_id != topic_id
@@ -254,12 +265,15 @@ class Hub:
         self.on_demand.activated(topic)
 
     def skip_unreadable(self, topic: str, reason: str, offsets: Mapping[int, int]) -> None:
-        """Say that events of `topic` below `offsets` can not be read, and never will be."""
+        """Continue at `offsets` and send a gap: what is below cannot be read and never will be.
+
+        An offset below the current one means that the partition was truncated.
+        """
         topic_position = self.topic_positions[topic]
         truncated_ends = {
-            p: offset
-            for p, offset in offsets.items()
-            if offset < topic_position.next_offsets.get(p, 0)
+            partition: offset
+            for partition, offset in offsets.items()
+            if offset < topic_position.next_offsets.get(partition, 0)
         }
         for partition, offset in offsets.items():
             topic_position.set_next_offset(partition, offset)
@@ -269,7 +283,7 @@ class Hub:
         )
 
     def send_gap(self, topic: str, reason: str, replaying: Iterable[Session] = ()) -> None:
-        """Tell all that are live and follow `topic`, and these, that events of it are lost."""
+        """Send a gap of `topic` to all live followers, and to `replaying` if they follow it."""
         self.counters.gaps_by_reason[reason] += 1
         for session in (*self.subscriptions.all_sessions, *replaying):
             if topic in session.topics:
@@ -278,9 +292,9 @@ class Hub:
                 self.send(session, frames.Gap(topic, reason, self.cursor(session)))
 
     def deliver_batch(self, batch: DecodedBatch) -> None:
-        """Hand the events to the sessions that they are for.
+        """Queue a batch's events for their sessions, then move the position and fill the journal.
 
-        Never interrupted half-way, or attaching would race.
+        Must not be interrupted: a session that attached half-way would lose or repeat events.
         """
         self.counters.records_read += len(batch.events) + batch.unaddressed + len(batch.unusable)
         self.counters.records_addressed += len(batch.events)
@@ -289,7 +303,7 @@ class Hub:
         for group in group_by_audience(self.subscriptions, batch.events, self.max_group_bytes):
             overflowed = deliver(group, batch.topic, batch.partition, self.enqueue_events)
             if overflowed:
-                # Everything below this run has been handed out: so says the cursor they get.
+                # Their closing frames need a cursor: everything below this group was queued.
                 topic_position.set_next_offset(batch.partition, group.events[0].offset)
             for session in overflowed:
                 self.close(session, close_codes.SLOW)
@@ -299,9 +313,9 @@ class Hub:
     def enqueue_events(
         self, session: Session, data: bytes, event_count: int, max_outbox_bytes: int = 0
     ) -> bool:
-        """Queue the frames of `event_count` events, already wrapped; tell whether the outbox took them.
+        """Queue `data`, the frames of `event_count` events; False if the outbox is full.
 
-        `max_outbox_bytes` is the bytes that may wait in it, 0 for the usual.
+        `max_outbox_bytes` replaces the usual limit if it is not 0.
         """
         if not session.outbox.try_append(data, max_outbox_bytes or self._max_outbox_bytes):
             return False
@@ -319,34 +333,34 @@ class Hub:
         stale_seconds: float | None,
         request_id: frames.RequestId = UNSET,
     ) -> None:
-        """Queue a heartbeat; `stale_seconds` is seconds without Kafka."""
+        """Queue a heartbeat. `stale_seconds` is how long Kafka was not reached, None if it is."""
         stale_or_unset = UNSET if stale_seconds is None else stale_seconds
         self.send(session, frames.Heartbeat(self.cursor(session), request_id, stale_or_unset))
 
     def send_rooms(self, session: Session, joined: list[str], left: list[str]) -> None:
-        """Tell `session` of rooms that it is in, or not, by another hand than its own."""
+        """Queue a rooms frame: rooms that `session` joined or left without having asked."""
         self.send(session, frames.RoomsChanged(joined, left, self.cursor(session)))
 
     def reply_ok(self, session: Session, request_id: frames.RequestId) -> None:
-        """Answer a request that took effect."""
+        """Queue the reply to a request that took effect, with all that `session` follows now."""
         topics, rooms = sorted(session.topics), sorted(session.rooms)
         self.send(session, frames.OkReply(topics, rooms, self.cursor(session), id=request_id))
 
     def reply_error(
         self, session: Session, error: str, reason: str, request_id: frames.RequestId
     ) -> None:
-        """Answer a request that had no effect."""
+        """Queue the reply to a request that had no effect. `reason` is for developers."""
         self.send(session, frames.ErrorReply(error, reason, id=request_id))
 
     def send(self, session: Session, frame: frames.ServerFrame) -> None:
-        """Queue one of the bridge's own frames."""
+        """Queue one of the bridge's own frames, however full the outbox is."""
         session.outbox.append(session.wrap_frame(frames.encode_frame(frame)))
         if not session.is_flush_pending:
             session.is_flush_pending = True
             self._unflushed.append(session)
 
     def pop_unflushed(self) -> Sequence[Session]:
-        """Return, once, the sessions that were handed frames since the last call."""
+        """Return the sessions that got frames since the last call, each once, for writing."""
         unflushed, self._unflushed = self._unflushed, []
         for session in unflushed:
             session.is_flush_pending = False

@@ -1,7 +1,7 @@
-"""What an identity may read: its account, and the topics and rooms that it may use.
+"""What a client may read: the topics and rooms that its token covers.
 
-Rule: a grant is asked each time a topic or room is named, and a topic that does not exist is
-refused like one that is forbidden, so that nobody can probe for names.
+Rule: permissions are checked each time a topic or room is named. The hub rejects a topic that
+does not exist as forbidden, so that clients cannot probe for names.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class NamePatterns:
-    """Names, some with `*` for one part between `:`s, or a final `**` for one or more."""
+    """Names and patterns of names. `*` matches one part between `:`s, a final `**` one or more."""
 
     __slots__ = ("_exact_names", "_regex")
 
@@ -25,11 +25,11 @@ class NamePatterns:
         self._regex = re.compile("|".join(patterns)) if patterns else None
 
     def contains(self, name: str) -> bool:
-        """Whether `name` stands here letter by letter: what a private topic asks for."""
+        """True if `name` itself is listed, which a private topic requires."""
         return name in self._exact_names
 
     def matches(self, name: str) -> bool:
-        """Whether `name` stands here or fits one of the patterns."""
+        """True if `name` is listed, or a pattern matches it."""
         return name in self._exact_names or (
             self._regex is not None and self._regex.fullmatch(name) is not None
         )
@@ -43,11 +43,11 @@ def _to_regex(pattern: str) -> str:
 
 
 class Permissions(NamedTuple):
-    """One identity. `topics` or `rooms` of None sets no bounds of its own.
+    """An account and what its token allows. `topics` or `rooms` of None is not restricted.
 
-    `account` is None only where authentication is switched off. `expires` and `issued` are
-    seconds since 1970. `names_private` lets a private topic be read without being named by the
-    grant, as it is where authentication is switched off.
+    `account` is None only if authentication is off. `expires_at` and `issued_at` are seconds since
+    1970. `may_read_all_private` allows private topics that `topics` does not name: authentication
+    is off.
     """
 
     account: str | None
@@ -58,16 +58,16 @@ class Permissions(NamedTuple):
     may_read_all_private: bool = False
 
     def may_read(self, topic: str, *, is_private: bool) -> bool:
-        """Whether the holder may read `topic`."""
+        """True if the token covers `topic`. Patterns do not cover a private topic."""
         if is_private and not self.may_read_all_private:
             return self.topics is not None and self.topics.contains(topic)
         return self.topics is None or self.topics.matches(topic)
 
     def may_join(self, room: str) -> bool:
-        """Whether the holder may enter `room` by itself."""
+        """True if the client may join `room` itself; the backend may add it to any room."""
         return self.rooms is None or self.rooms.matches(room)
 
 
 def unrestricted(account: str | None) -> Permissions:
-    """Return the grant of everybody where authentication is switched off."""
+    """Return the permissions of every client if authentication is off."""
     return Permissions(account, may_read_all_private=True)

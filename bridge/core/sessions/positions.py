@@ -1,7 +1,7 @@
-"""The cursor that covers exactly the frames that a session has been handed.
+"""Read positions of this instance per topic, and the cursor of each session.
 
-Rule: it is made of what this instance has read where the session is live, and of the session's
-own places where it is ahead of that or has not been caught up yet.
+Rule: a cursor covers exactly the events queued for its session. Live sessions share the
+instance's offsets; a session that replays, or has seen more than this instance, has its own.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class TopicPosition:
-    """What has been read of `topic`.
+    """How far this instance has read one topic.
 
-    Rule: `next` of a partition is moved only after everything below it has been handed to the
-    sessions, so a cursor made of it covers exactly what they were sent.
+    An offset moves only after everything below it was queued for the sessions, so a cursor made of
+    the offsets covers exactly what they were sent.
     """
 
     __slots__ = ("_packed_offsets", "is_idle", "is_private", "next_offsets", "topic", "topic_id")
@@ -28,31 +28,31 @@ class TopicPosition:
     def __init__(self, topic: str, *, is_private: bool = False) -> None:
         self.topic = topic
         self.is_private = is_private
-        self.is_idle = False  #: whether it is read on demand, and nobody demands it
+        self.is_idle = False  #: true for an on-demand topic that is not read now
         self.topic_id = b""
         self.next_offsets: dict[int, int] = {}
         self._packed_offsets: bytes | None = None
 
     def set_next_offset(self, partition: int, offset: int) -> None:
-        """Say that `partition` has been read up to `offset`, which is the next."""
+        """Record that everything of `partition` below `offset` was queued."""
         self.next_offsets[partition] = offset
         self._packed_offsets = None
 
     def reset(self, topic_id: bytes, offsets: Mapping[int, int]) -> None:
-        """Say that the topic of `topic_id` is read from `offsets`, whatever was before."""
+        """Start reading at `offsets`; earlier offsets are dropped."""
         self.is_idle = False
         self.topic_id = topic_id
         self.next_offsets = dict(offsets)
         self._packed_offsets = None
 
     def deactivate(self, topic_id: bytes) -> None:
-        """Say that the topic, which is of `topic_id` now, is not read until it is begun anew."""
+        """Mark the topic as idle until `reset`; its offsets are dropped."""
         self.reset(topic_id, {})
         self.is_idle = True
 
     @property
     def packed_offsets(self) -> bytes:
-        """This topic's part of a cursor, made once between two moves."""
+        """This topic's part of a cursor, encoded once after each move of an offset."""
         if self._packed_offsets is None:
             self._packed_offsets = pack_topic_offsets(
                 self.topic, TopicOffsets(self.topic_id, self.next_offsets)
@@ -60,12 +60,12 @@ class TopicPosition:
         return self._packed_offsets
 
     def was_recreated_since(self, topic_id: bytes) -> bool:
-        """Whether the topic was deleted and created again since it had this `topic_id`."""
+        """True if Kafka's topic id has changed from `topic_id`; False if either is unknown."""
         return bool(topic_id and self.topic_id) and topic_id != self.topic_id
 
 
 def session_cursor(session: Session, topic_positions: Mapping[str, TopicPosition]) -> str:
-    """Return the cursor of `session` as text."""
+    """Encode the cursor of `session`; sessions without `min_offsets` share cached parts."""
     if session.replay is None and session.min_offsets is not None:
         prune_min_offsets(session, topic_positions)
     if session.min_offsets is None:
@@ -79,14 +79,14 @@ def session_cursor(session: Session, topic_positions: Mapping[str, TopicPosition
 
 
 def prune_min_offsets(session: Session, topic_positions: Mapping[str, TopicPosition]) -> None:
-    """Drop the floors of a live `session` that this instance has read past by now."""
+    """Drop the `min_offsets` of a live session that this instance has reached."""
     remaining: dict[str, dict[int, int]] = {}
     for topic, min_offsets in (session.min_offsets or {}).items():
         next_offsets = topic_positions[topic].next_offsets
         higher = {
-            p: min_offset
-            for p, min_offset in min_offsets.items()
-            if min_offset > next_offsets.get(p, 0)
+            partition: min_offset
+            for partition, min_offset in min_offsets.items()
+            if min_offset > next_offsets.get(partition, 0)
         }
         if higher and topic in session.topics:
             remaining[topic] = higher
@@ -94,7 +94,7 @@ def prune_min_offsets(session: Session, topic_positions: Mapping[str, TopicPosit
 
 
 def replay_offsets(session: Session, topic: str) -> dict[int, int]:
-    """The next offset of each partition that a session in the middle of a replay is to be sent."""
+    """Return the next offset of each partition for a replaying session, its scan included."""
     offsets = dict((session.min_offsets or {}).get(topic, {}))
     if session.replay is not None and session.replay.scan_range is not None:
         for (scanned_topic, partition), offset in session.replay.scan_range.next_offsets.items():
@@ -108,10 +108,10 @@ def reposition_replaying(
     topic_position: TopicPosition,
     truncated_ends: Mapping[int, int] | None = None,
 ) -> list[Session]:
-    """Let sessions in the middle of a replay go on elsewhere in a topic that is not what it was.
+    """Move replaying sessions after their topic was recreated or truncated.
 
-    `truncated_ends` are the ends of partitions that were cut off. Without, the topic was created again, and
-    is replayed from its beginning. Return those that it concerns: they have to be told.
+    `truncated_ends` has the new ends of truncated partitions; None means that the topic was
+    recreated, and is replayed from its beginning. Return the affected sessions: they need a gap.
     """
     topic = topic_position.topic
     affected: dict[Session, ReplayState] = {}
@@ -134,7 +134,7 @@ def reposition_replaying(
 
 
 def reposition(session: Session, topic_position: TopicPosition, *, from_beginning: bool) -> None:
-    """Let a session in the middle of a replay go on from now in a topic, or from its beginning."""
+    """Move a replaying session to the current offsets of a topic, or to its beginning."""
     if session.replay is None or session.min_offsets is None:
         return
     session.min_offsets[topic_position.topic] = (
@@ -143,7 +143,8 @@ def reposition(session: Session, topic_position: TopicPosition, *, from_beginnin
     session.replay.topic_ids[topic_position.topic] = topic_position.topic_id
     session.replay.clampable_offsets.pop(topic_position.topic, None)
     if from_beginning:
-        session.replay.clampable_offsets[topic_position.topic] = {}  # wherever that is
+        # The log may start above 0. The client was sent a gap already, so no second one.
+        session.replay.clampable_offsets[topic_position.topic] = {}
 
 
 def _pack_session_offsets(session: Session, topic: str, topic_position: TopicPosition) -> bytes:
@@ -154,7 +155,7 @@ def _pack_session_offsets(session: Session, topic: str, topic_position: TopicPos
     if not min_offsets:
         return topic_position.packed_offsets
     offsets = {
-        p: max(topic_position.next_offsets.get(p, 0), min_offsets.get(p, 0))
-        for p in {*topic_position.next_offsets, *min_offsets}
+        partition: max(topic_position.next_offsets.get(partition, 0), min_offsets.get(partition, 0))
+        for partition in {*topic_position.next_offsets, *min_offsets}
     }
     return pack_topic_offsets(topic, TopicOffsets(topic_position.topic_id, offsets))

@@ -1,7 +1,7 @@
-"""Who on this instance follows what.
+"""The sessions of this instance: by id, and by each address under which they receive events.
 
-Rule: an address is a key exactly while somebody follows it, so "is anybody here interested?" is
-one look-up per address and memory falls back when sessions leave.
+Rule: an address is a key only while a session has it. So finding receivers is one look-up per
+address, and memory shrinks when sessions leave.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class SessionRegistry:
-    """The welcomed sessions, by id."""
+    """The welcomed sessions by id, and which of them changed since the last look."""
 
     def __init__(self) -> None:
         self.by_id: dict[str, Session] = {}
@@ -23,28 +23,28 @@ class SessionRegistry:
         return len(self.by_id)
 
     def add(self, session: Session) -> None:
-        """Take in `session`, which is welcomed."""
+        """Add `session`, which was welcomed, and mark it as changed."""
         self.by_id[session.id] = session
         self._changed[session] = None
 
     def remove(self, session: Session) -> None:
-        """Let `session` go; nothing happens where it was not here."""
+        """Remove `session` and mark it as changed; nothing happens if it was not registered."""
         if self.by_id.pop(session.id, None) is not None:
             self._changed[session] = None
 
     def mark_changed(self, session: Session) -> None:
-        """Say that `session` follows something else by now."""
+        """Record that topics or rooms of `session` changed."""
         if session.id in self.by_id:
             self._changed[session] = None
 
     def pop_changed(self) -> list[Session]:
-        """Return, once, the sessions that came, went, or follow something else by now."""
+        """Return the sessions that were added, removed or changed since the last call."""
         changed, self._changed = self._changed, {}
         return list(changed)
 
 
 class SubscriptionIndex:
-    """An index from names of connections, accounts and rooms to the sessions that follow them."""
+    """Maps names of connections, accounts and rooms to the sessions that have them."""
 
     def __init__(self) -> None:
         self.by_connection: dict[str, Session] = {}
@@ -53,7 +53,7 @@ class SubscriptionIndex:
         self.all_sessions: set[Session] = set()
 
     def add(self, session: Session) -> None:
-        """Let `session` be found by its connection, its account and its rooms."""
+        """Index `session` by its connection, its account and its rooms."""
         self.all_sessions.add(session)
         self.by_connection[session.id] = session
         if session.permissions.account is not None:
@@ -62,7 +62,7 @@ class SubscriptionIndex:
             self.add_room(session, room)
 
     def remove(self, session: Session) -> None:
-        """Forget `session`; nothing happens where it is not known."""
+        """Remove `session` from every key; nothing happens if it is not indexed."""
         if session not in self.all_sessions:
             return
         self.all_sessions.discard(session)
@@ -73,11 +73,11 @@ class SubscriptionIndex:
             self.remove_room(session, room)
 
     def add_room(self, session: Session, room: str) -> None:
-        """Let `session` be found by `room` too."""
+        """Index `session` by `room` too, after it joined."""
         self.by_room.setdefault(room, set()).add(session)
 
     def remove_room(self, session: Session, room: str) -> None:
-        """Let `session` be found by `room` no longer."""
+        """Remove `session` from `room`, after it left."""
         _discard(self.by_room, room, session)
 
 

@@ -1,12 +1,12 @@
-"""What a client may say on a live connection, and what it is answered.
+"""Handles a client's frames on a live connection: subscribe, unsubscribe, heartbeat, token.
 
-Rule: every request gets a reply; a wrong one has no effect, and only frames that break the
-contract count towards being closed.
+Rule: every request gets a reply, and a refused request has no effect. Only frames that break the
+protocol count towards closing the connection.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bridge.core.protocol import close_codes, frames
 from bridge.core.protocol.frames import (
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from bridge.core.sessions.hub import Hub
     from bridge.core.sessions.session import Session
 
-#: More wrong frames than this in a minute close the connection (docs/protocol.md).
-MAX_BAD_FRAMES_PER_MINUTE = 20
-#: More credentials than this are not judged: each costs a signature's worth of work.
-MAX_TOKENS_PER_MINUTE = 120
-MINUTE_SECONDS = 60.0
+#: More invalid frames than this in a minute close the connection (docs/protocol.md).
+MAX_BAD_FRAMES_PER_MINUTE: Final = 20
+#: More tokens than this are refused unchecked: each check costs the CPU of one signature.
+MAX_TOKENS_PER_MINUTE: Final = 120
+MINUTE_SECONDS: Final = 60.0
 
 
 class RequestLimits(NamedTuple):
-    """How much one connection may ask for."""
+    """What one connection may have: rooms, topics, and subscription changes per minute."""
 
     max_rooms: int
     max_topics: int
@@ -40,7 +40,7 @@ class RequestLimits(NamedTuple):
 
 
 class MinuteCounter:
-    """How often something happened in the minute that began with its first time."""
+    """Counts in windows of one minute. A window starts with the first count after the last one."""
 
     __slots__ = ("_count", "_window_start")
 
@@ -49,7 +49,7 @@ class MinuteCounter:
         self._count = 0
 
     def count_exceeds(self, max_count: int, now: float) -> bool:
-        """Count once more at `now` (seconds); tell whether that is more than `max_count` in a minute."""
+        """Count once at `now`, in seconds; True if that exceeds `max_count` in this minute."""
         if now - self._window_start >= MINUTE_SECONDS:
             self._window_start, self._count = now, 0
         self._count += 1
@@ -57,7 +57,7 @@ class MinuteCounter:
 
 
 class ClientRequests:
-    """One client's side of the conversation."""
+    """Handles the frames of one session. Counters are created on first use: most need none."""
 
     __slots__ = ("_bad_frames", "_changes", "_hub", "_limits", "_session", "_token_updates")
 
@@ -70,9 +70,10 @@ class ClientRequests:
         self._token_updates: MinuteCounter | None = None
 
     def handle(self, text: bytes, now: float, stale_seconds: float | None) -> TokenUpdate | None:
-        """Answer one frame; a `TokenUpdate` is returned, because only the bank can judge it.
+        """Handle one frame. A `TokenUpdate` is returned, because the caller has to check the token.
 
-        `now` is in seconds of any steady clock; `stale_seconds` in seconds without Kafka.
+        `now` is in seconds of a monotonic clock. `stale_seconds` is how long Kafka was not
+        reached, None if it is.
         """
         if not self._session.is_welcomed:
             return None
@@ -91,7 +92,7 @@ class ClientRequests:
         return None
 
     def reject_frame(self, reason: str, request_id: frames.RequestId, now: float) -> None:
-        """Answer a frame that breaks the contract; hang up on one too many."""
+        """Reply `bad_frame`; close the session after too many of them in a minute."""
         if not self._session.is_welcomed:
             return
         self._hub.reply_error(self._session, "bad_frame", reason, request_id)
@@ -148,7 +149,7 @@ class ClientRequests:
 def check_permissions(
     hub: Hub, session: Session, topics: Iterable[str], rooms: Iterable[str]
 ) -> tuple[str, str] | None:
-    """Why the grant does not cover all of this, as an error and a sentence, or None."""
+    """Return the error code and a sentence if a topic or room is not covered, else None."""
     for topic in topics:
         if not hub.may_read(session, topic):
             return "forbidden", f"the grant does not cover the topic {topic!r}"
@@ -161,7 +162,7 @@ def check_permissions(
 def check_limits(
     limits: RequestLimits, topics: set[str] | frozenset[str], rooms: set[str]
 ) -> tuple[str, str] | None:
-    """Why this is more than one connection may have, as an error and a sentence, or None."""
+    """Return the error code and a sentence if there are too many topics or rooms, else None."""
     if len(topics) > limits.max_topics:
         return "limit", f"more than {limits.max_topics} topics (BRIDGE_LIMITS__TOPICS)"
     if len(rooms) > limits.max_rooms:

@@ -1,7 +1,7 @@
-"""One client's connection, as a state machine.
+"""One connected client: its state machine, outbox, rooms, and progress of its replay.
 
-Rule: a session is in one state, the table says what may follow, and the first reason to close
-is the one that the client is told.
+Rule: `TRANSITIONS` is the whole state machine. The first reason to close is the one that the
+client receives. What a session is sent is decided elsewhere: hub.py, fanout.py, catchup.py.
 """
 
 from __future__ import annotations
@@ -18,21 +18,76 @@ if TYPE_CHECKING:
     from bridge.core.sessions.permissions import Permissions
 
 
-class Outbox:
-    """A queue of frames with a ceiling in bytes.
+#: The close code of a client that closed without a close frame (RFC 6455, 7.4.1).
+ABNORMAL_CLOSURE: Final = 1006
 
-    One that is below its ceiling takes one more event, however large: else an event larger than
-    the ceiling could reach nobody.
+
+class SessionState(Enum):
+    """Where a session is between its admission and the end of its socket."""
+
+    OPENING = auto()  #: admitted, not welcomed yet
+    REPLAYING = auto()  #: welcomed; receives missed events
+    LIVE = auto()  #: receives events as they are read
+    CLOSING = auto()  #: the closing frame is queued; no event follows
+    CLOSED = auto()  #: the socket is closed
+
+
+class SessionTrigger(Enum):
+    """What moves a session to another state."""
+
+    WELCOMED = auto()
+    RESUMED = auto()  #: welcomed with a cursor, so with events to replay
+    CAUGHT_UP = auto()
+    CLOSED_BY_SERVER = auto()
+    DISCONNECTED = auto()
+
+
+# The whole state machine. A trigger that is absent is a bug: `Session.transition` raises.
+TRANSITIONS: Final[dict[SessionState, dict[SessionTrigger, SessionState]]] = {
+    SessionState.OPENING: {
+        SessionTrigger.WELCOMED: SessionState.LIVE,
+        SessionTrigger.RESUMED: SessionState.REPLAYING,
+        SessionTrigger.CLOSED_BY_SERVER: SessionState.CLOSING,
+        SessionTrigger.DISCONNECTED: SessionState.CLOSED,
+    },
+    SessionState.REPLAYING: {
+        SessionTrigger.CAUGHT_UP: SessionState.LIVE,
+        SessionTrigger.CLOSED_BY_SERVER: SessionState.CLOSING,
+        SessionTrigger.DISCONNECTED: SessionState.CLOSED,
+    },
+    SessionState.LIVE: {
+        SessionTrigger.CLOSED_BY_SERVER: SessionState.CLOSING,
+        SessionTrigger.DISCONNECTED: SessionState.CLOSED,
+    },
+    SessionState.CLOSING: {SessionTrigger.DISCONNECTED: SessionState.CLOSED},
+    SessionState.CLOSED: {},
+}
+_WELCOMED_STATES: Final = (SessionState.LIVE, SessionState.REPLAYING)
+
+
+class MembershipSource(Flag):
+    """Why a session is in a room. It leaves when no source is left."""
+
+    OWN = auto()  #: the client subscribed
+    CONNECTION = auto()  #: the backend added this connection
+    ACCOUNT = auto()  #: the backend added the account
+
+
+class Outbox:
+    """A queue of frames, limited in bytes.
+
+    Below the limit it accepts one more item of any size. Otherwise no client could receive an event
+    that is larger than the limit.
     """
 
     __slots__ = ("_frames", "pending_bytes")
 
     def __init__(self) -> None:
         self._frames: list[bytes] = []
-        self.pending_bytes = 0  #: bytes
+        self.pending_bytes = 0  #: queued and not popped
 
     def try_append(self, frame: bytes, max_pending_bytes: int) -> bool:
-        """Queue `frame`; tell whether there was room: fewer than `max_pending_bytes` bytes pending."""
+        """Queue `frame` if fewer than `max_pending_bytes` are pending; else return False."""
         if self.pending_bytes >= max_pending_bytes:
             return False
         self._frames.append(frame)
@@ -40,12 +95,12 @@ class Outbox:
         return True
 
     def append(self, frame: bytes) -> None:
-        """Queue `frame` whatever is pending: for the bridge's own few, which are small."""
+        """Queue `frame` without a limit: for the bridge's own frames, which are few and small."""
         self._frames.append(frame)
         self.pending_bytes += len(frame)
 
     def pop(self, max_bytes: int) -> bytes:
-        """Take the oldest frames, joined: as many as fit into `max_bytes` bytes, and at least one."""
+        """Remove and join the oldest frames: as many as fit into `max_bytes`, and at least one."""
         frames = self._frames
         if self.pending_bytes <= max_bytes:
             self._frames = []
@@ -63,15 +118,15 @@ class Outbox:
         return joined
 
     def clear(self) -> None:
-        """Forget what is queued."""
+        """Drop everything that is queued."""
         self._frames = []
         self.pending_bytes = 0
 
 
 class ScanRange:
-    """How far a pass over Kafka's records has come: from `start` to `next`, an offset for each.
+    """How far a scan of Kafka has come, in offsets by public topic and partition.
 
-    Both are by public topic and partition. `bytes` were read so far, by topic.
+    `bytes_by_topic` counts what was read so far.
     """
 
     __slots__ = ("bytes_by_topic", "next_offsets", "start_offsets")
@@ -82,7 +137,7 @@ class ScanRange:
         self.bytes_by_topic: Counter[str] = Counter()
 
     def exclude(self, topic: str, end_offsets: Mapping[int, int] | None = None) -> None:
-        """Read no more of `topic`, or of those of its partitions that have come beyond `end_offsets`."""
+        """Stop reading `topic`, or only its partitions that are beyond their `end_offsets`."""
         for key, next_offset in tuple(self.next_offsets.items()):
             if key[0] == topic and (
                 end_offsets is None or next_offset > end_offsets.get(key[1], next_offset)
@@ -91,13 +146,13 @@ class ScanRange:
 
 
 class ReplayState:
-    """How far a session has been caught up, beside its `floors`, which are its places.
+    """Progress of a session's replay. Its positions are in `Session.min_offsets`.
 
-    `identities` says of each topic which life of it the places are in. `clipped` has the places,
-    by topic, that may be moved up to where the log starts without a word, as long as nothing was
-    sent from there. `judged` says that Kafka's bounds and the limits allow its places. `reach` is
-    that of the pass that serves it, if one does. `records` and `bytes` were read for it from Kafka.
-    `unnamed` are its topics that the client's own cursor does not name, until another one did.
+    `topic_ids` has the topic ids for which the positions are valid. `clampable_offsets` are those
+    that may be raised to the start of the log without a gap, until events were sent from there.
+    `is_admitted`: the log bounds and the limits allow the positions. `scan_range` belongs to the
+    scan that serves the session, if one does. `uncovered_topics` are not in the client's cursor
+    until a frame with a full cursor was sent.
     """
 
     __slots__ = (
@@ -118,15 +173,15 @@ class ReplayState:
         self.topic_ids = topic_ids
         self.clampable_offsets = clampable_offsets
         self.is_admitted = False
-        self.events_replayed = 0  #: events
+        self.events_replayed = 0
         self.uncovered_topics: frozenset[str] = frozenset()
         self.scan_range: ScanRange | None = None
-        self.records_read = 0
-        self.bytes_read = 0
-        self._bytes_at_join: dict[str, int] = {}  # bytes that the pass had read when it was entered
+        self.records_read = 0  #: from Kafka, in scans that the session has left
+        self.bytes_read = 0  #: likewise
+        self._bytes_at_join: dict[str, int] = {}  # what the scan had read before, by topic
 
     def total_bytes_read(self, topics: Iterable[str]) -> int:
-        """The bytes that were read for it, those of the pass that serves it now too."""
+        """Bytes read from Kafka for this session, the current scan included."""
         if self.scan_range is None:
             return self.bytes_read
         scan_bytes, bytes_at_join = self.scan_range.bytes_by_topic, self._bytes_at_join
@@ -135,74 +190,17 @@ class ReplayState:
         )
 
     def join_scan(self, scan_range: ScanRange) -> None:
-        """Be served by a pass from now on."""
+        """Start counting the bytes of this scan for the session."""
         self.scan_range, self._bytes_at_join = scan_range, dict(scan_range.bytes_by_topic)
 
     def leave_scan(self, topics: Iterable[str]) -> None:
-        """Be served by no pass any more."""
+        """Add the scan's bytes to `bytes_read`, and be served by no scan."""
         self.bytes_read = self.total_bytes_read(topics)
         self.scan_range = None
 
 
-#: What a client that went without a word is said to have closed with (RFC 6455, 7.4.1).
-ABNORMAL_CLOSURE: Final = 1006
-
-
-class SessionState(Enum):
-    """A session is in exactly one of these states."""
-
-    OPENING = auto()  #: admitted, not welcomed yet
-    REPLAYING = auto()  #: welcomed; sent what it has missed
-    LIVE = auto()  #: sent what happens
-    CLOSING = auto()  #: its last frames are on their way
-    CLOSED = auto()  #: its socket is gone
-
-
-class SessionTrigger(Enum):
-    """What can happen to a session."""
-
-    WELCOMED = auto()
-    RESUMED = auto()  #: welcomed, with something to catch up with
-    CAUGHT_UP = auto()
-    CLOSED_BY_SERVER = auto()
-    DISCONNECTED = auto()
-
-
-# The whole machine. What is absent is a bug, and `Session.on` says so.
-TRANSITIONS: Final[dict[SessionState, dict[SessionTrigger, SessionState]]] = {
-    SessionState.OPENING: {
-        SessionTrigger.WELCOMED: SessionState.LIVE,
-        SessionTrigger.RESUMED: SessionState.REPLAYING,
-        SessionTrigger.CLOSED_BY_SERVER: SessionState.CLOSING,
-        SessionTrigger.DISCONNECTED: SessionState.CLOSED,
-    },
-    SessionState.REPLAYING: {
-        SessionTrigger.CAUGHT_UP: SessionState.LIVE,
-        SessionTrigger.CLOSED_BY_SERVER: SessionState.CLOSING,
-        SessionTrigger.DISCONNECTED: SessionState.CLOSED,
-    },
-    SessionState.LIVE: {
-        SessionTrigger.CLOSED_BY_SERVER: SessionState.CLOSING,
-        SessionTrigger.DISCONNECTED: SessionState.CLOSED,
-    },
-    SessionState.CLOSING: {SessionTrigger.DISCONNECTED: SessionState.CLOSED},
-    SessionState.CLOSED: {},
-}
-
-
-_WELCOMED_STATES: Final = (SessionState.LIVE, SessionState.REPLAYING)
-
-
-class MembershipSource(Flag):
-    """By whom a session is in a room; it is in it while one of them holds."""
-
-    OWN = auto()  #: its own subscribe
-    CONNECTION = auto()  #: the backend, for this connection
-    ACCOUNT = auto()  #: the backend, for the account
-
-
 class SessionIndex(Protocol):
-    """Where a session is found by those who have events for it."""
+    """The index in which event delivery finds a session: of live sessions, or of one scan."""
 
     def remove(self, session: Session) -> None: ...  # noqa: D102
     def add_room(self, session: Session, room: str) -> None: ...  # noqa: D102
@@ -210,41 +208,40 @@ class SessionIndex(Protocol):
 
 
 class Connection(Protocol):
-    """The client's end of a session, as far as the core and the pool of connections use it."""
+    """The client's end of a session. The web layer implements it."""
 
     @property
     def kind(self) -> str:
-        """What is spoken on it, as the metrics count it."""
+        """The transport, as metrics name it."""
 
     @property
     def last_seen(self) -> float:
         """When the client last sent something, in seconds of the event loop's clock."""
 
     def flush(self) -> None:
-        """Write what is queued in the session's outbox."""
+        """Write the session's outbox to the socket."""
 
 
 class NoConnection:
-    """For a session without a client: it reads for somebody, and nothing is written."""
+    """The connection of a session that only reads history: it has no socket."""
 
     kind = "none"
     last_seen = 0.0
 
     def flush(self) -> None:
-        """Write nothing."""
+        """Do nothing: there is no socket."""
 
 
 NO_CONNECTION: Final = NoConnection()
 
 
 class Session:
-    """What the bridge knows about one connected client.
+    """State of one connected client.
 
-    `connection` is the client's end of the session. `wrap_frame` turns a frame's
-    JSON text into the bytes that its socket carries. `home` is where it is found by those who
-    have events for it. `floors` holds, by topic and partition, the first offset that may be sent,
-    where that is another than this instance's own; None is the usual case. `replay` is what only
-    one that is `REPLAYING` has.
+    `connection` is the client's end of the session. `wrap_frame` turns a frame's JSON text into
+    the bytes of its transport. `index` is where delivery finds the session, None if
+    nowhere. `min_offsets` has, by topic and partition, the first offset that may be sent, if it
+    differs from this instance's own; usually it is None. `replay` is set only while `REPLAYING`.
     """
 
     __slots__ = (
@@ -290,18 +287,18 @@ class Session:
         self.client_address = ""
         self.connected_at = 0.0
         self.client_close_code = ABNORMAL_CLOSURE
-        self.is_flush_pending = False  # whether the hub already lists it among those to flush
+        self.is_flush_pending = False  # true while the hub lists it for `pop_unflushed`
 
     @property
     def is_welcomed(self) -> bool:
-        """Whether it is between its welcome and its end: it may talk, and is sent events."""
+        """True between the welcome and the close: requests are handled and events are sent."""
         return self.state in _WELCOMED_STATES
 
     def transition(self, trigger: SessionTrigger) -> None:
-        """Move to the next state.
+        """Move to the state that `TRANSITIONS` has for `trigger`.
 
         Raises:
-            AssertionError: If `trigger` can not happen in this state.
+            AssertionError: If there is none. That is a bug of the caller.
         """
         try:
             self.state = TRANSITIONS[self.state][trigger]

@@ -1,6 +1,6 @@
-"""What is counted of the stream while it goes through the hub, for whoever asks later.
+"""Counters and the latency histogram of events that pass through the hub.
 
-Rule: what is counted here is counted once for a batch at most, however many listen.
+Rule: counting happens at most once per batch, however many sessions there are.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Histogram:
-    """Counts by `bounds`, which ascend; a value that is a bound is below it."""
+    """Counts values by bucket. `bounds` ascend and are inclusive upper bounds."""
 
     __slots__ = ("_counts", "bounds", "sum")
 
@@ -25,16 +25,16 @@ class Histogram:
         self._counts = [0] * (len(self.bounds) + 1)
 
     def observe(self, value: float) -> None:
-        """Count one value."""
+        """Add one value to its bucket and to `sum`."""
         self._counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
 
     def cumulative_counts(self) -> list[int]:
-        """Return how many values were at most each bound, and last how many there were."""
+        """Return how many values were at most each bound, and at last the number of all values."""
         return list(accumulate(self._counts))
 
 
-#: Seconds, from what nobody notices to what everybody does.
+#: From unnoticeable to unacceptable for a user, in seconds.
 LATENCY_BUCKETS_SECONDS: Final = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
@@ -42,13 +42,12 @@ LATENCY_BUCKETS_SECONDS: Final = (
 
 
 class Counters:
-    """Counts from the start of this instance on."""
+    """Counts since this instance started."""
 
     def __init__(self) -> None:
-        self.records_read = 0  #: records, live
-        self.records_addressed = 0  #: of them, events for somebody, here or elsewhere
-        self.records_unaddressed = 0  #: of them, for nobody
-        self.gaps_by_reason: Counter[str] = Counter()  #: in what is read live, by reason
-        self.latency_seconds = Histogram(
-            LATENCY_BUCKETS_SECONDS
-        )  #: seconds from a record's timestamp to its write
+        self.records_read = 0  #: live records, not those of replays
+        self.records_addressed = 0  #: of them, those with an audience, on any instance
+        self.records_unaddressed = 0  #: of them, those without an audience
+        self.gaps_by_reason: Counter[str] = Counter()  #: gaps in live reading, not in replays
+        #: from a record's timestamp to its write to a socket
+        self.latency_seconds = Histogram(LATENCY_BUCKETS_SECONDS)

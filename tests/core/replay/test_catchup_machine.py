@@ -213,7 +213,7 @@ class CatchUpMachine(ClientRules):
         if at.scans:
             self.go_on_by(at, at.scans[-1], read)
 
-    @precondition(lambda self: any(at.scans for at in self.at))
+    @precondition(lambda self: any(at.scans for at in self.instances))
     @rule(
         at=instance_indices,
         index=client_indices,
@@ -257,8 +257,8 @@ class CatchUpMachine(ClientRules):
 
     @invariant()
     def whoever_is_served_is_served_by_one(self) -> None:
-        for at in self.at if hasattr(self, "at") else ():
-            served = [session for scan in at.scans for session in scan.interest.everybody]
+        for at in getattr(self, "instances", ()):
+            served = [session for scan in at.scans for session in scan.subscriptions.all_sessions]
             assert len(served) == len(set(served))
             for client in self.clients:
                 if client.instance is at:
@@ -267,7 +267,7 @@ class CatchUpMachine(ClientRules):
                     assert there == ([client.session.index] if client.session.index else [])
 
     def teardown(self) -> None:
-        if hasattr(self, "at"):
+        if hasattr(self, "instances"):
             try:
                 self.bring_all_up()
             finally:
