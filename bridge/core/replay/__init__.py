@@ -1,1 +1,1 @@
-"""What a client missed: catching up, and pages of its history."""
+"""Past events for a client: replay after a reconnect, and pages of history."""

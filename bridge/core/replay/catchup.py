@@ -1,8 +1,7 @@
-"""Bringing a session that comes back up to now, and over into live without a seam.
+"""Replays missed events to a resumed session until it is live.
 
-Rules: complete or refused, per topic, never silently partial. What is in the journal comes from
-there, what is older from passes over Kafka that end at the journal's floor. The step in which the
-journal is exhausted is the one in which the session goes live, so nothing can come in between.
+Rules: a topic is replayed completely or refused with a gap. Events come from the journal, older
+ones from scans of Kafka. The step that exhausts the journal makes the session live, atomically.
 """
 
 from __future__ import annotations
@@ -28,25 +27,25 @@ if TYPE_CHECKING:
     from bridge.core.sessions.hub import Hub
     from bridge.core.sessions.session import Session
 
-#: Events that are looked at for one session before others have their turn.
+#: Events that one step reads for a session before other sessions have their turn.
 MAX_STEP_EVENTS: Final = 500
-#: Events of the journal that one step makes ready to be found, at some microseconds each.
+#: Events of the journal that one step indexes, at some microseconds each.
 MAX_STEP_INDEXED_EVENTS: Final = 1_000
 
 
 class NextStep(Enum):
-    """What a session that is caught up waits for."""
+    """What the caller of `CatchUp.advance` must do next."""
 
-    DONE = auto()  #: it is live, or gone
-    CONTINUE = auto()  #: there is more in the journal, when others have had their turn
-    WAIT_FOR_CLIENT = auto()  #: its client has to read first
+    DONE = auto()  #: nothing: the session is live, or closed
+    CONTINUE = auto()  #: call again after other sessions: there is more in the journal
+    WAIT_FOR_CLIENT = auto()  #: call again when the client has read: its outbox is full
     READ_KAFKA = (
         auto()
     )  #: the journal does not reach down to it, or only Kafka can judge its cursor
 
 
 class StepBudget:
-    """What one step may still do for `session`."""
+    """How much one step may still do for `session`, and its search keys in the journal."""
 
     __slots__ = ("audience_keys", "events_left", "indexable_events_left", "session")
 
@@ -60,10 +59,10 @@ class StepBudget:
 
 
 class JournalReplay:
-    """Hands out what is in the journal."""
+    """Sends events of the journal to one session at a time."""
 
     def __init__(self, journal: Journal, offer: Callable[[Session, bytes], bool]) -> None:
-        """`offer` queues an event's frame for a session, if it takes it."""
+        """`offer` queues an event's frame for a session; False means that its outbox is full."""
         self._journal = journal
         self._offer = offer
         self._frame_cache = FrameCache()
@@ -71,9 +70,9 @@ class JournalReplay:
     def replay_partition(
         self, budget: StepBudget, topic: str, partition: int, offsets: dict[int, int]
     ) -> NextStep | None:
-        """Move on the session's place in one partition; None says that there is no more of it.
+        """Send events of one partition and advance its offset; None if it is exhausted.
 
-        `offsets` are those of its topic.
+        `offsets` has the session's next offset of each partition of `topic`, and is updated.
         """
         session, offset = budget.session, offsets.get(partition, 0)
         tail = self._journal.partition(topic, partition)
@@ -106,7 +105,10 @@ class JournalReplay:
 
 
 class ScanState(ScanRange):
-    """A pass, and whom it serves; `stretches` keeps what it reads for the journal."""
+    """One scan of Kafka and the sessions that it serves.
+
+    `backfills` keep what it reads for the journal, by partition.
+    """
 
     __slots__ = ("backfills", "subscriptions")
 
@@ -116,36 +118,39 @@ class ScanState(ScanRange):
         self.backfills: dict[tuple[str, int], JournalRange] = {}
 
 
-#: A client that has so much to read is sent no more of a replay until it has read.
+#: A replay pauses while the client has this many bytes to read.
 MAX_REPLAY_OUTBOX_BYTES: Final = 256 * 1024
 
 
 class CatchUp:
-    """The sessions that are between their welcome and live."""
+    """Drives sessions from their welcome until they are live.
+
+    The caller calls `advance` repeatedly and does what `NextStep` asks for: reading Kafka is not
+    done here.
+    """
 
     def __init__(self, hub: Hub, limits: ReplayLimits, max_outbox_bytes: int) -> None:
-        """`max_outbox_bytes` is the bytes at which an outbox takes no more."""
+        """`max_outbox_bytes` is the limit of outboxes in live delivery."""
         self._hub = hub
         self.journal = hub.journal
         self._limits = limits
-        # Less than what it holds: whoever has been caught up must have room for what happens next.
+        # At most half of the limit: a session that becomes live needs room for live events.
         self._max_replay_outbox_bytes = min(MAX_REPLAY_OUTBOX_BYTES, max(1, max_outbox_bytes // 2))
         self._journal_replay = JournalReplay(hub.journal, self._offer)
-        self.resume_count = 0  #: how many have come back
-        self.gap_counts: Counter[str] = (
-            Counter()
-        )  #: topics of theirs that are not replayed, by reason
+        self.resume_count = 0  #: sessions that connected with a cursor
+        self.gap_counts: Counter[str] = Counter()  #: gaps sent instead of a replay, by reason
 
     def start(
         self, session: Session, cursor: Cursor, cursor_text: str, *, reset_to_earliest: bool = False
     ) -> None:
-        """Welcome `session`, which goes on at `cursor`, in its own words `cursor_text`.
+        """Welcome `session`, whose events continue from `cursor`, as text `cursor_text`.
 
-        `reset_to_earliest` says that where the log or the limits begin later, the client knows that already.
+        With `reset_to_earliest`, positions that are too old are raised without a gap: the client
+        asked for events from a time on.
         """
         self.resume_count += 1
         topic_positions = self._hub.topic_positions
-        # A topic that the cursor does not name is live: from now on.
+        # A topic that is not in the cursor starts at the current offsets.
         start_places = {
             topic: cursor.get(topic)
             or TopicOffsets(topic_positions[topic].topic_id, topic_positions[topic].next_offsets)
@@ -167,10 +172,7 @@ class CatchUp:
         self._hub.send_welcome(session, cursor_text)
 
     def advance(self, session: Session) -> NextStep:
-        """Hand `session` some of what it has missed, as far as the journal has it.
-
-        When that was all of it, it is live.
-        """
+        """Send one step of missed events from the journal; make `session` live if that was all."""
         if session.replay is None or session.min_offsets is None:
             return NextStep.DONE
         self.leave_scan(session)
@@ -183,7 +185,7 @@ class CatchUp:
             self._go_live(session, session.replay)
             return NextStep.DONE
         if next_step is NextStep.READ_KAFKA and session.replay.is_admitted:
-            # The journal may have run away from it since.
+            # The journal may have dropped events since, so there may be more to read than allowed.
             remaining_records = sum(
                 journal_start - offset
                 for offset, journal_start in self.missing_ranges(session).values()
@@ -208,16 +210,16 @@ class CatchUp:
         return None
 
     def _send_full_cursor(self, session: Session, topics: set[str]) -> None:
-        """Tell a cursor that names all topics, before events come of one that was not named.
+        """Send a cursor with all topics before the first event of a topic that the client's lacks.
 
-        To a cursor that does not cover them the client could not add their positions.
+        A client appends positions to its cursor. A position needs its topic in the cursor.
         """
         if session.replay is not None and session.replay.uncovered_topics & topics:
             session.replay.uncovered_topics = frozenset()
             self._hub.send_heartbeat(session, None)
 
     def missing_ranges(self, session: Session) -> dict[tuple[str, int], tuple[int, int]]:
-        """What only Kafka still has of what `session` is owed: from where, up to where."""
+        """What must be read from Kafka for `session`: by partition, first offset and end."""
         if session.replay is None or session.min_offsets is None:
             return {}
         return {
@@ -243,7 +245,7 @@ class CatchUp:
         self._hub.index(session)
         self._hub.send(session, frames.Live(replay.events_replayed, self._hub.cursor(session)))
 
-    # -- what can not be replayed ----------------------------------------------------------------
+    # -- gaps ------------------------------------------------------------------------------------
 
     def _send_recreated_gaps(self, session: Session, replay: ReplayState) -> None:
         for topic in sorted(session.topics):
@@ -252,7 +254,7 @@ class CatchUp:
                 self._send_gap(session, topic, "recreated")
 
     def _is_ahead_of_instance(self, session: Session) -> bool:
-        """Whether `session` has seen more than this instance, or than there is: Kafka knows."""
+        """True if the session's cursor is ahead of this instance, or of the log: ask Kafka."""
         return any(
             offset > self._hub.topic_positions[topic].next_offsets.get(partition, 0)
             for topic in session.topics
@@ -260,9 +262,10 @@ class CatchUp:
         )
 
     def check_bounds(self, session: Session, bounds: Mapping[str, LogBounds]) -> bool:
-        """Refuse what Kafka or the limits do not allow, topic by topic.
+        """Admit `session` for a replay; send gaps for topics that retention or limits do not allow.
 
-        Return False where `bounds` do not fit what this instance knows by now: ask again.
+        Topics with fewer records to read come first, so that the limit refuses as few topics as
+        possible. False means that `bounds` are outdated: fetch them again.
         """
         if session.replay is None or session.min_offsets is None:
             return True
@@ -293,27 +296,37 @@ class CatchUp:
         return True
 
     def _check_topic_bounds(self, session: Session, topic: str, bounds: LogBounds) -> int:
-        """Do `check_retention` for one topic; what was asked for by its time may begin later."""
+        """Call `check_retention` for one topic; positions that may be raised are raised."""
         assert session.min_offsets is not None and session.replay is not None  # noqa: PT018, S101
         offsets, reset_offsets = (
             session.min_offsets[topic],
             session.replay.clampable_offsets.get(topic),
         )
         read_until = {
-            p: self.journal.start_offset(topic, p)
-            for p in self._hub.topic_positions[topic].next_offsets
+            partition: self.journal.start_offset(topic, partition)
+            for partition in self._hub.topic_positions[topic].next_offsets
         }
         if reset_offsets is None:
             return check_retention(offsets, read_until, bounds, reset_partitions=())
-        reset_partitions = {p for p in read_until if offsets.get(p, 0) == reset_offsets.get(p, 0)}
+        reset_partitions = {
+            partition
+            for partition in read_until
+            if offsets.get(partition, 0) == reset_offsets.get(partition, 0)
+        }
         record_count = check_retention(
             offsets, read_until, bounds, reset_partitions=reset_partitions
         )
-        reset_offsets.update({p: offsets[p] for p in reset_partitions if p in offsets})
+        reset_offsets.update(
+            {
+                partition: offsets[partition]
+                for partition in reset_partitions
+                if partition in offsets
+            }
+        )
         return record_count
 
     def sessions_over_byte_limit(self, scan: ScanState) -> list[Session]:
-        """The sessions of a pass for which as many bytes were read as may be."""
+        """The sessions of `scan` for which more bytes were read than `ReplayLimits` allow."""
         return [
             session
             for session in scan.subscriptions.all_sessions
@@ -322,7 +335,7 @@ class CatchUp:
         ]
 
     def send_limit_gaps(self, session: Session) -> None:
-        """Refuse `session` what Kafka would still have to be read for."""
+        """Remove `session` from its scan; send a gap for each topic that needs more of Kafka."""
         self.leave_scan(session)
         for topic in sorted({topic for topic, _ in self.missing_ranges(session)}):
             self._send_gap(session, topic, "limit")
@@ -330,10 +343,10 @@ class CatchUp:
     def drop_partition(
         self, scan: ScanState, topic: str, partition: int, reason: str | None
     ) -> list[Session]:
-        """Let a pass go on without `partition`, and return the sessions that follow `topic`.
+        """Continue `scan` without `partition`; remove and return its sessions that follow `topic`.
 
-        Those who have come to its place there are told of a gap, or are judged anew where no
-        `match_reason` is known.
+        Sessions that need the partition from there on get a gap for `reason`. Without a reason
+        they have to be admitted again.
         """
         scan_offset = scan.next_offsets.get((topic, partition))
         if scan_offset is None:
@@ -358,10 +371,10 @@ class CatchUp:
         reposition(session, self._hub.topic_positions[topic], from_beginning=reason == "recreated")
         self._hub.send(session, frames.Gap(topic, reason, self._hub.cursor(session)))
 
-    # -- from Kafka ------------------------------------------------------------------------------
+    # -- scans of Kafka --------------------------------------------------------------------------
 
     def can_serve(self, scan: ScanState, session: Session) -> bool:
-        """Whether `scan` can serve `session` too: it has passed nothing that is still owed."""
+        """True if `scan` reads all that `session` needs, and has not passed any of it."""
         if (
             session.min_offsets is None
             or not self.missing_ranges(session).keys() <= scan.next_offsets.keys()
@@ -374,7 +387,7 @@ class CatchUp:
         )
 
     def join_scan(self, scan: ScanState, session: Session) -> None:
-        """Let `session` be served by `scan`, which fits."""
+        """Serve `session` by `scan`, for which `can_serve` holds."""
         assert session.replay is not None  # noqa: S101 - it is REPLAYING
         self._send_full_cursor(session, {topic for topic, _ in scan.next_offsets})
         session.replay.join_scan(scan)
@@ -382,7 +395,7 @@ class CatchUp:
         scan.subscriptions.add(session)
 
     def leave_scan(self, session: Session) -> None:
-        """Let `session` stand by itself, where the pass has brought it."""
+        """Remove `session` from its scan, if it has one; its positions become its own again."""
         replay, min_offsets = session.replay, session.min_offsets
         if replay is None or replay.scan_range is None or min_offsets is None:
             return
@@ -392,7 +405,8 @@ class CatchUp:
                 replay_offsets(session, topic),
             )
             replay.records_read += sum(
-                offset - previous_offsets.get(p, 0) for p, offset in min_offsets[topic].items()
+                offset - previous_offsets.get(partition, 0)
+                for partition, offset in min_offsets[topic].items()
             )
         replay.leave_scan(session.topics)
         if session.index is not None:
@@ -400,18 +414,18 @@ class CatchUp:
             session.index = None
 
     def deliver_scanned(self, scan: ScanState, batch: DecodedBatch) -> list[Session]:
-        """Hand what a pass has read to its sessions; return those whose clients have to read first.
+        """Send scanned events to the scan's sessions; remove and return those with a full outbox.
 
-        What the journal has is left to it, and what was handed out before is passed over.
+        Events that were sent before, or that the journal has, are skipped.
         """
         key = (batch.topic, batch.partition)
         scan_offset, journal_start = scan.next_offsets[key], self.journal.start_offset(*key)
         events = [event for event in batch.events if scan_offset <= event.offset < journal_start]
         full_sessions: list[Session] = []
-        for run in group_by_audience(scan.subscriptions, events, self._hub.max_group_bytes):
-            overflowed = deliver(run, *key, self._offer)
+        for group in group_by_audience(scan.subscriptions, events, self._hub.max_group_bytes):
+            overflowed = deliver(group, *key, self._offer)
             if overflowed:
-                scan.next_offsets[key] = run.events[0].offset
+                scan.next_offsets[key] = group.events[0].offset
                 for session in overflowed:
                     self.leave_scan(session)
                 full_sessions += overflowed

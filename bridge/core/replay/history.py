@@ -1,8 +1,7 @@
-"""One page of a client's past events, oldest first, while it is being put together.
+"""One page of past events for a client, oldest first: its request, its start, its merge.
 
-Rules: of each partition a page has everything that is for its reader, from where it begins up to
-where its cursor says, in order; an event is handed out once no partition can have an older one;
-and what waits for that is bounded, for it can be looked at again.
+Rules: between its start and its cursor a page has all of the reader's events, partition by
+partition in order. An event is added once no partition can have an older one; buffers are bounded.
 """
 
 from __future__ import annotations
@@ -27,27 +26,71 @@ if TYPE_CHECKING:
     from bridge.core.sessions.positions import TopicPosition
     from bridge.core.sessions.session import Session
 
-#: A page that has so many bytes of frames is done, however few events they are.
+#: A page with this many bytes of frames is full, however few events it has.
 MAX_PAGE_BYTES: Final = 4 << 20
-#: So much may wait for older events of other partitions.
+#: Bytes of events that may wait for older events of other partitions. The rest is read again.
 MAX_BUFFERED_BYTES: Final = 16 << 20
-#: Events that are taken out of the journal at a time, and that are made ready to be found there.
+#: Events that one step reads from the journal.
 JOURNAL_READ_EVENTS: Final = 64
+#: Events that one step indexes in the journal.
 JOURNAL_INDEX_EVENTS: Final = 500
-#: What an event takes beside its data, about.
+#: Approximate memory of an event without its data.
 _EVENT_OVERHEAD_BYTES: Final = 500
 _MIN_TIMESTAMP: Final = -(2**63)
 
 
+class HistoryUnavailable(Exception):
+    """History cannot be read now. The message is for the client, which may retry."""
+
+
+class HistoryRequest(NamedTuple):
+    """A request for events from `cursor` on, since a time, or from the earliest offset.
+
+    `session` was never attached: it has the reader's permissions, topics, rooms and type filter.
+    `since_ms` is in milliseconds since 1970.
+    """
+
+    session: Session
+    cursor: Cursor | None
+    since_ms: int | None
+    max_events: int
+
+
+class HistoryReader(Protocol):
+    """Reads pages of history, with the help of Kafka."""
+
+    def read_page(self, request: HistoryRequest) -> Awaitable[HistoryPage]:
+        """Return the requested page.
+
+        Raises:
+            HistoryUnavailable: If Kafka cannot be reached, or too many requests wait.
+
+        Cancellation: safe; nothing more is read for the request.
+        """
+
+
+class HistoryConstraints(NamedTuple):
+    """What limits the start of a page: log bounds by topic, and the limits of replays.
+
+    `since_cursor` is the cursor of the requested time, empty if none was requested. `readable_from`
+    has, by public topic and partition, the first offset above corrupt records.
+    """
+
+    bounds: Mapping[str, LogBounds]
+    limits: ReplayLimits
+    since_cursor: Cursor
+    readable_from: Mapping[tuple[str, int], int]
+
+
 class TopicRecreated(Exception):
-    """A topic that a page tells of was deleted and created again meanwhile."""
+    """A topic of a page was deleted and created again while the page was read."""
 
 
 class PartitionCursor:
-    """One partition's part of a page: looked at up to `place`, and to be told up to `end`.
+    """One partition's part of a page: read up to `read_offset`, to be read up to `end_offset`.
 
-    `found` waits to be handed out, each with why the reader gets it. `reached` is a timestamp
-    before which nothing more is expected.
+    `buffered` has found events that are not on the page yet, each with its `to`. No unread event
+    is expected to be older than `reached_timestamp`, in milliseconds.
     """
 
     __slots__ = (
@@ -68,30 +111,30 @@ class PartitionCursor:
         self.end_offset = end_offset
         self.reached_timestamp = _MIN_TIMESTAMP
         self.buffered: deque[tuple[Event, str]] = deque()
-        self.buffered_bytes = 0  #: of what was found
+        self.buffered_bytes = 0
 
     @property
     def has_more(self) -> bool:
-        """Whether there may be more of it."""
+        """True if the partition may have more events for the page."""
         return bool(self.buffered) or self.read_offset < self.end_offset
 
     @property
     def merge_key(self) -> tuple[int, str, int]:
-        """When its next event was, or what it can not have been before."""
+        """Sorts partitions by the timestamp of their next event, or by its lower bound."""
         timestamp = self.buffered[0][0].timestamp if self.buffered else self.reached_timestamp
         return timestamp, self.topic, self.partition
 
     @property
     def emitted_offset(self) -> int:
-        """The offset below which everything has been handed out."""
+        """The offset below which all of the reader's events are on the page."""
         return self.buffered[0][0].offset if self.buffered else self.read_offset
 
 
 class HistoryPage:
-    """A page for `reader`, a session that was never attached, of at most `limit` events.
+    """A page of at most `max_events` events for `session`, which was never attached to the hub.
 
-    It begins at `places`, and ends at `ends` at the latest. `gaps` are reasons, by topic: what the
-    reader has asked for and can not get stands before its beginning.
+    It has what is from `start_offsets` on and below `end_offsets`. `gap_reasons` are by topic: the
+    reader asked for events before the start that it cannot get. `event_frames` are JSON text.
     """
 
     def __init__(
@@ -107,7 +150,7 @@ class HistoryPage:
         self._session = session
         self._topic_positions = topic_positions
         self._max_events = max_events
-        self._identities = {topic: topic_positions[topic].topic_id for topic in start_offsets}
+        self._topic_ids = {topic: topic_positions[topic].topic_id for topic in start_offsets}
         self._by_partition = {
             (topic, partition): PartitionCursor(
                 topic, partition, offset, end_offsets[topic][partition]
@@ -119,41 +162,41 @@ class HistoryPage:
         account = session.permissions.account
         self._audience_keys = [ALL_KEY, *map(room_key, session.rooms)]
         self._audience_keys += [] if account is None else [account_key(account)]
-        self._buffered_bytes = 0  # bytes of what was found
+        self._buffered_bytes = 0  # of all partitions
         self._page_bytes = 0
-        self.event_frames: list[bytes] = []  #: frames
+        self.event_frames: list[bytes] = []
         start_cursor = self.cursor
         self.gap_frames = [
             frames.encode_frame(frames.Gap(topic, gap_reason, start_cursor))
             for topic, gap_reason in gap_reasons.items()
         ]
 
-    # -- what it tells ---------------------------------------------------------------------------
+    # -- result ----------------------------------------------------------------------------------
 
     @property
     def cursor(self) -> str:
-        """The cursor that covers exactly what was handed out."""
-        offsets: dict[str, dict[int, int]] = {topic: {} for topic in self._identities}
+        """The cursor that covers exactly the events on the page."""
+        offsets: dict[str, dict[int, int]] = {topic: {} for topic in self._topic_ids}
         for partition in self._partitions:
             offsets[partition.topic][partition.partition] = partition.emitted_offset
         return encode_cursor(
-            {topic: TopicOffsets(self._identities[topic], offsets[topic]) for topic in offsets}
+            {topic: TopicOffsets(self._topic_ids[topic], offsets[topic]) for topic in offsets}
         )
 
     @property
     def has_more(self) -> bool:
-        """Whether there may be more before its ends."""
+        """True if there may be more events before `end_offsets`."""
         return any(partition.has_more for partition in self._partitions)
 
     @property
     def has_progressed(self) -> bool:
-        """Whether the reader gets on by it."""
+        """True if the cursor has moved, so that asking again makes sense."""
         return bool(self.event_frames) or any(
             partition.read_offset > partition.start_offset for partition in self._partitions
         )
 
     def to_json(self) -> bytes:
-        """Return the page as JSON text, its frames as they are."""
+        """Return the response body; frames are not encoded a second time."""
         return b'{"events":[%b],"cursor":"%b","more":%b,"gaps":[%b]}' % (
             b",".join(self.event_frames),
             self.cursor.encode(),
@@ -161,10 +204,10 @@ class HistoryPage:
             b",".join(self.gap_frames),
         )
 
-    # -- handing out -----------------------------------------------------------------------------
+    # -- merging ---------------------------------------------------------------------------------
 
     def merge(self) -> bool:
-        """Hand out what nothing older can come before; return whether the page is done."""
+        """Add buffered events that no unread event can precede; True if the page is complete."""
         heap = [
             (partition.merge_key, partition) for partition in self._partitions if partition.has_more
         ]
@@ -179,7 +222,7 @@ class HistoryPage:
         return self._is_full or not heap
 
     def partitions_to_read(self) -> list[PartitionCursor]:
-        """What has to be looked at before anything more can be handed out, oldest first."""
+        """The partitions to read before more events can be added, oldest first."""
         oldest_key = min(
             (partition.merge_key for partition in self._partitions if partition.buffered),
             default=None,
@@ -194,10 +237,10 @@ class HistoryPage:
         return sorted(to_read, key=lambda partition: partition.merge_key)
 
     def finish_early(self) -> None:
-        """End the page here: to look on would take too much.
+        """End the page before it is complete, because reading on would cost too much.
 
-        Where nothing could be handed out in order, what was found goes out without: whoever asks
-        again has to get on.
+        If no event could be added in order, buffered ones are added out of order between
+        partitions: otherwise the reader's next request would start at the same place.
         """
         self.merge()
         if not self.event_frames:
@@ -218,26 +261,26 @@ class HistoryPage:
         self.event_frames.append(frame)
         self._page_bytes += len(frame)
 
-    # -- looking ---------------------------------------------------------------------------------
+    # -- reading ---------------------------------------------------------------------------------
 
     def partition_cursor(self, topic: str, partition: int) -> PartitionCursor | None:
-        """Return the strand of a partition, None where the page has none of it."""
+        """Return the page's part of a partition; None if the partition is not on the page."""
         return self._by_partition.get((topic, partition))
 
-    def check_identities(self) -> None:
-        """Make sure that its topics are still the ones that it tells of.
+    def check_topic_ids(self) -> None:
+        """Check that no topic was recreated since the page was started.
 
         Raises:
-            Outlived: If one is not.
+            TopicRecreated: If one was.
         """
         if any(
-            self._topic_positions[topic].topic_id != identity
-            for topic, identity in self._identities.items()
+            self._topic_positions[topic].topic_id != topic_id
+            for topic, topic_id in self._topic_ids.items()
         ):
             raise TopicRecreated
 
     def is_ahead_of_consumer(self, partition: PartitionCursor) -> bool:
-        """Whether this instance will read what follows in `partition`, and has not yet."""
+        """True if this instance's consumer reads the partition, and has not come this far."""
         topic_position = self._topic_positions[partition.topic]
         return (
             not topic_position.is_idle
@@ -245,19 +288,19 @@ class HistoryPage:
         )
 
     def is_in_journal(self, partition: PartitionCursor, journal: Journal) -> bool:
-        """Whether the journal has what follows in `partition`."""
+        """True if the journal has the next records of `partition`."""
         if partition.partition not in self._topic_positions[partition.topic].next_offsets:
             return False
         tail = journal.partition(partition.topic, partition.partition)
         return tail.start_offset <= partition.read_offset < tail.next_offset
 
     def read_from_journal(self, partition: PartitionCursor, journal: Journal) -> bool:
-        """Look at some more of `partition` in the journal; return False where it is not there.
+        """Do one step of reading `partition` from the journal; False if it is not there.
 
         Raises:
-            Outlived: If a topic is not the one that it was.
+            TopicRecreated: If a topic of the page was recreated.
         """
-        self.check_identities()
+        self.check_topic_ids()
         if not self.is_in_journal(partition, journal):
             return False
         tail = journal.partition(partition.topic, partition.partition)
@@ -289,10 +332,10 @@ class HistoryPage:
         next_offset: int,
         max_timestamp: int | None = None,
     ) -> bool:
-        """Keep what is for the reader of `events`: all there are from offset `first_offset` up to `next_offset`.
+        """Buffer the reader's events among `events`: all from `first_offset` to `next_offset`.
 
-        `max_timestamp` is the highest timestamp among them and all that was passed over. Return whether
-        the page can do with more that follows them.
+        `max_timestamp` is the highest timestamp of these offsets, records without events included.
+        Return True if the page has room for more events that follow these.
         """
         if partition.read_offset < first_offset:
             return False
@@ -322,7 +365,7 @@ class HistoryPage:
         return next_offset <= partition.read_offset < partition.end_offset
 
     def _trim_buffers(self) -> None:
-        """Leave what would be handed out last to another look, where too much waits."""
+        """While too much is buffered, drop what would be added last; it is read again later."""
         while self._buffered_bytes > MAX_BUFFERED_BYTES:
             buffered = [partition for partition in self._partitions if partition.buffered]
             if len(buffered) == 1:
@@ -339,54 +382,13 @@ def _memory_bytes(event: Event) -> int:
     return len(event.data) + _EVENT_OVERHEAD_BYTES
 
 
-class HistoryUnavailable(Exception):
-    """The past can not be told now. The message is for the client, who may ask again."""
-
-
-class HistoryRequest(NamedTuple):
-    """A request for events from `cursor` on, or since a time (ms), or from as early as may be.
-
-    `reader` is a session that was never attached: its grant, topics, rooms and types count.
-    """
-
-    session: Session
-    cursor: Cursor | None
-    since_ms: int | None
-    max_events: int
-
-
-class HistoryReader(Protocol):
-    """Tells the past."""
-
-    def read_page(self, request: HistoryRequest) -> Awaitable[HistoryPage]:
-        """Return the page that was asked for.
-
-        Raises:
-            NotNow: If Kafka is away, or too many ask.
-
-        Cancellation: safe; nothing is read for it any more.
-        """
-
-
-class HistoryConstraints(NamedTuple):
-    """What pages may be begun with: what Kafka says of the topics, and what reading may cost.
-
-    `since` is the cursor of the time that was asked for. `damaged` are offsets, by public topic and
-    partition, below which there is something that can not be read.
-    """
-
-    bounds: Mapping[str, LogBounds]
-    limits: ReplayLimits
-    since_cursor: Cursor
-    readable_from: Mapping[tuple[str, int], int]
-
-
 def start_page(
     hub: Hub, request: HistoryRequest, constraints: HistoryConstraints
 ) -> HistoryPage | None:
-    """Return the page, with nothing in it yet.
+    """Return an empty page that starts at the requested position, or at the oldest available one.
 
-    None says that `constraints` does not fit what this instance knows by now: ask Kafka again.
+    In the second case the page reports a gap. None means that `constraints` are outdated: fetch
+    them again.
     """
     start_offsets: dict[str, dict[int, int]] = {}
     gap_reasons: dict[str, str] = {}
@@ -407,7 +409,8 @@ def start_page(
         if not (constraints.limits.max_records and constraints.limits.max_bytes):
             bounds = bounds._replace(
                 replayable_from={
-                    n: max(bounds.replayable_from[n], until) for n, until in read_until.items()
+                    partition: max(bounds.replayable_from[partition], until)
+                    for partition, until in read_until.items()
                 }
             )
         offsets, gap_reason = _requested_offsets(
@@ -448,13 +451,13 @@ def _requested_offsets(
     bounds: LogBounds,
     read_until: Mapping[int, int],
 ) -> tuple[Mapping[int, int], str | None]:
-    """Return the places in `topic` that are asked for, and why they can not be had, if so."""
+    """Return the requested offsets of `topic`, and the gap's reason if they are not available."""
     if request.cursor is None:
         requested_place = constraints.since_cursor.get(topic)
         return {} if requested_place is None else requested_place.offsets, None
     requested_place = request.cursor.get(topic)
     if requested_place is None:
-        return bounds.end_offsets, None  # what a cursor does not name goes on from now
+        return bounds.end_offsets, None  # a topic that is not in the cursor starts at its end
     if hub.topic_positions[topic].was_recreated_since(requested_place.topic_id):
         return {}, "recreated"
     try:

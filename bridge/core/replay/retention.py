@@ -1,7 +1,7 @@
-"""What may be replayed from Kafka: what is still there, young enough, and not too much.
+"""What may be replayed from Kafka: records that still exist and are not too old.
 
-Rule: a topic is replayed whole or refused with the reason; only who knows already that it may
-begin later is not told so.
+Rule: a topic is replayed completely or refused with a reason, unless the client asked for events
+from a time on: then its positions are raised to the first that may be replayed.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class LogBounds(NamedTuple):
-    """What Kafka says of a topic: which one it is, and by partition where its log starts and ends.
+    """A topic's id, and the offsets of its log by partition.
 
-    `identity` is None where there is no such topic, and empty where the broker tells none. `aged`
-    is the first offset that is young enough to be replayed.
+    `topic_id` is None if the topic does not exist, and empty if the broker has no topic ids.
+    `replayable_from` is the first offset that is young enough to be replayed.
     """
 
     topic_id: bytes | None
@@ -26,7 +26,7 @@ class LogBounds(NamedTuple):
 
 
 class ReplayLimits(NamedTuple):
-    """What one replay may cost in reading from Kafka."""
+    """How much one replay may read from Kafka."""
 
     max_records: int
     max_bytes: int
@@ -36,7 +36,7 @@ MISSING_TOPIC: Final = LogBounds(None, {}, {}, {})
 
 
 class ReplayRefused(Exception):
-    """A topic that can not be replayed. The message is a gap's reason."""
+    """A topic cannot be replayed. The message is the reason of a gap: one word of the protocol."""
 
 
 def check_retention(
@@ -46,13 +46,14 @@ def check_retention(
     *,
     reset_partitions: Container[int],
 ) -> int:
-    """Return how many records of a topic Kafka has to be asked for, to go on from `offsets`.
+    """Return how many records of one topic must be read from Kafka to continue at `offsets`.
 
-    `read_until` are the first offsets that need not be asked for. In the partitions of `reset_partitions`, places
-    below what may be replayed are moved up to there instead of being refused.
+    `read_until` has the first offsets that the journal has. In `reset_partitions`, an offset that
+    is too low is raised in `offsets` to the first that may be replayed, instead of refused.
 
     Raises:
-        Refused: If a place is not in the log, or too old.
+        ReplayRefused: If an offset is above the log (`truncated`), below it (`expired`) or too
+            old (`limit`).
     """
     if any(offset > bounds.end_offsets.get(partition, 0) for partition, offset in offsets.items()):
         raise ReplayRefused("truncated")
@@ -62,7 +63,7 @@ def check_retention(
         if offset >= until:
             continue
         if bounds.topic_id is None:
-            raise ReplayRefused("truncated")  # there is no such topic now
+            raise ReplayRefused("truncated")  # the topic does not exist now
         for lowest_offsets, reason in (
             (bounds.start_offsets, "expired"),
             (bounds.replayable_from, "limit"),

@@ -203,7 +203,7 @@ class HistoryScan:
             if node < 0:
                 continue
             self._check_limits()
-            page.check_identities()
+            page.check_topic_ids()
             try:
                 if await self._fetch_from(page, node, offsets):
                     return

@@ -248,7 +248,7 @@ def test_a_page_of_a_topic_that_was_created_again_is_not_gone_on_with() -> None:
     (strand,) = page.partitions_to_read()
     past.hub.set_start_offsets("orders", OTHER_TOPIC_ID, {0: 0})
     with pytest.raises(TopicRecreated):
-        page.check_identities()
+        page.check_topic_ids()
     with pytest.raises(TopicRecreated):
         page.read_from_journal(strand, past.hub.journal)
 
