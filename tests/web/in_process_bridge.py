@@ -89,7 +89,12 @@ class InProcessBridge:
         app = create_app(
             admission.origin_policy, [health_router(admission), events_router(self.sse_endpoint)]
         )
-        self.server = DrainingServer(app, self.websocket_endpoint.create_connection, self._drain)
+        self.server = DrainingServer(
+            app,
+            self.websocket_endpoint.create_connection,
+            self._drain,
+            shutdown_timeout_seconds=1,
+        )
         self.drain_seconds = TIMEOUT_SECONDS
         self.port = 0
         self._router = EnvelopeDecoder(max_bytes=1 << 24)

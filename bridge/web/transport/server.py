@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 BACKLOG = 4096
+SHUTDOWN_TIMEOUT_SECONDS = 5  # for HTTP requests that still run after the drain
 _DRAIN_POLL_SECONDS = 0.1
 
 
@@ -38,6 +39,8 @@ class DrainingServer(uvicorn.Server):
         app: ASGIApp,
         create_connection: Callable[..., Any] | None,
         drain: Callable[[], Awaitable[None]],
+        *,
+        shutdown_timeout_seconds: int = SHUTDOWN_TIMEOUT_SECONDS,
     ) -> None:
         super().__init__(
             uvicorn.Config(
@@ -50,7 +53,7 @@ class DrainingServer(uvicorn.Server):
                 server_header=False,
                 proxy_headers=False,  # whom to believe is BRIDGE_TRUSTED_PROXIES' to say
                 backlog=BACKLOG,
-                timeout_graceful_shutdown=5,
+                timeout_graceful_shutdown=shutdown_timeout_seconds,
             )
         )
         self._drain = drain
