@@ -11,6 +11,8 @@ from typing import IO, TYPE_CHECKING, NamedTuple, Self
 
 import httpx
 
+from tests.cli.fork_server import FORK_SERVER
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -120,20 +122,14 @@ def run(
     folder: Path, *arguments: str | bytes, stdin: bytes | str = b"", **settings: str
 ) -> CommandResult:
     """Run a command to its end."""
-    completed = subprocess.run(
-        [sys.executable, "-m", "bridge", *arguments],
+    code, out, err = FORK_SERVER.run(
+        [os.fsdecode(argument) for argument in arguments],
         cwd=folder,
-        env=command_environment(**settings),
-        input=stdin.encode() if isinstance(stdin, str) else stdin,
-        capture_output=True,
-        timeout=TIMEOUT_SECONDS,
-        check=False,
+        environment=command_environment(**settings),
+        stdin=stdin.encode() if isinstance(stdin, str) else stdin,
+        timeout_seconds=TIMEOUT_SECONDS,
     )
-    return CommandResult(
-        completed.returncode,
-        completed.stdout.decode().splitlines(),
-        completed.stderr.decode().splitlines(),
-    )
+    return CommandResult(code, out.decode().splitlines(), err.decode().splitlines())
 
 
 def get(url: str, **headers: str) -> httpx.Response:
