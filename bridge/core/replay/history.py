@@ -177,8 +177,10 @@ class HistoryPage:
     def cursor(self) -> str:
         """The cursor that covers exactly the events on the page."""
         offsets: dict[str, dict[int, int]] = {topic: {} for topic in self._topic_ids}
-        for partition in self._partitions:
-            offsets[partition.topic][partition.partition] = partition.emitted_offset
+        for partition_cursor in self._partitions:
+            offsets[partition_cursor.topic][partition_cursor.partition] = (
+                partition_cursor.emitted_offset
+            )
         return encode_cursor(
             {topic: TopicOffsets(self._topic_ids[topic], offsets[topic]) for topic in offsets}
         )
@@ -186,13 +188,14 @@ class HistoryPage:
     @property
     def has_more(self) -> bool:
         """True if there may be more events before `end_offsets`."""
-        return any(partition.has_more for partition in self._partitions)
+        return any(partition_cursor.has_more for partition_cursor in self._partitions)
 
     @property
     def has_progressed(self) -> bool:
         """True if the cursor has moved, so that asking again makes sense."""
         return bool(self.event_frames) or any(
-            partition.read_offset > partition.start_offset for partition in self._partitions
+            partition_cursor.read_offset > partition_cursor.start_offset
+            for partition_cursor in self._partitions
         )
 
     def to_json(self) -> bytes:
@@ -209,14 +212,16 @@ class HistoryPage:
     def merge(self) -> bool:
         """Add buffered events that no unread event can precede; True if the page is complete."""
         heap = [
-            (partition.merge_key, partition) for partition in self._partitions if partition.has_more
+            (partition_cursor.merge_key, partition_cursor)
+            for partition_cursor in self._partitions
+            if partition_cursor.has_more
         ]
         heapify(heap)
         while heap and not self._is_full and heap[0][1].buffered:
-            partition = heap[0][1]
-            self._emit(partition)
-            if partition.has_more:
-                heapreplace(heap, (partition.merge_key, partition))
+            partition_cursor = heap[0][1]
+            self._emit(partition_cursor)
+            if partition_cursor.has_more:
+                heapreplace(heap, (partition_cursor.merge_key, partition_cursor))
             else:
                 heappop(heap)
         return self._is_full or not heap
@@ -224,17 +229,21 @@ class HistoryPage:
     def partitions_to_read(self) -> list[PartitionCursor]:
         """The partitions to read before more events can be added, oldest first."""
         oldest_key = min(
-            (partition.merge_key for partition in self._partitions if partition.buffered),
+            (
+                partition_cursor.merge_key
+                for partition_cursor in self._partitions
+                if partition_cursor.buffered
+            ),
             default=None,
         )
         to_read = [
-            partition
-            for partition in self._partitions
-            if not partition.buffered
-            and partition.has_more
-            and (oldest_key is None or partition.merge_key < oldest_key)
+            partition_cursor
+            for partition_cursor in self._partitions
+            if not partition_cursor.buffered
+            and partition_cursor.has_more
+            and (oldest_key is None or partition_cursor.merge_key < oldest_key)
         ]
-        return sorted(to_read, key=lambda partition: partition.merge_key)
+        return sorted(to_read, key=lambda partition_cursor: partition_cursor.merge_key)
 
     def finish_early(self) -> None:
         """End the page before it is complete, because reading on would cost too much.
@@ -247,17 +256,19 @@ class HistoryPage:
             while not self._is_full and (
                 buffered := [candidate for candidate in self._partitions if candidate.buffered]
             ):
-                self._emit(min(buffered, key=lambda partition: partition.merge_key))
+                self._emit(min(buffered, key=lambda partition_cursor: partition_cursor.merge_key))
 
     @property
     def _is_full(self) -> bool:
         return len(self.event_frames) >= self._max_events or self._page_bytes >= MAX_PAGE_BYTES
 
-    def _emit(self, partition: PartitionCursor) -> None:
-        event, to = partition.buffered.popleft()
-        partition.buffered_bytes -= _memory_bytes(event)
+    def _emit(self, partition_cursor: PartitionCursor) -> None:
+        event, to = partition_cursor.buffered.popleft()
+        partition_cursor.buffered_bytes -= _memory_bytes(event)
         self._buffered_bytes -= _memory_bytes(event)
-        frame = frames.build_event_frame(partition.topic, partition.partition, event).encode(to)
+        frame = frames.build_event_frame(
+            partition_cursor.topic, partition_cursor.partition, event
+        ).encode(to)
         self.event_frames.append(frame)
         self._page_bytes += len(frame)
 
@@ -279,39 +290,43 @@ class HistoryPage:
         ):
             raise TopicRecreated
 
-    def is_ahead_of_consumer(self, partition: PartitionCursor) -> bool:
+    def is_ahead_of_consumer(self, partition_cursor: PartitionCursor) -> bool:
         """True if this instance's consumer reads the partition, and has not come this far."""
-        topic_position = self._topic_positions[partition.topic]
+        topic_position = self._topic_positions[partition_cursor.topic]
         return (
             not topic_position.is_idle
-            and partition.read_offset >= topic_position.next_offsets.get(partition.partition, 0)
+            and partition_cursor.read_offset
+            >= topic_position.next_offsets.get(partition_cursor.partition, 0)
         )
 
-    def is_in_journal(self, partition: PartitionCursor, journal: Journal) -> bool:
-        """True if the journal has the next records of `partition`."""
-        if partition.partition not in self._topic_positions[partition.topic].next_offsets:
+    def is_in_journal(self, partition_cursor: PartitionCursor, journal: Journal) -> bool:
+        """True if the journal has the next records of `partition_cursor`."""
+        if (
+            partition_cursor.partition
+            not in self._topic_positions[partition_cursor.topic].next_offsets
+        ):
             return False
-        tail = journal.partition(partition.topic, partition.partition)
-        return tail.start_offset <= partition.read_offset < tail.next_offset
+        tail = journal.partition(partition_cursor.topic, partition_cursor.partition)
+        return tail.start_offset <= partition_cursor.read_offset < tail.next_offset
 
-    def read_from_journal(self, partition: PartitionCursor, journal: Journal) -> bool:
-        """Do one step of reading `partition` from the journal; False if it is not there.
+    def read_from_journal(self, partition_cursor: PartitionCursor, journal: Journal) -> bool:
+        """Do one step of reading `partition_cursor` from the journal; False if it is not there.
 
         Raises:
             TopicRecreated: If a topic of the page was recreated.
         """
         self.check_topic_ids()
-        if not self.is_in_journal(partition, journal):
+        if not self.is_in_journal(partition_cursor, journal):
             return False
-        tail = journal.partition(partition.topic, partition.partition)
-        segment = next(tail.segments_from(partition.read_offset), None)
+        tail = journal.partition(partition_cursor.topic, partition_cursor.partition)
+        segment = next(tail.segments_from(partition_cursor.read_offset), None)
         if segment is None:
-            self.add_events(partition, (), partition.read_offset, tail.next_offset)
+            self.add_events(partition_cursor, (), partition_cursor.read_offset, tail.next_offset)
             return True
         if segment.has_unindexed_events:
             journal.index_segment(segment, JOURNAL_INDEX_EVENTS)
         if not segment.has_unindexed_events:
-            event_numbers = segment.find(self._audience_keys, partition.read_offset)
+            event_numbers = segment.find(self._audience_keys, partition_cursor.read_offset)
             events = [
                 segment.event(event_number) for event_number in event_numbers[:JOURNAL_READ_EVENTS]
             ]
@@ -320,13 +335,13 @@ class HistoryPage:
                 if len(event_numbers) <= JOURNAL_READ_EVENTS
                 else events[-1].offset + 1
             )
-            self.add_events(partition, events, partition.read_offset, next_offset)
+            self.add_events(partition_cursor, events, partition_cursor.read_offset, next_offset)
         journal.evict()
         return True
 
     def add_events(
         self,
-        partition: PartitionCursor,
+        partition_cursor: PartitionCursor,
         events: Sequence[Event],
         first_offset: int,
         next_offset: int,
@@ -337,40 +352,44 @@ class HistoryPage:
         `max_timestamp` is the highest timestamp of these offsets, records without events included.
         Return True if the page has room for more events that follow these.
         """
-        if partition.read_offset < first_offset:
+        if partition_cursor.read_offset < first_offset:
             return False
-        end_offset = min(next_offset, partition.end_offset)
+        end_offset = min(next_offset, partition_cursor.end_offset)
         for event in events:
-            if not partition.read_offset <= event.offset < end_offset:
+            if not partition_cursor.read_offset <= event.offset < end_offset:
                 continue
             to = match_reason(self._session, event)
             if to is None:
                 continue
             if (
-                len(partition.buffered) + len(self.event_frames) >= self._max_events
-                or partition.buffered_bytes >= MAX_PAGE_BYTES
+                len(partition_cursor.buffered) + len(self.event_frames) >= self._max_events
+                or partition_cursor.buffered_bytes >= MAX_PAGE_BYTES
             ):
-                partition.read_offset = event.offset
+                partition_cursor.read_offset = event.offset
                 break
-            partition.buffered.append((event, to))
-            partition.buffered_bytes += _memory_bytes(event)
+            partition_cursor.buffered.append((event, to))
+            partition_cursor.buffered_bytes += _memory_bytes(event)
             self._buffered_bytes += _memory_bytes(event)
         else:
-            partition.read_offset = max(partition.read_offset, end_offset)
-            partition.reached_timestamp = max(
-                partition.reached_timestamp,
+            partition_cursor.read_offset = max(partition_cursor.read_offset, end_offset)
+            partition_cursor.reached_timestamp = max(
+                partition_cursor.reached_timestamp,
                 _MIN_TIMESTAMP if max_timestamp is None else max_timestamp,
             )
         self._trim_buffers()
-        return next_offset <= partition.read_offset < partition.end_offset
+        return next_offset <= partition_cursor.read_offset < partition_cursor.end_offset
 
     def _trim_buffers(self) -> None:
         """While too much is buffered, drop what would be added last; it is read again later."""
         while self._buffered_bytes > MAX_BUFFERED_BYTES:
-            buffered = [partition for partition in self._partitions if partition.buffered]
+            buffered = [
+                partition_cursor
+                for partition_cursor in self._partitions
+                if partition_cursor.buffered
+            ]
             if len(buffered) == 1:
                 return
-            latest = max(buffered, key=lambda partition: partition.merge_key)
+            latest = max(buffered, key=lambda partition_cursor: partition_cursor.merge_key)
             first_event, _ = latest.buffered[0]
             latest.read_offset, latest.reached_timestamp = first_event.offset, first_event.timestamp
             self._buffered_bytes -= latest.buffered_bytes
