@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from bridge.core.protocol.envelope import Batch
-from bridge.kafka.client.client import EARLIEST, LATEST, REQUEST_ERRORS, FetchErrorCode
-from bridge.kafka.client.record_batches import (
-    MAX_CHUNK_RECORDS,
-    AbortedTransactions,
-    CorruptBatch,
-    decode_batches,
+from bridge.kafka.client.client import EARLIEST, LATEST, REQUEST_ERRORS
+from bridge.kafka.client.record_batches import MAX_CHUNK_RECORDS
+from bridge.kafka.partition_reader import (
+    MAX_ATTEMPTS,
+    RETRY_SECONDS,
+    PartitionReader,
+    ReadStatus,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from bridge.kafka.client.client import FetchedPartition, KafkaClient, TopicPartition
+    from bridge.kafka.client.record_batches import RecordChunk
+    from bridge.kafka.partition_reader import ReadResult
     from bridge.kafka.partitions import AssignedPartitions, PartitionState
 
 
@@ -71,12 +75,9 @@ class PendingBatches:
 
 _log = logging.getLogger(__name__)
 
-#: Failures in a row to read one batch before it is given up.
-MAX_ATTEMPTS = 3
-
 
 class FetchErrors:
-    """Answers what a fetch can go wrong with. `wake` asks for a new look at the topics."""
+    """Reacts to what live reading cannot read: skips it with a gap, or requests new metadata."""
 
     def __init__(
         self,
@@ -85,81 +86,46 @@ class FetchErrors:
         sink: RecordSink,
         refresh_requested: asyncio.Event,
     ) -> None:
+        """`refresh_requested` is set to request new metadata."""
         self._client = client
         self._public_names = public_names
         self._sink = sink
         self._refresh_requested = refresh_requested
-        self._compacted_topics: set[str] = set()
 
-    async def handle(self, fetched: FetchedPartition, state: PartitionState) -> None:
-        """Answer an error that the broker told."""
-        match fetched.error_code:
-            case FetchErrorCode.OFFSET_OUT_OF_RANGE:
+    async def handle(
+        self, fetched: FetchedPartition, state: PartitionState, result: ReadResult
+    ) -> None:
+        """React to a result other than `READ`."""
+        match result.status:
+            case ReadStatus.OUT_OF_RANGE:
                 await self._handle_out_of_range(fetched.partition, state)
-            case FetchErrorCode.CORRUPT:
-                self.count_failure(fetched, state, None, "the broker calls a batch corrupt")
-            case _:
-                # Leaders move, topics go: a look at the topics tells which.
-                _log.debug("%s:%d: error %d", *fetched.partition, fetched.error_code)
-                self._pause(state, _RETRY_SECONDS)
+            case ReadStatus.UNREADABLE:
+                self.skip_unreadable(fetched, state, result)
+            case ReadStatus.RETRY if fetched.error_code:
                 self._refresh_requested.set()
 
-    def count_failure(
-        self,
-        fetched: FetchedPartition,
-        state: PartitionState,
-        next_offset: int | None,
-        reason: str,
-        *,
-        max_offset: int | None = None,
+    def skip_unreadable(
+        self, fetched: FetchedPartition, state: PartitionState, result: ReadResult
     ) -> None:
-        """Count a failure to read the batch at `reading.offset`; pass it after some.
+        """Continue behind the batch at `state.offset`, which cannot be read.
 
-        `next_offset` is the offset that follows it. Where that can not be told, ever longer steps look
-        for what can be read again, up to `max_offset`.
+        If its end is unknown, each call skips twice as many offsets as the one before, up to an
+        offset that can be read.
         """
-        state.failed_attempts += 1
-        if state.failed_attempts < MAX_ATTEMPTS:
-            self._pause(state, _RETRY_SECONDS * 2**state.failed_attempts)
-            return
-        step = 2 ** (state.failed_attempts - MAX_ATTEMPTS)
-        resume_offset = next_offset if next_offset is not None else state.offset + step
+        resume_offset, max_offset = result.next_offset, result.max_offset
+        if resume_offset is None:
+            resume_offset = state.offset + 2 ** max(0, state.failed_attempts - MAX_ATTEMPTS)
         if max_offset is None and fetched.high_watermark > state.offset:
             max_offset = fetched.high_watermark
         resume_offset = resume_offset if max_offset is None else min(resume_offset, max_offset)
         _log.error(
             "%s:%d: %s; passing offsets %d to %d",
             *fetched.partition,
-            reason,
+            result.reason,
             state.offset,
             resume_offset - 1,
         )
         self._skip(fetched.partition, state, "corrupt", resume_offset)
-
-    async def is_compaction_hole(
-        self, fetched: FetchedPartition, state: PartitionState, first_offset: int
-    ) -> bool:
-        """Whether the hole from `reading.offset` to `first_offset`, between two batches, is no loss.
-
-        Compaction leaves holes, and nothing else does: where a topic is not compacted, a damaged
-        batch has hidden others from the broker, or `first_offset` itself is damaged.
-        """
-        partition = fetched.partition
-        if partition.topic in self._compacted_topics:
-            return True
-        try:
-            is_compacted = await self._client.is_compacted(partition.topic)
-        except REQUEST_ERRORS as error:
-            _log.debug("%s:%d: not known whether it is compacted: %r", *partition, error)
-            self._pause(state, _RETRY_SECONDS)
-            return False
-        if is_compacted:
-            self._compacted_topics.add(partition.topic)
-        else:
-            self.count_failure(
-                fetched, state, None, "the broker leaves out a batch", max_offset=first_offset
-            )
-        return is_compacted
 
     async def _handle_out_of_range(self, partition: TopicPartition, state: PartitionState) -> None:
         leaders = {partition: state.leader}
@@ -179,21 +145,18 @@ class FetchErrors:
             _log.error("%s:%d: the log was cut off at %d", *partition, end_offset)
             self._skip(partition, state, "truncated", end_offset)
         else:
-            self._pause(state, _RETRY_SECONDS)
+            state.pause(RETRY_SECONDS)
 
     def _skip(
         self, partition: TopicPartition, state: PartitionState, reason: str, offset: int
     ) -> None:
         if state.is_dropped:
             return  # while it was asked what is the matter
-        state.offset, state.at_batch_boundary = offset, False
+        state.offset, state.batch_end = offset, -1
         if reason == "truncated":  # what was to be caught up with is no more
             state.catch_up_offset = min(state.catch_up_offset, offset)
         for name in self._public_names[partition.topic]:
             self._sink.report_gap(name, reason, {partition.number: offset})
-
-    def _pause(self, state: PartitionState, seconds: float) -> None:
-        state.paused_until = asyncio.get_running_loop().time() + seconds
 
 
 MAX_FETCH_BYTES: Final = 8 * 1024 * 1024
@@ -203,7 +166,6 @@ MIN_FETCH_INTERVAL_SECONDS: Final = 0.004
 #: this: ten frames joined cost a socket hardly more than one.
 SMALL_FETCH_RECORDS: Final = 10
 MAX_SMALL_FETCH_DELAY_SECONDS: Final = 0.005
-_RETRY_SECONDS: Final = 0.2
 
 
 def fetch_delay(request_seconds: float, delivery_seconds: float, record_count: int) -> float:
@@ -240,6 +202,7 @@ class Fetcher:
         self._public_names = public_names
         self._sink = sink
         self._fetch_errors = fetch_errors
+        self._reader = PartitionReader(client, "live", RETRY_SECONDS)
         self._on_reachable = on_reachable
         self._on_unreachable = on_unreachable
         self._on_delivered = on_delivered
@@ -264,7 +227,7 @@ class Fetcher:
             requested_at = now()
             offsets = {p: r.offset for p, r in states.items() if r.paused_until <= requested_at}
             if not offsets:
-                await asyncio.sleep(_RETRY_SECONDS / 2)
+                await asyncio.sleep(RETRY_SECONDS / 2)
                 continue
             try:
                 fetched_partitions = await self._client.fetch(
@@ -276,7 +239,7 @@ class Fetcher:
             except REQUEST_ERRORS as error:
                 _log.debug("node %d: %r", node, error)
                 self._on_unreachable()
-                await asyncio.sleep(_RETRY_SECONDS)
+                await asyncio.sleep(RETRY_SECONDS)
                 continue
             self._on_reachable()
             received_at = now()
@@ -304,46 +267,36 @@ class Fetcher:
             if state is None or state.offset != fetched.fetch_offset:
                 continue  # the topic was recreated while the answer was on its way
             state.end_offset = max(fetched.high_watermark, state.offset)
-            if fetched.error_code:
-                await pending.deliver()
-                await self._fetch_errors.handle(fetched, state)
+            if not (fetched.data or fetched.error_code):
                 continue
-            try:
-                await self._deliver_records(fetched, state, pending)
-            except CorruptBatch as corrupt:
+            result = await self._reader.read(
+                fetched,
+                state,
+                partial(self._add_chunk, fetched.partition, state, pending),
+                before_request=pending.deliver,
+            )
+            if result.status is not ReadStatus.READ:
                 await pending.deliver()
-                self._fetch_errors.count_failure(fetched, state, corrupt.next_offset, str(corrupt))
+                await self._fetch_errors.handle(fetched, state, result)
         await pending.deliver()
         self._on_delivered()
         return pending.total_records
 
-    async def _deliver_records(
-        self, fetched: FetchedPartition, state: PartitionState, pending: PendingBatches
-    ) -> None:
-        partition, aborted = fetched.partition, AbortedTransactions(fetched.aborted_transactions)
-        for chunk in decode_batches(
-            fetched.data,
-            state.offset,
-            fetched.high_watermark,
-            aborted,
-            at_batch_boundary=state.at_batch_boundary,
-        ):
-            if chunk.first_offset > state.offset:
-                await pending.deliver()
-                if not await self._fetch_errors.is_compaction_hole(
-                    fetched, state, chunk.first_offset
-                ):
-                    return
-                if self._partitions.states.get(partition) is not state:
-                    return
-            state.offset, state.at_batch_boundary, state.failed_attempts = (
-                chunk.next_offset,
-                chunk.ends_batch,
-                0,
-            )
-            for name in self._public_names[partition.topic]:
-                pending.add(Batch(name, partition.number, chunk.records, chunk.next_offset))
-            if pending.is_full:
-                await pending.deliver()
-                if self._partitions.states.get(partition) is not state:
-                    return  # recreated meanwhile: the rest is of its former life
+    def _add_chunk(
+        self,
+        partition: TopicPartition,
+        state: PartitionState,
+        pending: PendingBatches,
+        chunk: RecordChunk,
+        _offset: int,
+    ) -> bool | Awaitable[bool]:
+        if state.is_dropped:
+            return False  # the topic was recreated or deactivated during an await
+        state.offset = chunk.next_offset
+        for name in self._public_names[partition.topic]:
+            pending.add(Batch(name, partition.number, chunk.records, chunk.next_offset))
+        return self._deliver_full(state, pending) if pending.is_full else True
+
+    async def _deliver_full(self, state: PartitionState, pending: PendingBatches) -> bool:
+        await pending.deliver()
+        return not state.is_dropped

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bridge.kafka.client.client import EARLIEST, LATEST, TopicPartition
+from bridge.kafka.partition_reader import ReadProgress
 
 if TYPE_CHECKING:
     import uuid
@@ -18,31 +19,26 @@ if TYPE_CHECKING:
     from bridge.kafka.client.client import TopicDescription
 
 
-class PartitionState:
-    """One partition that is read: the next offset, and what stands in the way."""
+class PartitionState(ReadProgress):
+    """One partition that is read live: its next offset, leader and log end."""
 
     __slots__ = (
-        "at_batch_boundary",
         "catch_up_offset",
         "committed_offset",
         "end_offset",
-        "failed_attempts",
         "is_dropped",
         "leader",
         "offset",
-        "paused_until",
     )
 
     def __init__(self, offset: int, leader: int, catch_up_offset: int) -> None:
+        super().__init__()
         self.offset = offset
         self.catch_up_offset = catch_up_offset  #: the offset at which this instance has caught up
-        self.at_batch_boundary = False  #: whether a batch is known to end before `offset`
         self.leader = leader
-        self.end_offset = offset  #: of the log, when it was last heard of
+        self.end_offset = offset  #: the log's end, as the last fetch reported it
         self.committed_offset: int | None = None
-        self.paused_until = 0.0  #: on the loop's clock
-        self.failed_attempts = 0  #: failures to read the batch at `offset`, in a row
-        self.is_dropped = False  #: whether it is not this that is read any more
+        self.is_dropped = False  #: True once the topic was recreated or deactivated
 
 
 class AssignedPartitions:

@@ -7,8 +7,9 @@ import asyncio
 from bridge.config.topics import TopicDefinition
 from bridge.core.protocol.topic_catalogue import TopicCatalogue
 from bridge.kafka.client.client import FetchedPartition, TopicPartition
-from bridge.kafka.fetcher import MAX_ATTEMPTS, FetchErrors
+from bridge.kafka.fetcher import FetchErrors
 from bridge.kafka.on_demand import ActiveTopics
+from bridge.kafka.partition_reader import MAX_ATTEMPTS, ReadResult, ReadStatus
 from bridge.kafka.partitions import PartitionState
 from tests.kafka.memory_kafka import MemoryKafkaClient
 from tests.kafka.recording_sink import RecordingSink
@@ -61,8 +62,10 @@ def test_a_partition_that_is_read_no_more_is_not_passed_on() -> None:
     tape = RecordingSink()
     trouble = FetchErrors(MemoryKafkaClient(), {"t": ["t"]}, tape, asyncio.Event())
     reading = PartitionState(5, 0, 5)
-    reading.failed_attempts, reading.is_dropped = MAX_ATTEMPTS - 1, True
-    trouble.count_failure(
-        FetchedPartition(TopicPartition("t", 0), 5, 0, 9, [], b""), reading, 7, "it is damaged"
+    reading.failed_attempts, reading.is_dropped = MAX_ATTEMPTS, True
+    trouble.skip_unreadable(
+        FetchedPartition(TopicPartition("t", 0), 5, 0, 9, [], b""),
+        reading,
+        ReadResult(ReadStatus.UNREADABLE, "it is damaged", 7),
     )
     assert (tape.calls, reading.offset) == ([], 5)

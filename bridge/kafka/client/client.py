@@ -129,6 +129,7 @@ class KafkaClient:
             **access.options,
         )
         self._client._topics = _NoRefreshedTopics()  # noqa: SLF001 - there is no public way to ask for none
+        self._compacted_topics: set[str] = set()
 
     async def connect(self) -> None:
         """Find the brokers, through any of the bootstrap servers; may be called again."""
@@ -227,7 +228,12 @@ class KafkaClient:
         ]
 
     async def is_compacted(self, topic: str) -> bool:
-        """Whether `topic` is compacted, or the broker does not say."""
+        """Whether `topic` is compacted, or the broker cannot report it. True is remembered."""
+        if topic not in self._compacted_topics and await self._has_compaction(topic):
+            self._compacted_topics.add(topic)
+        return topic in self._compacted_topics
+
+    async def _has_compaction(self, topic: str) -> bool:
         resources = [(_TOPIC_RESOURCE, topic, ["cleanup.policy"])]
         try:
             response = await self._send(self._any_node(), DescribeConfigsRequest(resources))

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import defaultdict
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from bridge.core.protocol.envelope import Batch
@@ -21,11 +23,14 @@ from bridge.core.replay.history import (
 from bridge.kafka.client.client import (
     REQUEST_ERRORS,
     BrokerConnection,
-    FetchErrorCode,
     TopicPartition,
 )
-from bridge.kafka.client.record_batches import AbortedTransactions, CorruptBatch, decode_batches
-from bridge.kafka.fetcher import MAX_ATTEMPTS
+from bridge.kafka.partition_reader import (
+    RETRY_SECONDS,
+    PartitionReader,
+    ReadProgress,
+    ReadStatus,
+)
 from bridge.kafka.replay.scan import MAX_SCAN_FETCH_BYTES
 
 if TYPE_CHECKING:
@@ -51,7 +56,6 @@ CONSUMER_WAIT_SECONDS = 0.5
 #: Seconds for which the journal is looked through before everything else has its turn.
 YIELD_AFTER_SECONDS = 0.005
 _POLL_SECONDS = 0.01
-_RETRY_SECONDS = 0.2
 
 
 class HistoryDependencies(NamedTuple):
@@ -89,8 +93,8 @@ class HistoryScan:
         self._clock = asyncio.get_running_loop().time
         self._started_at = self._last_yield_at = self._clock()
         self._readable_from: dict[tuple[str, int], int] = {}
-        self._failed_attempts: dict[TopicPartition, int] = {}
-        self._batch_boundaries: dict[TopicPartition, int] = {}  # where a batch is known to begin
+        self._reader = PartitionReader(dependencies.source.client, "history", RETRY_SECONDS)
+        self._progress: defaultdict[TopicPartition, ReadProgress] = defaultdict(ReadProgress)
         self._records_read = 0
         self._bytes_read = 0
 
@@ -136,7 +140,7 @@ class HistoryScan:
                 if page is not None:
                     return page
             self._check_time(None)
-            await asyncio.sleep(_RETRY_SECONDS)
+            await asyncio.sleep(RETRY_SECONDS)
 
     def _check_reachable(self) -> None:
         if self._dependencies.stale_seconds() is not None:
@@ -198,7 +202,7 @@ class HistoryScan:
                 partition_cursor.read_offset, offsets.get(partition, partition_cursor.read_offset)
             )
         if not by_node.keys() - {-1}:
-            await asyncio.sleep(_RETRY_SECONDS)
+            await asyncio.sleep(RETRY_SECONDS)
         for node, offsets in by_node.items():
             if node < 0:
                 continue
@@ -212,7 +216,7 @@ class HistoryScan:
                 if page.has_progressed and self._dependencies.stale_seconds() is not None:
                     raise _EndPage from None
                 self._check_reachable()
-                await asyncio.sleep(_RETRY_SECONDS)
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def _fetch_from(
         self, page: HistoryPage, node: int, offsets: Mapping[TopicPartition, int]
@@ -237,7 +241,7 @@ class HistoryScan:
             if page.merge():
                 return True
         if not any(fetched.data or fetched.error_code for fetched in fetched_partitions):
-            await asyncio.sleep(_RETRY_SECONDS)  # it was there a moment ago: a leader on the move
+            await asyncio.sleep(RETRY_SECONDS)  # it was there a moment ago: a leader on the move
         return False
 
     async def _wait_for_slot(self) -> None:
@@ -262,47 +266,33 @@ class HistoryScan:
     # -- what Kafka answers ----------------------------------------------------------------------
 
     async def _handle_fetched(self, page: HistoryPage, fetched: FetchedPartition) -> None:
-        if fetched.error_code == FetchErrorCode.OFFSET_OUT_OF_RANGE:
-            if page.has_progressed:
-                raise _EndPage
-            await asyncio.sleep(_RETRY_SECONDS)
-            raise _RestartPage
-        if fetched.error_code == FetchErrorCode.CORRUPT:
-            await self._count_failure(page, fetched.partition, None)
-        elif fetched.error_code:
-            _log.debug("history: %s:%d: error %d", *fetched.partition, fetched.error_code)
-            await asyncio.sleep(_RETRY_SECONDS)  # leaders move, topics go: the feed will know
-        else:
-            try:
-                await self._add_chunks(page, fetched)
-            except CorruptBatch as corrupt:
-                _log.debug("history: %s:%d: %s", *fetched.partition, corrupt)
-                await self._count_failure(page, fetched.partition, corrupt.next_offset)
+        partition, progress = fetched.partition, self._progress[fetched.partition]
+        result = await self._reader.read(
+            fetched, progress, partial(self._add_chunk, page, partition)
+        )
+        match result.status:
+            case ReadStatus.OUT_OF_RANGE:
+                if page.has_progressed:
+                    raise _EndPage
+                await asyncio.sleep(RETRY_SECONDS)
+                raise _RestartPage
+            case ReadStatus.RETRY:
+                await asyncio.sleep(progress.paused_until - self._clock())
+            case ReadStatus.DAMAGED:
+                self._cursors_at_start(page, partition)
+                await asyncio.sleep(progress.paused_until - self._clock())
+            case ReadStatus.UNREADABLE:
+                self._skip_unreadable(page, partition, result.next_offset)
 
-    async def _add_chunks(self, page: HistoryPage, fetched: FetchedPartition) -> None:
-        partition, offset = fetched.partition, fetched.fetch_offset
-        at_batch_boundary = self._batch_boundaries.get(partition) == offset
-        aborted = AbortedTransactions(fetched.aborted_transactions)
-        for chunk in decode_batches(
-            fetched.data,
-            offset,
-            fetched.high_watermark,
-            aborted,
-            at_batch_boundary=at_batch_boundary,
-        ):
-            if chunk.first_offset > offset and not await self._dependencies.source.may_have_holes(
-                partition.topic
-            ):
-                raise CorruptBatch("the broker leaves out a batch", None)
-            self._failed_attempts.pop(partition, None)
-            if not self._add_records(page, partition, offset, chunk) or page.merge():
-                return
-            offset = chunk.next_offset
-            if chunk.ends_batch:
-                self._batch_boundaries[partition] = offset
-            await asyncio.sleep(0)
-            self._last_yield_at = self._clock()
-            self._check_time(page)
+    async def _add_chunk(
+        self, page: HistoryPage, partition: TopicPartition, chunk: RecordChunk, offset: int
+    ) -> bool:
+        if not self._add_records(page, partition, offset, chunk) or page.merge():
+            return False
+        await asyncio.sleep(0)
+        self._last_yield_at = self._clock()
+        self._check_time(page)
+        return True
 
     def _add_records(
         self, page: HistoryPage, partition: TopicPartition, offset: int, chunk: RecordChunk
@@ -336,12 +326,12 @@ class HistoryScan:
         self._check_limits()
         return needs_more
 
-    async def _count_failure(
-        self, page: HistoryPage, partition: TopicPartition, next_offset: int | None
-    ) -> None:
-        """Try again some times, then begin behind what can not be read.
+    def _cursors_at_start(
+        self, page: HistoryPage, partition: TopicPartition
+    ) -> list[PartitionCursor]:
+        """Return the page's cursors of a damaged partition; end a page that has read of it.
 
-        A page that has come on before it ends there: so what it begins with is all that it misses.
+        So what is missing lies before a page, never within it.
         """
         partition_cursors = [
             partition_cursor
@@ -353,10 +343,13 @@ class HistoryScan:
             for partition_cursor in partition_cursors
         ):
             raise _EndPage
-        self._failed_attempts[partition] = self._failed_attempts.get(partition, 0) + 1
-        if self._failed_attempts[partition] < MAX_ATTEMPTS:
-            await asyncio.sleep(_RETRY_SECONDS * 2 ** self._failed_attempts[partition])
-            return
+        return partition_cursors
+
+    def _skip_unreadable(
+        self, page: HistoryPage, partition: TopicPartition, next_offset: int | None
+    ) -> None:
+        """Restart the page behind bytes that cannot be read."""
+        partition_cursors = self._cursors_at_start(page, partition)
         _log.error(
             "history: %s:%d can not be read at %d", *partition, partition_cursors[0].read_offset
         )

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from bridge.core.protocol.envelope import Batch
@@ -16,11 +18,14 @@ from bridge.core.replay.catchup import ScanState
 from bridge.kafka.client.client import (
     REQUEST_ERRORS,
     BrokerConnection,
-    FetchErrorCode,
     TopicPartition,
 )
-from bridge.kafka.client.record_batches import AbortedTransactions, CorruptBatch, decode_batches
-from bridge.kafka.fetcher import MAX_ATTEMPTS
+from bridge.kafka.partition_reader import (
+    RETRY_SECONDS,
+    PartitionReader,
+    ReadProgress,
+    ReadStatus,
+)
 
 if TYPE_CHECKING:
     import uuid
@@ -53,17 +58,6 @@ class ScanSource:
         self.leader_of = leader_of
         self.decode = decode
         self.records_read = self.bytes_read = self.scans_started = 0
-        self._compacted_topics: set[str] = set()
-
-    async def may_have_holes(self, topic: str) -> bool:
-        """Whether offsets may be missing between two batches of Kafka's `topic`.
-
-        Raises:
-            One of `REQUEST_ERRORS`.
-        """
-        if topic not in self._compacted_topics and await self.client.is_compacted(topic):
-            self._compacted_topics.add(topic)
-        return topic in self._compacted_topics
 
 
 _log = logging.getLogger(__name__)
@@ -71,7 +65,6 @@ _log = logging.getLogger(__name__)
 MAX_SCAN_FETCH_BYTES = 2 * 1024 * 1024
 #: Frames that are handed out, at the most, before everything else has its turn.
 MAX_PORTION_FRAMES = 10_000
-_RETRY_SECONDS = 0.2
 
 
 class ReleaseSessions(Protocol):
@@ -108,9 +101,8 @@ class Scan:
         self._remaining_topics = {
             topic for topic, _ in start_offsets
         }  # of which there is more to be read
-        self._batch_boundaries: dict[TopicPartition, int] = {}  # where a batch is known to end
-        self._failed_attempts: dict[TopicPartition, int] = {}
-        self._paused_until: dict[TopicPartition, float] = {}
+        self._reader = PartitionReader(source.client, "replay", RETRY_SECONDS)
+        self._progress: defaultdict[TopicPartition, ReadProgress] = defaultdict(ReadProgress)
         self._chunks_read = 0
 
     @property
@@ -167,7 +159,7 @@ class Scan:
                 elif now() - progressed_at > stall_seconds:
                     raise TimeoutError(f"nothing could be read for {stall_seconds:g} s")
                 else:
-                    await asyncio.sleep(_RETRY_SECONDS)
+                    await asyncio.sleep(RETRY_SECONDS)
         finally:
             self._release_replaced_logs()
             for key, stretch in self._state.backfills.items():
@@ -223,7 +215,7 @@ class Scan:
         now = asyncio.get_running_loop().time
         by_node: dict[int, dict[TopicPartition, int]] = {}
         for partition, offset in offsets.items():
-            if self._paused_until.get(partition, 0) <= now():
+            if self._progress[partition].paused_until <= now():
                 by_node.setdefault(self._source.leader_of(partition), {})[partition] = offset
         by_node.pop(-1, None)
         for node, node_offsets in by_node.items():
@@ -239,7 +231,7 @@ class Scan:
             except REQUEST_ERRORS as error:
                 _log.debug("replay: node %d: %r", node, error)
                 for partition in node_offsets:
-                    self._pause(partition)
+                    self._progress[partition].pause(RETRY_SECONDS)
                 continue
             for fetched in fetched_partitions:
                 self._source.bytes_read += len(fetched.data)
@@ -257,61 +249,42 @@ class Scan:
         partition = fetched.partition
         if not self._public_keys(partition):
             return  # begun anew while the answer was on its way
-        if fetched.error_code == FetchErrorCode.OFFSET_OUT_OF_RANGE:
-            self._release_out_of_range(partition)
-        elif fetched.error_code == FetchErrorCode.CORRUPT:
-            self._count_failure(partition)
-        elif fetched.error_code:
-            _log.debug("replay: %s:%d: error %d", *partition, fetched.error_code)
-            self._pause(partition)  # leaders move, topics go: the feed will know
-        else:
-            try:
-                await self._add_chunks(fetched, flush)
-            except CorruptBatch as corrupt:
-                _log.debug("replay: %s:%d: %s", *partition, corrupt)
-                self._count_failure(partition)
-            except REQUEST_ERRORS as error:
-                _log.debug("replay: %s:%d: %r", *partition, error)
-                self._pause(partition)
-
-    async def _add_chunks(
-        self, fetched: FetchedPartition, flush: Callable[[], Awaitable[None]]
-    ) -> None:
-        partition, offset = fetched.partition, fetched.fetch_offset
-        chunks = decode_batches(
-            fetched.data,
-            offset,
-            fetched.high_watermark,
-            AbortedTransactions(fetched.aborted_transactions),
-            at_batch_boundary=self._batch_boundaries.get(partition) == offset,
+        result = await self._reader.read(
+            fetched, self._progress[partition], partial(self._add_chunk, partition, flush)
         )
-        for chunk in chunks:
-            if chunk.first_offset > offset and not await self._source.may_have_holes(
-                partition.topic
-            ):
-                self._count_failure(partition)
-                return
-            self._failed_attempts[partition] = 0
-            if chunk.ends_batch:
-                self._batch_boundaries[partition] = chunk.next_offset
-            self._chunks_read += 1
-            self._source.records_read += len(chunk.records)
-            for records, next_offset in self._portions(chunk):
-                # What was left to a journal that now begins later has to be read again first.
-                keys = [
-                    key
-                    for key in self._public_keys(partition)
-                    if self._state.next_offsets[key] >= offset
-                ]
-                for key in keys:
-                    decoded = self._source.decode(Batch(*key, records, next_offset))
-                    if blocked := self._catch_up.deliver_scanned(self._state, decoded):
-                        self._release(blocked, outbox_full=True)
-                offset = next_offset
-                await asyncio.sleep(0)
-            await flush()
-            if not (keys and self._state.subscriptions.all_sessions and self._has_more(partition)):
-                return
+        if result.status is ReadStatus.OUT_OF_RANGE:
+            # Sessions that need it are admitted anew: their offset is not in the log now.
+            self._drop_partition(partition, None)
+        elif result.status is ReadStatus.UNREADABLE:
+            _log.error("replay: %s:%d can not be read", *partition)
+            self._drop_partition(partition, "corrupt")
+
+    async def _add_chunk(
+        self,
+        partition: TopicPartition,
+        flush: Callable[[], Awaitable[None]],
+        chunk: RecordChunk,
+        offset: int,
+    ) -> bool:
+        """Send a chunk to the sessions; return whether any of them needs more."""
+        self._chunks_read += 1
+        self._source.records_read += len(chunk.records)
+        for records, next_offset in self._portions(chunk):
+            # What was left to a journal that now begins later has to be read again first.
+            keys = [
+                key
+                for key in self._public_keys(partition)
+                if self._state.next_offsets[key] >= offset
+            ]
+            for key in keys:
+                decoded = self._source.decode(Batch(*key, records, next_offset))
+                if blocked := self._catch_up.deliver_scanned(self._state, decoded):
+                    self._release(blocked, outbox_full=True)
+            offset = next_offset
+            await asyncio.sleep(0)
+        await flush()
+        has_sessions = bool(keys and self._state.subscriptions.all_sessions)
+        return has_sessions and self._has_more(partition)
 
     def _portions(self, chunk: RecordChunk) -> Iterator[tuple[Sequence[Record], int]]:
         """Yield the records of `chunk` in portions, each with the offset that follows it.
@@ -332,22 +305,8 @@ class Scan:
             for key in self._public_keys(partition)
         )
 
-    def _pause(self, partition: TopicPartition, seconds: float = _RETRY_SECONDS) -> None:
-        self._paused_until[partition] = asyncio.get_running_loop().time() + seconds
-
-    def _count_failure(self, partition: TopicPartition) -> None:
-        """Try again some times, then say that it can not be read."""
-        self._failed_attempts[partition] = self._failed_attempts.get(partition, 0) + 1
-        if self._failed_attempts[partition] < MAX_ATTEMPTS:
-            self._pause(partition, _RETRY_SECONDS * 2 ** self._failed_attempts[partition])
-            return
-        _log.error("replay: %s:%d can not be read", *partition)
+    def _drop_partition(self, partition: TopicPartition, reason: str | None) -> None:
         for key in self._public_keys(partition):
             self._release(
-                self._catch_up.drop_partition(self._state, *key, "corrupt"), outbox_full=False
+                self._catch_up.drop_partition(self._state, *key, reason), outbox_full=False
             )
-
-    def _release_out_of_range(self, partition: TopicPartition) -> None:
-        """Let those who need `partition` be judged anew: their place is not in the log now."""
-        for key in self._public_keys(partition):
-            self._release(self._catch_up.drop_partition(self._state, *key, None), outbox_full=False)

@@ -51,7 +51,7 @@ class Kafka(HeldFetchClient, MemoryKafkaClient):
 @pytest.fixture
 def kafka(monkeypatch: pytest.MonkeyPatch) -> Kafka:
     """It is asked again without a pause, for a batch at a time."""
-    monkeypatch.setattr(history, "_RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(history, "RETRY_SECONDS", 0.001)
     monkeypatch.setattr(history, "MAX_SCAN_FETCH_BYTES", 1)
     return Kafka()
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bridge.kafka import partition_reader
 from bridge.kafka.client.client import EARLIEST, LATEST, FetchedPartition, TopicPartition
 from bridge.kafka.replay import scan
 from bridge.kafka.replay.scheduler import MAX_TIME_LOOKUPS
@@ -25,7 +26,7 @@ NOT_THE_LEADER = 6
 @pytest.fixture
 def kafka(monkeypatch: pytest.MonkeyPatch) -> ControlledKafka:
     """One whose flaws are tried again soon."""
-    monkeypatch.setattr(scan, "_RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(scan, "RETRY_SECONDS", 0.02)
     return ControlledKafka()
 
 
@@ -190,7 +191,7 @@ async def test_what_is_damaged_is_a_gap_and_nobody_waits_for_the_pass_that_met_i
     kafka, monkeypatch
 ):
     """It goes on with another topic; what it gave up, it will not have for anybody."""
-    monkeypatch.setattr(scan, "MAX_ATTEMPTS", 1)
+    monkeypatch.setattr(partition_reader, "MAX_ATTEMPTS", 1)
     kafka.append("t", 0, envelopes(1000))
     kafka.append("u", 0, envelopes(300))
     spoilt = kafka.corrupt("u", 0, 150)

@@ -27,7 +27,7 @@ NOT_THE_LEADER = 6
 @pytest.fixture
 def kafka(monkeypatch: pytest.MonkeyPatch) -> ControlledKafka:
     """One whose flaws are tried again soon."""
-    monkeypatch.setattr(scan, "_RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(scan, "RETRY_SECONDS", 0.02)
     return ControlledKafka()
 
 
