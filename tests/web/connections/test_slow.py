@@ -207,7 +207,7 @@ async def test_a_flush_in_slices_reaches_everybody_though_somebody_leaves_meanwh
     monkeypatch.setattr(flushing_module, "BATCH_SIZE", 1)
     rig = await open_rig()
     clients = [await rig.connect_welcomed("rooms=r") for _ in range(4)]
-    monkeypatch.setattr(rig.pool, "flush", lambda: None)
+    monkeypatch.setattr(rig.flusher, "flush", lambda: None)
     at = rig.publish(rooms=["r"])
     flushing = asyncio.create_task(rig.pool.flusher.flush_in_batches())
     await asyncio.sleep(0)

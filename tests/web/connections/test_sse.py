@@ -99,7 +99,7 @@ async def test_the_cursor_stands_alone_behind_each_flush_and_covers_it(rig):
 async def test_events_of_one_flush_have_one_cursor(rig, monkeypatch):
     listener = await open_welcomed_stream(rig, ALICE)
     with monkeypatch.context() as held:
-        held.setattr(rig.pool, "flush", lambda: None)
+        held.setattr(rig.flusher, "flush", lambda: None)
         for _ in range(5):
             rig.publish(accounts=["alice"])
     rig.pool.flusher.flush()
