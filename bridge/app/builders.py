@@ -41,6 +41,7 @@ from bridge.web.connections.admission import (
     START_MARGIN_SECONDS,
     AdmissionController,
     AdmissionLimits,
+    ClientCounters,
     ExpiryTimers,
 )
 from bridge.web.connections.flushing import Flusher
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
 
     from bridge.config.settings import Settings
     from bridge.kafka.client.client import KafkaAccess, KafkaClient
+    from bridge.web.auth.authenticator import Authenticator
     from bridge.web.auth.jwks import JwksCache
 
 
@@ -218,30 +220,39 @@ def build_web(
         settings.allowed_origins, LOOPBACK_HOSTS if loopback_only else None
     )
     authenticator, jwks = build_authenticator(settings.auth, loopback_only=loopback_only)
-    admission = AdmissionController(
-        coordination.hub,
-        authenticator,
-        origin_policy,
-        _admission_limits(settings),
-        catch_up=kafka.catch_up,
-        upstream=kafka.status,
-        command_executor=coordination.service.command_executor,
-        expiry=kafka.expiry,
-        trusted_proxies=TrustedProxies(settings.trusted_proxies),
+    trusted_proxies = TrustedProxies(settings.trusted_proxies)
+    clients = _build_clients(
+        settings, coordination, kafka, authenticator, origin_policy, trusted_proxies
     )
-    pool = ConnectionPool(admission, kafka.flusher)
+    admission, hub = clients.admission, coordination.hub
     tokens = [token.get_secret_value() for token in settings.admin_tokens]
     public = [
-        health_router(admission),
-        events_router(SseEndpoint(admission, pool)),
+        health_router(admission, kafka.status),
+        events_router(clients.sse_endpoint),
         client_files_router(),
     ]
     history, admin_history = (
-        history_router(admission, kafka.history_reader, AdminTokens(known), pool)
+        history_router(
+            admission,
+            kafka.history_reader,
+            AdminTokens(known),
+            clients.pool,
+            origin_policy=origin_policy,
+            trusted_proxies=trusted_proxies,
+            jitter=hub.jitter,
+        )
         for known in ([], tokens)
     )
-    operators = [metrics_router(MetricsCollector(coordination.hub, admission, kafka.status))]
-    api = _api_routers(settings, coordination, kafka, pool, tokens)
+    metrics = MetricsCollector(
+        hub,
+        admission,
+        kafka.status,
+        counters=clients.counters,
+        catch_up=kafka.catch_up,
+        upstream=kafka.status,
+    )
+    operators = [metrics_router(metrics)]
+    api = _api_routers(settings, coordination, kafka, clients.pool, tokens)
     document = build_openapi_document([*public, admin_history, *operators, *api])
     if tokens:
         by_account = settings.auth.mode == "none"
@@ -251,7 +262,68 @@ def build_web(
     if admin_port is not None:
         public_app = create_app(origin_policy, [*public, history], document)
         app = PortDispatcher(public_app, {admin_port: app})
-    return WebSide(app, pool, WebSocketEndpoint(admission, pool), jwks)
+    return WebSide(app, clients.pool, clients.websocket_endpoint, jwks)
+
+
+class _Clients(NamedTuple):
+    """The parts that admit clients and write to them."""
+
+    admission: AdmissionController
+    pool: ConnectionPool
+    sse_endpoint: SseEndpoint
+    websocket_endpoint: WebSocketEndpoint
+    counters: ClientCounters
+
+
+def _build_clients(
+    settings: Settings,
+    coordination: Coordination,
+    kafka: KafkaSide,
+    authenticator: Authenticator,
+    origin_policy: OriginPolicy,
+    trusted_proxies: TrustedProxies,
+) -> _Clients:
+    hub, upstream, counters = coordination.hub, kafka.status, ClientCounters()
+    limits = _admission_limits(settings)
+    admission = AdmissionController(
+        hub,
+        authenticator,
+        limits,
+        catch_up=kafka.catch_up,
+        upstream=upstream,
+        command_executor=coordination.service.command_executor,
+        expiry=kafka.expiry,
+        counters=counters,
+    )
+    pool = ConnectionPool(
+        hub,
+        admission,
+        expiry=kafka.expiry,
+        flusher=kafka.flusher,
+        upstream=upstream,
+        limits=limits,
+        counters=counters,
+    )
+    sse = SseEndpoint(
+        hub,
+        admission,
+        pool,
+        origin_policy=origin_policy,
+        trusted_proxies=trusted_proxies,
+        limits=limits,
+        counters=counters,
+    )
+    websockets = WebSocketEndpoint(
+        hub,
+        admission,
+        pool,
+        origin_policy=origin_policy,
+        trusted_proxies=trusted_proxies,
+        upstream=upstream,
+        limits=limits,
+        counters=counters,
+    )
+    return _Clients(admission, pool, sse, websockets, counters)
 
 
 def _api_routers(

@@ -49,7 +49,7 @@ async def test_an_expired_token_is_the_end_until_the_page_has_another(browser: B
         (closing,) = await page.wait_for_frames("closing", 1)
         assert (closing["code"], closing["reconnect"]) == (4005, True)
         await page.wait_for_condition(f"source.readyState === {CLOSED}")
-        assert rig.admission.closes_by_code == {4005: 1, 4500: 1}, (
+        assert rig.counters.closes_by_code == {4005: 1, 4500: 1}, (
             "it came back once, and was nobody"
         )
         assert await page.evaluate("seen.at(-1)[2]") == closing["cursor"]

@@ -36,7 +36,12 @@ from bridge.kafka.replay.scheduler import ReplayScheduler, ScanLimits
 from bridge.web.app import create_app
 from bridge.web.auth.authenticator import AllowAll
 from bridge.web.auth.origins import OriginPolicy
-from bridge.web.connections.admission import AdmissionController, AdmissionLimits, ExpiryTimers
+from bridge.web.connections.admission import (
+    AdmissionController,
+    AdmissionLimits,
+    ClientCounters,
+    ExpiryTimers,
+)
 from bridge.web.connections.flushing import Flusher
 from bridge.web.connections.pool import ConnectionPool
 from bridge.web.endpoints.metrics import MetricsCollector, metrics_router
@@ -96,20 +101,35 @@ class MetricsInstance:
         status = InstanceStatus(
             self.consumer, replay_scheduler, self.dead_letters, self._status_sources()
         )
+        limits, counters = AdmissionLimits(RequestLimits(200, 50, 300)), ClientCounters()
         self.admission = AdmissionController(
             self.hub,
             AllowAll(),
-            OriginPolicy(),
-            AdmissionLimits(RequestLimits(200, 50, 300)),
+            limits,
             catch_up=catch_up,
             upstream=status,
             command_executor=CommandExecutor(self.hub, Memberships()),
             expiry=expiry,
+            counters=counters,
         )
-        self.pool = ConnectionPool(self.admission, flusher)
-        app = create_app(
-            OriginPolicy(), [metrics_router(MetricsCollector(self.hub, self.admission, status))]
+        self.pool = ConnectionPool(
+            self.hub,
+            self.admission,
+            expiry=expiry,
+            flusher=flusher,
+            upstream=status,
+            limits=limits,
+            counters=counters,
         )
+        collector = MetricsCollector(
+            self.hub,
+            self.admission,
+            status,
+            counters=counters,
+            catch_up=catch_up,
+            upstream=status,
+        )
+        app = create_app(OriginPolicy(), [metrics_router(collector)])
         self.http = httpx.AsyncClient(
             transport=httpx.ASGITransport(app), base_url="http://bridge.example"
         )

@@ -15,7 +15,14 @@ from bridge.core.sessions.hub import Hub
 from bridge.core.sessions.requests import RequestLimits
 from bridge.web.api.publish import AdminTokens
 from bridge.web.app import create_app
-from bridge.web.connections.admission import AdmissionController, AdmissionLimits
+from bridge.web.auth.client_address import TrustedProxies
+from bridge.web.auth.origins import OriginPolicy
+from bridge.web.connections.admission import (
+    AdmissionController,
+    AdmissionLimits,
+    ClientCounters,
+    ExpiryTimers,
+)
 from bridge.web.connections.flushing import Flusher
 from bridge.web.connections.pool import ConnectionPool
 from bridge.web.endpoints.history import history_router
@@ -31,7 +38,6 @@ if TYPE_CHECKING:
 
     from bridge.core.replay.history import HistoryRequest
     from bridge.web.auth.authenticator import Authenticator
-    from bridge.web.auth.origins import OriginPolicy
 
 URL = "http://bridge.example"
 
@@ -84,13 +90,28 @@ class HistoryApiClient:
     app: ASGIApp
 
     def __init__(
-        self, http: httpx.AsyncClient, admission: AdmissionController, history: StubHistory
+        self,
+        http: httpx.AsyncClient,
+        hub: Hub,
+        admission: AdmissionController,
+        history: StubHistory,
+        upstream: StubKafka,
+        limits: AdmissionLimits,
     ) -> None:
         self.http = http
         self.admission = admission
         self.history = history
-        self.pool = ConnectionPool(admission, Flusher(admission.hub))
-        self.upstream: Any = admission.upstream
+        self.hub = hub
+        self.pool = ConnectionPool(
+            hub,
+            admission,
+            expiry=ExpiryTimers(hub),
+            flusher=Flusher(hub),
+            upstream=upstream,
+            limits=limits,
+            counters=ClientCounters(),
+        )
+        self.upstream: Any = upstream
 
     async def get(self, bearer: str | None = None, /, **parameters: str) -> httpx.Response:
         """Ask, with a credential in the header."""
@@ -132,23 +153,32 @@ async def history_api(
     )
     for topic in topics:
         hub.set_start_offsets(topic, TOPIC_ID, {0: 9})
+    admission_limits = AdmissionLimits(
+        RequestLimits(max_rooms=3, max_topics=3, max_changes_per_minute=9), **limits
+    )
+    upstream = StubKafka()
+    origin_policy = origins if origins is not None else OriginPolicy()
     admission = build_admission(
         hub,
-        AdmissionLimits(
-            RequestLimits(max_rooms=3, max_topics=3, max_changes_per_minute=9), **limits
-        ),
+        admission_limits,
         CatchUp(hub, retention.ReplayLimits(1000, 1 << 20), 1 << 20),
-        StubKafka(),
+        upstream,
         authenticator=authenticator,
-        origins=origins,
     )
     stub_history = StubHistory(hub)
     async with httpx.AsyncClient(base_url=URL) as http:
-        client = HistoryApiClient(http, admission, stub_history)
+        client = HistoryApiClient(http, hub, admission, stub_history, upstream, admission_limits)
         tokens = AdminTokens([TOKEN] if admins else [])
-        app = create_app(
-            admission.origin_policy, [history_router(admission, stub_history, tokens, client.pool)]
+        router = history_router(
+            admission,
+            stub_history,
+            tokens,
+            client.pool,
+            origin_policy=origin_policy,
+            trusted_proxies=TrustedProxies(),
+            jitter=hub.jitter,
         )
+        app = create_app(origin_policy, [router])
         client.app = app
         http._transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         yield client

@@ -20,7 +20,9 @@ from bridge.core.replay.catchup import CatchUp
 from bridge.core.sessions.hub import Hub
 from bridge.core.sessions.requests import RequestLimits
 from bridge.web.app import create_app
-from bridge.web.connections.admission import AdmissionLimits
+from bridge.web.auth.client_address import TrustedProxies
+from bridge.web.auth.origins import OriginPolicy
+from bridge.web.connections.admission import AdmissionLimits, ClientCounters, ExpiryTimers
 from bridge.web.connections.flushing import Flusher
 from bridge.web.connections.pool import ConnectionPool
 from bridge.web.connections.sse import SseEndpoint, events_router
@@ -37,8 +39,6 @@ if TYPE_CHECKING:
 
     from bridge.core.sessions.session import Session
     from bridge.web.auth.authenticator import Authenticator
-    from bridge.web.auth.client_address import TrustedProxies
-    from bridge.web.auth.origins import OriginPolicy
 
 HOST = "127.0.0.1"
 TOPIC_ID = b"8 bytes."
@@ -70,9 +70,12 @@ class InProcessBridge:
         limits: AdmissionLimits,
         catch_up: CatchUp,
         wait_seconds: float,
-        **more: Any,
+        *,
+        authenticator: Authenticator | None,
+        origin_policy: OriginPolicy,
+        trusted_proxies: TrustedProxies,
+        wall_clock: Callable[[], float],
     ) -> None:
-        """`more` are options of `build_admission`."""
         self.hub = hub
         self.flusher = Flusher(hub)
         self.upstream = StubUpstream(
@@ -82,12 +85,50 @@ class InProcessBridge:
             flush=self.flusher.flush_in_batches,
             overloaded=self._close_overloaded,
         )
-        self.admission = admission = build_admission(hub, limits, catch_up, self.upstream, **more)
-        self.pool = ConnectionPool(admission, self.flusher)
-        self.websocket_endpoint = WebSocketEndpoint(admission, self.pool)
-        self.sse_endpoint = SseEndpoint(admission, self.pool)
+        self.catch_up = catch_up
+        self.counters = counters = ClientCounters()
+        self.expiry = ExpiryTimers(hub, wall_clock=wall_clock)
+        self.admission = admission = build_admission(
+            hub,
+            limits,
+            catch_up,
+            self.upstream,
+            authenticator=authenticator,
+            expiry=self.expiry,
+            counters=counters,
+            wall_clock=wall_clock,
+        )
+        self.pool = ConnectionPool(
+            hub,
+            admission,
+            expiry=self.expiry,
+            flusher=self.flusher,
+            upstream=self.upstream,
+            limits=limits,
+            counters=counters,
+        )
+        self.websocket_endpoint = WebSocketEndpoint(
+            hub,
+            admission,
+            self.pool,
+            origin_policy=origin_policy,
+            trusted_proxies=trusted_proxies,
+            upstream=self.upstream,
+            limits=limits,
+            counters=counters,
+        )
+        self.sse_endpoint = SseEndpoint(
+            hub,
+            admission,
+            self.pool,
+            origin_policy=origin_policy,
+            trusted_proxies=trusted_proxies,
+            limits=limits,
+            counters=counters,
+        )
         app = create_app(
-            admission.origin_policy, [health_router(admission), events_router(self.sse_endpoint)]
+            origin_policy,
+            [health_router(admission, self.upstream), events_router(self.sse_endpoint)],
         )
         self.server = DrainingServer(
             app,
@@ -144,7 +185,7 @@ class InProcessBridge:
         """Put in one record; return its position."""
         offset = self.hub.topic_positions[topic].next_offsets.get(partition, 0)
         record = ConsumerRecord(offset, TIMESTAMP, None, value, headers)
-        self.admission.expiry.close_expired()
+        self.expiry.close_expired()
         self.hub.deliver_batch(self._router.decode(Batch(topic, partition, [record], offset + 1)))
         self.pool.flusher.flush()
         return f"{topic}:{partition}:{offset}"
@@ -223,8 +264,8 @@ async def running_bridge(
         CatchUp(hub, core_bounds.ReplayLimits(max_records=1000, max_bytes=1 << 20), ceiling),
         wait_seconds,
         authenticator=gate,
-        origins=doors,
-        trusted_proxies=proxies,
+        origin_policy=doors if doors is not None else OriginPolicy(),
+        trusted_proxies=proxies if proxies is not None else TrustedProxies(),
         wall_clock=wall,
     )
     bridge.serve_task = asyncio.create_task(bridge.run())

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.core.coordination.membership import CommandExecutor, Memberships
 from bridge.web.auth.authenticator import AllowAll
-from bridge.web.auth.origins import OriginPolicy
-from bridge.web.connections.admission import AdmissionController, ExpiryTimers
+from bridge.web.connections.admission import AdmissionController, ClientCounters, ExpiryTimers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +26,8 @@ def build_admission(
     upstream: Upstream,
     *,
     authenticator: Authenticator | None = None,
-    origins: OriginPolicy | None = None,
+    counters: ClientCounters | None = None,
+    expiry: ExpiryTimers | None = None,
     wall_clock: Callable[[], float] = time.time,
     **more: Any,
 ) -> AdmissionController:
@@ -35,12 +35,12 @@ def build_admission(
     return AdmissionController(
         hub,
         authenticator if authenticator is not None else AllowAll(),
-        origins if origins is not None else OriginPolicy(),
         limits,
         catch_up=catch_up,
         upstream=upstream,
         command_executor=CommandExecutor(hub, Memberships()),
-        expiry=ExpiryTimers(hub, wall_clock=wall_clock),
+        expiry=expiry if expiry is not None else ExpiryTimers(hub, wall_clock=wall_clock),
+        counters=counters if counters is not None else ClientCounters(),
         wall_clock=wall_clock,
         **more,
     )

@@ -24,8 +24,9 @@ from bridge.core.sessions.hub import Hub
 from bridge.core.sessions.requests import RequestLimits
 from bridge.web.api.publish import EXAMPLE, AdminTokens, publish_router
 from bridge.web.app import build_openapi_document, create_app
+from bridge.web.auth.client_address import TrustedProxies
 from bridge.web.auth.origins import OriginPolicy
-from bridge.web.connections.admission import AdmissionLimits
+from bridge.web.connections.admission import AdmissionLimits, ClientCounters
 from bridge.web.connections.sse import events_router
 from bridge.web.endpoints.health import health_router
 from bridge.web.endpoints.history import history_router
@@ -63,15 +64,37 @@ def routers() -> list[Any]:
     )  # they need a connection; tests/web/connections/test_sse*.py
     # And a clock; tests/web/endpoints/test_history_openapi.py.
     past = history_router(
-        entrance, StubHistory(hub), AdminTokens([TOKEN]), cast("ConnectionPool", None)
+        entrance,
+        StubHistory(hub),
+        AdminTokens([TOKEN]),
+        cast("ConnectionPool", None),
+        origin_policy=OriginPolicy(),
+        trusted_proxies=TrustedProxies(),
+        jitter=hub.jitter,
     )
-    counted = metrics_router(MetricsCollector(hub, entrance, upstream))
+    counted = metrics_router(
+        MetricsCollector(
+            hub,
+            entrance,
+            upstream,
+            counters=ClientCounters(),
+            catch_up=catch_up,
+            upstream=upstream,
+        )
+    )
     registry = DirectoryBackend()
     registry.connect_here("0")  # what Schemathesis calls things
     registry.connect_elsewhere("00", "0", ["0"])
     registry.add_instance("i2")
     registry.add_topic("orders")
-    return [health_router(entrance), streams, past, counted, backends, *registry.routers()]
+    return [
+        health_router(entrance, upstream),
+        streams,
+        past,
+        counted,
+        backends,
+        *registry.routers(),
+    ]
 
 
 APP: Final = create_app(OriginPolicy(), routers())

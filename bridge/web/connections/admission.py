@@ -17,7 +17,7 @@ from bridge.core.protocol.cursor import encode_cursor
 from bridge.core.sessions.requests import check_permissions
 from bridge.core.sessions.session import NO_CONNECTION, Session, SessionState
 from bridge.web.auth.authenticator import AuthRefused
-from bridge.web.auth.client_address import TrustedProxies, client_network
+from bridge.web.auth.client_address import client_network
 from bridge.web.auth.jwt import LEEWAY_SECONDS
 from bridge.web.connections.connect_request import BadRequest, parse_connect_request
 from bridge.web.http.rate_limit import TokenBucket
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from bridge.core.sessions.requests import RequestLimits
     from bridge.core.sessions.session import Connection
     from bridge.web.auth.authenticator import Authenticator
-    from bridge.web.auth.origins import OriginPolicy
     from bridge.web.connections.connect_request import ConnectRequest
     from bridge.web.upstream import Upstream
 
@@ -123,6 +122,15 @@ class AdmissionLimits(NamedTuple):
     start_timeout_seconds: float = 65.0  #: for the keys or the start position of a client
 
 
+class ClientCounters:
+    """What the metrics show of clients since the start."""
+
+    def __init__(self) -> None:
+        self.admitted_total = 0
+        self.refused_by_reason: Counter[str] = Counter()
+        self.closes_by_code: Counter[int] = Counter()
+
+
 class AdmissionController:
     """Admits clients to the hub."""
 
@@ -130,30 +138,25 @@ class AdmissionController:
         self,
         hub: Hub,
         authenticator: Authenticator,
-        origin_policy: OriginPolicy,
         limits: AdmissionLimits,
         *,
         catch_up: CatchUp,
         upstream: Upstream,
         command_executor: CommandExecutor,
         expiry: ExpiryTimers,
-        trusted_proxies: TrustedProxies | None = None,
+        counters: ClientCounters,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """`wall_clock` tells the seconds since 1970, which tokens are written in."""
-        self.hub = hub
-        self.catch_up = catch_up
-        self.origin_policy = origin_policy
-        self.limits = limits
-        self.trusted_proxies = trusted_proxies if trusted_proxies is not None else TrustedProxies()
-        self.upstream = upstream
-        self.command_executor = command_executor
-        self.expiry = expiry
+        self._hub = hub
+        self._catch_up = catch_up
+        self._limits = limits
+        self._upstream = upstream
+        self._command_executor = command_executor
+        self._expiry = expiry
+        self._counters = counters
         self.is_draining = False
         self.connection_count = 0
-        self.admitted_total = 0  #: clients, from the start on
-        self.closes_by_code: Counter[int] = Counter()  #: by their codes
-        self.refused_by_reason: Counter[str] = Counter()  #: clients that were never let in, by why
         self._authenticator = authenticator
         self._wall_clock = wall_clock
         self._connections_per_account: dict[str, int] = {}
@@ -171,7 +174,7 @@ class AdmissionController:
             is_trusted or self._authenticator.accepts_account_parameter
         ):
             raise BadRequest("account: only where authentication is off; the token says who")
-        request_limits = self.limits.request_limits
+        request_limits = self._limits.request_limits
         return parse_connect_request(
             hello, max_topics=request_limits.max_topics, max_rooms=request_limits.max_rooms
         )
@@ -184,7 +187,7 @@ class AdmissionController:
         """
         if self.is_draining:
             raise AuthRefused(close_codes.DRAINING)
-        if not self.upstream.is_ready():
+        if not self._upstream.is_ready():
             raise AuthRefused(close_codes.NOT_READY, metric_reason="not_ready")
         if self.is_too_stale:
             raise AuthRefused(close_codes.STALE)
@@ -195,8 +198,8 @@ class AdmissionController:
     @property
     def is_too_stale(self) -> bool:
         """Whether this instance has been without Kafka for longer than allowed."""
-        stale_seconds = self.upstream.stale_seconds() if self.limits.max_stale_seconds else None
-        return stale_seconds is not None and stale_seconds > self.limits.max_stale_seconds
+        stale_seconds = self._upstream.stale_seconds() if self._limits.max_stale_seconds else None
+        return stale_seconds is not None and stale_seconds > self._limits.max_stale_seconds
 
     def pending_keys(self, token: str | None) -> Awaitable[None] | None:
         """What has to be waited for before `token` can be judged; None in the usual case."""
@@ -215,16 +218,16 @@ class AdmissionController:
         Raises:
             Refused: If it is nobody, may not have that, or there is no room.
         """
-        network = client_network(address) if self.limits.max_connections_per_address else ""
+        network = client_network(address) if self._limits.max_connections_per_address else ""
         if (
             network
             and self._connections_per_network.get(network, 0)
-            >= self.limits.max_connections_per_address
+            >= self._limits.max_connections_per_address
         ):
             reason = "overloaded: too many connections of this address"
             raise AuthRefused(close_codes.OVERLOADED, reason, metric_reason="address")
         permissions = self.authenticate(hello)
-        if self.connection_count >= self.limits.max_connections:
+        if self.connection_count >= self._limits.max_connections:
             raise AuthRefused(
                 close_codes.OVERLOADED,
                 "overloaded: too many connections",
@@ -234,14 +237,14 @@ class AdmissionController:
         if (
             account is not None
             and self._connections_per_account.get(account, 0)
-            >= self.limits.max_connections_per_account
+            >= self._limits.max_connections_per_account
         ):
             reason = "overloaded: too many connections of this account"
             raise AuthRefused(close_codes.OVERLOADED, reason, metric_reason="account")
         session = self.create_session(permissions, connect_request, encode_frame, connection)
         session.client_address, session.connected_at = address, self._wall_clock()
         self.connection_count += 1
-        self.admitted_total += 1
+        self._counters.admitted_total += 1
         if account is not None:
             self._connections_per_account[account] = (
                 self._connections_per_account.get(account, 0) + 1
@@ -251,8 +254,8 @@ class AdmissionController:
             self._connections_per_network[network] = (
                 self._connections_per_network.get(network, 0) + 1
             )
-        self.expiry.add(session)
-        self.hub.on_demand.add_admitted(session)
+        self._expiry.add(session)
+        self._hub.on_demand.add_admitted(session)
         return session
 
     def authenticate(self, hello: Hello) -> Permissions:
@@ -280,13 +283,13 @@ class AdmissionController:
         """
         session = Session(secrets.token_hex(16), permissions, encode_frame, connection)
         refusal = check_permissions(
-            self.hub, session, connect_request.topics or (), connect_request.rooms
+            self._hub, session, connect_request.topics or (), connect_request.rooms
         )
         if refusal is not None:
             raise AuthRefused(close_codes.FORBIDDEN, f"forbidden: {refusal[1]}")
-        self.hub.subscribe(
+        self._hub.subscribe(
             session,
-            self.hub.readable_topics(session)
+            self._hub.readable_topics(session)
             if connect_request.topics is None
             else connect_request.topics,
             connect_request.rooms,
@@ -294,27 +297,37 @@ class AdmissionController:
         session.type_filter = connect_request.types
         return session
 
+    def create_reader(self, permissions: Permissions, connect_request: ConnectRequest) -> Session:
+        """Return a session that reads history: it has its account's rooms, and no connection.
+
+        Raises:
+            Refused: If the grant does not cover that.
+        """
+        session = self.create_session(permissions, connect_request)
+        self._command_executor.add_account_rooms(session)
+        return session
+
     def start(self, session: Session, connect_request: ConnectRequest) -> None:
         """Welcome `session`: it is live, or will be once it has what it missed."""
-        self.command_executor.add_account_rooms(session)
+        self._command_executor.add_account_rooms(session)
         if connect_request.cursor is None:
-            self.hub.attach(session)
+            self._hub.attach(session)
         else:
-            self.catch_up.start(
+            self._catch_up.start(
                 session,
                 connect_request.cursor,
                 connect_request.cursor_text,
                 reset_to_earliest=connect_request.since_ms is not None,
             )
-            self.upstream.start_replay(session)
-        self.expiry.close_expired()
+            self._upstream.start_replay(session)
+        self._expiry.close_expired()
         if self._is_revoked(session.permissions):  # since it was admitted
-            self.hub.close(session, close_codes.EXPIRED, discard_queued=True)
+            self._hub.close(session, close_codes.EXPIRED, discard_queued=True)
 
     def must_resolve_start(self, session: Session, connect_request: ConnectRequest) -> bool:
         """Whether `find` is needed before `session` is welcomed."""
         return connect_request.since_ms is not None or bool(
-            self.hub.on_demand.idle_topics(session.topics)
+            self._hub.on_demand.idle_topics(session.topics)
         )
 
     async def resolve_start(
@@ -330,11 +343,11 @@ class AdmissionController:
         kafka_timeout = AuthRefused(
             close_codes.OVERLOADED, "overloaded: Kafka does not answer now", metric_reason="kafka"
         )
-        if not await self.upstream.wait_until_active(session.topics):
+        if not await self._upstream.wait_until_active(session.topics):
             raise kafka_timeout
         if connect_request.since_ms is None:
             return connect_request
-        cursor = await self.upstream.cursor_at(session.topics, connect_request.since_ms)
+        cursor = await self._upstream.cursor_at(session.topics, connect_request.since_ms)
         if cursor is None:
             raise kafka_timeout
         return connect_request._replace(cursor=cursor, cursor_text=encode_cursor(cursor))
@@ -344,27 +357,27 @@ class AdmissionController:
         try:
             permissions = self._authenticator.refresh_token(session.permissions, token.token)
         except AuthRefused as refused:
-            self.hub.reply_error(session, "bad_token", str(refused), token.id)
+            self._hub.reply_error(session, "bad_token", str(refused), token.id)
             return
         if self._is_revoked(permissions):
-            self.hub.reply_error(session, "bad_token", "the token was revoked", token.id)
+            self._hub.reply_error(session, "bad_token", "the token was revoked", token.id)
             return
-        self.hub.replace_permissions(session, permissions, token.id)
-        self.expiry.add(session)
+        self._hub.replace_permissions(session, permissions, token.id)
+        self._expiry.add(session)
 
     def _is_revoked(self, permissions: Permissions) -> bool:
         # Where authentication is off there are no tokens, and so no newer ones either.
-        memberships = self.command_executor.memberships
+        memberships = self._command_executor.memberships
         return not self._authenticator.accepts_account_parameter and memberships.is_revoked(
             permissions.account, permissions.issued_at
         )
 
     def release(self, session: Session) -> None:
         """Forget `session`, which was admitted."""
-        self.hub.detach(session)
+        self._hub.detach(session)
         self.connection_count -= 1
         if session.close_code is not None:
-            self.closes_by_code[session.close_code.code] += 1
+            self._counters.closes_by_code[session.close_code.code] += 1
         if session.permissions.account is not None:
             _decrement(self._connections_per_account, session.permissions.account)
         if session in self._networks:

@@ -17,10 +17,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bridge.core.protocol.close_codes import CloseCode
+    from bridge.core.sessions.hub import Hub
     from bridge.core.sessions.session import Session
-    from bridge.web.connections.admission import AdmissionController
+    from bridge.web.connections.admission import (
+        AdmissionController,
+        AdmissionLimits,
+        ClientCounters,
+        ExpiryTimers,
+    )
     from bridge.web.connections.connection import ClientConnection
     from bridge.web.connections.flushing import Flusher
+    from bridge.web.upstream import Upstream
 
 #: Every connection is looked after once in SLICES * SLICE_SECONDS, or sooner.
 SLICE_COUNT = 20
@@ -30,12 +37,24 @@ SLICE_SECONDS = 0.05
 class ConnectionPool:
     """Every connection of this instance."""
 
-    def __init__(self, admission: AdmissionController, flusher: Flusher) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        admission: AdmissionController,
+        *,
+        expiry: ExpiryTimers,
+        flusher: Flusher,
+        upstream: Upstream,
+        limits: AdmissionLimits,
+        counters: ClientCounters,
+    ) -> None:
+        self._hub = hub
         self._admission = admission
-        self._hub = admission.hub
+        self._expiry = expiry
+        self._upstream = upstream
         self.flusher = flusher
-        self.limits = admission.limits
-        self.closes_by_code = admission.closes_by_code
+        self.limits = limits
+        self.closes_by_code = counters.closes_by_code
         self.now = asyncio.get_running_loop().time
         #: Set when this instance begins to leave.
         self.drain_started = asyncio.Event()
@@ -81,7 +100,7 @@ class ConnectionPool:
         while True:
             await asyncio.sleep(self._slice_interval_seconds)
             now = self.now()
-            self._admission.expiry.close_expired()
+            self._expiry.close_expired()
             # One that woke late makes up for it at once: while thousands come in, every turn of
             # the event loop is long, and a slice in each would make heartbeats very late.
             due_slices = int((now - last_check) / self._slice_interval_seconds)
@@ -93,7 +112,7 @@ class ConnectionPool:
     def check_connections(self, connections: Iterable[ClientConnection], now: float) -> None:
         """Send what is due at `now`, and close on those who are late."""
         stale_seconds, is_too_stale = (
-            self._admission.upstream.stale_seconds(),
+            self._upstream.stale_seconds(),
             self._admission.is_too_stale,
         )
         for connection in connections:

@@ -29,8 +29,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bridge.core.protocol.close_codes import CloseCode
+    from bridge.core.sessions.hub import Hub
     from bridge.core.sessions.session import Session
-    from bridge.web.connections.admission import AdmissionController
+    from bridge.web.auth.client_address import TrustedProxies
+    from bridge.web.auth.origins import OriginPolicy
+    from bridge.web.connections.admission import (
+        AdmissionController,
+        AdmissionLimits,
+        ClientCounters,
+    )
     from bridge.web.connections.connect_request import ConnectRequest
     from bridge.web.connections.pool import ConnectionPool
 
@@ -135,12 +142,25 @@ _STREAM_HEADERS: Final = {
 class SseEndpoint:
     """Lets in everybody who comes for an event stream; `sockets` looks after them."""
 
-    def __init__(self, admission: AdmissionController, pool: ConnectionPool) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        admission: AdmissionController,
+        pool: ConnectionPool,
+        *,
+        origin_policy: OriginPolicy,
+        trusted_proxies: TrustedProxies,
+        limits: AdmissionLimits,
+        counters: ClientCounters,
+    ) -> None:
+        self._hub = hub
         self._admission = admission
-        self._hub = admission.hub
         self._pool = pool
-        self.limits = admission.limits
-        self.closes_by_code = admission.closes_by_code
+        self._origin_policy = origin_policy
+        self._trusted_proxies = trusted_proxies
+        self._refused_by_reason = counters.refused_by_reason
+        self.limits = limits
+        self.closes_by_code = counters.closes_by_code
         self.now = pool.now
 
     # -- what a stream asks ----------------------------------------------------------------------
@@ -160,10 +180,8 @@ class SseEndpoint:
 
         Cancellation: safe; nobody is let in.
         """
-        if (
-            rejection := client_http.reject_origin(request, self._admission.origin_policy)
-        ) is not None:
-            self._admission.refused_by_reason["origin"] += 1
+        if (rejection := client_http.reject_origin(request, self._origin_policy)) is not None:
+            self._refused_by_reason["origin"] += 1
             return rejection
         cors_headers = client_http.cors_headers(request)
         if request.headers.get(_LAST_EVENT_ID, "").startswith(sse_format.FINAL_ID_PREFIX):
@@ -172,12 +190,12 @@ class SseEndpoint:
             hello = _hello_from_request(request)
             connect_request = self._admission.parse(hello)
         except BadRequest as error:
-            self._admission.refused_by_reason["bad_request"] += 1
+            self._refused_by_reason["bad_request"] += 1
             return problem_response(400, str(error), headers=cors_headers)
         try:
             return await self._admit(request, hello, connect_request, cors_headers)
         except AuthRefused as refused:
-            self._admission.refused_by_reason[refused.metric_reason] += 1
+            self._refused_by_reason[refused.metric_reason] += 1
             return self._refusal_response(request, refused.close, cors_headers)
         except client_http.ClientDisconnected:
             return Response()  # nobody is there to read it
@@ -198,7 +216,7 @@ class SseEndpoint:
         connection = SseConnection(self)
         peer_address = request.client.host if request.client is not None else ""
         forwarded = request.headers.getlist("X-Forwarded-For")
-        connection.address = self._admission.trusted_proxies.client_address(peer_address, forwarded)
+        connection.address = self._trusted_proxies.client_address(peer_address, forwarded)
         session = self._admission.admit(
             hello, connect_request, connection.encode_frame, connection, connection.address
         )
@@ -262,7 +280,7 @@ class SseEndpoint:
         """Say what another origin's page may send, where it may send anything."""
         return client_http.preflight_response(
             request,
-            self._admission.origin_policy,
+            self._origin_policy,
             methods="GET, HEAD",
             headers=f"Authorization, Cache-Control, {_LAST_EVENT_ID}",
         )

@@ -35,11 +35,19 @@ if TYPE_CHECKING:
 
     from bridge.core.protocol.close_codes import CloseCode
     from bridge.core.protocol.frames import TokenUpdate
+    from bridge.core.sessions.hub import Hub
     from bridge.core.sessions.session import Session
-    from bridge.web.connections.admission import AdmissionController
+    from bridge.web.auth.client_address import TrustedProxies
+    from bridge.web.auth.origins import OriginPolicy
+    from bridge.web.connections.admission import (
+        AdmissionController,
+        AdmissionLimits,
+        ClientCounters,
+    )
     from bridge.web.connections.connect_request import ConnectRequest
     from bridge.web.connections.pool import ConnectionPool
     from bridge.web.transport.ws_handshake import UpgradeRequest
+    from bridge.web.upstream import Upstream
 
 _log = logging.getLogger(__name__)
 
@@ -80,7 +88,8 @@ class AcceptThrottle:
 class TokenRefresh:
     """Judges the tokens of live sessions; `flush` writes what was answered later."""
 
-    def __init__(self, admission: AdmissionController, flush: Callable[[], None]) -> None:
+    def __init__(self, hub: Hub, admission: AdmissionController, flush: Callable[[], None]) -> None:
+        self._hub = hub
         self._admission = admission
         self._flush = flush
         self._pending: dict[Session, asyncio.Task[None]] = {}
@@ -89,7 +98,7 @@ class TokenRefresh:
         """Answer `token`, at once or once its key is there."""
         if session in self._pending:
             reason = "the token before is still being judged"
-            self._admission.hub.reply_error(session, "limit", reason, token.id)
+            self._hub.reply_error(session, "limit", reason, token.id)
             return
         pending_keys = self._admission.pending_keys(token.token)
         if pending_keys is None:
@@ -318,16 +327,31 @@ PATH = "/ws"
 class WebSocketEndpoint:
     """Talks with everybody who has come by WebSocket; `sockets` looks after them."""
 
-    def __init__(self, admission: AdmissionController, pool: ConnectionPool) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        admission: AdmissionController,
+        pool: ConnectionPool,
+        *,
+        origin_policy: OriginPolicy,
+        trusted_proxies: TrustedProxies,
+        upstream: Upstream,
+        limits: AdmissionLimits,
+        counters: ClientCounters,
+    ) -> None:
+        self._hub = hub
         self._admission = admission
-        self._hub = admission.hub
         self._pool = pool
-        self.limits = admission.limits
-        self.closes_by_code = admission.closes_by_code
+        self._origin_policy = origin_policy
+        self._trusted_proxies = trusted_proxies
+        self._upstream = upstream
+        self._refused_by_reason = counters.refused_by_reason
+        self.limits = limits
+        self.closes_by_code = counters.closes_by_code
         self.now = pool.now
         self.accept_throttle = AcceptThrottle()
         self._admission_tasks: dict[WebSocketConnection, asyncio.Task[None]] = {}
-        self._token_refresh = TokenRefresh(admission, pool.flusher.flush)
+        self._token_refresh = TokenRefresh(hub, admission, pool.flusher.flush)
 
     def create_connection(self, **_: object) -> WebSocketConnection:
         """Make one for uvicorn, which calls this as it would its own class."""
@@ -340,10 +364,10 @@ class WebSocketEndpoint:
         path, _, query = upgrade_request.target.partition("?")
         if path != PATH:
             return UpgradeRefusal(404, f"WebSockets are served at {PATH}")
-        if not self._admission.origin_policy.allows(
+        if not self._origin_policy.allows(
             upgrade_request.header("host") or "", upgrade_request.header("origin")
         ):
-            self._admission.refused_by_reason["origin"] += 1
+            self._refused_by_reason["origin"] += 1
             return UpgradeRefusal(
                 403, "this host or origin is not allowed here (BRIDGE_ALLOWED_ORIGINS)"
             )
@@ -351,7 +375,7 @@ class WebSocketEndpoint:
             hello = parse_websocket_query(query)
             return UrlRequest(hello, None if hello is None else self._admission.parse(hello))
         except BadRequest as error:
-            self._admission.refused_by_reason["bad_request"] += 1
+            self._refused_by_reason["bad_request"] += 1
             return UpgradeRefusal(400, str(error))
 
     def accept(
@@ -363,9 +387,7 @@ class WebSocketEndpoint:
         """Take in a socket that was upgraded: admit it, or wait for its hello."""
         self._pool.add(connection)
         forwarded = upgrade_request.headers.get("x-forwarded-for", ())
-        connection.address = self._admission.trusted_proxies.client_address(
-            connection.address, forwarded
-        )
+        connection.address = self._trusted_proxies.client_address(connection.address, forwarded)
         connection.bearer_token = parse_bearer(upgrade_request.header("authorization"))
         try:
             self._admission.check_rate(self.now())
@@ -477,7 +499,7 @@ class WebSocketEndpoint:
         self._pool.flusher.flush()
 
     def _reject(self, connection: WebSocketConnection, refused: AuthRefused) -> None:
-        self._admission.refused_by_reason[refused.metric_reason] += 1
+        self._refused_by_reason[refused.metric_reason] += 1
         self._pool.close(connection, refused.close)
 
     # -- talking ---------------------------------------------------------------------------------
@@ -496,7 +518,7 @@ class WebSocketEndpoint:
                     "a frame is text, not bytes", UNSET, self.now()
                 )
             elif token := connection.client_requests.handle(
-                text, self.now(), self._admission.upstream.stale_seconds()
+                text, self.now(), self._upstream.stale_seconds()
             ):
                 self._token_refresh.refresh(connection.session, token)
             self._pool.flusher.flush()
@@ -507,7 +529,7 @@ class WebSocketEndpoint:
             connect_request = self._admission.parse(hello)
         except (frames.BadFrame, BadRequest) as error:
             close = closes.MISBEHAVING._replace(reason=f"misbehaving: {error}"[:120])
-            self._admission.refused_by_reason["bad_request"] += 1
+            self._refused_by_reason["bad_request"] += 1
             self._pool.close(connection, close)
             return
         self._start_admission(connection, hello, connect_request)

@@ -15,9 +15,10 @@ from bridge.web.http.problems import openapi_problems, problem_response
 
 if TYPE_CHECKING:
     from bridge.web.connections.admission import AdmissionController
+    from bridge.web.upstream import Upstream
 
 
-def health_router(admission: AdmissionController) -> APIRouter:
+def health_router(admission: AdmissionController, upstream: Upstream) -> APIRouter:
     """Return the routes of `/healthz` and `/readyz`."""
     router = APIRouter(tags=["probes"])
 
@@ -35,10 +36,10 @@ def health_router(admission: AdmissionController) -> APIRouter:
         """Ready: has caught up with Kafka once, is accepting, is not draining."""
         if admission.is_draining:
             return problem_response(503, "draining: this instance is leaving")
-        if not admission.upstream.is_ready():
+        if not upstream.is_ready():
             return problem_response(503, "has not caught up with Kafka yet")
         body: dict[str, Any] = {"status": "ready"}
-        stale_seconds = admission.upstream.stale_seconds()
+        stale_seconds = upstream.stale_seconds()
         if stale_seconds is not None:
             body["stale"] = stale_seconds
         return JSONResponse(body)

@@ -26,7 +26,7 @@ from bridge.web.http import client_http
 from bridge.web.http.problems import openapi_problems, problem_response
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from starlette.types import Receive, Scope, Send
 
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from bridge.core.sessions.permissions import Permissions
     from bridge.core.sessions.session import Session
     from bridge.web.api.publish import AdminTokens
+    from bridge.web.auth.client_address import TrustedProxies
+    from bridge.web.auth.origins import OriginPolicy
     from bridge.web.connections.admission import AdmissionController
     from bridge.web.connections.connect_request import ConnectRequest
     from bridge.web.connections.pool import ConnectionPool
@@ -147,11 +149,18 @@ class _HistoryEndpoint:
         history_reader: HistoryReader,
         admin_tokens: AdminTokens,
         pool: ConnectionPool,
+        *,
+        origin_policy: OriginPolicy,
+        trusted_proxies: TrustedProxies,
+        jitter: Callable[[float], float],
     ) -> None:
         self._admission = admission
         self._history_reader = history_reader
         self._admin_tokens = admin_tokens
         self._pool = pool
+        self._origin_policy = origin_policy
+        self._trusted_proxies = trusted_proxies
+        self._jitter = jitter
         self._concurrent_requests: Counter[str] = Counter()
 
     async def respond(self, request: Request) -> Response:
@@ -159,9 +168,7 @@ class _HistoryEndpoint:
 
         Cancellation: safe.
         """
-        if (
-            rejection := client_http.reject_origin(request, self._admission.origin_policy)
-        ) is not None:
+        if (rejection := client_http.reject_origin(request, self._origin_policy)) is not None:
             return rejection
         headers = {**_RESPONSE_HEADERS, **client_http.cors_headers(request)}
         try:
@@ -169,7 +176,7 @@ class _HistoryEndpoint:
         except BadRequest as error:
             return problem_response(400, str(error), headers=headers)
         except AuthRefused as refused:
-            retry_after_seconds = self._admission.hub.jitter(refused.close.retry_after)
+            retry_after_seconds = self._jitter(refused.close.retry_after)
             return client_http.refusal_response(refused.close, retry_after_seconds, headers)
         except client_http.ClientDisconnected:
             return Response()  # nobody is there to read it
@@ -222,9 +229,7 @@ class _HistoryEndpoint:
             permissions = unrestricted(parsed.hello.account)
         else:
             permissions = self._admission.authenticate(parsed.hello)
-        session = self._admission.create_session(permissions, parsed.connect_request)
-        self._admission.command_executor.add_account_rooms(session)
-        return session
+        return self._admission.create_reader(permissions, parsed.connect_request)
 
     @contextmanager
     def _hold_request_slot(
@@ -238,7 +243,7 @@ class _HistoryEndpoint:
         if session.permissions.account is None:
             peer = request.client.host if request.client is not None else ""
             forwarded_for = request.headers.getlist("X-Forwarded-For")
-            client_key = f"address {client_network(self._admission.trusted_proxies.client_address(peer, forwarded_for))}"
+            client_key = f"address {client_network(self._trusted_proxies.client_address(peer, forwarded_for))}"
         if self._concurrent_requests[client_key] >= MAX_CONCURRENT_REQUESTS:
             raise AuthRefused(
                 close_codes.OVERLOADED,
@@ -258,13 +263,25 @@ def history_router(
     history_reader: HistoryReader,
     admin_tokens: AdminTokens,
     pool: ConnectionPool,
+    *,
+    origin_policy: OriginPolicy,
+    trusted_proxies: TrustedProxies,
+    jitter: Callable[[float], float],
 ) -> APIRouter:
     """Return the routes of `/history`; `admin_tokens` may ask for any account's.
 
     `pool` have the clock by which clients are let in, and know when this instance leaves.
     """
     router = APIRouter(tags=["history"])
-    endpoint = _HistoryEndpoint(admission, history_reader, admin_tokens, pool)
+    endpoint = _HistoryEndpoint(
+        admission,
+        history_reader,
+        admin_tokens,
+        pool,
+        origin_policy=origin_policy,
+        trusted_proxies=trusted_proxies,
+        jitter=jitter,
+    )
 
     @router.get(
         PATH,
@@ -280,7 +297,7 @@ def history_router(
     @router.options(PATH, include_in_schema=False)
     async def preflight(request: Request) -> Response:
         return client_http.preflight_response(
-            request, admission.origin_policy, methods="GET", headers="Authorization"
+            request, origin_policy, methods="GET", headers="Authorization"
         )
 
     return router

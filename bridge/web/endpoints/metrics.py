@@ -31,10 +31,11 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
+    from bridge.core.replay.catchup import CatchUp
     from bridge.core.sessions.hub import Hub
     from bridge.core.sessions.stats import Histogram
-    from bridge.web.connections.admission import AdmissionController
-    from bridge.web.upstream import MetricSource
+    from bridge.web.connections.admission import AdmissionController, ClientCounters
+    from bridge.web.upstream import MetricSource, Upstream
 
 _PREFIX: Final = "push_bridge_"
 _CONNECTION_KINDS: Final = ("websocket", "sse")
@@ -55,12 +56,18 @@ class MetricsCollector:
         admission: AdmissionController,
         metric_source: MetricSource,
         *,
+        counters: ClientCounters,
+        catch_up: CatchUp,
+        upstream: Upstream,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """`wall_clock` tells the seconds since 1970, which records' timestamps are of."""
         self._hub = hub
         self._admission = admission
         self._metric_source = metric_source
+        self._counters = counters
+        self._catch_up = catch_up
+        self._upstream = upstream
         self._wall_clock = wall_clock
 
     def collect(self) -> Iterator[Metric]:
@@ -78,7 +85,7 @@ class MetricsCollector:
         yield InfoMetricFamily(f"{_PREFIX}build", "What runs here.", build_labels)
 
     def _stream_samples(self) -> Iterator[MetricSample]:
-        hub, counters, catch_up = self._hub, self._hub.counters, self._admission.catch_up
+        hub, counters, catch_up = self._hub, self._hub.counters, self._catch_up
         yield _counter("records_read", "Records read from Kafka, live.", counters.records_read)
         yield _counter(
             "records_unaddressed", "Records that name no audience.", counters.records_unaddressed
@@ -118,14 +125,18 @@ class MetricsCollector:
         yield MetricSample("connections", "Clients that are connected.", admission.connection_count)
         yield MetricSample("clients", "Clients that were welcomed.", kinds, "kind")
         codes = [str(close.code) for close in close_codes.CLOSE_CODES]
-        closes = {str(code): count for code, count in admission.closes_by_code.items()}
+        closes = {str(code): count for code, count in self._counters.closes_by_code.items()}
         yield _labelled_counter(
             "closes", "Connections that the bridge closed.", "code", codes, closes
         )
-        yield _counter("handshakes", "Clients that were let in.", admission.admitted_total)
+        yield _counter("handshakes", "Clients that were let in.", self._counters.admitted_total)
         help_text = "Clients that were not let in."
         yield _labelled_counter(
-            "handshakes_refused", help_text, "reason", _REFUSAL_REASONS, admission.refused_by_reason
+            "handshakes_refused",
+            help_text,
+            "reason",
+            _REFUSAL_REASONS,
+            self._counters.refused_by_reason,
         )
         yield MetricSample("outbox_bytes", "Bytes that wait for clients to read.", outbox_bytes)
 
@@ -140,11 +151,11 @@ class MetricsCollector:
         yield MetricSample(
             "journal_age_seconds", "Age of the oldest event in the journal.", age_seconds
         )
-        is_ready = admission.upstream.is_ready() and not admission.is_draining
+        is_ready = self._upstream.is_ready() and not admission.is_draining
         yield MetricSample(
             "ready", "1 once it has caught up with Kafka, until it leaves.", is_ready
         )
-        stale_seconds = admission.upstream.stale_seconds() or 0.0
+        stale_seconds = self._upstream.stale_seconds() or 0.0
         yield MetricSample(
             "stale_seconds", "Seconds without Kafka, 0 while it answers.", stale_seconds
         )

@@ -55,7 +55,7 @@ async def test_a_grant_that_ends_closes_with_4005(guarded: InProcessBridge, cloc
     )
     for other in (stays, for_ever):
         await other.check_responsive()
-    assert guarded.admission.closes_by_code[4005] == 1
+    assert guarded.counters.closes_by_code[4005] == 1
 
 
 async def test_until_the_leeway_is_over_events_arrive(
@@ -82,7 +82,7 @@ async def test_what_was_queued_is_discarded(guarded: InProcessBridge, clock: Clo
         guarded.publish(accounts=["alice"], data="x" * 50_000, id=str(number))
         number += 1
     clock.now += 60 + LEEWAY
-    guarded.admission.expiry.close_expired()
+    guarded.expiry.close_expired()
     code, last = await raw.read_until_close()
     assert code == 4005
     assert last is not None
@@ -94,7 +94,7 @@ async def test_a_newer_token_moves_the_end(guarded: InProcessBridge, clock: Cloc
     client = await guarded.connect_welcomed(f"token={sign_token(exp=int(clock.now) + 60)}")
     assert (await client.request("token", token=sign_token(exp=int(clock.now) + 600)))["ok"] is True
     clock.now += 300
-    guarded.admission.expiry.close_expired()
+    guarded.expiry.close_expired()
     await client.check_responsive()
     clock.now += 300 + LEEWAY
     assert (await client.wait_closed()).code == 4005
@@ -117,7 +117,7 @@ async def test_a_grant_that_ends_during_a_replay_gives_no_event(
     client = await guarded.connect_welcomed(f"token={token}&cursor={cursor},orders:0:40")
     await wait_until(lambda: guarded.upstream.brokers.bounds_requests)
     clock.now += 60 + LEEWAY
-    guarded.admission.expiry.close_expired()
+    guarded.expiry.close_expired()
     guarded.upstream.brokers.may_respond.set()
     end = await client.wait_closed()
     assert (end.code, [frame["op"] for frame in end.frames]) == (4005, ["closing"])
@@ -131,7 +131,7 @@ async def test_a_grant_that_ends_before_the_time_of_since_is_found_gives_no_even
     client = await guarded.connect(f"token={token}&since=2026-11-21T09:00:00Z")
     await wait_until(lambda: guarded.upstream.brokers.since_requests)
     clock.now += 60 + LEEWAY
-    guarded.admission.expiry.close_expired()
+    guarded.expiry.close_expired()
     guarded.upstream.brokers.may_respond.set()
     end = await client.wait_closed()
     assert end.code == 4005
@@ -143,7 +143,7 @@ async def test_with_authentication_off_nothing_ends(open_rig: OpenBridge, clock:
     client = await rig.connect_welcomed("account=alice")
     assert client.welcome["expires"] is None
     clock.now = 1e12
-    rig.admission.expiry.close_expired()
+    rig.expiry.close_expired()
     await client.check_responsive()
 
 

@@ -19,7 +19,7 @@ def span(of: InProcessBridge) -> Pipeline:
     return Pipeline(
         EnvelopeDecoder(1 << 20),
         of.hub,
-        of.admission.expiry,
+        of.expiry,
         of.flusher,
         lambda _: None,
         wall_clock=lambda: NOW,

@@ -93,7 +93,7 @@ async def test_where_it_does_not_wake_clients_are_asked_to_come_later(open_rig: 
     answer = await request_stream(rig, ALICE)
     assert (answer.status, answer.headers["retry-after"] > "0") == (503, True)
     await wait_until(lambda: rig.admission.connection_count == 0)
-    assert rig.admission.refused_by_reason["kafka"] == 2
+    assert rig.counters.refused_by_reason["kafka"] == 2
     assert not rig.hub.on_demand.has_subscribers("rare")
 
 

@@ -57,7 +57,15 @@ class Watched(ConnectionPool):
 
 
 async def test_a_clock_that_is_held_up_makes_up_for_it_so_that_heartbeats_are_late_only_once(rig):
-    sockets = Watched(rig.admission, rig.flusher)
+    sockets = Watched(
+        rig.hub,
+        rig.admission,
+        expiry=rig.expiry,
+        flusher=rig.flusher,
+        upstream=rig.upstream,
+        limits=rig.pool.limits,
+        counters=rig.counters,
+    )
     looked_after: list[ClientConnection] = []
     sockets.looked_after = looked_after
     everybody = [ClientConnection(sockets) for _ in range(3 * SLICE_COUNT)]

@@ -196,7 +196,7 @@ async def test_a_grant_that_ends_ends_the_stream_with_4005_and_nothing_after_it(
     closing = await listener.wait_closed_with(4005)
     assert closing["reconnect"] is True
     assert b"event: event" not in b"".join(listener.chunks)
-    assert rig.admission.closes_by_code == {4005: 1}
+    assert rig.counters.closes_by_code == {4005: 1}
 
 
 async def test_it_knows_its_clients_address(open_rig: OpenBridge):

@@ -27,7 +27,7 @@ async def test_a_stream_is_counted_until_it_ends(rig):
     await wait_until(lambda: rig.admission.connection_count == 0)
     assert len(rig.pool) == 0
     assert "alice" not in rig.hub.subscriptions.by_account
-    assert not rig.admission.closes_by_code, "it was the client that went"
+    assert not rig.counters.closes_by_code, "it was the client that went"
 
 
 async def test_uvicorn_knows_nothing_of_it_any_more(rig):

@@ -116,7 +116,7 @@ async def test_who_is_nobody_gets_a_401_that_says_what_is_wrong(open_rig: OpenBr
     for answer in answers:
         assert said in detail(answer)
         assert answer.headers["www-authenticate"] == "Bearer"
-    assert rig.admission.closes_by_code == {4500: len(answers)}
+    assert rig.counters.closes_by_code == {4500: len(answers)}
 
 
 @pytest.mark.parametrize("query", ["topics=audit,nothing", "topics=nothing", "rooms=r"])
@@ -124,7 +124,7 @@ async def test_what_the_grant_does_not_cover_is_a_403(open_rig: OpenBridge, quer
     rig = await open_rig(gate=shared_secret_authenticator())
     answer = await check_refused(rig, 403, query, Authorization=f"Bearer {sign_token()}")
     assert "grant" in detail(answer)
-    assert rig.admission.closes_by_code == {4501: 1}
+    assert rig.counters.closes_by_code == {4501: 1}
 
 
 async def test_another_sites_page_gets_a_403(rig):
@@ -149,13 +149,13 @@ async def test_by_another_name_of_this_machine_it_is_a_403(open_rig: OpenBridge)
 
 async def later(rig: InProcessBridge, code: int, query: str = "") -> None:
     """Check that a client is asked to come back later, whatever it is."""
-    before = rig.admission.closes_by_code[code]
+    before = rig.counters.closes_by_code[code]
     answer = await check_refused(rig, 503, query)
     assert int(answer.headers["retry-after"]) >= 1
     stream = await open_stream(rig, query, EVENT_SOURCE)
     assert stream.response.headers["content-type"] == "text/event-stream"
     await stream.connection.read_to_end()
-    assert rig.admission.closes_by_code[code] == before + 2
+    assert rig.counters.closes_by_code[code] == before + 2
     assert rig.admission.connection_count == len(rig.pool)
 
 
@@ -292,7 +292,7 @@ async def test_who_leaves_while_it_is_looked_up_is_forgotten(open_rig: OpenBridg
     raw.abort()
     await wait_until(lambda: not rig.server.server_state.tasks)
     gate.found.set()
-    assert (rig.admission.connection_count, rig.admission.closes_by_code) == (0, {})
+    assert (rig.admission.connection_count, rig.counters.closes_by_code) == (0, {})
 
 
 async def test_a_drain_does_not_wait_for_who_is_looked_up(open_rig: OpenBridge):

@@ -164,7 +164,7 @@ async def test_who_waits_too_long_for_its_replay_is_told_4006_on_the_stream(open
     closing = await back.wait_closed_with(4006)
     assert closing["cursor"] == back.last_event_id == AHEAD
     assert back.parser.reconnection_ms == closing["retry_after"] * 1000
-    assert rig.admission.closes_by_code == {4006: 1}
+    assert rig.counters.closes_by_code == {4006: 1}
 
 
 async def test_a_client_that_vanishes_during_a_replay_is_forgotten(rig):
@@ -189,7 +189,7 @@ async def test_where_kafka_does_not_find_the_time_it_is_a_503(open_rig: OpenBrid
     rig.upstream.brokers.is_reachable = False
     answer = await request_stream(rig, f"topics=orders&since={WHEN}")
     assert (answer.status, int(answer.headers["retry-after"]) > 0) == (503, True)
-    assert (rig.admission.connection_count, rig.admission.closes_by_code) == (0, {4006: 1})
+    assert (rig.admission.connection_count, rig.counters.closes_by_code) == (0, {4006: 1})
 
 
 async def test_a_client_that_vanishes_meanwhile_gives_its_place_back(rig):
@@ -212,7 +212,7 @@ async def test_a_drain_does_not_wait_for_the_time_to_be_found(rig):
     rig.server.should_exit = True
     assert (await raw.request("")).status == 503
     await wait_until(rig.serve_task.done)
-    assert rig.admission.closes_by_code == {4001: 1}
+    assert rig.counters.closes_by_code == {4001: 1}
 
 
 @pytest.mark.parametrize("query", [ALICE, f"{ALICE}&cursor={START}"])
@@ -226,4 +226,4 @@ async def test_a_drain_ends_streams_with_4001_and_what_it_takes_to_come_back(rig
     assert closing["cursor"] == listener.last_event_id
     assert listener.parser.reconnection_ms == closing["retry_after"] * 1000 > 0
     await wait_until(rig.serve_task.done)
-    assert rig.admission.closes_by_code == {4001: 1}
+    assert rig.counters.closes_by_code == {4001: 1}

@@ -63,7 +63,7 @@ async def test_a_slow_reader_is_closed_with_4002_and_comes_back_for_the_rest(ope
     assert (closing["op"], closing["code"], closing["reconnect"]) == ("closing", 4002, True)
     assert [frame["at"] for frame in frames] == [f"orders:0:{10 + n}" for n in range(sent - 1)]
     assert slow.last_event_id == closing["cursor"], "the event that did not fit is not covered"
-    assert rig.admission.closes_by_code == {4002: 1}
+    assert rig.counters.closes_by_code == {4002: 1}
     back = await open_welcomed_stream(
         rig, "account=slow&topics=orders", {"Last-Event-ID": slow.last_event_id}
     )
@@ -147,7 +147,7 @@ async def test_who_acknowledges_nothing_for_long_is_given_up_by_the_kernel_as_si
     rig.publish(accounts=["slow"], data="x" * 25_000)
     await wait_until(lambda: len(rig.pool) == 0 or stream.unsent_bytes)
     assert len(rig.pool) == 0, "to the bridge it seemed that all was sent"
-    assert rig.admission.closes_by_code == {4003: 1}
+    assert rig.counters.closes_by_code == {4003: 1}
     await gone.connection.read_to_end()
 
 

@@ -45,8 +45,8 @@ async def connect_overloaded(rig: InProcessBridge, query: str = SINCE) -> None:
         close = await client.wait_closed()
         assert (close.code, close.closing_frame["reconnect"]) == (4006, True)
         await wait_until(lambda: len(rig.pool) == 0)
-    assert (rig.admission.connection_count, rig.admission.closes_by_code) == (0, {4006: 1})
-    assert rig.admission.refused_by_reason == {"kafka": 1}
+    assert (rig.admission.connection_count, rig.counters.closes_by_code) == (0, {4006: 1})
+    assert rig.counters.refused_by_reason == {"kafka": 1}
 
 
 @pytest.mark.parametrize("lookup", [never_ends, fails])

@@ -99,7 +99,7 @@ async def test_a_limit_is_obeyed(at: HistoryApiClient, limit: str) -> None:
 async def test_a_reader_is_no_connection(at: HistoryApiClient) -> None:
     ids = {(await at.get_request(account="alice")).session.id for _ in range(3)}
     assert len(ids) == 3, "nobody can guess it, and address an event to it"
-    assert (at.admission.connection_count, at.admission.hub.subscriptions.all_sessions) == (
+    assert (at.admission.connection_count, at.hub.subscriptions.all_sessions) == (
         0,
         set(),
     )

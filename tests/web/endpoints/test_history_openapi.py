@@ -21,6 +21,7 @@ from bridge.core.sessions.hub import Hub
 from bridge.core.sessions.requests import RequestLimits
 from bridge.web.api.publish import AdminTokens
 from bridge.web.app import create_app
+from bridge.web.auth.client_address import TrustedProxies
 from bridge.web.auth.origins import OriginPolicy
 from bridge.web.connections.admission import AdmissionLimits
 from bridge.web.endpoints.history import history_router
@@ -53,9 +54,16 @@ def app() -> Any:
     limits = AdmissionLimits(RequestLimits(200, 50, 300), max_handshakes_per_second=10**6)
     entrance = build_admission(hub, limits, catch_up, UnusedUpstream())
     sockets = cast("ConnectionPool", SimpleNamespace(now=time.monotonic, drain_started=Staying()))
-    return create_app(
-        OriginPolicy(), [history_router(entrance, StubHistory(hub), AdminTokens([TOKEN]), sockets)]
+    router = history_router(
+        entrance,
+        StubHistory(hub),
+        AdminTokens([TOKEN]),
+        sockets,
+        origin_policy=OriginPolicy(),
+        trusted_proxies=TrustedProxies(),
+        jitter=hub.jitter,
     )
+    return create_app(OriginPolicy(), [router])
 
 
 APP: Final[ASGIApp] = app()

@@ -50,7 +50,15 @@ async def http(rig: InProcessBridge) -> AsyncIterator[httpx.AsyncClient]:
 
 
 def scraped(rig: InProcessBridge) -> httpx.AsyncClient:
-    collected = MetricsCollector(rig.hub, rig.admission, CountedMetrics(), wall_clock=lambda: NOW)
+    collected = MetricsCollector(
+        rig.hub,
+        rig.admission,
+        CountedMetrics(),
+        counters=rig.counters,
+        catch_up=rig.catch_up,
+        upstream=rig.upstream,
+        wall_clock=lambda: NOW,
+    )
     app = create_app(OriginPolicy(), [metrics_router(collected)])
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://bridge.example")
 
