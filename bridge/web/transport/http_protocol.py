@@ -10,15 +10,17 @@ import asyncio
 import weakref
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
 from bridge.web.transport import ws_handshake
+from bridge.web.transport.uvicorn_internals import HttpToolsProtocol
 
 if TYPE_CHECKING:
     from httptools import HttpRequestParser
-    from uvicorn import Config
-    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
-    from uvicorn.server import ServerState
+
+    from bridge.web.transport.uvicorn_internals import (
+        Config,
+        RequestResponseCycle,
+        ServerState,
+    )
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 HEAD_TIMEOUT_SECONDS: Final = 10.0

@@ -13,9 +13,8 @@ import logging
 import signal
 from typing import TYPE_CHECKING, Any
 
-import uvicorn
-
 from bridge.web.transport.http_protocol import FirstBytesProtocol
+from bridge.web.transport.uvicorn_internals import Config, Server, check_uvicorn
 
 if TYPE_CHECKING:
     import socket
@@ -31,7 +30,7 @@ SHUTDOWN_TIMEOUT_SECONDS = 5  # for HTTP requests that still run after the drain
 _DRAIN_POLL_SECONDS = 0.1
 
 
-class DrainingServer(uvicorn.Server):
+class DrainingServer(Server):
     """Serves an app and its WebSockets on one listener until a signal; then drains."""
 
     def __init__(
@@ -42,8 +41,9 @@ class DrainingServer(uvicorn.Server):
         *,
         shutdown_timeout_seconds: int = SHUTDOWN_TIMEOUT_SECONDS,
     ) -> None:
+        check_uvicorn()
         super().__init__(
-            uvicorn.Config(
+            Config(
                 app,
                 http=FirstBytesProtocol,
                 ws=create_connection if create_connection is not None else "none",  # type: ignore[arg-type]  # any callable serves
