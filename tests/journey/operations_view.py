@@ -15,16 +15,16 @@ def open_view(browser: Browser, url: str) -> None:
     browser.visit("about:blank")
     browser.emulate_screen("light", 1280)
     browser.visit(f"{url.rstrip('/')}/#ops")
-    browser.wait_for_text("#ops-state", "Fresh")
+    browser.wait_for_text("#ops-state", "Updated")
 
 
 def filter_connections(browser: Browser, **wanted: str) -> None:
     """Show the connections of an account, in a room, with a topic, at an instance."""
     labels = {
-        "account": "Of account",
-        "room": "In room",
-        "topic": "With topic",
-        "instance": "At instance",
+        "account": "Account",
+        "room": "Room",
+        "topic": "Topic",
+        "instance": "Instance",
     }
     for name, label in labels.items():
         browser.fill_field(label, wanted.get(name, ""), "#connections-filter")
@@ -64,11 +64,12 @@ def submit_dialog(browser: Browser, dialog: str, button: str, *choices: str, **f
 
 
 def wait_for_command(browser: Browser, command: str) -> str:
-    """Wait until a command was seen to be obeyed; return what is said of it."""
+    """Wait until a command took effect; return its line."""
     browser.wait_until(
         lambda: any(
-            command in each and "seen" in each for each in browser.texts("#orders-list li")
+            command in each and "took effect" in each
+            for each in browser.texts("#commands-list li")
         ),
-        f"{command!r} to be obeyed: {browser.texts('#orders-list li')}",
+        f"{command!r} to take effect: {browser.texts('#commands-list li')}",
     )
-    return browser.wait_for_text("#orders-list li", command)
+    return browser.wait_for_text("#commands-list li", command)

@@ -61,7 +61,7 @@ def name() -> str:
 
 def room_row(browser: Browser, room: str) -> str:
     """What the list says of a room."""
-    browser.fill_field("Name or title has", room, "#rooms-filter")
+    browser.fill_field("Name or title contains", room, "#rooms-filter")
     browser.click_button("Find", "#rooms-filter")
     return browser.wait_for_text("#room-list tbody tr", room)
 
@@ -97,8 +97,8 @@ def test_an_operator_sees_instances_feeds_rooms_connections_and_rates(
     browser.click_button("Close", "#feed")
 
     # The demo's events, one a second, are read; what was read was for somebody.
-    browser.wait_until(lambda: re.match(r"[\d.]+ ?/s", rate(browser, "Events read")), "a rate")
-    browser.wait_until(lambda: float(rate(browser, "Events read").split("/")[0]) > 0, "events")
+    browser.wait_until(lambda: re.match(r"[\d.]+ ?/s", rate(browser, "Records read")), "a rate")
+    browser.wait_until(lambda: float(rate(browser, "Records read").split("/")[0]) > 0, "events")
     browser.wait_until(lambda: line(browser, "Routed").count("L") > 1, "a line")
     assert rate(browser, "Connections").startswith("2")
     assert browser.console_errors() == []
@@ -146,7 +146,7 @@ def test_a_whole_account_is_kicked_and_nobody_else(
     submit_dialog(browser, "kick", "Disconnect", "Every connection")
     assert {one.wait_closed()[0], other.wait_closed()[0]} == {4504}
     wait_for_command(browser, f"Kick account {name}")
-    browser.wait_for_text("#connections-none", "Nobody")
+    browser.wait_for_text("#connections-none", "No connection")
     assert apart.close_info is None
 
 
@@ -158,21 +158,21 @@ def test_a_connection_is_put_into_a_room_moved_and_taken_out(
     open_view(browser, dev.url)
     filter_connections(browser, account=name)
     open_dialog(browser, "move", guest.id)
-    submit_dialog(browser, "move", "Do it", Into=one)
+    submit_dialog(browser, "move", "Apply", To=one)
     guest.wait_for_frame("rooms", joined=[one], left=[])
-    assert AT.search(wait_for_command(browser, f"into {one}"))
+    assert AT.search(wait_for_command(browser, f"to {one}"))
     browser.wait_for_text(ROWS, one)
 
     open_dialog(browser, "move", guest.id)
     browser.wait_for_text("#move-in", f"In: {one}")
-    submit_dialog(browser, "move", "Do it", "Move from", Out_of=one, Into=other)
+    submit_dialog(browser, "move", "Apply", "Move to", From=one, To=other)
     guest.wait_for_frame("rooms", joined=[other], left=[])
     guest.wait_for_frame("rooms", joined=[], left=[one])
-    wait_for_command(browser, f"out of {one}")
+    wait_for_command(browser, f"from {one}")
     browser.wait_for_text(ROWS, other)
 
     open_dialog(browser, "move", guest.id)
-    submit_dialog(browser, "move", "Do it", "Take out", Out_of=other)
+    submit_dialog(browser, "move", "Apply", "Remove", From=other)
     guest.wait_for_frame("rooms", joined=[], left=[other])
 
 
@@ -184,24 +184,24 @@ def test_an_account_is_put_into_a_room_for_good_and_a_room_is_given_a_title(
     open_view(browser, dev.url)
     filter_connections(browser, account=name)
     open_dialog(browser, "move", guest.id)
-    submit_dialog(browser, "move", "Do it", "Account", Into=room)
+    submit_dialog(browser, "move", "Apply", "Account", To=room)
     guest.wait_for_frame("rooms", joined=[room], left=[])
-    wait_for_command(browser, f"account {name} into {room}")
+    wait_for_command(browser, f"account {name} to {room}")
 
     room_row(browser, room)
     browser.find(f'[aria-label="Open {room}"]').click()
     browser.wait_for_text("#members tbody tr", name)
     browser.fill_field("Title", "The first", "#room")
     browser.click_button("Set", "#room")
-    assert AT.search(wait_for_command(browser, f"Call {room}"))
+    assert AT.search(wait_for_command(browser, f"Set the title of {room}"))
     browser.wait_for_text("#room-list tbody tr", "The first")
-    browser.fill_field("Account to put in", f"{name}x", "#room")
-    browser.click_button("Put in", "#room")
+    browser.fill_field("Account to add", f"{name}x", "#room")
+    browser.click_button("Add", "#room")
     browser.wait_for_text("#members tbody tr", f"{name}x")
-    browser.find(f'[aria-label="Take {name} out"]').click()
+    browser.find(f'[aria-label="Remove {name}"]').click()
     guest.wait_for_frame("rooms", joined=[], left=[room])
     browser.wait_until(lambda: len(browser.texts("#members tbody tr")) == 1, "one member")
-    browser.fill_field("Name or title has", "the FIRST", "#rooms-filter")
+    browser.fill_field("Name or title contains", "the FIRST", "#rooms-filter")
     browser.click_button("Find", "#rooms-filter")
     browser.wait_until(lambda: len(browser.texts("#room-list tbody tr")) == 1, "what was found")
     browser.click_button("Close", "#room")
@@ -213,13 +213,13 @@ def test_what_is_refused_is_said_where_it_was_asked_for(
     guest = guests.connect_one(account=name)
     open_view(browser, dev.url)
     filter_connections(browser, account="a*b")
-    assert "Change what was typed" in browser.wait_for_text("#connections-error", "422")
+    assert "Correct the input" in browser.wait_for_text("#connections-error", "422")
     filter_connections(browser, account=name)
     browser.wait_until(lambda: browser.texts("#connections-error") == [""], "no error")
-    for wrong, why in (("a*b", "422"), ("..", "a browser can not")):
+    for wrong, why in (("a*b", "422"), ("..", "a browser cannot")):
         open_dialog(browser, "move", guest.id)
-        browser.fill_field("Into", wrong, "#move")
-        browser.click_button("Do it", "#move")
+        browser.fill_field("To", wrong, "#move")
+        browser.click_button("Apply", "#move")
         browser.wait_for_text("#move-refused", why)
         browser.click_button("Cancel", "#move")
     assert guest.close_info is None
@@ -235,7 +235,7 @@ def test_connections_are_filtered_and_turned_page_by_page(
     guests.connect({"account": f"{name}-0", "topics": "news"})
     open_view(browser, dev.url)
     filter_connections(browser, room=name)
-    rooms = "#connections td[data-head=Rooms]"
+    rooms = "#connections td[data-heading=Rooms]"
     browser.wait_until(lambda: {*browser.texts(rooms)} == {name}, "those in the room only")
     first = wait_for_connections(browser, 50)
     browser.click_button("Next", "#connections-pages")
@@ -294,8 +294,8 @@ def test_names_are_text_whatever_they_are(
     (row,) = wait_for_connections(browser, 1)
     assert f"{HTML}r" in row
     open_dialog(browser, "move", guest.id)
-    submit_dialog(browser, "move", "Do it", "Account", Into=f"{HTML}/2")
-    wait_for_command(browser, f"account {HTML} into {HTML}/2")
+    submit_dialog(browser, "move", "Apply", "Account", To=f"{HTML}/2")
+    wait_for_command(browser, f"account {HTML} to {HTML}/2")
     open_dialog(browser, "kick", guest.id)
     submit_dialog(browser, "kick", "Disconnect", "Every connection", Reason=HTML)
     assert guest.wait_closed()[0] == 4504

@@ -69,7 +69,7 @@ def test_a_serve_asks_for_the_token_says_that_one_is_wrong_and_takes_it_for_both
         command.wait_for_line("ready")
         browser.visit("about:blank")
         browser.visit(f"http://127.0.0.1:{admin_port}/#ops")
-        browser.wait_for_text("#ops-state", "Needs the admin token")
+        browser.wait_for_text("#ops-state", "Admin token required")
         focus = "return document.activeElement.id"
         for wrong in ("nonsense", "ключ"):
             browser.wait_until(lambda: browser.run_script(focus) == "ops-token", "the focus")
@@ -81,7 +81,7 @@ def test_a_serve_asks_for_the_token_says_that_one_is_wrong_and_takes_it_for_both
             assert not browser.find("#ops-desk").is_displayed()
         browser.wait_until(lambda: browser.run_script(focus) == "ops-token", "the focus")
         browser.send_keys(TOKEN + Keys.ENTER)
-        browser.wait_for_text("#ops-state", "Fresh")
+        browser.wait_for_text("#ops-state", "Updated")
         browser.wait_until(lambda: len(browser.texts("#instances tbody tr")) == 2, "both instances")
         assert "this one" in browser.wait_for_text("#instances tbody tr", "serve-1")
         assert len([each for each in browser.texts("#instances .badge") if each]) == 1
@@ -109,24 +109,24 @@ def test_a_bridge_that_is_started_again_is_come_back_to(browser: Browser, place:
             command.send_signal(signal.SIGKILL)
             command.wait_exit()
             assert guest.wait_closed()[0] == 1006
-        browser.wait_for_text("#ops-state", "No answer")
-        assert "asked again" in browser.wait_for_text("#ops-trouble", "does not answer")
+        browser.wait_for_text("#ops-state", "No response")
+        assert "retries" in browser.wait_for_text("#ops-error", "does not answer")
         # It says so all the time, whichever question was the last one.
         for _ in range(25):
-            assert browser.texts("#ops-state") == ["No answer"]
+            assert browser.texts("#ops-state") == ["No response"]
             browser.run_script("return new Promise((done) => setTimeout(done, 200))")
         # What was shown is there still.
         wait_for_connections(browser, 1)
     # It comes back with another token, and counters that begin anew.
     with CommandProcess(place, "dev", "--demo", **settings) as command:
         dev = running_dev(command)
-        browser.wait_for_text("#ops-state", "Fresh")
-        assert browser.texts("#ops-trouble") == [""]
+        browser.wait_for_text("#ops-state", "Updated")
+        assert browser.texts("#ops-error") == [""]
         wait_for_connections(browser, 0)
         with BackgroundClients(dev.url) as guests:
             guest = guests.connect_one(account="bob")
             wait_for_connections(browser, 1)
-            drawn = "return document.querySelector('[data-rate=\"Events read\"] path').outerHTML"
+            drawn = "return document.querySelector('[data-rate=\"Records read\"] path').outerHTML"
             browser.wait_until(lambda: browser.run_script(drawn).count("L") > 1, "a line")
             assert "-" not in browser.run_script(drawn.replace("outerHTML", "getAttribute('d')"))
             open_dialog(browser, "kick", guest.id)
@@ -134,7 +134,7 @@ def test_a_bridge_that_is_started_again_is_come_back_to(browser: Browser, place:
             assert guest.wait_closed()[0] == 4504
             wait_for_command(browser, guest.id)
         command.send_signal(signal.SIGTERM)
-        browser.wait_for_text("#ops-state", "No answer")
+        browser.wait_for_text("#ops-state", "No response")
 
 
 def test_nothing_is_asked_while_nobody_looks_and_never_two_at_a_time(

@@ -81,7 +81,7 @@ def test_a_new_user_signs_in_chooses_receives_and_sends(
     assert "account" in event
 
     publish(dev, place, {"room": "too early"}, "--room", "lobby")
-    browser.fill_field("Room to enter", "lobby")
+    browser.fill_field("Room to join", "lobby")
     browser.click_button("Join")
     browser.wait_for_text("#rooms li", "lobby")
     publish(dev, place, {"room": "in time"}, "--room", "lobby")
@@ -132,7 +132,7 @@ def test_topics_and_rooms_are_left_again_and_a_refusal_is_told(
     publish(dev, place, {"n": "seen"}, "--account", "alice")
     browser.wait_for_text("#events .event", '"seen"')
     assert not any('"unseen"' in each for each in browser.texts("#events .event"))
-    browser.fill_field("Room to enter", "lobby" + Keys.ENTER)
+    browser.fill_field("Room to join", "lobby" + Keys.ENTER)
     browser.wait_for_text("#rooms li", "lobby")
     browser.find('[data-room="lobby"] button').click()
     browser.wait_until(lambda: browser.texts("#rooms li") == [], "the room to be left")
@@ -142,7 +142,7 @@ def test_topics_and_rooms_are_left_again_and_a_refusal_is_told(
     browser.click_button("Send", "#send")
     browser.wait_for_text("#sent", "not JSON")
     browser.fill_field("Data", "1", "#send")
-    browser.fill_field("For accounts", " ", "#send")
+    browser.fill_field("Accounts", " ", "#send")
     browser.click_button("Send", "#send")
     browser.wait_for_text("#sent", "422: ")
     browser.click_button("Pause")
@@ -164,13 +164,13 @@ def test_a_server_that_is_started_again_is_come_back_to_and_the_gap_is_shown(
     with CommandProcess(place, "dev", **settings) as command:
         dev = running_dev(command)
         sign_in(browser, dev.url)
-        browser.fill_field("Room to enter", "lobby" + Keys.ENTER)
+        browser.fill_field("Room to join", "lobby" + Keys.ENTER)
         browser.wait_for_text("#rooms li", "lobby")
         publish(dev, place, {"n": "before"}, "--account", "alice")
         browser.wait_for_text("#events .event", '"before"')
         command.send_signal(signal.SIGTERM)
         assert "4001" in browser.wait_for_text("#events .note", "Closed")
-        assert "back" in browser.wait_for_text("#state", "Closed: ")
+        assert "reconnecting" in browser.wait_for_text("#state", "Closed: ")
         assert command.wait_exit() == 0
     with CommandProcess(place, "dev", **settings) as command:
         dev = running_dev(command)
@@ -219,7 +219,7 @@ def test_a_serve_asks_for_tokens_and_says_why_one_will_not_do(
         browser.click_button("Connect", "#sign-in")
         browser.wait_for_text("#state", "Connected")
         assert not any(token in each for each in browser.texts("#frames li"))
-        browser.fill_field("For accounts", browser.texts("#who")[0], "#send")
+        browser.fill_field("Accounts", browser.texts("#who")[0], "#send")
         browser.click_button("Send", "#send")
         browser.wait_for_text("#sent", "401: ")
         browser.fill_field("Admin token", TOKEN, "#send")
@@ -288,9 +288,9 @@ def test_everything_has_a_name_and_is_reached_by_the_keyboard(
     assert {"events", "send-topic", "send-data", "frames"} <= set(reached)
 
     # Whoever leaves rooms one by one is never thrown back to the page's beginning.
-    browser.fill_field("Room to enter", "a" + Keys.ENTER)
+    browser.fill_field("Room to join", "a" + Keys.ENTER)
     browser.wait_for_text("#rooms li", "a")
-    browser.fill_field("Room to enter", "b" + Keys.ENTER)
+    browser.fill_field("Room to join", "b" + Keys.ENTER)
     browser.wait_for_text("#rooms li", "b")
     browser.find('[data-room="a"] button').send_keys(Keys.ENTER)
     browser.wait_until(lambda: len(browser.texts("#rooms li")) == 1, "a to be left")

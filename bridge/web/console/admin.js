@@ -1,49 +1,50 @@
-// The admin token, and requests with it.
+// Holds the admin token and sends requests with it.
 //
-// Rules: what is typed is in one field of this tab and nowhere else. `dev` hands its token to the
-// page and makes another one at each start, so after a 401 the page asks for it again.
+// Rules: a typed token stays in one field of this tab. `dev` hands its token to the page and
+// creates a new one at each start, so the page fetches it again after a 401.
 
 import { byId } from "./dom.js";
-import { ask, first } from "./config.js";
+import { fetchConfig, initialConfig } from "./config.js";
 
-let handed = null; // undefined: the bridge has not said
-let renewing;
+let providedToken = null; // undefined: the configuration has not arrived yet
+let refreshing;
 
-function take({ told }) {
-  handed = told ? told.admin_token : handed ?? undefined;
-  byId("admin").hidden = typeof handed === "string";
+function applyConfig({ config }) {
+  providedToken = config ? config.admin_token : providedToken ?? undefined;
+  byId("admin").hidden = typeof providedToken === "string";
 }
 
-const ready = first.then(take);
+const ready = initialConfig.then(applyConfig);
 
-function renew() {
-  renewing ??= ask().then(take).finally(() => { renewing = undefined; });
-  return renewing;
+function refreshConfig() {
+  refreshing ??= fetchConfig().then(applyConfig).finally(() => { refreshing = undefined; });
+  return refreshing;
 }
 
-// A token has visible ASCII only; whatever else was typed is a wrong one, and no header either.
-const token = () => handed ?? byId("admin-token").value.trim().replace(/[^!-~]/g, "?");
+// A header takes visible ASCII only. "?" keeps a wrong token wrong.
+const currentToken = () => providedToken ?? byId("admin-token").value.trim().replace(/[^!-~]/g, "?");
 
-/** Takes what was typed elsewhere for the token. */
-export function type(text) {
-  byId("admin-token").value = text;
+/** Stores a token that the operator typed in another form. */
+export function setToken(token) {
+  byId("admin-token").value = token;
 }
 
-/** Whether there is a token: "yes", "no", or "away" where the bridge has to say and does not. */
-export async function known() {
+/** "available", "missing", or "unknown" while the configuration cannot be fetched. */
+export async function tokenStatus() {
   await ready;
-  if (handed === undefined) await renew();
-  if (token()) return "yes";
-  return handed === undefined ? "away" : "no";
+  if (providedToken === undefined) await refreshConfig();
+  if (currentToken()) return "available";
+  return providedToken === undefined ? "unknown" : "missing";
 }
 
-/** What `fetch` is, with the token. */
-export async function request(path, { headers = {}, ...given } = {}) {
+/** `fetch` with the admin token. */
+export async function authorizedFetch(url, { headers = {}, ...options } = {}) {
   await ready;
-  const go = () => fetch(path, { ...given, headers: { ...headers, Authorization: `Bearer ${token()}` } });
-  const before = handed;
-  const answer = await go();
-  if (answer.status !== 401 || !before) return answer;
-  if (handed === before) await renew();
-  return handed === before ? answer : go();
+  const send = () =>
+    fetch(url, { ...options, headers: { ...headers, Authorization: `Bearer ${currentToken()}` } });
+  const usedToken = providedToken;
+  const response = await send();
+  if (response.status !== 401 || !usedToken) return response;
+  if (providedToken === usedToken) await refreshConfig();
+  return providedToken === usedToken ? response : send();
 }

@@ -1,58 +1,58 @@
-// Calls of `/v1`, and of what else the bridge tells an operator.
+// Calls of `/v1` and of the other endpoints for operators.
 //
-// Rule: an answer comes within ten seconds, whole, or there was none.
+// Rule: a response is complete within ten seconds, or the call fails.
 
-import { told as dated } from "./format.js";
-import { request } from "./admin.js";
-import { path } from "./path.js";
-import { Trouble } from "./errors.js";
+import { syncClock } from "./format.js";
+import { authorizedFetch } from "./admin.js";
+import { buildPath } from "./path.js";
+import { ApiError } from "./errors.js";
 
-const PATIENCE = 10_000;
+const TIMEOUT_MS = 10_000;
 
-function queried(query) {
-  const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== null && value !== "");
-  return given.length ? `?${new URLSearchParams(given)}` : "";
+function queryString(query) {
+  const present = Object.entries(query)
+    .filter(([, value]) => value !== undefined && value !== null && value !== "");
+  return present.length ? `?${new URLSearchParams(present)}` : "";
 }
 
-async function detail(answer) {
+async function problemDetail(response) {
   try {
-    const told = await answer.json();
-    return String(told.detail).replace(/[.]$/, "");
+    const problem = await response.json();
+    return String(problem.detail).replace(/[.]$/, "");
   } catch {
-    return answer.statusText || "refused";
+    return response.statusText || "refused";
   }
 }
 
-/** The answer to a request, if it is a good one. */
-export async function answered(url, given = {}) {
-  let answer;
+async function fetchOk(url, options = {}) {
+  let response;
   try {
-    answer = await request(url, { signal: AbortSignal.timeout(PATIENCE), ...given });
+    response = await authorizedFetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS), ...options });
   } catch {
-    throw new Trouble(0, "The bridge does not answer");
+    throw new ApiError(0, "The bridge does not answer");
   }
-  dated(answer.headers.get("Date"));
-  if (!answer.ok) throw new Trouble(answer.status, await detail(answer));
-  return answer;
+  syncClock(response.headers.get("Date"));
+  if (!response.ok) throw new ApiError(response.status, await problemDetail(response));
+  return response;
 }
 
-async function whole(answer, read) {
+async function readBody(response, method) {
   try {
-    return await answer[read]();
+    return await response[method]();
   } catch {
-    throw new Trouble(0, "The bridge's answer broke off");
+    throw new ApiError(0, "The bridge's response ended early");
   }
 }
 
-/** What `/v1/...` answers; what a `query` has that is empty is not asked for. */
-export async function call(method, parts, { query = {}, body } = {}) {
-  const given = { method };
+/** Calls `/v1/...` and returns the JSON of its response. Empty values of `query` are omitted. */
+export async function callApi(method, parts, { query = {}, body } = {}) {
+  const options = { method };
   if (body !== undefined) {
-    given.body = JSON.stringify(body);
-    given.headers = { "Content-Type": "application/json" };
+    options.body = JSON.stringify(body);
+    options.headers = { "Content-Type": "application/json" };
   }
-  return whole(await answered(path("v1", ...parts) + queried(query), given), "json");
+  return readBody(await fetchOk(buildPath("v1", ...parts) + queryString(query), options), "json");
 }
 
-/** The text of a page that is no JSON. */
-export const text = async (url) => whole(await answered(url), "text");
+/** Fetches a resource that is plain text. */
+export const fetchText = async (url) => readBody(await fetchOk(url), "text");

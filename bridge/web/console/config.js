@@ -1,16 +1,16 @@
-// What the bridge tells its page: how clients sign in, and in `dev` an admin token.
+// The bridge's configuration of this page: how clients sign in and, in `dev`, an admin token.
 //
-// Rule: an answer that did not come is no answer; nobody takes it for "there is none".
+// Rule: a failed request is not an answer. Nobody reads it as "there is no token".
 
-/** Asks the bridge; `told` is null where it gave no answer that can be used, and `why` says so. */
-export async function ask() {
+/** Fetches the configuration. `config` is null if that fails; `error` then has the reason. */
+export async function fetchConfig() {
   try {
-    const answer = await fetch("console.json");
-    if (answer.ok) return { told: await answer.json(), why: "" };
-    return { told: null, why: `The bridge refuses this page: ${(await answer.json()).detail}` };
+    const response = await fetch("console.json");
+    if (response.ok) return { config: await response.json(), error: "" };
+    return { config: null, error: `The bridge refuses this page: ${(await response.json()).detail}` };
   } catch {
-    return { told: null, why: "The bridge does not answer; load this page again." };
+    return { config: null, error: "The bridge does not answer. Reload this page." };
   }
 }
 
-export const first = ask();
+export const initialConfig = fetchConfig();

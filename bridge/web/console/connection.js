@@ -1,96 +1,100 @@
-// One client of the bridge: the library's, with what this page shows beside its events.
+// One client of the bridge: the library's, with the events that this page shows.
 //
-// Rules: the library alone decides when to connect and with what; frames are told as the text that
-// they were.
+// Rules: the library alone decides when to connect and with which parameters. Frames are passed
+// on as their text on the wire.
 
 import { createClient } from "../client.js";
 
 export class Connection extends EventTarget {
   #client;
   #failures = 0;
-  #known = false; // whether there ever was a welcome
-  #opened = false;
-  #welcomed = false;
-  #left = false;
+  #wasWelcomedBefore = false;
+  #isOpened = false;
+  #isWelcomed = false;
+  #isClosedByUser = false;
   #welcome;
 
   /** `credential` is {account} or {token}. */
   constructor(credential, rooms) {
     super();
     const parse = (text) => Object.defineProperty(JSON.parse(text), "text", { value: text });
-    const WebSocket = this.#watched();
+    const WebSocket = this.#observedWebSocket();
     const options = { ...credential, rooms, parse, WebSocket };
     this.#client = createClient(new URL(".", document.baseURI), options);
-    this.#client.on("event", (frame) => this.#tell("event", { frame, text: frame.text }));
-    this.#client.on("state", (item) => this.#changed(item));
+    this.#client.on("event", (frame) => this.#emit("event", { frame, text: frame.text }));
+    this.#client.on("state", (change) => this.#onStateChange(change));
     this.#client.on("live", ({ replayed }) =>
-      this.#tell("live", { replayed, instance: this.#welcome.instance }));
-    for (const op of ["gap", "rooms"]) this.#client.on(op, (frame) => this.#tell(op, frame));
+      this.#emit("live", { replayed, instance: this.#welcome.instance }));
+    for (const op of ["gap", "rooms"]) this.#client.on(op, (frame) => this.#emit(op, frame));
   }
 
   open() {
     if (this.#client.state === "idle") this.#client.start();
-    else dispatchEvent(new Event("online")); // what wakes every client of this page
+    else dispatchEvent(new Event("online")); // the library reconnects at once on this event
   }
 
-  /** Leaves for good. */
-  leave() {
-    this.#left = true;
+  /** Closes the connection for good. */
+  close() {
+    this.#isClosedByUser = true;
     this.#client.close();
   }
 
-  /** Subscribes or unsubscribes, by {topics, rooms}; the promise is of the reply. */
-  async change(op, what) {
+  /** Sends a `subscribe` or `unsubscribe` of {topics, rooms} and waits for the reply. */
+  async changeSubscriptions(op, names) {
     try {
-      const reply = await this.#client[op](what);
-      this.#tell("choice", reply);
+      const reply = await this.#client[op](names);
+      this.#emit("subscriptions", reply);
       return { ok: true };
     } catch ({ message }) {
       return { ok: false, reason: message };
     }
   }
 
-  #changed({ state, welcome, code, reason, ms }) {
-    if (this.#left) return;
+  #onStateChange({ state, welcome, code, reason, ms }) {
+    if (this.#isClosedByUser) return;
+    const isReconnect = this.#wasWelcomedBefore;
     if (state === "connecting") {
-      this.#welcomed = false;
-      this.#tell("state", { state, back: this.#known });
+      this.#isWelcomed = false;
+      this.#emit("state", { state, isReconnect });
     }
     if (welcome) {
-      this.#tell("state", { state: "live", back: this.#known, frame: welcome, catching: state === "replaying" });
-      this.#tell("choice", welcome);
+      const isReplaying = state === "replaying";
+      this.#emit("state", { state: "live", isReconnect, welcome, isReplaying });
+      this.#emit("subscriptions", welcome);
       this.#welcome = welcome;
-      this.#known = this.#welcomed = true;
+      this.#wasWelcomedBefore = this.#isWelcomed = true;
       this.#failures = 0;
     }
-    const told = { code, reason, opened: this.#opened, welcomed: this.#welcomed };
-    if (state === "waiting")
-      this.#tell("state", { state, wait: (ms ?? 0) / 1000, failures: ++this.#failures, ...told });
-    if (state === "closed") this.#tell("state", { state: "over", ...told });
+    const close = { code, reason, isOpened: this.#isOpened, isWelcomed: this.#isWelcomed };
+    if (state === "waiting") {
+      this.#failures += 1;
+      this.#emit("state", { state, waitSeconds: (ms ?? 0) / 1000, failures: this.#failures, ...close });
+    }
+    if (state === "closed") this.#emit("state", { state, ...close });
   }
 
-  /** A WebSocket that tells of its frames. */
-  #watched() {
-    const tell = (text, out) => {
+  /** A WebSocket class that emits each frame in both directions. */
+  #observedWebSocket() {
+    const emitFrame = (text, isSent) => {
       const frame = JSON.parse(text);
-      this.#tell("frame", { text, op: frame.op, out });
-      if (frame.op === "heartbeat" && !out) this.#tell("heartbeat", frame);
+      this.#emit("frame", { text, op: frame.op, isSent });
+      if (frame.op === "heartbeat" && !isSent) this.#emit("heartbeat", frame);
     };
-    const opened = () => (this.#opened = true);
+    const onOpen = () => (this.#isOpened = true);
     return class extends WebSocket {
-      constructor(...how) {
-        super(...how);
-        this.addEventListener("open", opened);
-        this.addEventListener("message", ({ data }) => tell(data, false));
+      constructor(...options) {
+        super(...options);
+        this.addEventListener("open", onOpen);
+        this.addEventListener("message", ({ data }) => emitFrame(data, false));
       }
       send(text) {
         super.send(text);
-        tell(text, true);
+        emitFrame(text, true);
       }
     };
   }
 
-  #tell(type, detail) {
+  #emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 }

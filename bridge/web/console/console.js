@@ -1,87 +1,97 @@
-// The page: signs in, and joins the connection to what is shown of it.
+// The client view: signs in and shows what its connection receives.
 //
-// Rule: it keeps no credential beyond this tab's life, and asks this bridge only.
+// Rule: credentials live as long as this tab. Requests go to this bridge only.
 
-import { begin, chosen, moved } from "./subscriptions.js";
+import { applyRoomChanges, resetSubscriptions, showSubscriptions } from "./subscriptions.js";
 import { Connection } from "./connection.js";
-import { byId, names } from "./dom.js";
-import { addEvent, addGap, addNote, clear } from "./events.js";
+import { byId, splitNames } from "./dom.js";
+import { addEvent, addGap, addNote, clearEvents } from "./events.js";
 import { addFrame, clearFrames } from "./frames.js";
-import { prepare, suggest } from "./publish.js";
-import { sentence, show, why } from "./status.js";
-import { first } from "./config.js";
-import { view } from "./tabs.js";
+import { clearPublishResult, fillAccount } from "./publish.js";
+import { describeState, formatClose, showState } from "./status.js";
+import { initialConfig } from "./config.js";
+import { currentView } from "./tabs.js";
 
-let told = { by_account: true };
+let config = { by_account: true };
 let connection;
 
-const REFUSED = `The bridge is there, but this page gets no connection. If BRIDGE_ALLOWED_ORIGINS is set, ${location.origin} has to be in it; and a proxy before the bridge has to pass WebSockets.`;
+const ORIGIN_HINT = `The bridge answers, but refuses the WebSocket. If BRIDGE_ALLOWED_ORIGINS is set, add ${location.origin} to it. A proxy in front of the bridge must pass WebSocket upgrades.`;
 
-/** Shows who is signed in; "" brings back the form. */
-function signedIn(yes) {
-  byId("sign-in").hidden = yes;
-  byId("desk").hidden = !yes;
-  byId("leave").hidden = !yes;
-  byId("who").hidden = !yes;
-  document.querySelector(".skip").hidden = !yes;
-  if (!yes && view() === "client") byId(told.by_account ? "account" : "token").focus();
+function showSignedIn(isSignedIn) {
+  byId("sign-in").hidden = isSignedIn;
+  byId("desk").hidden = !isSignedIn;
+  byId("leave").hidden = !isSignedIn;
+  byId("who").hidden = !isSignedIn;
+  document.querySelector(".skip").hidden = !isSignedIn;
+  if (!isSignedIn && currentView() === "client") byId(config.by_account ? "account" : "token").focus();
 }
 
-async function changed(detail) {
-  const { state, back, frame } = detail;
-  show(state, sentence(detail));
-  if (state === "live") {
-    byId("who").textContent = frame.account ?? "no account";
-    byId("who").title = `connection ${frame.connection}${frame.expires ? `, token expires ${frame.expires}` : ""}`;
-    if (!back) suggest(frame.account);
-    addNote("back", back ? `Back at ${frame.instance}, from where it was` : `Connected to ${frame.instance}`);
-  }
-  if (state === "waiting" && detail.welcomed) addNote("lost", `Closed: ${why(detail)}`);
-  if (state === "over") addNote("lost", `Closed for good: ${why(detail)}`);
-  if (state === "over" && !detail.welcomed) {
-    signedIn(false);
-    byId("why-not").textContent = `Refused: ${why(detail)}`;
-  }
-  if (state === "waiting" && detail.failures === 2 && !detail.opened) await explain();
+function showWelcome({ account, connection: id, expires, instance }, isReconnect) {
+  byId("who").textContent = account ?? "no account";
+  byId("who").title = `connection ${id}${expires ? `, token expires ${expires}` : ""}`;
+  if (!isReconnect) fillAccount(account);
+  const note = isReconnect ? `Reconnected to ${instance}, resumed at the last cursor` : `Connected to ${instance}`;
+  addNote("connected", note);
 }
 
-/** Browsers hide why a WebSocket was refused: find out whether the bridge is there at all. */
-async function explain() {
+async function onState(event) {
+  const { state, isReconnect, welcome } = event;
+  showState(state, describeState(event));
+  if (state === "live") showWelcome(welcome, isReconnect);
+  if (state === "waiting" && event.isWelcomed) addNote("closed", `Closed: ${formatClose(event)}`);
+  if (state === "closed") addNote("closed", `Closed for good: ${formatClose(event)}`);
+  if (state === "closed" && !event.isWelcomed) {
+    showSignedIn(false);
+    byId("why-not").textContent = `Refused: ${formatClose(event)}`;
+  }
+  if (state === "waiting" && event.failures === 2 && !event.isOpened) await explainFailure();
+}
+
+/** Browsers hide why a WebSocket was refused. A plain request shows whether the bridge answers. */
+async function explainFailure() {
   try {
-    if ((await fetch("readyz")).ok) addNote("lost", REFUSED);
+    if ((await fetch("readyz")).ok) addNote("closed", ORIGIN_HINT);
   } catch {
-    // It is not there: the state says so.
+    // The bridge does not answer; the state line already shows that.
   }
+}
+
+function onLive({ replayed, instance }) {
+  addNote("connected", `Caught up: ${replayed} replayed`);
+  showState("live", `Connected to ${instance}`);
+}
+
+function onHeartbeat({ stale }) {
+  if (stale) showState("stale", `Connected; Kafka unreachable for ${Math.round(stale)} s`);
+  else if (byId("state").dataset.state === "stale") showState("live", "Connected; Kafka is back");
 }
 
 function connect() {
   const account = byId("account").value.trim();
-  const credential = told.by_account ? (account ? { account } : {}) : { token: byId("token").value.trim() };
-  connection?.leave();
-  clear();
+  const credential = config.by_account ? (account ? { account } : {}) : { token: byId("token").value.trim() };
+  connection?.close();
+  clearEvents();
   clearFrames();
-  connection = new Connection(credential, names(byId("first-rooms").value));
-  begin(connection);
-  prepare();
-  const on = (type, take) => connection.addEventListener(type, ({ detail }) => take(detail));
-  on("state", changed);
-  on("frame", addFrame);
-  on("event", addEvent);
-  on("gap", addGap);
-  on("choice", chosen);
-  on("rooms", moved);
-  on("live", ({ replayed, instance }) => {
-    addNote("back", `Caught up: ${replayed} replayed`);
-    show("live", `Connected to ${instance}`);
-  });
-  on("heartbeat", ({ stale }) => {
-    if (stale) show("stale", `Connected; Kafka has been away for ${Math.round(stale)} s`);
-    else if (byId("state").dataset.state === "stale") show("live", "Connected; Kafka is back");
-  });
+  connection = new Connection(credential, splitNames(byId("first-rooms").value));
+  resetSubscriptions(connection);
+  clearPublishResult();
+  const listeners = {
+    state: onState,
+    frame: addFrame,
+    event: addEvent,
+    gap: addGap,
+    subscriptions: showSubscriptions,
+    rooms: applyRoomChanges,
+    live: onLive,
+    heartbeat: onHeartbeat,
+  };
+  for (const [type, listener] of Object.entries(listeners)) {
+    connection.addEventListener(type, ({ detail }) => listener(detail));
+  }
   connection.open();
   byId("why-not").textContent = "";
   byId("who").textContent = account;
-  signedIn(true);
+  showSignedIn(true);
   byId("new-room").focus();
 }
 
@@ -90,16 +100,16 @@ byId("sign-in").addEventListener("submit", (event) => {
   connect();
 });
 byId("leave").addEventListener("click", () => {
-  connection.leave();
-  show("off", "Not connected");
-  signedIn(false);
+  connection.close();
+  showState("off", "Not connected");
+  showSignedIn(false);
 });
 byId("again").addEventListener("click", () => connection.open());
 
-const answer = await first;
-told = answer.told ?? told;
-byId("why-not").textContent = answer.why;
-byId("by-account").hidden = !told.by_account;
-byId("by-token").hidden = told.by_account;
-byId("token").required = !told.by_account;
-signedIn(false);
+const loaded = await initialConfig;
+config = loaded.config ?? config;
+byId("why-not").textContent = loaded.error;
+byId("by-account").hidden = !config.by_account;
+byId("by-token").hidden = config.by_account;
+byId("token").required = !config.by_account;
+showSignedIn(false);

@@ -1,26 +1,31 @@
-// Elements of the page: found by id, or made.
+// Finds and creates elements of the page.
 //
-// Rule: what comes from outside goes in as text, here and everywhere; nothing reads it as HTML.
+// Rule: everything from outside is inserted as text, never as HTML.
 
 export const byId = (id) => document.getElementById(id);
 
-/** Makes an element; `given` are its properties, of which `data` is its data-* attributes. */
-export function make(name, { data = {}, ...given } = {}, ...children) {
-  const element = document.createElement(name);
-  Object.assign(element, given);
+/** Creates an element. `data` holds its data-* attributes; all other options are its properties. */
+export function createElement(tag, { data = {}, ...properties } = {}, ...children) {
+  const element = document.createElement(tag);
+  Object.assign(element, properties);
   Object.assign(element.dataset, data);
   element.append(...children);
   return element;
 }
 
-/** The names in a text, of which commas are between. */
-export const names = (text) => text.split(",").map((each) => each.trim()).filter(Boolean);
+/** Writes an element's text only if it differs, so that a selection in it survives. */
+export function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
 
-/** The time of day, as it is where the page is looked at. */
-export const clock = (at = new Date()) =>
-  at.toLocaleTimeString([], { hour12: false, hour: "2-digit", minute: "2-digit", second: "2-digit" });
+/** The names in a comma-separated list. */
+export const splitNames = (text) => text.split(",").map((name) => name.trim()).filter(Boolean);
 
-/** Takes out the oldest children of a list that has the newest first. */
-export function cap(list, most) {
-  while (list.childElementCount > most) list.lastElementChild.remove();
+/** The local time of day. */
+export const timeOfDay = (date = new Date()) =>
+  date.toLocaleTimeString([], { hour12: false, hour: "2-digit", minute: "2-digit", second: "2-digit" });
+
+/** Removes the oldest children of a list that has the newest first. */
+export function trimChildren(list, maxChildren) {
+  while (list.childElementCount > maxChildren) list.lastElementChild.remove();
 }

@@ -1,22 +1,22 @@
-// What went wrong with a call, and what to do about it.
+// Errors of calls to the bridge, each with a remedy.
 //
-// Rule: nobody is told that something failed without being told what to do.
+// Rule: no error is shown without saying what to do.
 
-const ADVICE = new Map([
-  [0, "It is asked again every 2 seconds. If it stays away, see whether it runs, and its log."],
-  [401, "Type another one."],
-  [403, "Open this page by a name and an origin that the bridge allows."],
-  [404, "If there is no API here, set BRIDGE_ADMIN_TOKENS, or open the page on BRIDGE_ADMIN_PORT."],
-  [422, "Change what was typed."],
-  [400, "Load this page again."],
-  [500, "See its log."],
-  [429, "Wait a second, and do it again."],
+const REMEDIES = new Map([
+  [0, "The page retries every 2 seconds. If this persists, check the bridge's process and its log."],
+  [400, "Reload this page."],
+  [401, "Enter another one."],
+  [403, "Open this page by a host name and an origin that the bridge allows."],
+  [404, "If the API is off here, set BRIDGE_ADMIN_TOKENS, or open this page on BRIDGE_ADMIN_PORT."],
+  [422, "Correct the input."],
+  [429, "Wait one second, then repeat it."],
+  [500, "See the bridge's log."],
 ]);
 
-/** What went wrong: HTTP's status, 0 where nothing answered, and a sentence with what to do. */
-export class Trouble extends Error {
-  constructor(status, detail, advice = ADVICE.get(status) ?? "") {
-    super([status ? `${status}: ${detail}.` : `${detail}.`, advice].join(" ").trim());
+/** A failed call. `status` is HTTP's, or 0 if no response arrived. */
+export class ApiError extends Error {
+  constructor(status, detail, remedy = REMEDIES.get(status) ?? "") {
+    super([status ? `${status}: ${detail}.` : `${detail}.`, remedy].join(" ").trim());
     this.status = status;
   }
 }

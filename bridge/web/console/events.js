@@ -1,93 +1,98 @@
-// What has arrived, newest first: events, and between them what was missed and when.
+// The list of received events, newest first, with notes about gaps and closes between them.
 //
-// Rules: the list is bounded, and drawn once a frame however many come. A gap is never silent.
+// Rules: the list is bounded, and rendered once per animation frame. A gap is never silent.
 
-import { byId, cap, clock, make } from "./dom.js";
-import { dataOf } from "./lossless-json.js";
+import { byId, createElement, timeOfDay, trimChildren } from "./dom.js";
+import { formatData } from "./lossless-json.js";
 
-const MOST = 300;
-const REASONS = {
-  expired: "Kafka keeps them no longer",
-  truncated: "this client was ahead of Kafka",
-  recreated: "the topic was deleted and made again",
-  limit: "they are more than this bridge replays",
-  corrupt: "Kafka's bytes can not be read",
+const MAX_ITEMS = 300;
+const GAP_REASONS = {
+  expired: "Kafka no longer keeps them",
+  truncated: "this client's cursor was beyond the end of the log",
+  recreated: "the topic was deleted and recreated",
+  limit: "they exceed this bridge's replay limits",
+  corrupt: "Kafka's bytes cannot be read",
 };
 
-let held = [];
-let count = 0;
-let paused = false;
-let asked = false;
+let pendingItems = []; // functions that create the elements
+let eventCount = 0;
+let isPaused = false;
+let isRenderScheduled = false;
 
-function draw() {
-  asked = false;
-  if (paused || !held.length) return;
-  byId("events").prepend(...held.map((build) => build()).reverse());
-  held = [];
-  cap(byId("events"), MOST);
-  byId("nothing").hidden = count > 0;
+function showPauseButton() {
+  byId("pause").textContent = isPaused ? `Resume (${pendingItems.length})` : "Pause";
 }
 
-function add(build) {
-  held.push(build);
-  if (held.length > MOST) held.shift();
-  byId("pause").textContent = paused ? `Resume (${held.length})` : "Pause";
-  if (!asked) {
-    asked = true;
-    // A tab in the background draws no frames, but what it holds is bounded anyway.
-    requestAnimationFrame(draw);
+function render() {
+  isRenderScheduled = false;
+  if (isPaused || !pendingItems.length) return;
+  byId("events").prepend(...pendingItems.map((create) => create()).reverse());
+  pendingItems = [];
+  trimChildren(byId("events"), MAX_ITEMS);
+  byId("nothing").hidden = eventCount > 0;
+}
+
+function addItem(create) {
+  pendingItems.push(create);
+  if (pendingItems.length > MAX_ITEMS) pendingItems.shift();
+  showPauseButton();
+  if (!isRenderScheduled) {
+    isRenderScheduled = true;
+    // A background tab renders no frames. The bound above limits its memory.
+    requestAnimationFrame(render);
   }
 }
 
-function body(frame, text) {
-  if (frame.deleted) return make("p", { className: "hint" }, "deleted");
-  if ("data_base64" in frame) return make("pre", {}, `base64: ${frame.data_base64}`);
-  return make("pre", {}, dataOf(text));
+function createBody(frame, text) {
+  if (frame.deleted) return createElement("p", { className: "hint" }, "deleted");
+  if ("data_base64" in frame) return createElement("pre", {}, `base64: ${frame.data_base64}`);
+  return createElement("pre", {}, formatData(text));
 }
 
-function item(frame, text) {
-  const time = make("time", { dateTime: frame.time, title: frame.time }, clock(new Date(frame.time)));
-  const what = make(
+function createEvent(frame, text) {
+  const received = timeOfDay(new Date(frame.time));
+  const time = createElement("time", { dateTime: frame.time, title: frame.time }, received);
+  const summary = createElement(
     "div", { className: "what" },
-    make("span", { className: "type" }, frame.type),
-    make("span", { className: "topic", title: `at ${frame.at}` }, frame.topic),
-    make("span", { className: "to", title: "why you got it" }, frame.to),
+    createElement("span", { className: "type" }, frame.type),
+    createElement("span", { className: "topic", title: `at ${frame.at}` }, frame.topic),
+    createElement("span", { className: "to", title: "the audience that matched" }, frame.to),
   );
-  const head = make("div", { className: "head" }, what, time);
-  return make("li", { className: "event", data: { at: frame.at } }, head, body(frame, text));
+  const head = createElement("div", { className: "head" }, summary, time);
+  return createElement("li", { className: "event", data: { at: frame.at } }, head, createBody(frame, text));
 }
 
 export function addEvent({ frame, text }) {
-  count += 1;
-  byId("count").textContent = count;
-  add(() => item(frame, text));
+  eventCount += 1;
+  byId("count").textContent = eventCount;
+  addItem(() => createEvent(frame, text));
 }
 
-/** Puts a line between the events; `kind` is gap, lost or back. */
+/** Adds a line between the events. `kind` is gap, closed or connected. */
 export function addNote(kind, text) {
-  const at = clock();
-  add(() => make("li", { className: `note ${kind}` }, make("span", {}, text), make("time", {}, at)));
+  const now = timeOfDay();
+  addItem(() =>
+    createElement("li", { className: `note ${kind}` }, createElement("span", {}, text), createElement("time", {}, now)));
 }
 
 export function addGap({ topic, reason }) {
-  addNote("gap", `Gap in ${topic}: events were missed, because ${REASONS[reason] ?? "of something new"} (${reason}). Load its state anew.`);
+  const explanation = GAP_REASONS[reason] ?? "the bridge reports an unknown reason";
+  addNote("gap", `Gap in ${topic}: events are missing, because ${explanation} (${reason}). Reload its state.`);
 }
 
-export function clear() {
-  held = [];
-  count = 0;
+export function clearEvents() {
+  pendingItems = [];
+  eventCount = 0;
   byId("count").textContent = "0";
   byId("events").replaceChildren();
   byId("nothing").hidden = false;
-  byId("pause").textContent = paused ? "Resume (0)" : "Pause";
+  showPauseButton();
 }
 
-export function pause(on) {
-  paused = on;
-  byId("pause").setAttribute("aria-pressed", String(on));
-  byId("pause").textContent = on ? "Resume (0)" : "Pause";
-  draw();
-}
-
-byId("clear").addEventListener("click", clear);
-byId("pause").addEventListener("click", () => pause(!paused));
+byId("clear").addEventListener("click", clearEvents);
+byId("pause").addEventListener("click", () => {
+  isPaused = !isPaused;
+  byId("pause").setAttribute("aria-pressed", String(isPaused));
+  render();
+  showPauseButton();
+});

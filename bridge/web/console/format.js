@@ -1,20 +1,21 @@
-// How long ago something was, and how much something is, in few characters.
+// Formats ages, counts and bytes in few characters.
 //
-// Rule: times are the bridge's, so they are compared with the bridge's clock, not with this one.
+// Rule: times come from the bridge, so ages use the bridge's clock and not the browser's.
 
-const NOTICEABLE = 2_000;
+// The Date header has whole seconds. A smaller difference is not clock skew.
+const MIN_SKEW_MS = 2_000;
 
-let skew = 0;
+let skewMs = 0;
 
-/** Takes note of the time in an answer's head, which is in whole seconds. */
-export function told(date) {
-  const apart = Date.parse(date) - Date.now();
-  if (Number.isNaN(apart)) return;
-  skew = Math.abs(apart) > NOTICEABLE ? apart : 0;
+/** Adjusts the clock to the Date header of a response. */
+export function syncClock(dateHeader) {
+  const differenceMs = Date.parse(dateHeader) - Date.now();
+  if (Number.isNaN(differenceMs)) return;
+  skewMs = Math.abs(differenceMs) > MIN_SKEW_MS ? differenceMs : 0;
 }
 
-/** The age of an RFC 3339 time; "" of none. */
-export function ago(time, now = Date.now() + skew) {
+/** The age of an RFC 3339 time; "" if there is no time. */
+export function formatAge(time, now = Date.now() + skewMs) {
   if (!time) return "";
   const seconds = Math.max(0, Math.floor((now - Date.parse(time)) / 1000));
   if (seconds < 60) return `${seconds} s`;
@@ -25,11 +26,11 @@ export function ago(time, now = Date.now() + skew) {
   return `${Math.floor(hours / 24)} d`;
 }
 
-/** A number with its thousands apart. */
-export const count = (number) => number.toLocaleString("en");
+/** A whole number with thousands separators. */
+export const formatCount = (number) => number.toLocaleString("en");
 
-/** A number of bytes; "" of none that is known. */
-export function bytes(number) {
+/** A number of bytes; "" if it is unknown. */
+export function formatBytes(number) {
   if (number === null || number === undefined) return "";
   if (number < 1000) return `${number} B`;
   const units = ["kB", "MB", "GB", "TB"];
@@ -42,5 +43,6 @@ export function bytes(number) {
   return `${value.toFixed(value < 10 ? 1 : 0)} ${units[unit]}`;
 }
 
-/** A rate or a number that may have a fraction. */
-export const rounded = (number) => (number < 10 ? number.toFixed(1).replace(/[.]0$/, "") : count(Math.round(number)));
+/** A rate or a gauge. Below 10 it keeps one decimal place. */
+export const formatNumber = (number) =>
+  (number < 10 ? number.toFixed(1).replace(/[.]0$/, "") : formatCount(Math.round(number)));

@@ -1,24 +1,24 @@
-// The connection's frames as they are, newest first, with their direction.
+// The list of raw frames of the connection, newest first.
 //
-// Rule: a frame is shown as the text that it was; only a credential is not.
+// Rule: a frame is shown as its text on the wire. Only a credential is hidden.
 
-import { byId, cap, clock, make } from "./dom.js";
-import { shown } from "./lossless-json.js";
+import { byId, createElement, timeOfDay, trimChildren } from "./dom.js";
+import { redactToken } from "./lossless-json.js";
 
-const MOST = 200;
+const MAX_FRAMES = 200;
 
-export function addFrame({ text, op, out }) {
-  const direction = make(
+export function addFrame({ text, op, isSent }) {
+  const direction = createElement(
     "span", { className: "direction" },
-    make("span", { ariaHidden: "true" }, out ? "↑" : "↓"),
-    make("span", { className: "unseen" }, out ? "sent" : "received"),
+    createElement("span", { ariaHidden: "true" }, isSent ? "↑" : "↓"),
+    createElement("span", { className: "visually-hidden" }, isSent ? "sent" : "received"),
   );
-  const line = make(
-    "li", { className: out ? "out" : "in", data: { op } },
-    direction, make("time", {}, clock()), make("code", {}, shown(text)),
+  const line = createElement(
+    "li", { className: isSent ? "out" : "in", data: { op } },
+    direction, createElement("time", {}, timeOfDay()), createElement("code", {}, redactToken(text)),
   );
   byId("frames").prepend(line);
-  cap(byId("frames"), MOST);
+  trimChildren(byId("frames"), MAX_FRAMES);
 }
 
 export const clearFrames = () => byId("frames").replaceChildren();

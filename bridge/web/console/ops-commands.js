@@ -1,114 +1,121 @@
-// Commands of `/v1`: given, told where they stand, and looked after until they are obeyed.
+// Sends commands of `/v1` and watches until each has taken effect.
 //
-// Rules: what is refused is thrown, for whoever asked to show; what was accepted is shown with its
-// position, and then whether it was seen to be done. No command is given twice by itself.
+// Rules: a refused command throws; its form shows the error. An accepted one is listed with its
+// position and whether its effect was observed. No command is sent twice.
 
-import { call } from "./api.js";
-import { byId, cap, make } from "./dom.js";
-import { refresh } from "./poll.js";
+import { callApi } from "./api.js";
+import { byId, createElement, trimChildren } from "./dom.js";
+import { refreshAll } from "./poll.js";
 
-const [PATIENCE_MS, STEP_MS, KEPT] = [10_000, 300, 4];
+const [TIMEOUT_MS, INTERVAL_MS, MAX_COMMANDS] = [10_000, 300, 4];
+const NO_EFFECT = "no effect within 10 s; Kafka or an instance may be slow";
 
 const sleep = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 
-function say(line, kind, text) {
-  line.className = kind;
-  line.textContent = text;
+function setStatus(status, kind, text) {
+  status.className = kind;
+  status.textContent = text;
 }
 
-function show(what, at) {
-  const line = make("span", { className: "soft" }, "waiting to see it…");
-  const said = make("span", { className: "what" }, what);
-  byId("orders-list").prepend(make("li", {}, said, make("code", {}, at), line));
-  cap(byId("orders-list"), KEPT);
-  byId("orders").hidden = false;
-  return line;
+function addCommand(description, position) {
+  const status = createElement("span", { className: "soft" }, "pending…");
+  const summary = createElement("span", { className: "what" }, description);
+  byId("commands-list").prepend(
+    createElement("li", {}, summary, createElement("code", {}, position), status));
+  trimChildren(byId("commands-list"), MAX_COMMANDS);
+  byId("commands").hidden = false;
+  return status;
 }
 
-async function look(line, seen, unseen) {
-  const begun = performance.now();
-  while (performance.now() - begun < PATIENCE_MS) {
+async function watch(status, hasEffect, timeoutText) {
+  const startedAt = performance.now();
+  while (performance.now() - startedAt < TIMEOUT_MS) {
     try {
-      if (await seen()) {
-        const seconds = (performance.now() - begun) / 1000;
-        say(line, "good", seconds < 0.1 ? "seen at once" : `seen after ${seconds.toFixed(1)} s`);
-        refresh();
+      if (await hasEffect()) {
+        const seconds = (performance.now() - startedAt) / 1000;
+        setStatus(status, "good", `took effect ${seconds < 0.1 ? "at once" : `after ${seconds.toFixed(1)} s`}`);
+        refreshAll();
         return;
       }
-    } catch (trouble) {
-      if (trouble.status === 404) {
-        say(line, "warn", "the connection has gone meanwhile");
-        refresh();
+    } catch (error) {
+      if (error.status === 404) {
+        setStatus(status, "warn", "the connection has closed meanwhile");
+        refreshAll();
         return;
       }
     }
-    await sleep(STEP_MS);
+    await sleep(INTERVAL_MS);
   }
-  say(line, "warn", unseen);
-  refresh();
+  setStatus(status, "warn", timeoutText);
+  refreshAll();
 }
 
-/** Gives a command; `seen` says whether it was obeyed, `unseen` is said where it was not in time. */
-async function order(what, method, parts, given, seen, unseen = "not seen within 10 s; Kafka or an instance may be slow") {
-  const { at } = await call(method, parts, given);
-  look(show(what, at), seen, unseen);
+/** Sends a command, then polls `hasEffect`. `timeoutText` is shown if that stays false for 10 s. */
+async function sendCommand(description, method, parts, options, hasEffect, timeoutText = NO_EFFECT) {
+  const { at } = await callApi(method, parts, options);
+  watch(addCommand(description, at), hasEffect, timeoutText);
 }
 
-const whom = ({ account, connection }) => (account === undefined ? `connection ${connection}` : `account ${account}`);
+const describeMember = ({ account, connection }) =>
+  (account === undefined ? `connection ${connection}` : `account ${account}`);
 
-const place = (room, { account, connection }) =>
+const membershipPath = (room, { account, connection }) =>
   (account === undefined ? ["rooms", room, "connections", connection] : ["rooms", room, "accounts", account]);
 
-/** The rooms of a connection, or those that an account is in for good. */
-export async function roomsOf({ account, connection }) {
+/** The rooms of a connection, or the durable memberships of an account. */
+export async function fetchRooms({ account, connection }) {
   const parts = account === undefined ? ["connections", connection] : ["accounts", account];
-  return (await call("GET", parts)).rooms;
+  return (await callApi("GET", parts)).rooms;
 }
 
-const isIn = async (room, who) => (await roomsOf(who)).includes(room);
+const isInRoom = async (room, member) => (await fetchRooms(member)).includes(room);
 
-/** Puts a {connection}, or an {account} for good, into a room. */
-export const join = (room, who) =>
-  order(`Put ${whom(who)} into ${room}`, "PUT", place(room, who), {}, () => isIn(room, who));
-
-/** Takes back that a {connection} or an {account} was put into a room. */
-export const leave = (room, who) => order(
-  `Take ${whom(who)} out of ${room}`, "DELETE", place(room, who), {}, async () => !(await isIn(room, who)),
-  who.account === undefined ? "it is still there: it has entered by itself, or its account was put there" : undefined,
+/** Adds a {connection}, or an {account} durably, to a room. */
+export const join = (room, member) => sendCommand(
+  `Add ${describeMember(member)} to ${room}`, "PUT", membershipPath(room, member), {},
+  () => isInRoom(room, member),
 );
 
-/** Closes a connection (4504). */
-export const kick = (connection, reason) => order(
+/** Removes what `join` added. */
+export const leave = (room, member) => sendCommand(
+  `Remove ${describeMember(member)} from ${room}`, "DELETE", membershipPath(room, member), {},
+  async () => !(await isInRoom(room, member)),
+  member.account === undefined ? "still in the room: it subscribed itself, or its account is a member" : undefined,
+);
+
+/** Closes a connection with 4504. */
+export const disconnect = (connection, reason) => sendCommand(
   `Kick connection ${connection}`, "DELETE", ["connections", connection], { query: { reason } },
   async () => {
     try {
-      await call("GET", ["connections", connection]);
+      await callApi("GET", ["connections", connection]);
       return false;
-    } catch (trouble) {
-      if (trouble.status === 404) return true;
-      throw trouble;
+    } catch (error) {
+      if (error.status === 404) return true;
+      throw error;
     }
   },
 );
 
-/** Closes every connection of an account (4504); those that come later are none of them. */
-export async function kickAll(account, reason) {
-  const those = async () => (await call("GET", ["accounts", account])).connections;
-  const before = new Set(await those());
-  await order(
+/** Closes the present connections of an account with 4504. Later ones do not count. */
+export async function disconnectAccount(account, reason) {
+  const fetchIds = async () => (await callApi("GET", ["accounts", account])).connections;
+  const idsBefore = new Set(await fetchIds());
+  await sendCommand(
     `Kick account ${account}`, "DELETE", ["accounts", account, "connections"], { query: { reason } },
-    async () => !(await those()).some((id) => before.has(id)),
+    async () => !(await fetchIds()).some((id) => idsBefore.has(id)),
   );
 }
 
-/** Says what a room is called; "" is nothing. */
-export const name = (room, title) => order(
-  title ? `Call ${room} “${title}”` : `Call ${room} nothing`, "PUT", ["rooms", room], { body: { title } },
-  async () => ((await call("GET", ["rooms", room])).title ?? "") === title,
+/** Sets the title of a room; "" removes it. */
+export const setTitle = (room, title) => sendCommand(
+  title ? `Set the title of ${room} to “${title}”` : `Remove the title of ${room}`,
+  "PUT", ["rooms", room], { body: { title } },
+  async () => ((await callApi("GET", ["rooms", room])).title ?? "") === title,
 );
 
-byId("orders-close").addEventListener("click", () => {
-  byId("orders").hidden = true;
-  byId("orders-list").replaceChildren();
+byId("commands-close").addEventListener("click", () => {
+  byId("commands").hidden = true;
+  byId("commands-list").replaceChildren();
   byId("connections").focus();
 });

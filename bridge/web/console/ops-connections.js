@@ -1,77 +1,86 @@
-// Who is connected, to any instance: by pages, and only those that are asked for.
+// The connections to all instances, in pages, with filters.
 
-import { ago, bytes } from "./format.js";
-import { call } from "./api.js";
+import { formatAge, formatBytes } from "./format.js";
+import { callApi } from "./api.js";
 import { byId } from "./dom.js";
-import { askKick } from "./ops-kick.js";
-import { askMove } from "./ops-move.js";
+import { openKickDialog } from "./ops-kick.js";
+import { openMoveDialog } from "./ops-move.js";
 import { Pager } from "./pagination.js";
 import { Poll } from "./poll.js";
-import { Table, button, text } from "./table.js";
+import { Table, buttonPart, textPart } from "./table.js";
 
-const KINDS = ["account", "room", "topic", "instance"];
-const FEW = 4;
+const FILTERS = ["account", "room", "topic", "instance"];
+const MAX_NAMES_IN_CELL = 4;
+const MAX_NAMES_IN_TITLE = 200;
 
-let wanted = {};
+let activeFilters = {};
 
-const some = (names) => names.slice(0, FEW).join(", ") || "–";
-const more = (names) => (names.length > FEW ? `and ${names.length - FEW} more` : "");
-const listed = (of) => [
-  text("name", (each) => some(of(each))),
-  text("soft", (each) => more(of(each)), { title: (each) => of(each).slice(0, 200).join(", ") }),
+const firstNames = (names) => names.slice(0, MAX_NAMES_IN_CELL).join(", ") || "–";
+const remainingNames = (names) =>
+  (names.length > MAX_NAMES_IN_CELL ? `and ${names.length - MAX_NAMES_IN_CELL} more` : "");
+const namesParts = (namesOf) => [
+  textPart("name", (item) => firstNames(namesOf(item))),
+  textPart("soft", (item) => remainingNames(namesOf(item)), {
+    title: (item) => namesOf(item).slice(0, MAX_NAMES_IN_TITLE).join(", "),
+  }),
 ];
-const who = ({ account, id }) => (account === null ? `connection ${id}` : `${account}, connection ${id}`);
+const describeClient = ({ account, id }) =>
+  (account === null ? `connection ${id}` : `${account}, connection ${id}`);
 
 const table = new Table("connections", [
-  ["Who",
-    button("link name", (each) => each.account ?? "", (each) => filter({ account: each.account }), {
-      label: (each) => `account ${each.account}: show its connections only`,
+  ["Client",
+    buttonPart("link name", ({ account }) => account ?? "", ({ account }) => showConnections({ account }), {
+      label: ({ account }) => `account ${account}: show its connections only`,
     }),
-    text("soft", (each) => (each.account === null ? "no account" : "")),
-    text("id", (each) => each.id)],
-  ["Where", text("name", (each) => each.instance), text("soft name line", (each) => each.address)],
-  ["For", text("", (each) => ago(each.since), { title: (each) => each.since })],
-  ["Heard", text("", (each) => (each.heard ? `${ago(each.heard)} ago` : "–"), {
-    title: (each) => each.heard ?? "known to its own instance only",
+    textPart("soft", ({ account }) => (account === null ? "no account" : "")),
+    textPart("id", ({ id }) => id)],
+  ["Instance",
+    textPart("name", ({ instance }) => instance),
+    textPart("soft name line", ({ address }) => address, { title: () => "client address" })],
+  ["Age", textPart("", ({ since }) => formatAge(since), { title: ({ since }) => since })],
+  ["Last seen", textPart("", ({ heard }) => (heard ? `${formatAge(heard)} ago` : "–"), {
+    title: ({ heard }) => heard ?? "known to its own instance only",
   })],
-  ["Rooms", ...listed((each) => each.rooms)],
-  ["Topics", ...listed((each) => each.topics)],
-  ["Queued", text("", (each) => bytes(each.queued_bytes) || "–")],
-  ["Do",
-    button("move", () => "Rooms…", askMove, { label: (each) => `Rooms of ${who(each)}` }),
-    button("kick", () => "Kick…", askKick, { label: (each) => `Kick ${who(each)}` })],
-], (each) => each.id);
+  ["Rooms", ...namesParts(({ rooms }) => rooms)],
+  ["Topics", ...namesParts(({ topics }) => topics)],
+  ["Queued", textPart("", ({ queued_bytes }) => formatBytes(queued_bytes) || "–")],
+  ["Actions",
+    buttonPart("move", () => "Rooms…", openMoveDialog, { label: (item) => `Rooms of ${describeClient(item)}` }),
+    buttonPart("kick", () => "Kick…", openKickDialog, { label: (item) => `Kick ${describeClient(item)}` })],
+], ({ id }) => id);
 
-/** Shows the connections that fit, and no others; what is not named here may be anything. */
-export function filter(what) {
-  for (const kind of KINDS) byId(`of-${kind}`).value = what[kind] ?? "";
-  apply();
+/** Shows only the connections that match all of `filters`. */
+export function showConnections(filters) {
+  for (const name of FILTERS) byId(`of-${name}`).value = filters[name] ?? "";
+  applyFilters();
   byId("connections-title").scrollIntoView({ block: "nearest" });
 }
 
-function apply() {
-  wanted = Object.fromEntries(KINDS.map((kind) => [kind, byId(`of-${kind}`).value]));
-  byId("connections-all").hidden = KINDS.every((kind) => wanted[kind] === "");
+function applyFilters() {
+  activeFilters = Object.fromEntries(FILTERS.map((name) => [name, byId(`of-${name}`).value]));
+  byId("connections-all").hidden = FILTERS.every((name) => activeFilters[name] === "");
   pager.reset();
 }
 
-function draw(list) {
-  if (!pager.took(list)) return;
-  table.draw(list.items);
-  const nobody = Object.values(wanted).some(Boolean) ? "Nobody to whom all of this applies." : "Nobody is connected.";
-  byId("connections-none").textContent = list.items.length ? "" : nobody;
+function render(list) {
+  if (!pager.accept(list)) return;
+  table.render(list.items);
+  const isFiltered = Object.values(activeFilters).some(Boolean);
+  const emptyText = isFiltered ? "No connection matches these filters." : "No connections.";
+  byId("connections-none").textContent = list.items.length ? "" : emptyText;
 }
 
-const ask = () => call("GET", ["connections"], { query: { ...wanted, ...pager.query } });
+const fetchConnections = () =>
+  callApi("GET", ["connections"], { query: { ...activeFilters, ...pager.query } });
 
-const poll = new Poll(ask, draw, "connections-error");
-const pager = new Pager("connections-pages", 50, () => poll.now());
+const poll = new Poll(fetchConnections, render, "connections-error");
+const pager = new Pager("connections-pages", 50, () => poll.refresh());
 
 byId("connections-filter").addEventListener("submit", (event) => {
   event.preventDefault();
-  apply();
+  applyFilters();
 });
 byId("connections-all").addEventListener("click", () => {
   byId("of-account").focus();
-  filter({});
+  showConnections({});
 });

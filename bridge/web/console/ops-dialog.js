@@ -1,31 +1,30 @@
-// A question of its own window, with a form.
+// Modal dialogs with a form.
 //
-// Rule: it is closed once what was asked for was accepted; what was refused is said in it.
+// Rule: a dialog closes once its request was accepted. An error is shown inside it.
 
 import { byId } from "./dom.js";
 
-/** Lets the dialog ask; `act` does what its form says, and may fail. */
-export function dialog(id, act) {
-  const [element, form] = [byId(id), byId(`${id}-form`)];
-  const said = byId(`${id}-refused`);
-  let busy = false;
+/** Sets up the dialog `id`; `onSubmit` may throw. Returns a function that opens it. */
+export function setUpDialog(id, onSubmit) {
+  const [element, form, error] = [byId(id), byId(`${id}-form`), byId(`${id}-refused`)];
+  let isBusy = false;
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    if (busy) return;
-    busy = true;
-    said.textContent = "";
+    if (isBusy) return;
+    isBusy = true;
+    error.textContent = "";
     try {
-      await act();
+      await onSubmit();
       element.close();
-    } catch (trouble) {
-      said.textContent = trouble.message;
+    } catch (caught) {
+      error.textContent = caught.message;
     } finally {
-      busy = false;
+      isBusy = false;
     }
   });
   byId(`${id}-cancel`).addEventListener("click", () => element.close());
   return () => {
-    said.textContent = "";
+    error.textContent = "";
     element.showModal();
   };
 }

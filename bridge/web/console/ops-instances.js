@@ -1,42 +1,47 @@
-// The bridges that run, and which of them this page is of.
+// The list of running instances, with a mark at the one that serves this page.
 
-import { ago, count } from "./format.js";
-import { call } from "./api.js";
+import { formatAge, formatCount } from "./format.js";
+import { callApi } from "./api.js";
 import { byId } from "./dom.js";
-import { filter } from "./ops-connections.js";
-import { figures } from "./ops-figures.js";
+import { showConnections } from "./ops-connections.js";
+import { fetchMetrics } from "./ops-metrics.js";
 import { Pager } from "./pagination.js";
 import { Poll } from "./poll.js";
-import { Table, button, text } from "./table.js";
+import { Table, buttonPart, textPart } from "./table.js";
 
-let here;
+let thisInstance;
 
 const table = new Table("instances", [
-  ["Instance", text("name", (each) => each.instance), text("badge", (each) => (each.instance === here ? "this one" : ""))],
-  ["Runs for", text("", (each) => ago(each.since), { title: (each) => each.since })],
-  ["Heard", text("", (each) => `${ago(each.heard)} ago`, { title: (each) => each.heard })],
-  ["Connections", button("link", (each) => count(each.connections), (each) => filter({ instance: each.instance }), {
-    label: (each) => `${each.connections} connections of ${each.instance}: show them`,
-  })],
-  ["Ready", text("good", (each) => (each.ready ? "ready" : "")), text("bad", (each) => (each.ready ? "" : "not ready"))],
-], (each) => each.instance);
+  ["Instance",
+    textPart("name", ({ instance }) => instance),
+    textPart("badge", ({ instance }) => (instance === thisInstance ? "this one" : ""))],
+  ["Uptime", textPart("", ({ since }) => formatAge(since), { title: ({ since }) => since })],
+  ["Last seen", textPart("", ({ heard }) => `${formatAge(heard)} ago`, { title: ({ heard }) => heard })],
+  ["Connections",
+    buttonPart("link", ({ connections }) => formatCount(connections), ({ instance }) => showConnections({ instance }), {
+      label: ({ connections, instance }) => `${connections} connections of ${instance}: show them`,
+    })],
+  ["Ready",
+    textPart("good", ({ ready }) => (ready ? "ready" : "")),
+    textPart("bad", ({ ready }) => (ready ? "" : "not ready"))],
+], ({ instance }) => instance);
 
-// Which one answers is told by its metrics; where those are not to be had, none is marked.
-async function ask() {
-  const [list, known] = await Promise.all([
-    call("GET", ["instances"], { query: pager.query }),
-    figures().catch(() => null),
+// Only the metrics name the instance that responds. Without them none is marked.
+async function fetchInstances() {
+  const [list, snapshot] = await Promise.all([
+    callApi("GET", ["instances"], { query: pager.query }),
+    fetchMetrics().catch(() => null),
   ]);
-  return { list, instance: known?.instance };
+  return { list, instance: snapshot?.instance };
 }
 
-function draw({ list, instance }) {
-  here = instance;
-  if (!pager.took(list)) return;
-  const all = list.items.reduce((sum, { connections }) => sum + connections, 0);
-  byId("connected").textContent = list.next === null ? count(all) : "";
-  table.draw(list.items);
+function render({ list, instance }) {
+  thisInstance = instance;
+  if (!pager.accept(list)) return;
+  const total = list.items.reduce((sum, { connections }) => sum + connections, 0);
+  byId("connected").textContent = list.next === null ? formatCount(total) : "";
+  table.render(list.items);
 }
 
-const poll = new Poll(ask, draw, "instances-error");
-const pager = new Pager("instances-pages", 50, () => poll.now());
+const poll = new Poll(fetchInstances, render, "instances-error");
+const pager = new Pager("instances-pages", 50, () => poll.refresh());

@@ -1,25 +1,24 @@
-// Asks whether to disconnect: one connection, or all of its account.
+// The dialog that disconnects one connection or all connections of its account.
 
 import { byId } from "./dom.js";
-import { kick, kickAll } from "./ops-commands.js";
-import { dialog } from "./ops-dialog.js";
+import { disconnect, disconnectAccount } from "./ops-commands.js";
+import { setUpDialog } from "./ops-dialog.js";
 
-let who;
+let target;
 
-const open = dialog("kick", async () => {
+const showDialog = setUpDialog("kick", async () => {
   const reason = byId("kick-reason").value.trim();
-  if (byId("kick-account").checked) await kickAll(who.account, reason);
-  else await kick(who.id, reason);
+  if (byId("kick-account").checked) await disconnectAccount(target.account, reason);
+  else await disconnect(target.id, reason);
 });
 
-/** Asks about a connection. */
-export function askKick(connection) {
-  who = connection;
-  byId("kick-id").textContent = who.id;
-  byId("kick-whose").textContent = who.account ?? "";
-  byId("kick-all").hidden = who.account === null;
+export function openKickDialog(connection) {
+  target = connection;
+  byId("kick-id").textContent = target.id;
+  byId("kick-whose").textContent = target.account ?? "";
+  byId("kick-all").hidden = target.account === null;
   byId("kick-one").checked = true;
   byId("kick-reason").value = "";
-  open();
+  showDialog();
   byId("kick-reason").focus();
 }

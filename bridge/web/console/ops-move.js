@@ -1,75 +1,78 @@
-// Asks into which room to put a connection or its account, out of which to take it, or both.
+// The dialog that adds a connection or its account to a room, removes it from one, or moves it.
 //
-// Rule: to move is to join and then to leave, so nothing that is for both rooms is missed between.
+// Rule: a move joins first and then leaves, so that no event for both rooms is missed.
 
 import { byId } from "./dom.js";
-import { join, leave, roomsOf } from "./ops-commands.js";
-import { dialog } from "./ops-dialog.js";
-import { Trouble } from "./errors.js";
+import { fetchRooms, join, leave } from "./ops-commands.js";
+import { setUpDialog } from "./ops-dialog.js";
+import { ApiError } from "./errors.js";
 
-let asked;
+let target; // the connection for which the dialog was opened
 
-const who = () => (byId("move-account").checked ? { account: asked.account } : { connection: asked.id });
-const does = () => ["put", "take", "both"].find((each) => byId(`move-${each}`).checked);
+const selectedMember = () =>
+  (byId("move-account").checked ? { account: target.account } : { connection: target.id });
+const selectedAction = () => ["put", "take", "both"].find((action) => byId(`move-${action}`).checked);
 
-const open = dialog("move", async () => {
-  const [whom, what] = [who(), does()];
+const showDialog = setUpDialog("move", async () => {
+  const [member, action] = [selectedMember(), selectedAction()];
   const [from, to] = [byId("move-from").value, byId("move-to").value];
-  if (what !== "take") await join(to, whom);
-  if (what === "put") return;
+  if (action !== "take") await join(to, member);
+  if (action === "put") return;
   try {
-    await leave(from, whom);
-  } catch (trouble) {
-    if (what === "take") throw trouble;
-    throw new Trouble(trouble.status, `It is in ${to} now, and still in ${from}`, trouble.message);
+    await leave(from, member);
+  } catch (error) {
+    if (action === "take") throw error;
+    throw new ApiError(error.status, `It is in ${to} now, and still in ${from}`, error.message);
   }
 });
 
-function adapt() {
-  const what = does();
-  for (const [id, needed] of [["from", what !== "put"], ["to", what !== "take"]]) {
-    byId(`move-${id}-field`).hidden = !needed;
-    byId(`move-${id}`).required = needed;
+function showFieldsOfAction() {
+  const action = selectedAction();
+  for (const [name, isNeeded] of [["from", action !== "put"], ["to", action !== "take"]]) {
+    byId(`move-${name}-field`).hidden = !isNeeded;
+    byId(`move-${name}`).required = isNeeded;
   }
 }
 
-async function fill() {
-  const [asker, whom] = [asked, who()];
+async function showCurrentRooms() {
+  const [requestedTarget, member] = [target, selectedMember()];
   let rooms = [];
-  let said = "";
+  let text = "";
   try {
-    rooms = await roomsOf(whom);
-    said = whom.account === undefined ? "It is in no room." : "It was put into no room.";
-  } catch (trouble) {
-    said = trouble.message;
+    rooms = await fetchRooms(member);
+    text = member.account === undefined ? "It is in no room." : "It has no durable membership.";
+  } catch (error) {
+    text = error.message;
   }
-  if (asked !== asker || who().account !== whom.account) return; // asked for another meanwhile
-  byId("move-in").textContent = rooms.length ? `In: ${rooms.join(", ")}` : said;
+  // The operator may have selected something else meanwhile.
+  if (target !== requestedTarget || selectedMember().account !== member.account) return;
+  byId("move-in").textContent = rooms.length ? `In: ${rooms.join(", ")}` : text;
   byId("move-rooms").replaceChildren(...rooms.map((room) => new Option(room, room)));
   if (!byId("move-from").value && rooms.length) [byId("move-from").value] = rooms;
 }
 
-/** Asks about a connection. */
-export function askMove(connection) {
-  asked = connection;
-  byId("move-id").textContent = asked.id;
-  byId("move-whose").textContent = asked.account ?? "";
-  byId("move-all").hidden = asked.account === null;
+export function openMoveDialog(connection) {
+  target = connection;
+  byId("move-id").textContent = target.id;
+  byId("move-whose").textContent = target.account ?? "";
+  byId("move-all").hidden = target.account === null;
   byId("move-one").checked = true;
   byId("move-put").checked = true;
   byId("move-in").textContent = "";
   for (const id of ["move-from", "move-to"]) byId(id).value = "";
   byId("move-rooms").replaceChildren();
-  adapt();
-  open();
+  showFieldsOfAction();
+  showDialog();
   byId("move-to").focus();
-  fill();
+  showCurrentRooms();
 }
 
 for (const id of ["move-one", "move-account"]) {
   byId(id).addEventListener("change", () => {
     byId("move-from").value = "";
-    fill();
+    showCurrentRooms();
   });
 }
-for (const id of ["move-put", "move-take", "move-both"]) byId(id).addEventListener("change", adapt);
+for (const id of ["move-put", "move-take", "move-both"]) {
+  byId(id).addEventListener("change", showFieldsOfAction);
+}

@@ -1,25 +1,25 @@
-// How much goes on at this instance, as numbers and as lines of two minutes.
+// The rates and gauges of this instance, as numbers and as lines over two minutes.
 
-import { rounded } from "./format.js";
-import { byId, make } from "./dom.js";
-import { figures } from "./ops-figures.js";
+import { formatNumber } from "./format.js";
+import { byId, createElement } from "./dom.js";
+import { fetchMetrics } from "./ops-metrics.js";
 import { Poll } from "./poll.js";
 import { Series } from "./rates.js";
 
-const SVG = "http://www.w3.org/2000/svg";
+const SVG_NAMESPACE = "http://www.w3.org/2000/svg";
 const [WIDTH, HEIGHT] = [120, 28];
 
-const SHOWN = [
-  { name: "Events read", unit: "/s", metric: "push_bridge_records_read_total" },
+const CHARTS = [
+  { name: "Records read", unit: "/s", metric: "push_bridge_records_read_total" },
   { name: "Routed", unit: "/s", metric: "push_bridge_events_routed_total" },
   { name: "Delivered", unit: "/s", metric: "push_bridge_events_delivered_total" },
   { name: "Connections", unit: "", metric: "push_bridge_connections" },
   { name: "Lag", unit: "", metric: "push_bridge_lag" },
-].map((each) => ({ ...each, series: new Series({ counts: each.unit === "/s" }) }));
+].map((chart) => ({ ...chart, series: new Series({ isCounter: chart.unit === "/s" }) }));
 
-function drawing() {
-  const svg = document.createElementNS(SVG, "svg");
-  const line = document.createElementNS(SVG, "path");
+function createLineChart() {
+  const svg = document.createElementNS(SVG_NAMESPACE, "svg");
+  const line = document.createElementNS(SVG_NAMESPACE, "path");
   svg.setAttribute("viewBox", `0 -2 ${WIDTH} ${HEIGHT + 4}`);
   svg.setAttribute("preserveAspectRatio", "none");
   svg.setAttribute("aria-hidden", "true");
@@ -27,24 +27,26 @@ function drawing() {
   return { svg, line };
 }
 
-for (const each of SHOWN) {
-  const { svg, line } = drawing();
-  each.line = line;
-  each.value = make("b", {}, "–");
-  each.most = make("span", { className: "hint" });
-  const said = make("p", { className: "rate" }, each.value, make("span", { className: "hint" }, each.unit), each.most);
-  byId("rates-list").append(make("li", { data: { rate: each.name } }, make("h3", {}, each.name), said, svg));
+for (const chart of CHARTS) {
+  const { svg, line } = createLineChart();
+  chart.line = line;
+  chart.latest = createElement("b", {}, "–");
+  chart.max = createElement("span", { className: "hint" });
+  const unit = createElement("span", { className: "hint" }, chart.unit);
+  const numbers = createElement("p", { className: "rate" }, chart.latest, unit, chart.max);
+  const heading = createElement("h3", {}, chart.name);
+  byId("rates-list").append(createElement("li", { data: { rate: chart.name } }, heading, numbers, svg));
 }
 
-function draw({ told, at, instance }) {
-  const boot = told.sum("process_start_time_seconds");
+function render({ metrics, at, instance }) {
+  const startedAt = metrics.sum("process_start_time_seconds");
   byId("rates-of").textContent = instance ?? "";
-  for (const { series, metric, value, most, line } of SHOWN) {
-    series.take({ at, who: instance, boot, value: told.sum(metric) });
-    value.textContent = series.now === undefined ? "–" : rounded(series.now);
-    most.textContent = series.most > 0 ? `at most ${rounded(series.most)}` : "";
-    line.setAttribute("d", series.path(WIDTH, HEIGHT, at));
+  for (const { series, metric, latest, max, line } of CHARTS) {
+    series.add({ at, instance, startedAt, value: metrics.sum(metric) });
+    latest.textContent = series.latest === undefined ? "–" : formatNumber(series.latest);
+    max.textContent = series.max > 0 ? `max ${formatNumber(series.max)}` : "";
+    line.setAttribute("d", series.svgPath(WIDTH, HEIGHT, at));
   }
 }
 
-new Poll(figures, draw, "rates-error");
+new Poll(fetchMetrics, render, "rates-error");

@@ -1,76 +1,77 @@
-// One room: what it is called, and who is in it for good.
+// One room: its title and its members with a durable membership.
 
-import { count } from "./format.js";
-import { call } from "./api.js";
-import { byId } from "./dom.js";
-import { join, leave, name } from "./ops-commands.js";
+import { formatCount } from "./format.js";
+import { callApi } from "./api.js";
+import { byId, setText } from "./dom.js";
+import { join, leave, setTitle } from "./ops-commands.js";
 import { Poll } from "./poll.js";
-import { Table, button, text } from "./table.js";
+import { Table, buttonPart, textPart } from "./table.js";
 
-const MOST = 200;
+const MAX_MEMBERS = 200;
 
-let room = null;
-let opener;
+let openedRoom = null;
+let openButton;
 
 const table = new Table("members", [
-  ["Account", text("name", (each) => each)],
-  ["Do", button("strike", () => "Take out", (each) => order(() => leave(room, { account: each })), {
-    label: (each) => `Take ${each} out`,
+  ["Account", textPart("name", (account) => account)],
+  ["Actions", buttonPart("strike", () => "Remove", (account) => run(() => leave(openedRoom, { account })), {
+    label: (account) => `Remove ${account}`,
   })],
-], (each) => each);
+], (account) => account);
 
-async function order(give) {
+async function run(command) {
   byId("room-refused").textContent = "";
   try {
-    await give();
+    await command();
     return true;
-  } catch (trouble) {
-    byId("room-refused").textContent = trouble.message;
+  } catch (error) {
+    byId("room-refused").textContent = error.message;
     return false;
   }
 }
 
-function draw(told) {
-  if (told.room !== room) return;
-  const { title, members, connections } = told;
+function render({ room, title, members, connections }) {
+  if (room !== openedRoom) return;
   const field = byId("room-title");
-  if (document.activeElement !== field && field.value === field.dataset.told) field.value = title ?? "";
-  field.dataset.told = title ?? "";
-  const more = members.length > MOST ? `; the first ${MOST} are shown` : "";
-  const said = `${count(members.length)} members for good, ${count(connections.length)} connections${more}`;
-  if (byId("room-counts").textContent !== said) byId("room-counts").textContent = said;
-  table.draw(members.slice(0, MOST));
+  const isEdited = document.activeElement === field || field.value !== field.dataset.saved;
+  if (!isEdited) field.value = title ?? "";
+  field.dataset.saved = title ?? "";
+  const limit = members.length > MAX_MEMBERS ? `; the first ${MAX_MEMBERS} are shown` : "";
+  const counts = `${formatCount(members.length)} durable members, ${formatCount(connections.length)} connections`;
+  setText(byId("room-counts"), counts + limit);
+  table.render(members.slice(0, MAX_MEMBERS));
 }
 
-const poll = new Poll(async () => (room === null ? null : call("GET", ["rooms", room])), draw, "room-error");
+const fetchRoom = async () => (openedRoom === null ? null : callApi("GET", ["rooms", openedRoom]));
+const poll = new Poll(fetchRoom, render, "room-error");
 
-/** Shows a room, whether anything is known of it or not. */
-export function openRoom(other, button) {
-  [room, opener] = [other, button];
+/** Shows a room, even one that the bridge does not know yet. */
+export function openRoom(room, button) {
+  [openedRoom, openButton] = [room, button];
   byId("room-name").textContent = room;
   byId("room-counts").textContent = "";
   byId("room-refused").textContent = "";
   for (const id of ["room-title", "room-account"]) byId(id).value = "";
-  byId("room-title").dataset.told = "";
-  table.draw([]);
+  byId("room-title").dataset.saved = "";
+  table.render([]);
   byId("room").hidden = false;
   byId("room-heading").focus();
-  poll.now();
+  poll.refresh();
 }
 
 byId("room-close").addEventListener("click", () => {
-  room = null;
+  openedRoom = null;
   byId("room").hidden = true;
-  (opener.isConnected ? opener : byId("room-text")).focus();
+  (openButton.isConnected ? openButton : byId("room-text")).focus();
 });
 byId("room-title-form").addEventListener("submit", async (event) => {
   event.preventDefault();
   const title = byId("room-title").value.trim();
   byId("room-title").value = title;
-  if (await order(() => name(room, title))) byId("room-title").dataset.told = title;
+  if (await run(() => setTitle(openedRoom, title))) byId("room-title").dataset.saved = title;
 });
 byId("room-member").addEventListener("submit", async (event) => {
   event.preventDefault();
   const account = byId("room-account").value;
-  if (account && await order(() => join(room, { account }))) byId("room-account").value = "";
+  if (account && await run(() => join(openedRoom, { account }))) byId("room-account").value = "";
 });

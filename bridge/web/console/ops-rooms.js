@@ -1,74 +1,83 @@
-// The rooms, by pages, or those with a text in their name or title.
+// The list of rooms, in pages, or those whose name or title contains a text.
 //
-// Rule: the bridge has no search, so the page looks through its list, as far as that is bearable,
-// and says where it has stopped.
+// Rule: `/v1` has no search, so the page scans its list up to a limit and shows where it stopped.
 
-import { count } from "./format.js";
-import { call } from "./api.js";
-import { byId } from "./dom.js";
-import { filter } from "./ops-connections.js";
+import { formatCount } from "./format.js";
+import { callApi } from "./api.js";
+import { byId, setText } from "./dom.js";
+import { showConnections } from "./ops-connections.js";
 import { openRoom } from "./ops-room.js";
 import { Pager } from "./pagination.js";
 import { Poll } from "./poll.js";
-import { Table, button, text } from "./table.js";
+import { Table, buttonPart, textPart } from "./table.js";
 
-const [MOST, AT_ONCE, REQUESTS] = [50, 1000, 10];
+const [MAX_MATCHES, ROOMS_PER_REQUEST, MAX_REQUESTS] = [50, 1000, 10];
 
-let sought = "";
+let searchText = "";
 
 const table = new Table("room-list", [
-  ["Room", text("name", (each) => each.room)],
-  ["Title", text("", (each) => each.title ?? "")],
-  ["Members", text("", (each) => count(each.members))],
-  ["Connections", button("link", (each) => count(each.connections), (each) => filter({ room: each.room }), {
-    label: (each) => `${each.connections} connections in ${each.room}: show them`,
-  })],
-  ["Do", button("open", () => "Open", (each, button) => openRoom(each.room, button), { label: (each) => `Open ${each.room}` })],
-], (each) => each.room);
+  ["Room", textPart("name", ({ room }) => room)],
+  ["Title", textPart("", ({ title }) => title ?? "")],
+  ["Members", textPart("", ({ members }) => formatCount(members))],
+  ["Connections",
+    buttonPart("link", ({ connections }) => formatCount(connections), ({ room }) => showConnections({ room }), {
+      label: ({ connections, room }) => `${connections} connections in ${room}: show them`,
+    })],
+  ["Actions",
+    buttonPart("open", () => "Open", ({ room }, button) => openRoom(room, button), {
+      label: ({ room }) => `Open ${room}`,
+    })],
+], ({ room }) => room);
 
-async function search(text) {
-  const fits = (name) => name !== null && name.toLowerCase().includes(text.toLowerCase());
+async function searchRooms(text) {
+  const matches = (name) => name !== null && name.toLowerCase().includes(text.toLowerCase());
   const items = [];
   let page = null;
   for (let request = 1; ; request += 1) {
-    const answer = await call("GET", ["rooms"], { query: { limit: AT_ONCE, page } });
-    items.push(...answer.items.filter((each) => fits(each.room) || fits(each.title)));
-    page = answer.next;
-    if (items.length > MOST) return { items: items.slice(0, MOST), next: null, said: `The first ${MOST} of them; there are more.` };
-    if (page === null) return { items, next: null, said: items.length ? "" : "No room is called that." };
-    if (request === REQUESTS) return { items, next: null, said: `Looked through the first ${count(AT_ONCE * REQUESTS)} rooms only.` };
+    const list = await callApi("GET", ["rooms"], { query: { limit: ROOMS_PER_REQUEST, page } });
+    items.push(...list.items.filter(({ room, title }) => matches(room) || matches(title)));
+    page = list.next;
+    if (items.length > MAX_MATCHES) {
+      const note = `The first ${MAX_MATCHES} matches are shown; there are more.`;
+      return { items: items.slice(0, MAX_MATCHES), next: null, note };
+    }
+    if (page === null) return { items, next: null, note: items.length ? "" : "No room matches." };
+    if (request === MAX_REQUESTS) {
+      const scanned = formatCount(ROOMS_PER_REQUEST * MAX_REQUESTS);
+      return { items, next: null, note: `Only the first ${scanned} rooms were searched.` };
+    }
   }
 }
 
-async function ask() {
-  if (sought) return search(sought);
-  const list = await call("GET", ["rooms"], { query: pager.query });
-  return { ...list, said: list.items.length ? "" : "No room has anybody in it, or a title." };
+async function fetchRooms() {
+  if (searchText) return searchRooms(searchText);
+  const list = await callApi("GET", ["rooms"], { query: pager.query });
+  return { ...list, note: list.items.length ? "" : "No room has a member, a connection or a title." };
 }
 
-function draw(list) {
-  if (!pager.took(list)) return;
-  table.draw(list.items);
-  if (byId("rooms-said").textContent !== list.said) byId("rooms-said").textContent = list.said;
+function render(list) {
+  if (!pager.accept(list)) return;
+  table.render(list.items);
+  setText(byId("rooms-note"), list.note);
 }
 
-const poll = new Poll(ask, draw, "rooms-error");
-const pager = new Pager("rooms-pages", 10, () => poll.now());
+const poll = new Poll(fetchRooms, render, "rooms-error");
+const pager = new Pager("rooms-pages", 10, () => poll.refresh());
 
-function seek(text) {
-  sought = text;
+function search(text) {
+  searchText = text;
   byId("rooms-all").hidden = text === "";
   pager.reset();
 }
 
 byId("rooms-filter").addEventListener("submit", (event) => {
   event.preventDefault();
-  seek(byId("room-text").value);
+  search(byId("room-text").value);
 });
 byId("rooms-all").addEventListener("click", () => {
   byId("room-text").value = "";
   byId("room-text").focus();
-  seek("");
+  search("");
 });
 byId("room-open").addEventListener("click", () => {
   if (byId("room-text").value) openRoom(byId("room-text").value, byId("room-open"));

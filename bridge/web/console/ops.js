@@ -1,72 +1,72 @@
-// The view for operators: what runs, what is read, who is where.
+// The operations view: instances, topics, rooms and connections.
 //
-// Rule: it asks for the token where it needs one, and shows what it has shown before where the
-// bridge does not answer, dimmed.
+// Rule: it asks for an admin token if it needs one. While the bridge does not answer, it keeps
+// showing the last data, dimmed.
 
-import { known, type } from "./admin.js";
-import { byId } from "./dom.js";
+import { setToken, tokenStatus } from "./admin.js";
+import { byId, setText } from "./dom.js";
 import "./ops-rates.js";
 import "./ops-instances.js";
-import "./ops-feeds.js";
+import "./ops-topics.js";
 import "./ops-rooms.js";
 import "./ops-connections.js";
-import { go, onEnd } from "./poll.js";
-import { Trouble } from "./errors.js";
-import { onView, view } from "./tabs.js";
+import { onPollResult, startPolling, stopPolling } from "./poll.js";
+import { ApiError } from "./errors.js";
+import { currentView, onViewChange } from "./tabs.js";
 
 const RETRY_MS = 2_000;
-const AWAY = new Trouble(0, "The bridge does not answer").message;
+const NO_RESPONSE = new ApiError(0, "The bridge does not answer").message;
+const INDICATORS = { up: "live", away: "waiting" };
 
-let timer;
+let retryTimer;
 
-function show(state, text, trouble = "") {
+function showState(state, text, error = "") {
   byId("operations").dataset.state = state;
-  byId("ops-state").dataset.state = { up: "live", away: "waiting" }[state] ?? "off";
-  for (const [id, said] of [["ops-state-text", text], ["ops-trouble", trouble]]) {
-    if (byId(id).textContent !== said) byId(id).textContent = said;
-  }
+  byId("ops-state").dataset.state = INDICATORS[state] ?? "off";
+  setText(byId("ops-state-text"), text);
+  setText(byId("ops-error"), error);
 }
 
-function need(why) {
-  go(false);
-  show("locked", "Needs the admin token");
-  byId("ops-why").textContent = why;
+function askForToken(error) {
+  stopPolling();
+  showState("locked", "Admin token required");
+  byId("ops-why").textContent = error;
   byId("ops-desk").hidden = true;
   byId("ops-sign-in").hidden = false;
   byId("ops-token").focus();
 }
 
-async function begin() {
-  clearTimeout(timer);
-  const has = await known();
-  if (view() !== "ops") return;
-  if (has === "away") {
-    show("away", "No answer", AWAY);
-    timer = setTimeout(begin, RETRY_MS);
-  } else if (has === "no") {
-    need("");
+async function openView() {
+  clearTimeout(retryTimer);
+  const status = await tokenStatus();
+  if (currentView() !== "ops") return;
+  if (status === "unknown") {
+    showState("away", "No response", NO_RESPONSE);
+    retryTimer = setTimeout(openView, RETRY_MS);
+  } else if (status === "missing") {
+    askForToken("");
   } else {
     byId("ops-desk").hidden = false;
     byId("ops-sign-in").hidden = true;
-    go(true);
+    startPolling();
   }
 }
 
-onEnd((trouble) => {
-  if (view() !== "ops" || byId("ops-desk").hidden) return;
-  if (trouble?.status === 401) need(trouble.message);
-  else if (trouble?.status === 0) show("away", "No answer", trouble.message);
-  else show("up", "Fresh every 2 s");
+onPollResult((error) => {
+  if (currentView() !== "ops" || byId("ops-desk").hidden) return;
+  if (error?.status === 401) askForToken(error.message);
+  else if (error?.status === 0) showState("away", "No response", error.message);
+  else showState("up", "Updated every 2 s");
 });
 
 byId("ops-sign-in").addEventListener("submit", (event) => {
   event.preventDefault();
-  type(byId("ops-token").value);
+  setToken(byId("ops-token").value);
   byId("ops-token").value = "";
-  begin();
+  openView();
 });
 
-onView((now) => {
-  if (now === "ops") begin();
-  else go(false);
+onViewChange((view) => {
+  if (view === "ops") openView();
+  else stopPolling();
 });

@@ -1,69 +1,69 @@
-// Turns the pages of a long list of `/v1`.
+// The pages of a long list of `/v1`.
 //
-// Rule: a page is asked for by what the one before it has said; the way back is remembered.
+// Rule: a page is requested by the previous page's `next`. Earlier pages are remembered.
 
-import { byId, make } from "./dom.js";
+import { byId, createElement, setText } from "./dom.js";
 
 export class Pager {
-  #size;
-  #changed;
-  #before = [];
-  #page = null; // null: the first one
-  #next = null;
+  #pageSize;
+  #onChange;
+  #previousPages = [];
+  #page = null; // null: the first page
+  #nextPage = null;
   #element;
-  #back = make("button", { type: "button" }, "Back");
-  #on = make("button", { type: "button" }, "Next");
-  #where = make("span", { className: "hint" });
+  #backButton = createElement("button", { type: "button" }, "Back");
+  #nextButton = createElement("button", { type: "button" }, "Next");
+  #pageNumber = createElement("span", { className: "hint" });
 
-  /** `changed` is called where another page is to be asked for. */
-  constructor(id, size, changed) {
-    this.#size = size;
-    this.#changed = changed;
+  /** `onChange` is called when another page must be fetched. */
+  constructor(id, pageSize, onChange) {
+    this.#pageSize = pageSize;
+    this.#onChange = onChange;
     this.#element = byId(id);
-    this.#element.append(this.#back, this.#where, this.#on);
-    this.#back.addEventListener("click", () => this.#turn(this.#before.pop() ?? null));
-    this.#on.addEventListener("click", () => {
-      this.#before.push(this.#page);
-      this.#turn(this.#next);
+    this.#element.append(this.#backButton, this.#pageNumber, this.#nextButton);
+    this.#backButton.addEventListener("click", () => this.#goTo(this.#previousPages.pop() ?? null));
+    this.#nextButton.addEventListener("click", () => {
+      this.#previousPages.push(this.#page);
+      this.#goTo(this.#nextPage);
     });
   }
 
-  /** What to ask for. */
+  /** The query parameters of the current page. */
   get query() {
-    return { limit: this.#size, page: this.#page };
+    return { limit: this.#pageSize, page: this.#page };
   }
 
-  /** Begins anew, for another list. */
+  /** Goes back to the first page, for another list. */
   reset() {
-    this.#before = [];
-    this.#turn(null);
+    this.#previousPages = [];
+    this.#goTo(null);
   }
 
-  /** Takes note of a page; says whether it is one to show, and else asks for the one before it. */
-  took({ items, next }) {
-    this.#next = next;
-    if (!items.length && this.#before.length) {
-      this.#turn(this.#before.pop());
+  /** Accepts a fetched page. Returns false if it is empty and the previous one is fetched instead. */
+  accept({ items, next }) {
+    this.#nextPage = next;
+    if (!items.length && this.#previousPages.length) {
+      this.#goTo(this.#previousPages.pop());
       return false;
     }
-    this.#draw();
+    this.#render();
     return true;
   }
 
-  #turn(page) {
+  #goTo(page) {
     this.#page = page;
-    this.#next = null;
-    this.#changed();
+    this.#nextPage = null;
+    this.#onChange();
   }
 
-  #draw() {
-    const number = this.#before.length + 1;
-    if (this.#where.textContent !== `Page ${number}`) this.#where.textContent = `Page ${number}`;
-    const held = document.activeElement;
-    this.#back.disabled = number === 1;
-    this.#on.disabled = this.#next === null;
-    this.#element.hidden = number === 1 && this.#next === null;
-    if (held === this.#on && held.disabled) this.#back.focus();
-    if (held === this.#back && held.disabled) this.#on.focus();
+  #render() {
+    const number = this.#previousPages.length + 1;
+    setText(this.#pageNumber, `Page ${number}`);
+    const focused = document.activeElement;
+    this.#backButton.disabled = number === 1;
+    this.#nextButton.disabled = this.#nextPage === null;
+    this.#element.hidden = number === 1 && this.#nextPage === null;
+    if (focused === this.#nextButton && focused.disabled) this.#backButton.focus();
+    if (focused === this.#backButton && focused.disabled) this.#nextButton.focus();
   }
 }

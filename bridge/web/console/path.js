@@ -1,18 +1,18 @@
-// The path of a call.
+// Builds the path of a call from names.
 //
-// Rule: a name is one part of a path, whatever it has. `.` and `..` are none that a browser can
-// ask for: it would ask for something else.
+// Rule: a name is one part of a path, whatever characters it has. Browsers resolve `.` and `..`
+// even when encoded, so these two names are rejected.
 
-import { Trouble } from "./errors.js";
+import { ApiError } from "./errors.js";
 
-/** The path of a call, of whose parts some are names. */
-export function path(...parts) {
+/** Joins and percent-encodes the parts of a path. */
+export function buildPath(...parts) {
   if (parts.some((part) => part === "." || part === "..")) {
-    throw new Trouble(422, "a browser can not ask for the name . or ..", "Use the command push-bridge.");
+    throw new ApiError(422, "a browser cannot request the name . or ..", "Use the command push-bridge.");
   }
   try {
     return parts.map(encodeURIComponent).join("/");
   } catch {
-    throw new Trouble(422, "that is no Unicode text");
+    throw new ApiError(422, "the name is not valid Unicode");
   }
 }

@@ -1,101 +1,107 @@
-// Asks again and again, as long as somebody looks.
+// Fetches data every two seconds while the view is visible.
 //
-// Rules: never twice at a time; not while the page or the view is hidden; an answer to what is not
-// asked for any more is not shown; a failure leaves what is shown as it is.
+// Rules: one request of a poll at a time, none while hidden. A response that is out of date is
+// dropped. After an error the old data stays on the page.
 
-import { byId } from "./dom.js";
+import { byId, setText } from "./dom.js";
 
-const SECONDS = 2;
+const INTERVAL_MS = 2_000;
 
 const polls = [];
-let open = false;
-let heard = () => {};
+let isPolling = false;
+let resultListener = () => {};
 
-const looked = () => open && document.visibilityState === "visible";
+const isVisible = () => isPolling && document.visibilityState === "visible";
 
-/** Asks for everything now. */
-export const refresh = () => polls.forEach((poll) => poll.now());
+/** Fetches everything now. */
+export const refreshAll = () => polls.forEach((poll) => poll.refresh());
 
-/** Begins to ask, or ends it. */
-export function go(on) {
-  open = on;
-  polls.forEach((poll) => poll.forget());
-  if (on) refresh();
+export function startPolling() {
+  isPolling = true;
+  polls.forEach((poll) => poll.clearError());
+  refreshAll();
 }
 
-/** `take` is told what is wrong with any of the newest answers, or null, whenever there is one. */
-export function onEnd(take) {
-  heard = take;
+export function stopPolling() {
+  isPolling = false;
+  polls.forEach((poll) => poll.clearError());
+}
+
+/** After each response `listener` gets the most severe current error of all polls, or null. */
+export function onPollResult(listener) {
+  resultListener = listener;
 }
 
 export class Poll {
-  #ask;
-  #draw;
-  #error;
+  #fetch;
+  #render;
+  #errorId;
   #timer;
-  #trouble = null;
-  #busy = false;
-  #again = false;
+  #error = null;
+  #isBusy = false;
+  #isStale = false; // a newer request is needed
 
   /**
-   * `ask` promises what `draw` shows, null where there is nothing to ask; `error` is the id of the
-   * element that says what is wrong.
+   * `fetch` returns a promise of what `render` shows, or of null if there is nothing to fetch.
+   * `errorId` is the id of the element that shows an error.
    */
-  constructor(ask, draw, error) {
-    this.#ask = ask;
-    this.#draw = draw;
-    this.#error = error;
+  constructor(fetch, render, errorId) {
+    this.#fetch = fetch;
+    this.#render = render;
+    this.#errorId = errorId;
     polls.push(this);
   }
 
-  forget() {
-    this.#trouble = null;
+  clearError() {
+    this.#error = null;
   }
 
-  /** Asks at once; if a question is under way its answer does not count any more. */
-  now() {
+  /** Fetches at once. The response of a request under way is dropped. */
+  refresh() {
     clearTimeout(this.#timer);
-    if (this.#busy) this.#again = true;
-    else if (looked()) this.#run();
+    if (this.#isBusy) this.#isStale = true;
+    else if (isVisible()) this.#run();
   }
 
   async #run() {
-    this.#busy = true;
+    this.#isBusy = true;
     try {
       do {
-        this.#again = false;
-        await this.#once();
-      } while (this.#again && looked());
+        this.#isStale = false;
+        await this.#fetchOnce();
+      } while (this.#isStale && isVisible());
     } finally {
-      this.#busy = false;
-      this.#timer = setTimeout(() => this.now(), SECONDS * 1000);
+      this.#isBusy = false;
+      this.#timer = setTimeout(() => this.refresh(), INTERVAL_MS);
     }
   }
 
-  static #worst() {
-    const all = polls.map((poll) => poll.#trouble).filter((each) => each !== null);
-    return all.find(({ status }) => status === 401) ?? all.find(({ status }) => status === 0) ?? all[0] ?? null;
+  static #mostSevereError() {
+    const errors = polls.map((poll) => poll.#error).filter((error) => error !== null);
+    return errors.find(({ status }) => status === 401)
+      ?? errors.find(({ status }) => status === 0)
+      ?? errors[0]
+      ?? null;
   }
 
-  async #once() {
-    let [told, trouble] = [null, null];
+  async #fetchOnce() {
+    let [result, error] = [null, null];
     try {
-      told = await this.#ask();
-    } catch (error) {
-      if (error.status === undefined) throw error;
-      trouble = error;
+      result = await this.#fetch();
+    } catch (caught) {
+      if (caught.status === undefined) throw caught;
+      error = caught;
     }
-    if (this.#again || !open) return;
-    if (told !== null) this.#draw(told);
-    // Where nothing answers, or nobody is let in, that is said once for all.
-    const own = trouble && trouble.status !== 0 && trouble.status !== 401;
-    const said = own ? trouble.message : "";
-    if (byId(this.#error).textContent !== said) byId(this.#error).textContent = said;
-    this.#trouble = trouble;
-    if (told !== null || trouble !== null) heard(Poll.#worst());
+    if (this.#isStale || !isPolling) return;
+    if (result !== null) this.#render(result);
+    // No response and a wrong token concern all polls; the view shows these once.
+    const isOwnError = error && error.status !== 0 && error.status !== 401;
+    setText(byId(this.#errorId), isOwnError ? error.message : "");
+    this.#error = error;
+    if (result !== null || error !== null) resultListener(Poll.#mostSevereError());
   }
 }
 
 document.addEventListener("visibilitychange", () => {
-  if (looked()) refresh();
+  if (isVisible()) refreshAll();
 });

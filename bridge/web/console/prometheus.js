@@ -1,32 +1,33 @@
-// What `/metrics` says, in Prometheus' text format.
+// Parses `/metrics`, Prometheus' text format.
 //
-// Rule: a line that is not understood is passed over, a value that is not there is undefined.
+// Rule: unknown lines are skipped. A metric that is absent is undefined, not 0.
 
 const LINE = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)/;
 const LABEL = /([a-zA-Z_]\w*)="((?:[^"\\]|\\.)*)"/g;
 
-const plain = (text) => text.replace(/\\(.)/g, (_, each) => (each === "n" ? "\n" : each));
+const unescape = (text) => text.replace(/\\(.)/g, (_, escaped) => (escaped === "n" ? "\n" : escaped));
 
-export class Figures {
-  #samples = new Map();
+export class MetricsSnapshot {
+  #samplesByName = new Map();
 
   constructor(text) {
     for (const line of text.split("\n")) {
-      const [, name, labels = "", value] = LINE.exec(line) ?? [];
+      const [, name, labelText = "", value] = LINE.exec(line) ?? [];
       if (name === undefined) continue;
-      const named = Object.fromEntries([...labels.matchAll(LABEL)].map(([, key, said]) => [key, plain(said)]));
-      if (!this.#samples.has(name)) this.#samples.set(name, []);
-      this.#samples.get(name).push({ labels: named, value: Number(value) });
+      const labels = Object.fromEntries(
+        [...labelText.matchAll(LABEL)].map(([, label, escaped]) => [label, unescape(escaped)]));
+      if (!this.#samplesByName.has(name)) this.#samplesByName.set(name, []);
+      this.#samplesByName.get(name).push({ labels, value: Number(value) });
     }
   }
 
-  /** The sum of all samples of that name. */
+  /** The sum of all samples of a metric. */
   sum(name) {
-    return this.#samples.get(name)?.reduce((sum, { value }) => sum + value, 0);
+    return this.#samplesByName.get(name)?.reduce((sum, { value }) => sum + value, 0);
   }
 
-  /** A label of the first sample of that name. */
-  label(name, key) {
-    return this.#samples.get(name)?.[0].labels[key];
+  /** A label of the first sample of a metric. */
+  label(name, label) {
+    return this.#samplesByName.get(name)?.[0].labels[label];
   }
 }

@@ -1,67 +1,67 @@
-// Sends an event by `POST /v1/events`.
+// Publishes an event by `POST /v1/events`.
 //
-// Rule: where it is not known whether an event was written, the next try has the same id.
+// Rule: after an unknown outcome the same event is sent again with the same id.
 
-import { request } from "./admin.js";
-import { byId, names } from "./dom.js";
-import { withData } from "./lossless-json.js";
+import { authorizedFetch } from "./admin.js";
+import { byId, splitNames } from "./dom.js";
+import { encodeWithData } from "./lossless-json.js";
 
-let unsure; // the last request of which nobody knows: its fields and its id
+let unacknowledged; // the last request of unknown outcome: its fields, data and id
 
 const newId = () =>
-  [...crypto.getRandomValues(new Uint8Array(16))].map((each) => each.toString(16).padStart(2, "0")).join("");
+  [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
-/** Begins anew, with another client. */
-export function prepare() {
-  say("", "");
-}
-
-/** Fills in the account that has signed in, so that its first event comes back to it. */
-export function suggest(account) {
-  byId("send-accounts").value = account ?? "";
-}
-
-function say(kind, text) {
+function showResult(kind, text) {
   byId("sent").className = kind;
   byId("sent").textContent = text;
 }
 
-function read() {
+export const clearPublishResult = () => showResult("", "");
+
+/** Fills in the account that signed in, so that its first event comes back to it. */
+export function fillAccount(account) {
+  byId("send-accounts").value = account ?? "";
+}
+
+function readForm() {
   const fields = { topic: byId("send-topic").value };
-  const lists = { accounts: names(byId("send-accounts").value), rooms: names(byId("send-rooms").value) };
-  for (const [key, list] of Object.entries(lists)) if (list.length) fields[key] = list;
+  const audience = {
+    accounts: splitNames(byId("send-accounts").value),
+    rooms: splitNames(byId("send-rooms").value),
+  };
+  for (const [key, names] of Object.entries(audience)) if (names.length) fields[key] = names;
   if (byId("send-all").checked) fields.all = true;
   if (byId("send-type").value.trim()) fields.type = byId("send-type").value.trim();
   const data = byId("send-data").value.trim() || "null";
-  const same = unsure?.data === data && unsure.fields === JSON.stringify(fields);
-  const id = same ? unsure.id : newId();
-  unsure = { data, fields: JSON.stringify(fields), id };
-  return withData({ id, ...fields }, data);
+  const isRetry = unacknowledged?.data === data && unacknowledged.fields === JSON.stringify(fields);
+  const id = isRetry ? unacknowledged.id : newId();
+  unacknowledged = { data, fields: JSON.stringify(fields), id };
+  return encodeWithData({ id, ...fields }, data);
 }
 
-async function send() {
+async function publish() {
   let body;
   try {
-    body = read();
+    body = readForm();
   } catch {
-    say("error", 'Data is not JSON; text has quotes of its own: "hello"');
+    showResult("error", 'Data is not JSON. A text needs quotes: "hello"');
     byId("send-data").focus();
     return;
   }
   const headers = { "Content-Type": "application/json" };
-  say("", "Sending…");
+  showResult("", "Sending…");
   try {
-    const answer = await request("v1/events", { method: "POST", headers, body });
-    const told = await answer.json();
-    if (answer.ok) say("done", `Written at ${told.at}`);
-    else say("error", `${answer.status}: ${told.detail}`);
-    if (answer.status !== 503) unsure = undefined;
+    const response = await authorizedFetch("v1/events", { method: "POST", headers, body });
+    const result = await response.json();
+    if (response.ok) showResult("done", `Written at ${result.at}`);
+    else showResult("error", `${response.status}: ${result.detail}`);
+    if (response.status !== 503) unacknowledged = undefined;
   } catch {
-    say("error", "No answer: it may have been written or not. Send again: it keeps its id.");
+    showResult("error", "No response: the event may or may not be written. Send it again: it keeps its id.");
   }
 }
 
 byId("send").addEventListener("submit", (event) => {
   event.preventDefault();
-  send();
+  publish();
 });

@@ -1,56 +1,58 @@
-// How fast counters rise, over the last two minutes.
+// Rates of counters over the last two minutes.
 //
-// Rules: a counter that begins anew has risen by what it says; of another instance it has not risen
-// at all; over a time in which nobody looked nothing is told.
+// Rules: a counter that was reset has risen by its new value. Samples of two instances are never
+// compared. A gap in the samples has no rate.
 
-const WINDOW = 120;
-const GAP = 10;
+const WINDOW_SECONDS = 120;
+const MAX_GAP_SECONDS = 10;
 
-/** A sample of a counter or a gauge: `at` in seconds, `who` it is of, `boot` when that began. */
+/** The points of one metric: rates of a counter, or values of a gauge. */
 export class Series {
-  points = []; // {at, value, joined}: whether a line leads to it from the one before
-  #counts;
-  #last;
+  points = []; // {at, value, isJoined}: isJoined if a line leads to it from the previous point
+  #isCounter;
+  #lastSample;
 
-  constructor({ counts }) {
-    this.#counts = counts;
+  constructor({ isCounter }) {
+    this.#isCounter = isCounter;
   }
 
-  take({ at, who, boot, value }) {
-    const last = this.#last;
+  /** Adds a sample. `at` is in seconds; `startedAt` is when the process of `instance` started. */
+  add({ at, instance, startedAt, value }) {
+    const last = this.#lastSample;
     if (value === undefined || at <= (last?.at ?? -Infinity)) return;
-    this.#last = { at, who, boot, value };
-    if (last && last.who !== who) this.points = [];
-    while (this.points.length && this.points[0].at < at - WINDOW) this.points.shift();
-    const told = this.#counts ? this.#rate(last) : value;
-    if (told === null) return;
-    const before = this.points.at(-1);
-    this.points.push({ at, value: told, joined: before !== undefined && at - before.at <= GAP });
+    this.#lastSample = { at, instance, startedAt, value };
+    if (last && last.instance !== instance) this.points = [];
+    while (this.points.length && this.points[0].at < at - WINDOW_SECONDS) this.points.shift();
+    const pointValue = this.#isCounter ? this.#rateSince(last) : value;
+    if (pointValue === null) return;
+    const previous = this.points.at(-1);
+    const isJoined = previous !== undefined && at - previous.at <= MAX_GAP_SECONDS;
+    this.points.push({ at, value: pointValue, isJoined });
   }
 
-  #rate(last) {
-    const { at, who, boot, value } = this.#last;
-    if (!last || last.who !== who || at - last.at > GAP) return null;
-    const anew = last.boot !== boot || value < last.value;
-    return (anew ? value : value - last.value) / (at - last.at);
+  #rateSince(last) {
+    const { at, instance, startedAt, value } = this.#lastSample;
+    if (!last || last.instance !== instance || at - last.at > MAX_GAP_SECONDS) return null;
+    const wasReset = last.startedAt !== startedAt || value < last.value;
+    return (wasReset ? value : value - last.value) / (at - last.at);
   }
 
-  /** The newest value, undefined before there is one. */
-  get now() {
+  /** The newest value; undefined before there is one. */
+  get latest() {
     return this.points.at(-1)?.value;
   }
 
-  get most() {
+  get max() {
     return Math.max(0, ...this.points.map(({ value }) => value));
   }
 
-  /** The points as an SVG path in a box of `width` and `height`, with `at` at its right edge. */
-  path(width, height, at) {
-    const top = this.most || 1;
-    const place = ({ at: then, value }) => {
-      const x = width * (1 - (at - then) / WINDOW);
+  /** The points as an SVG path in a box of `width` and `height`, whose right edge is at `now`. */
+  svgPath(width, height, now) {
+    const top = this.max || 1;
+    const coordinates = ({ at, value }) => {
+      const x = width * (1 - (now - at) / WINDOW_SECONDS);
       return `${x.toFixed(1)} ${(height - (value / top) * height).toFixed(1)}`;
     };
-    return this.points.map((point) => `${point.joined ? "L" : "M"}${place(point)}`).join("");
+    return this.points.map((point) => `${point.isJoined ? "L" : "M"}${coordinates(point)}`).join("");
   }
 }

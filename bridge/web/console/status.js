@@ -1,29 +1,33 @@
-// How the connection is, in one line that is read out too.
+// The connection's state as one line, which screen readers announce.
 //
-// Rule: a close is told with its code, and with what happens next.
+// Rule: a close is shown with its code and with what happens next.
 
-import { byId } from "./dom.js";
+import { byId, setText } from "./dom.js";
 
-const BROKEN = new Map([[1006, "the connection broke"], [1001, "the bridge went away"]]);
+const REASONS_WITHOUT_FRAME = new Map([
+  [1006, "the connection broke"],
+  [1001, "the bridge went away"],
+]);
 
-/** Why it closed, in words. */
-export const why = ({ code, reason }) => `${code} ${reason || BROKEN.get(code) || "closed"}`;
+/** The code and the reason of a close. */
+export const formatClose = ({ code, reason }) =>
+  `${code} ${reason || REASONS_WITHOUT_FRAME.get(code) || "closed"}`;
 
-/** Shows a state: off, connecting, live, stale, waiting or over. */
-export function show(state, text) {
+/** Shows a state: off, connecting, live, stale, waiting or closed. */
+export function showState(state, text) {
   byId("state").dataset.state = state;
-  if (byId("state-text").textContent !== text) byId("state-text").textContent = text;
-  const again = byId("again");
-  if (state !== "waiting" && document.activeElement === again) byId("leave").focus();
-  again.hidden = state !== "waiting";
+  setText(byId("state-text"), text);
+  const reconnect = byId("again");
+  if (state !== "waiting" && document.activeElement === reconnect) byId("leave").focus();
+  reconnect.hidden = state !== "waiting";
 }
 
-/** What to say of a detail of the connection's `state`. */
-export function sentence(detail) {
-  const { state, back, frame, wait, catching } = detail;
-  if (state === "connecting") return back ? "Coming back…" : "Connecting…";
-  if (state === "live") return `Connected to ${frame.instance}${catching ? ", catching up…" : ""}`;
-  if (state === "over") return `Closed for good: ${why(detail)}`;
-  const seconds = wait < 1 ? "in a moment" : `in ${Math.round(wait)} s`;
-  return `Closed: ${why(detail)}; back ${seconds}`;
+/** The sentence for a `state` event of the connection. */
+export function describeState(event) {
+  const { state, isReconnect, welcome, waitSeconds, isReplaying } = event;
+  if (state === "connecting") return isReconnect ? "Reconnecting…" : "Connecting…";
+  if (state === "live") return `Connected to ${welcome.instance}${isReplaying ? ", catching up…" : ""}`;
+  if (state === "closed") return `Closed for good: ${formatClose(event)}`;
+  const when = waitSeconds < 1 ? "now" : `in ${Math.round(waitSeconds)} s`;
+  return `Closed: ${formatClose(event)}; reconnecting ${when}`;
 }

@@ -1,94 +1,95 @@
-// Topics and rooms, chosen while connected.
+// The topics and rooms of the connection, which can be changed while connected.
 //
-// Rule: what is shown as chosen is what the bridge has said, never what was asked of it.
+// Rule: shown is what the bridge confirmed, never what was requested.
 
-import { byId, make } from "./dom.js";
+import { byId, createElement } from "./dom.js";
 
-const known = new Set();
+const knownTopics = new Set();
 let topics = new Set();
 let rooms = new Set();
 let connection;
 
-async function change(op, what) {
-  const reply = await connection.change(op, what);
+async function change(op, names) {
+  const reply = await connection.changeSubscriptions(op, names);
   byId("refusal").textContent = reply.ok ? "" : `Refused: ${reply.reason}`;
-  if (!reply.ok) draw();
+  if (!reply.ok) render();
   return reply.ok;
 }
 
-function topicChip(topic) {
-  const box = make("input", { type: "checkbox", checked: topics.has(topic), value: topic });
+function createTopicChip(topic) {
+  const box = createElement("input", { type: "checkbox", checked: topics.has(topic), value: topic });
   box.addEventListener("change", () =>
     change(box.checked ? "subscribe" : "unsubscribe", { topics: [topic] }));
-  return make("li", {}, make("label", { className: "chip" }, box, topic));
+  return createElement("li", {}, createElement("label", { className: "chip" }, box, topic));
 }
 
-function roomChip(room) {
-  const button = make("button", { type: "button", value: room, ariaLabel: `Leave ${room}`, title: "Leave" }, "×");
+function createRoomChip(room) {
+  const leave = { type: "button", value: room, ariaLabel: `Leave ${room}`, title: "Leave" };
+  const button = createElement("button", leave, "×");
   button.addEventListener("click", () => change("unsubscribe", { rooms: [room] }));
-  return make("li", { className: "chip", data: { room } }, room, button);
+  return createElement("li", { className: "chip", data: { room } }, room, button);
 }
 
-// What has the focus keeps it, and hands it on where it goes: to its neighbour, or to `beside`.
-function fill(id, beside, chips, key) {
-  const list = byId(id);
+// The focused element keeps the focus. If it goes, its neighbour gets it, or the input `inputId`.
+function renderChips(listId, inputId, createChips, key) {
+  const list = byId(listId);
   if (list.dataset.key === key) return;
   list.dataset.key = key;
-  const place = [...list.querySelectorAll("input, button")].indexOf(document.activeElement);
+  const focusedIndex = [...list.querySelectorAll("input, button")].indexOf(document.activeElement);
   const { value } = document.activeElement;
-  list.replaceChildren(...chips());
-  if (place < 0) return;
-  const left = [...list.querySelectorAll("input, button")];
-  const same = value && left.find((each) => each.value === value);
-  (same || left[Math.min(place, left.length - 1)] || byId(beside)).focus();
+  list.replaceChildren(...createChips());
+  if (focusedIndex < 0) return;
+  const controls = [...list.querySelectorAll("input, button")];
+  const sameControl = value && controls.find((control) => control.value === value);
+  (sameControl || controls[Math.min(focusedIndex, controls.length - 1)] || byId(inputId)).focus();
 }
 
-function draw() {
-  const sorted = [...known].sort();
-  const marked = sorted.map((topic) => [topic, topics.has(topic)]);
-  fill("topics", "new-topic", () => sorted.map(topicChip), JSON.stringify(marked));
+function render() {
+  const sortedTopics = [...knownTopics].sort();
+  const topicKey = JSON.stringify(sortedTopics.map((topic) => [topic, topics.has(topic)]));
+  renderChips("topics", "new-topic", () => sortedTopics.map(createTopicChip), topicKey);
   const boxes = byId("topics").querySelectorAll("input");
   for (const box of boxes) box.checked = topics.has(box.value);
-  const entered = [...rooms].sort();
-  fill("rooms", "new-room", () => entered.map(roomChip), JSON.stringify(entered));
+  const sortedRooms = [...rooms].sort();
+  renderChips("rooms", "new-room", () => sortedRooms.map(createRoomChip), JSON.stringify(sortedRooms));
   const select = byId("send-topic");
-  for (const topic of sorted) {
+  for (const topic of sortedTopics) {
     if (![...select.options].some((option) => option.value === topic)) select.add(new Option(topic));
   }
 }
 
 /** Shows the topics and rooms of a welcome or a reply. */
-export function chosen(told) {
-  topics = new Set(told.topics);
-  rooms = new Set(told.rooms);
-  for (const topic of topics) known.add(topic);
-  draw();
+export function showSubscriptions(confirmed) {
+  topics = new Set(confirmed.topics);
+  rooms = new Set(confirmed.rooms);
+  for (const topic of topics) knownTopics.add(topic);
+  render();
 }
 
-/** Shows what the backend has changed. */
-export function moved({ joined, left }) {
+/** Applies a `rooms` frame: the backend changed the rooms of this connection. */
+export function applyRoomChanges({ joined, left }) {
   for (const room of joined) rooms.add(room);
   for (const room of left) rooms.delete(room);
-  draw();
+  render();
 }
 
-/** Begins anew, with another connection. */
-export function begin(another) {
-  connection = another;
-  known.clear();
+/** Clears everything for a new connection. */
+export function resetSubscriptions(newConnection) {
+  connection = newConnection;
+  knownTopics.clear();
   [topics, rooms] = [new Set(), new Set()];
   byId("refusal").textContent = "";
   byId("send-topic").replaceChildren();
-  draw();
+  render();
 }
 
-function adds(form, input, key) {
-  byId(form).addEventListener("submit", async (event) => {
+function subscribeOnSubmit(formId, inputId, key) {
+  byId(formId).addEventListener("submit", async (event) => {
     event.preventDefault();
-    const name = byId(input).value.trim();
-    if (name && await change("subscribe", { [key]: [name] })) byId(input).value = "";
+    const name = byId(inputId).value.trim();
+    if (name && await change("subscribe", { [key]: [name] })) byId(inputId).value = "";
   });
 }
 
-adds("add-topic", "new-topic", "topics");
-adds("add-room", "new-room", "rooms");
+subscribeOnSubmit("add-topic", "new-topic", "topics");
+subscribeOnSubmit("add-room", "new-room", "rooms");

@@ -1,98 +1,101 @@
-// A table whose rows stay the same elements as long as they tell of the same thing.
+// A table that updates its rows in place.
 //
-// Rules: only text that has changed is written, so a selection stays; rows are never moved, so the
-// focus stays; where a row with the focus goes, a neighbour gets it. Items come in one order always.
+// Rules: only changed text is written, so a selection survives. Rows never move, so the focus
+// survives; if the focused row goes, a neighbour gets the focus. Items always come in one order.
 
-import { byId, make } from "./dom.js";
+import { byId, createElement, setText } from "./dom.js";
 
-const put = (node, text) => {
-  if (node.textContent !== text) node.textContent = text;
-};
+/** Text in a cell. `value` computes it from the item; "" hides it. `options` may have `title`. */
+export const textPart = (className, value, options = {}) =>
+  ({ tag: "span", className, value, ...options });
 
-/** A part of a cell: text of `className`; `given` may have `title`. What is "" is not there. */
-export const text = (className, of, given = {}) => ({ name: "span", className, of, ...given });
-
-/** A button in a cell: `act` is called with the item, `label` is what it is called for those who do not see. */
-export const button = (className, of, act, given = {}) => ({ name: "button", className, of, act, ...given });
+/** A button in a cell. `onClick` gets the item; `label` computes its accessible name. */
+export const buttonPart = (className, value, onClick, options = {}) =>
+  ({ tag: "button", className, value, onClick, ...options });
 
 export class Table {
   #body;
   #columns;
-  #key;
-  #rows = new Map();
+  #keyOf;
+  #rowsByKey = new Map();
 
-  /** `columns` are [heading, ...parts]; `key` tells one item from all others. */
-  constructor(id, columns, key) {
+  /** `columns` are [heading, ...parts]; `keyOf` returns an item's unique key. */
+  constructor(id, columns, keyOf) {
     this.#columns = columns;
-    this.#key = key;
-    this.#body = make("tbody", { role: "rowgroup" });
-    const heads = columns.map(([head]) => make("th", { scope: "col", role: "columnheader", data: { head } }, head));
+    this.#keyOf = keyOf;
+    this.#body = createElement("tbody", { role: "rowgroup" });
+    const headings = columns.map(([heading]) =>
+      createElement("th", { scope: "col", role: "columnheader", data: { heading } }, heading));
+    const headRow = createElement("tr", { role: "row" }, ...headings);
     const table = byId(id);
     table.role = "table";
     table.tabIndex = -1;
-    table.append(make("thead", { role: "rowgroup" }, make("tr", { role: "row" }, ...heads)), this.#body);
+    table.append(createElement("thead", { role: "rowgroup" }, headRow), this.#body);
   }
 
-  /** Shows these items and no others. */
-  draw(items) {
-    const keys = items.map(this.#key);
-    this.#remove(new Set(keys));
+  /** Shows exactly these items. */
+  render(items) {
+    const keys = items.map(this.#keyOf);
+    this.#removeOthers(new Set(keys));
     let next = this.#body.firstElementChild;
-    for (const [place, item] of items.entries()) {
-      const row = this.#rows.get(keys[place]) ?? this.#row(keys[place]);
-      this.#fill(row, item);
+    for (const [index, item] of items.entries()) {
+      const row = this.#rowsByKey.get(keys[index]) ?? this.#createRow(keys[index]);
+      this.#updateRow(row, item);
       if (row.element === next) next = next.nextElementSibling;
       else this.#body.insertBefore(row.element, next);
     }
   }
 
-  #remove(kept) {
-    const rows = [...this.#body.children];
-    const place = rows.findIndex((each) => each.contains(document.activeElement));
+  #removeOthers(keptKeys) {
+    const elements = [...this.#body.children];
+    const focusedIndex = elements.findIndex((element) => element.contains(document.activeElement));
     const { className } = document.activeElement ?? {};
-    const lost = place >= 0 && !kept.has(this.#keyOf(rows[place]));
-    const heirs = rows.slice(place + 1).concat(rows.slice(0, Math.max(place, 0)).reverse());
-    const heir = lost && heirs.find((each) => kept.has(this.#keyOf(each)));
-    for (const [key, { element }] of this.#rows) {
-      if (kept.has(key)) continue;
+    const losesFocus = focusedIndex >= 0 && !keptKeys.has(this.#keyOfElement(elements[focusedIndex]));
+    const neighbours = elements.slice(focusedIndex + 1)
+      .concat(elements.slice(0, Math.max(focusedIndex, 0)).reverse());
+    const heir = losesFocus
+      && neighbours.find((element) => keptKeys.has(this.#keyOfElement(element)));
+    for (const [key, { element }] of this.#rowsByKey) {
+      if (keptKeys.has(key)) continue;
       element.remove();
-      this.#rows.delete(key);
+      this.#rowsByKey.delete(key);
     }
-    if (lost) (heir?.querySelector(`button[class="${className}"]`) ?? this.#body.parentElement).focus();
+    const sameButton = losesFocus && heir?.querySelector(`button[class="${className}"]`);
+    if (losesFocus) (sameButton ?? this.#body.parentElement).focus();
   }
 
-  #keyOf(element) {
-    for (const [key, row] of this.#rows) if (row.element === element) return key;
+  #keyOfElement(element) {
+    for (const [key, row] of this.#rowsByKey) if (row.element === element) return key;
     return undefined;
   }
 
-  #row(key) {
+  #createRow(key) {
     const row = { item: null, parts: [] };
-    const cells = this.#columns.map(([head, ...parts]) => {
-      const nodes = parts.map((part) => this.#part(row, part));
-      return make("td", { role: "cell", data: { head } }, ...nodes);
+    const cells = this.#columns.map(([heading, ...parts]) => {
+      const nodes = parts.map((part) => this.#createPart(row, part));
+      return createElement("td", { role: "cell", data: { heading } }, ...nodes);
     });
-    row.element = make("tr", { role: "row" }, ...cells);
-    this.#rows.set(key, row);
+    row.element = createElement("tr", { role: "row" }, ...cells);
+    this.#rowsByKey.set(key, row);
     return row;
   }
 
-  #part(row, part) {
-    const node = make(part.name, { className: part.className });
-    if (part.act) {
+  #createPart(row, part) {
+    const node = createElement(part.tag, { className: part.className });
+    if (part.onClick) {
       node.type = "button";
-      node.addEventListener("click", () => part.act(row.item, node));
+      node.addEventListener("click", () => part.onClick(row.item, node));
     }
     row.parts.push([node, part]);
     return node;
   }
 
-  #fill(row, item) {
+  #updateRow(row, item) {
     row.item = item;
     for (const [node, part] of row.parts) {
-      const said = part.of(item);
-      put(node, said);
-      if (node.hidden !== (said === "")) node.hidden = said === "";
+      const text = part.value(item);
+      setText(node, text);
+      if (node.hidden !== (text === "")) node.hidden = text === "";
       const title = part.title?.(item) ?? "";
       if (node.title !== title) node.title = title;
       if (part.label && node.ariaLabel !== part.label(item)) node.ariaLabel = part.label(item);

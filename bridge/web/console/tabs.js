@@ -1,32 +1,32 @@
-// The page's two views, told apart by what is behind the address's #.
+// The page's two views, selected by the fragment of its address.
 //
-// Rules: a view that is not looked at is not drawn, and asks nothing of the bridge. No element has
-// the id `ops`: a browser would go to it, and take the focus away.
+// Rules: a hidden view neither renders nor sends requests. No element has the id `ops`: browsers
+// scroll to the element that the fragment names, and move the focus.
 
 import { byId } from "./dom.js";
 
 const listeners = [];
 
-/** Which view is looked at: "ops" or "client". */
-export const view = () => (location.hash === "#ops" ? "ops" : "client");
+/** The visible view: "ops" or "client". */
+export const currentView = () => (location.hash === "#ops" ? "ops" : "client");
 
-/** Calls `take` with the view, now and whenever it is another one. */
-export function onView(take) {
-  listeners.push(take);
-  take(view());
+/** Calls `listener` with the view, now and after each change. */
+export function onViewChange(listener) {
+  listeners.push(listener);
+  listener(currentView());
 }
 
-function show() {
-  const now = view();
-  if (document.body.dataset.view === now) return;
-  document.body.dataset.view = now;
-  document.title = now === "ops" ? "Push bridge: operations" : "Push bridge";
-  for (const each of ["client", "ops"]) {
-    if (each === now) byId(`view-${each}`).setAttribute("aria-current", "page");
-    else byId(`view-${each}`).removeAttribute("aria-current");
+function showView() {
+  const view = currentView();
+  if (document.body.dataset.view === view) return;
+  document.body.dataset.view = view;
+  document.title = view === "ops" ? "Push bridge: operations" : "Push bridge";
+  for (const name of ["client", "ops"]) {
+    if (name === view) byId(`view-${name}`).setAttribute("aria-current", "page");
+    else byId(`view-${name}`).removeAttribute("aria-current");
   }
-  for (const take of listeners) take(now);
+  for (const listener of listeners) listener(view);
 }
 
-show();
-addEventListener("hashchange", show);
+showView();
+addEventListener("hashchange", showView);

@@ -16,15 +16,15 @@ NOW = "Date.parse('2026-11-21T12:00:00Z')"
 
 def series(*samples: dict[str, Any], counts: bool = True) -> list[Any]:
     """The points of a series that has taken these samples, as [at, value, joined]."""
-    told = f"(() => {{ const s = new Series({{ counts: {json.dumps(counts)} }});"
-    told += f" {json.dumps(samples)}.forEach((each) => s.take(each));"
-    told += " return s.points.map((each) => [each.at, each.value, each.joined]); })()"
+    told = f"(() => {{ const s = new Series({{ isCounter: {json.dumps(counts)} }});"
+    told += f" {json.dumps(samples)}.forEach((each) => s.add(each));"
+    told += " return s.points.map((each) => [each.at, each.value, each.isJoined]); })()"
     points: list[Any] = evaluate("rates.js", "Series", told)
     return points
 
 
 def sample(at: float, value: float, *, boot: float = 1, who: str = "a") -> dict[str, Any]:
-    return {"at": at, "value": value, "boot": boot, "who": who}
+    return {"at": at, "value": value, "startedAt": boot, "instance": who}
 
 
 def test_a_rate_is_what_was_counted_between_two_looks() -> None:
@@ -52,10 +52,10 @@ def test_points_are_of_the_last_two_minutes_and_stay_in_their_box() -> None:
     path = evaluate(
         "rates.js",
         "Series",
-        """(() => { const s = new Series({ counts: false });
+        """(() => { const s = new Series({ isCounter: false });
         for (const [at, value] of [[0, 4], [60, 8], [62, 0]])
-            s.take({ at, value, who: "a", boot: 1 });
-        return s.path(120, 28, 62); })()""",
+            s.add({ at, value, instance: "a", startedAt: 1 });
+        return s.svgPath(120, 28, 62); })()""",
     )
     assert path == "M58.0 14.0M118.0 0.0L120.0 28.0"
 
@@ -67,12 +67,12 @@ x_total{topic="b"} 3e2
 up 1.0 1700000000
 broken line here
 """
-    expression = f"(() => {{ const f = new Figures({json.dumps(text)});"
+    expression = f"(() => {{ const f = new MetricsSnapshot({json.dumps(text)});"
     expression += (
         ' return [f.sum("x_total"), f.sum("up"), f.sum("none") ?? null, f.label("x_total", "name"),'
         ' f.label("x_total", "topic"), f.label("none", "name") ?? null]; })()'
     )
-    assert evaluate("prometheus.js", "Figures", expression) == [
+    assert evaluate("prometheus.js", "MetricsSnapshot", expression) == [
         302,
         1,
         None,
@@ -95,12 +95,12 @@ broken line here
     ],
 )
 def test_an_age_is_said_in_few_characters(time: str | None, said: str) -> None:
-    assert evaluate("format.js", "ago", f"ago({json.dumps(time)}, {NOW})") == said
+    assert evaluate("format.js", "formatAge", f"formatAge({json.dumps(time)}, {NOW})") == said
 
 
 def test_bytes_are_said_in_few_characters_and_unknown_is_nothing() -> None:
-    numbers = "[0, 999, 1000, 12345, 1234567, null].map(bytes)"
-    assert evaluate("format.js", "bytes", numbers) == [
+    numbers = "[0, 999, 1000, 12345, 1234567, null].map(formatBytes)"
+    assert evaluate("format.js", "formatBytes", numbers) == [
         "0 B",
         "999 B",
         "1.0 kB",
@@ -112,16 +112,16 @@ def test_bytes_are_said_in_few_characters_and_unknown_is_nothing() -> None:
 
 def test_an_age_is_by_the_clock_of_the_bridge() -> None:
     script = """(() => { const there = new Date(Date.now() + 3_600_000);
-        told(there.toUTCString()); const far = ago(there.toISOString());
-        told(null); told("nonsense"); const still = ago(there.toISOString());
-        told(new Date().toUTCString()); return [far, still, ago(new Date().toISOString())]; })()"""
-    assert evaluate("format.js", "ago, told", script) == ["0 s", "0 s", "0 s"]
+        syncClock(there.toUTCString()); const far = formatAge(there.toISOString());
+        syncClock(null); syncClock("nonsense"); const still = formatAge(there.toISOString());
+        syncClock(new Date().toUTCString()); return [far, still, formatAge(new Date().toISOString())]; })()"""
+    assert evaluate("format.js", "formatAge, syncClock", script) == ["0 s", "0 s", "0 s"]
 
 
 def test_a_name_is_one_part_of_a_path_whatever_it_has() -> None:
     names = ["a/../b", "%2e", "order:42 %?#", "...", "ä"]
     made = evaluate(
-        "path.js", "path", f'{json.dumps(names)}.map((each) => path("v1", "rooms", each))'
+        "path.js", "buildPath", f'{json.dumps(names)}.map((each) => buildPath("v1", "rooms", each))'
     )
     assert made == [
         "v1/rooms/a%2F..%2Fb",
@@ -134,8 +134,8 @@ def test_a_name_is_one_part_of_a_path_whatever_it_has() -> None:
 
 @pytest.mark.parametrize("name", [".", "..", "\ud800"])
 def test_a_name_that_a_browser_would_ask_something_else_for_is_refused(name: str) -> None:
-    script = f"""(() => {{ try {{ return path("v1", "rooms", {json.dumps(name)}, "x"); }}
+    script = f"""(() => {{ try {{ return buildPath("v1", "rooms", {json.dumps(name)}, "x"); }}
         catch (trouble) {{ return [trouble.status, trouble.message]; }} }})()"""
-    status, message = evaluate("path.js", "path", script)
+    status, message = evaluate("path.js", "buildPath", script)
     assert status == 422
     assert message
