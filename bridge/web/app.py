@@ -1,4 +1,4 @@
-"""The HTTP side: one application, behind its doors, its errors as RFC 9457 wants them."""
+"""The FastAPI application: routes, host check, error format, OpenAPI document, admin port."""
 
 from __future__ import annotations
 
@@ -29,28 +29,28 @@ if TYPE_CHECKING:
 
 
 class PortDispatcher:
-    """Serves `elsewhere` on the ports in it, and `usual` on all others."""
+    """Serves `apps_by_port` on their ports, and `default_app` on all others."""
 
     def __init__(self, default_app: ASGIApp, apps_by_port: Mapping[int, ASGIApp]) -> None:
         self._default_app = default_app
         self._apps_by_port = apps_by_port
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+        """Serve one request with the application of its port."""
         _, port = scope.get("server") or ("", 0)
         await self._apps_by_port.get(port or 0, self._default_app)(scope, receive, send)
 
 
 _DESCRIPTION = """From Kafka to every browser, phone and terminal that should know.
 
-`/v1` needs one of the admin tokens, and is 404 where none is set. With `BRIDGE_ADMIN_PORT` set,
+`/v1` needs one of the admin tokens. If none is set, it is a 404. With `BRIDGE_ADMIN_PORT` set,
 `/v1` and `/metrics` are on that port only. Every error is `application/problem+json` (RFC 9457).
-WebSockets are at `/ws`; their frames are in the AsyncAPI document.
+WebSocket clients connect to `/ws`; the AsyncAPI document describes their frames.
 """
 
 
 def build_openapi_document(routers: Iterable[APIRouter]) -> dict[str, Any]:
-    """Return the document of these routes."""
+    """Return the OpenAPI document of these routes."""
     app = FastAPI(title="Push bridge", version=__version__, description=_DESCRIPTION)
     for router in routers:
         app.include_router(router)
@@ -68,7 +68,7 @@ def build_openapi_document(routers: Iterable[APIRouter]) -> dict[str, Any]:
 
 
 class _HostCheck:
-    """Keeps out requests by names that this machine should not be called by."""
+    """Rejects requests whose `Host` header is not allowed."""
 
     def __init__(self, app: ASGIApp, origin_policy: OriginPolicy) -> None:
         self._app = app
@@ -87,9 +87,9 @@ def create_app(
     routers: Iterable[APIRouter],
     document: dict[str, Any] | None = None,
 ) -> FastAPI:
-    """Return the application with these routes, behind these doors.
+    """Return the application with these routes.
 
-    `document` is its OpenAPI document, where it is not just that of the routes.
+    `document` is its OpenAPI document, if that is not just the document of the routes.
     """
     routers = tuple(routers)
     openapi_document = document if document is not None else build_openapi_document(routers)
@@ -120,11 +120,15 @@ def create_app(
 
     @app.exception_handler(Exception)
     async def handle_unexpected_error(_request: Request, _error: Exception) -> Response:
-        return problem_response(500, "the bridge failed at this; its log says more")
+        return problem_response(
+            500, "the request failed because of a bug in the bridge; see its log"
+        )
 
     @app.get("/ws", include_in_schema=False)
     async def require_websocket_upgrade() -> Response:
         headers = {"Upgrade": "websocket", "Connection": "Upgrade"}
-        return problem_response(426, "this is a WebSocket: ask for an upgrade", headers=headers)
+        return problem_response(
+            426, "this is a WebSocket endpoint: send an upgrade request", headers=headers
+        )
 
     return app

@@ -125,7 +125,7 @@ def test_what_kafka_has_not_acknowledged_is_a_sentence_and_exit_1(stage, folder)
     stage.backend.command_publisher.error = NotAcknowledged()
     told = error_line(call(stage, folder, "join", "hall", "--account", "ann"), 1)
     assert told.startswith("refused: 503 ")
-    assert "try again" in told
+    assert "retry" in told
 
 
 # -- who -------------------------------------------------------------------------------------------

@@ -23,12 +23,12 @@ NOW_SECONDS = int(time.time())
 INVALID_TOKENS = {
     "none at all": (None, "no token"),
     "empty": ("", "no token"),
-    "no token": ("nonsense", "can not be read"),
-    "two parts": (".".join(sign_token().split(".")[:2]), "can not be read"),
-    "no UTF-8": ("\udcff.\udcff.\udcff", "can not be read"),
+    "no token": ("nonsense", "cannot be read"),
+    "two parts": (".".join(sign_token().split(".")[:2]), "cannot be read"),
+    "no UTF-8": ("\udcff.\udcff.\udcff", "cannot be read"),
     "a header that is a list": (
         forge_token({}, token_claims()).replace("e30", "W10", 1),
-        "can not be read",
+        "cannot be read",
     ),
     "another key": (sign_token(OTHER_SECRET), "signature"),
     "cut signature": (sign_token()[:-2], "read"),
@@ -44,7 +44,7 @@ INVALID_TOKENS = {
     ),
     "a kid that is a number": (
         forge_token({"alg": "HS256", "kid": 5}, token_claims()),
-        "can not be read",
+        "cannot be read",
     ),
     "expired": (sign_token(exp=NOW_SECONDS - 6), "expired"),
     "expired long ago": (sign_token(exp=0), "expired"),

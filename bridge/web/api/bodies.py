@@ -1,6 +1,6 @@
-"""What is posted: taken in as far as it may be large, and read as what it has to be.
+"""Reads request bodies with a size limit, and decodes them.
 
-Rule: what is no JSON is a 400, and what is JSON of another form a 422 that names the field.
+Rule: invalid JSON is a 400. JSON of the wrong form is a 422 that names the field.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ _Body = TypeVar("_Body")
 
 
 class InvalidJson(ValueError):
-    """What was posted is no JSON."""
+    """The body is not JSON."""
 
 
 class InvalidField(ValueError):
-    """What was posted is not what was asked for. The message names the field."""
+    """The body is JSON of the wrong form. The message names the field."""
 
 
 def decode(body: bytes, decoder: Callable[[bytes], _Body]) -> _Body:
-    """Return what `decoder`, which is msgspec's, makes of `body`.
+    """Decode `body` with a decoder of msgspec.
 
     Raises:
-        BadJson: If it is no JSON.
-        WrongField: If a field is wrong.
+        InvalidJson: If it is not JSON.
+        InvalidField: If a field is wrong.
     """
     if not is_valid_json(body):
-        raise InvalidJson("the body is no JSON")
+        raise InvalidJson("the body is not JSON")
     try:
         return decoder(body)
     except (msgspec.MsgspecError, RecursionError) as error:
@@ -46,10 +46,10 @@ def decode(body: bytes, decoder: Callable[[bytes], _Body]) -> _Body:
 
 
 def parse_body(body: bytes, parse: Callable[[bytes], _Body]) -> _Body:
-    """Return what `parse` makes of `body`.
+    """Parse `body`, with errors as HTTP statuses.
 
     Raises:
-        HTTPException: 400 if it is no JSON, 422 if a field is wrong.
+        HTTPException: 400 if it is not JSON, 422 if a field is wrong.
     """
     try:
         return parse(body)
@@ -63,7 +63,7 @@ async def read_body(request: Request, max_bytes: int, too_large_message: str) ->
     """Return the body of `request`.
 
     Raises:
-        HTTPException: 413, with the sentence `too_large_message`, if it has more than `max_bytes` bytes; 400 if
+        HTTPException: 413 with the detail `too_large_message` if it exceeds `max_bytes`; 400 if
             it ends early.
     """
     body = bytearray()

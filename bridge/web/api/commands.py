@@ -1,7 +1,7 @@
-"""The `/v1` calls that make commands: join and leave, name a room, disconnect, revoke.
+"""The commands of `/v1`: join, leave, set a room's title, disconnect, revoke.
 
-Rules: an answer says no more than Kafka has said; a 503 may have been done, and doing it again is
-safe, for every command says how things are to be and not what to add to them.
+Rule: a 202 means that Kafka acknowledged the command. After a 503 the command may or may not take
+effect; repeating it is safe, because every command is idempotent.
 """
 
 from __future__ import annotations
@@ -48,29 +48,27 @@ _RETRY_AFTER_SECONDS: Final = 1
 
 
 class Named(msgspec.Struct):
-    """What a room is called, for people to read; an empty title is none."""
+    """A room's title for display. An empty one removes it."""
 
     title: Annotated[str, Meta(max_length=MAX_TITLE_CHARACTERS)]
 
 
 class Revocation(msgspec.Struct):
-    """Which tokens are refused: those that were issued before a time; by default, now."""
+    """Tokens issued before this time are refused; the default is now."""
 
     before: Annotated[str, Meta(extra_json_schema={"format": "date-time"})] | None = None
 
 
-#: What is posted, as it might be.
+#: Example bodies for the OpenAPI document.
 EXAMPLES: Final = (Named("Order 42"), Revocation("2026-11-21T09:00:00Z"))
 
 _decode_named: Final = msgspec.json.Decoder(Named).decode
 _decode_revocation: Final = msgspec.json.Decoder(Revocation).decode
-_REASON_DESCRIPTION: Final = (
-    f"Told to the client; no more than {MAX_REASON_CHARACTERS} characters of it."
-)
+_REASON_DESCRIPTION: Final = f"Sent to the client, truncated to {MAX_REASON_CHARACTERS} characters."
 
 
 class DisconnectQuery(StrictQuery):
-    """Why somebody is disconnected."""
+    """Query parameters of a disconnect."""
 
     reason: Annotated[str | None, Field(description=_REASON_DESCRIPTION)] = None
 
@@ -80,16 +78,19 @@ _DisconnectQuery = Annotated[DisconnectQuery, Query()]
 
 def _responses(**overrides: str) -> dict[int | str, dict[str, Any]]:
     reasons = {
-        401: "No admin token, or a wrong one",
-        404: "With no admin token set, no API",
-        422: "Nothing can be called that; or a parameter is unknown, or given twice",
-        429: "Too fast (BRIDGE_LIMITS__PUBLISHES_PER_SECOND); `Retry-After` says how long",
-        503: "Kafka has not acknowledged it: it may have been done or not. Try again: to do it"
-        " twice changes nothing",
+        401: "The admin token is missing or wrong",
+        404: "The API is off, because no admin token is set",
+        422: "A name is invalid, or a parameter is unknown or repeated",
+        429: "Too many writes per second (BRIDGE_LIMITS__PUBLISHES_PER_SECOND)",
+        503: "Kafka has not acknowledged the command: it may or may not take effect. Retry it;"
+        " repeating a command is safe",
     }
     reasons |= {int(status.removeprefix("_")): reason for status, reason in overrides.items()}
     schema = {"schema": {"$ref": "#/components/schemas/Ordered"}}
-    accepted = {"description": "Kafka has acknowledged it", "content": {"application/json": schema}}
+    accepted = {
+        "description": "Kafka has acknowledged the command",
+        "content": {"application/json": schema},
+    }
     return {202: accepted, **openapi_problems(reasons)}
 
 
@@ -100,17 +101,17 @@ def _request_body(schema: str, *, required: bool) -> dict[str, Any]:
 
 _RESPONSES: Final = _responses()
 _CONNECTION_RESPONSES: Final = _responses(
-    _404="No such connection; or, with no admin token set, no API"
+    _404="The connection does not exist; or the API is off, because no admin token is set"
 )
 _BODY_RESPONSES: Final = _responses(
-    _400="The body is no JSON",
+    _400="The body is not JSON",
     _413=f"The body has more than {MAX_BODY_BYTES} bytes",
-    _422="A field is wrong; or nothing can be called that",
+    _422="A field or a name is invalid",
 )
 
 
 class _CommandSender:
-    """Takes commands, and answers where they stand."""
+    """Publishes commands and responds with their positions."""
 
     def __init__(
         self, publisher: CommandPublisher, directory: PresenceDirectory, rate_limit: RateLimit
@@ -120,25 +121,25 @@ class _CommandSender:
         self._rate_limit = rate_limit
 
     async def send(self, command: Command) -> Response:
-        """Answer where `command` stands."""
+        """Publish `command`; respond with 202 and its position, or with 503."""
         self._rate_limit.check()
         try:
             position = await self._publisher.publish(command)
         except NotAcknowledged:
             return problem_response(
                 503,
-                "Kafka has not acknowledged the command, so it may have been done or not:"
-                " try again, to do it twice changes nothing",
+                "Kafka has not acknowledged the command, so it may or may not take effect;"
+                " retry it, repeating a command is safe",
                 headers={"Retry-After": str(_RETRY_AFTER_SECONDS)},
             )
         response_body = msgspec.json.encode(Ordered(str(position)))
         return Response(response_body, status_code=202, media_type="application/json")
 
     async def send_to_connection(self, connection: str, command: Command) -> Response:
-        """Answer where `command` to `connection` stands.
+        """Publish `command` to `connection`.
 
         Raises:
-            HTTPException: 404 if there is no such connection.
+            HTTPException: 404 if the connection does not exist.
         """
         if self._directory.find_connection(connection) is None:
             raise HTTPException(404, f"there is no connection {connection[:200]!a}")
@@ -152,7 +153,7 @@ def commands_router(
     *,
     rate_limit: RateLimit,
 ) -> APIRouter:
-    """Return the routes."""
+    """Return the routes of all commands."""
     dependencies = [Depends(AdminTokens(tokens)), Depends(reject_repeated_parameters)]
     router = APIRouter(prefix="/v1", tags=["commands"], dependencies=dependencies)
     sender = _CommandSender(publisher, directory, rate_limit)
@@ -166,7 +167,7 @@ def commands_router(
         openapi_extra=_request_body("Named", required=True),
     )
     async def set_room_title(room: PathName, request: Request) -> Response:
-        """Say what a room is called, for people to read."""
+        """Set the title of a room."""
         named = parse_body(
             await _read_command_body(request), lambda body: decode(body, _decode_named)
         )
@@ -179,36 +180,36 @@ def _add_membership_routes(router: APIRouter, sender: _CommandSender) -> None:
     by_connection, by_account = "/rooms/{room}/connections/{connection}", "/rooms/{room}/accounts"
 
     @router.put(by_connection, status_code=202, responses=_CONNECTION_RESPONSES)
-    async def join(room: PathName, connection: PathName) -> Response:
-        """Put a connection into a room, for as long as it lives."""
+    async def add_connection(room: PathName, connection: PathName) -> Response:
+        """Add a connection to a room until it closes."""
         return await sender.send_to_connection(connection, Join(room, connection=connection))
 
     @router.delete(by_connection, status_code=202, responses=_CONNECTION_RESPONSES)
-    async def leave(room: PathName, connection: PathName) -> Response:
-        """Take back that a connection was put into a room; it stays if others put it there too."""
+    async def remove_connection(room: PathName, connection: PathName) -> Response:
+        """Remove a connection from a room, unless it subscribed itself or its account is in it."""
         return await sender.send_to_connection(connection, Leave(room, connection=connection))
 
     @router.put(f"{by_account}/{{account}}", status_code=202, responses=_RESPONSES)
     async def add_account(room: PathName, account: PathName) -> Response:
-        """Put an account into a room: every connection of it, now and later, until a leave."""
+        """Add an account to a room durably: all its present and future connections."""
         return await sender.send(Join(room, account=account))
 
     @router.delete(f"{by_account}/{{account}}", status_code=202, responses=_RESPONSES)
     async def remove_account(room: PathName, account: PathName) -> Response:
-        """Take back that an account was put into a room."""
+        """Remove an account's durable membership of a room."""
         return await sender.send(Leave(room, account=account))
 
 
 def _add_disconnect_routes(router: APIRouter, sender: _CommandSender) -> None:
     @router.delete("/connections/{connection}", status_code=202, responses=_CONNECTION_RESPONSES)
     async def disconnect(connection: PathName, query: _DisconnectQuery) -> Response:
-        """Close a connection (4504)."""
+        """Close a connection with 4504."""
         command = Disconnect(connection=connection, reason=query.reason or None)
         return await sender.send_to_connection(connection, command)
 
     @router.delete("/accounts/{account}/connections", status_code=202, responses=_RESPONSES)
-    async def disconnect_all(account: PathName, query: _DisconnectQuery) -> Response:
-        """Close every connection of an account (4504), wherever it is."""
+    async def disconnect_account(account: PathName, query: _DisconnectQuery) -> Response:
+        """Close every connection of an account, on all instances, with 4504."""
         return await sender.send(Disconnect(account=account, reason=query.reason or None))
 
     @router.post(
@@ -218,7 +219,7 @@ def _add_disconnect_routes(router: APIRouter, sender: _CommandSender) -> None:
         openapi_extra=_request_body("Revocation", required=False),
     )
     async def revoke(account: PathName, request: Request) -> Response:
-        """Refuse an account's tokens that were issued before a time; close who has one (4005)."""
+        """Refuse an account's tokens issued before a time, and close its connections with 4005."""
         body = await _read_command_body(request)
         revocation = parse_body(body, _parse_revocation) if body else Revocation()
         return await sender.send(Revoke(account, revocation.before))

@@ -1,7 +1,7 @@
-"""The `/v1` calls that tell who is where: connections, accounts, rooms, instances, topics.
+"""The read calls of `/v1`: connections, accounts, rooms, instances, topics.
 
-Rule: whoever is asked for and not known is listed as empty; only a connection can be missing, for
-its id was once given out.
+Rule: an unknown account or room is empty. Only an unknown connection is a 404, because the bridge
+assigns its id.
 """
 
 from __future__ import annotations
@@ -44,12 +44,16 @@ if TYPE_CHECKING:
 
 
 class ConnectionsQuery(PageQuery):
-    """Which connections are asked for: those to which all of it applies."""
+    """The filters of a list of connections; all of them must match."""
 
-    account: Annotated[QueryName | None, Field(description="Those of this account.")] = None
-    room: Annotated[QueryName | None, Field(description="Those in this room.")] = None
-    topic: Annotated[QueryTopic | None, Field(description="Those that follow this topic.")] = None
-    instance: Annotated[QueryName | None, Field(description="Those connected to it.")] = None
+    account: Annotated[QueryName | None, Field(description="Only connections of this account.")] = (
+        None
+    )
+    room: Annotated[QueryName | None, Field(description="Only connections in this room.")] = None
+    topic: Annotated[QueryTopic | None, Field(description="Only subscribers of this topic.")] = None
+    instance: Annotated[
+        QueryName | None, Field(description="Only connections to this instance.")
+    ] = None
 
 
 _ConnectionsQuery = Annotated[ConnectionsQuery, Query()]
@@ -61,9 +65,9 @@ def _responses(
 ) -> dict[int | str, dict[str, Any]]:
     schema = {"schema": {"$ref": f"#/components/schemas/{schema_type.__name__}"}}
     reasons = {
-        401: "No admin token, or a wrong one",
-        404: "With no admin token set, no API",
-        422: "A parameter is wrong or unknown, or nothing can be called that",
+        401: "The admin token is missing or wrong",
+        404: "The API is off, because no admin token is set",
+        422: "A parameter is invalid or unknown, or a name is invalid",
     }
     reasons |= {int(status.removeprefix("_")): reason for status, reason in overrides.items()}
     success = {"description": description, "content": {"application/json": schema}}
@@ -71,10 +75,12 @@ def _responses(
 
 
 def _page_responses(schema_type: type, description: str) -> dict[int | str, dict[str, Any]]:
-    return _responses(schema_type, description, _400="`page` is not the `next` of an answer")
+    return _responses(schema_type, description, _400="`page` is not the `next` of a response")
 
 
-_NO_SUCH_CONNECTION: Final = "No such connection; or, with no admin token set, no API"
+_NO_SUCH_CONNECTION: Final = (
+    "The connection does not exist; or the API is off, because no admin token is set"
+)
 
 
 def _json_response(body: msgspec.Struct) -> Response:
@@ -82,7 +88,7 @@ def _json_response(body: msgspec.Struct) -> Response:
 
 
 class _ConnectionDetails:
-    """Describes connections as they are listed."""
+    """Builds the list entries of connections."""
 
     def __init__(
         self, directory: PresenceDirectory, last_seen: Callable[[str], float | None]
@@ -91,7 +97,7 @@ class _ConnectionDetails:
         self._last_seen = last_seen
 
     def describe(self, id: str) -> Connection | None:
-        """Describe a connection, None where it is not connected anywhere."""
+        """Return the entry of a connection; None if it is not connected to any instance."""
         presence, session = self._directory.find_connection(id), self._directory.local_session(id)
         if presence is None:
             return None
@@ -119,10 +125,10 @@ def listings_router(
     last_seen: Callable[[str], float | None],
     topics: Callable[[], Sequence[Topic]],
 ) -> APIRouter:
-    """Return the routes.
+    """Return the routes of all lists.
 
-    `last_seen` tells when a connection to this instance was heard of last, in seconds since 1970;
-    `topics` how this instance reads.
+    `last_seen` returns when this instance last received data from a connection, in seconds since
+    1970. `topics` returns the topics of this instance.
     """
     dependencies = [Depends(AdminTokens(tokens)), Depends(reject_repeated_parameters)]
     router = APIRouter(prefix="/v1", tags=["listings"], dependencies=dependencies)
@@ -130,10 +136,10 @@ def listings_router(
     _add_room_routes(router, directory)
 
     @router.get(
-        "/instances", responses=_page_responses(Instances, "The bridges that run, by their names")
+        "/instances", responses=_page_responses(Instances, "The running instances, sorted by name")
     )
-    async def instances(query: _PageQuery) -> Response:
-        """List the instances."""
+    async def list_instances(query: _PageQuery) -> Response:
+        """List the running instances."""
         running = directory.instances()
         names, next_page = await query.paginate(running)
         rows = ((name, *running[name]) for name in names)
@@ -144,10 +150,10 @@ def listings_router(
         return _json_response(Instances(items, next_page))
 
     @router.get(
-        "/topics", responses=_page_responses(Topics, "What this instance reads, by its topics")
+        "/topics", responses=_page_responses(Topics, "The topics of this instance, sorted by name")
     )
     async def list_topics(query: _PageQuery) -> Response:
-        """List the topics that this instance reads, and how far."""
+        """List the topics that this instance reads, with their positions."""
         topics_by_name = {topic.topic: topic for topic in topics()}
         names, next_page = await query.paginate(topics_by_name)
         return _json_response(Topics([topics_by_name[name] for name in names], next_page))
@@ -159,10 +165,11 @@ def _add_connection_routes(
     router: APIRouter, directory: PresenceDirectory, details: _ConnectionDetails
 ) -> None:
     @router.get(
-        "/connections", responses=_page_responses(Connections, "Those of all instances, by ids")
+        "/connections",
+        responses=_page_responses(Connections, "The connections to all instances, sorted by id"),
     )
-    async def connections(query: _ConnectionsQuery) -> Response:
-        """List connections, of all instances or those that are asked for."""
+    async def list_connections(query: _ConnectionsQuery) -> Response:
+        """List the connections to all instances, optionally filtered."""
         criteria = ConnectionFilter(query.account, query.room, query.topic, query.instance)
         ids, next_page = await query.paginate(directory.connection_ids(criteria))
         return _json_response(
@@ -173,16 +180,18 @@ def _add_connection_routes(
         "/connections/{connection}",
         responses=_responses(Connection, "The connection", _404=_NO_SUCH_CONNECTION),
     )
-    async def connection(connection: PathName) -> Response:
-        """Tell of one connection."""
+    async def get_connection(connection: PathName) -> Response:
+        """Get one connection."""
         described = details.describe(connection)
         if described is None:
             raise HTTPException(404, f"there is no connection {connection[:200]!a}")
         return _json_response(described)
 
-    @router.get("/accounts/{account}", responses=_responses(Account, "The account, known or not"))
-    async def account(account: PathName) -> Response:
-        """Tell where an account is, and in which rooms it is for good."""
+    @router.get(
+        "/accounts/{account}", responses=_responses(Account, "The account; empty if it is unknown")
+    )
+    async def get_account(account: PathName) -> Response:
+        """Get the connections and the durable memberships of an account."""
         rooms = sorted(directory.memberships.rooms_by_account.get(account, ()))
         return _json_response(
             Account(
@@ -193,10 +202,11 @@ def _add_connection_routes(
 
 def _add_room_routes(router: APIRouter, directory: PresenceDirectory) -> None:
     @router.get(
-        "/rooms", responses=_page_responses(Rooms, "Every room with somebody in it or a title")
+        "/rooms",
+        responses=_page_responses(Rooms, "The rooms with a connection, a member or a title"),
     )
-    async def rooms(query: _PageQuery) -> Response:
-        """List the rooms of which anything is known."""
+    async def list_rooms(query: _PageQuery) -> Response:
+        """List the known rooms."""
         names, next_page = await query.paginate(directory.known_rooms())
         members, counts = directory.memberships, directory.connection_counts(names)
         items = [
@@ -210,9 +220,9 @@ def _add_room_routes(router: APIRouter, directory: PresenceDirectory) -> None:
         ]
         return _json_response(Rooms(items, next_page))
 
-    @router.get("/rooms/{room}", responses=_responses(Room, "The room, known or not"))
-    async def room(room: PathName) -> Response:
-        """Tell who is in a room."""
+    @router.get("/rooms/{room}", responses=_responses(Room, "The room; empty if it is unknown"))
+    async def get_room(room: PathName) -> Response:
+        """Get the title, members and connections of a room."""
         members = directory.memberships
         connection_ids = sorted(directory.connection_ids(ConnectionFilter(room=room)))
         accounts = sorted(members.accounts_by_room.get(room, ()))

@@ -1,7 +1,7 @@
-"""Long lists, a page at a time.
+"""Path and query parameters of `/v1`, and the pages of its lists.
 
-Rule: a list is in the order of its names, and a page says after which name the next one begins; so
-what is there all the time is listed once, whatever comes and goes meanwhile.
+Rule: a list is sorted by name, and a page token is the last name of the previous page. So an item
+that exists all the time is listed exactly once, whatever else is added or removed.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 
 class StrictQuery(BaseModel):
-    """Parameters that are all that may be given."""
+    """Query parameters; unknown ones are rejected."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 async def reject_repeated_parameters(request: Request) -> None:
-    """Check that no parameter is given twice.
+    """Reject a request with a repeated parameter.
 
     Raises:
-        HTTPException: 422 if one is.
+        HTTPException: 422 that names the parameter.
     """
     counts = Counter(name for name, _ in request.query_params.multi_items())
     for name, count in counts.items():
@@ -53,16 +53,16 @@ _TOPIC_SCHEMA: Final = {"pattern": "^[a-zA-Z0-9._-]{1,200}$", "not": {"enum": ["
 
 
 class RawPathMiddleware:
-    """Lets what is below `/v1/` be routed by the path as it was sent.
+    """Routes `/v1/` by the raw path, so that a name may contain an encoded `/`.
 
-    In what routes are told `%` and `/` of a name are still encoded; `PathName` decodes them.
+    Routes get names in which `%` and `/` are still encoded; `PathName` decodes them.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
+        """Forward a request with its raw path."""
         if scope["type"] == "http" and scope["path"].startswith(_API_PREFIX):
             raw_path: bytes = scope.get("raw_path") or scope["path"].encode("utf-8", "replace")
             scope = {**scope, "path": "/".join(map(_keep_slashes_encoded, raw_path.split(b"/")))}
@@ -95,13 +95,13 @@ def _decode_path_name(part: str) -> str:
     return _validate_name(unquote(part))
 
 
-#: A part of a path that is the name of an account, a room or a connection.
+#: A path parameter: the name of an account, a room or a connection.
 PathName = Annotated[
     str,
     AfterValidator(_decode_path_name),
     Path(description="Percent-encoded.", json_schema_extra=_NAME_SCHEMA),
 ]
-#: A parameter that is such a name, or an instance's; and one that is a topic's.
+#: Query parameters: such a name or an instance's, and a topic's.
 QueryName = Annotated[
     str, AfterValidator(_validate_name), WithJsonSchema({"type": "string", **_NAME_SCHEMA})
 ]
@@ -112,25 +112,25 @@ QueryTopic = Annotated[
 
 DEFAULT_PAGE_LIMIT: Final = 100
 MAX_PAGE_LIMIT: Final = 1_000
-#: Names that are looked at without a break.
+#: Names that are processed in one turn of the event loop.
 NAMES_PER_STEP: Final = 2_000
 
 
 class PageQuery(StrictQuery):
-    """Which part of a list is asked for."""
+    """The requested page of a list."""
 
-    limit: Annotated[int, Field(ge=1, le=MAX_PAGE_LIMIT, description="So many at most.")] = (
-        DEFAULT_PAGE_LIMIT
-    )
-    page: Annotated[str | None, Field(description="The last answer's `next`.")] = None
+    limit: Annotated[
+        int, Field(ge=1, le=MAX_PAGE_LIMIT, description="The maximum number of items.")
+    ] = DEFAULT_PAGE_LIMIT
+    page: Annotated[str | None, Field(description="`next` of the previous page.")] = None
 
     async def paginate(self, names: Iterable[str]) -> tuple[list[str], str | None]:
-        """Return the names that are on this page, and what the next one is asked for by.
+        """Return the names of this page, and the token of the next one or None.
 
-        It looks at some of `names` at a time, and lets others have their turn between.
+        It yields to the event loop after every `NAMES_PER_STEP` names.
 
         Raises:
-            HTTPException: 400 if `page` is none that was ever given.
+            HTTPException: 400 if `page` is not a page token.
         """
         after = "" if self.page is None else _decode_page_token(self.page)
         found: list[str] = []
@@ -153,5 +153,5 @@ def _decode_page_token(page: str) -> str:
     except ValueError:
         name = ""
     if not name or _encode_page_token(name) != page:
-        raise HTTPException(400, "page: not the `next` of an answer")
+        raise HTTPException(400, "page: not the `next` of a response")
     return name

@@ -1,8 +1,7 @@
-"""The `/v1` API: what backends may do, with one of the admin tokens.
+"""`POST /v1/events`, and the admin tokens of `/v1`.
 
-Rules: an answer says no more than Kafka has said; what may have been written is a 503, and a try
-with the same `id` is safe. Without a token to ask for there is no API. A trace that the caller is
-in goes on in the record.
+Rules: a 202 means that Kafka acknowledged the event. After a 503 it may or may not be written, and
+a retry with the same `id` is safe. The caller's trace context goes into the record.
 """
 
 from __future__ import annotations
@@ -41,26 +40,30 @@ _ENVELOPE_FIELDS: Final = ("id", "type", "time", "tag", "accounts", "rooms", "co
 
 
 class Publication(msgspec.Struct):
-    """An event for at least one account, room or connection, or for all.
+    """An event for at least one account, room or connection, or for everybody.
 
-    Fields that are not known here are ignored; null is absent.
+    Unknown fields are ignored. Null means absent.
     """
 
-    topic: Annotated[str, Meta(description="The public name of one of the bridge's topics.")]
-    key: Annotated[str | None, Meta(description="What has one key keeps its order.")] = None
-    id: Annotated[str | None, Meta(description="The same in every try; default: random.")] = None
+    topic: Annotated[str, Meta(description="The public name of a topic.")]
+    key: Annotated[str | None, Meta(description="Events with the same key keep their order.")] = (
+        None
+    )
+    id: Annotated[
+        str | None, Meta(description="Use the same one in each retry; default: random.")
+    ] = None
     type: Annotated[str | None, Meta(description="Default: `event`.")] = None
     time: Annotated[str, Meta(extra_json_schema={"format": "date-time"})] | None = None
-    tag: Annotated[str | None, Meta(description="The producer's own.")] = None
+    tag: Annotated[str | None, Meta(description="Passed on unchanged.")] = None
     accounts: list[_AudienceName] | None = None
     rooms: list[_AudienceName] | None = None
     connections: list[_AudienceName] | None = None
-    all: Annotated[bool | None, Meta(description="For everybody who is subscribed.")] = None
-    meta: Annotated[Raw | UnsetType, Meta(description="The producer's own: any JSON.")] = UNSET
+    all: Annotated[bool | None, Meta(description="For every subscriber of the topic.")] = None
+    meta: Annotated[Raw | UnsetType, Meta(description="Passed on unchanged: any JSON.")] = UNSET
     data: Annotated[Raw | UnsetType, Meta(description="Any JSON; default: null.")] = UNSET
 
 
-#: What the types do not say: one of these is there (JSON Schema).
+#: JSON Schema: at least one kind of audience is required. The types cannot express this.
 AUDIENCE_SCHEMA: Final = [
     *(
         {"required": [name], "properties": {name: {"type": "array", "minItems": 1}}}
@@ -90,11 +93,11 @@ _decode_publication: Final = msgspec.json.Decoder(Publication).decode
 
 
 def parse_publication(body: bytes) -> Publication:
-    """Read what was posted; it has an `id` then.
+    """Parse the body of a publish request, and generate its `id` if it has none.
 
     Raises:
-        BadJson: If it is no JSON.
-        WrongField: If a field is wrong, or it is for nobody.
+        InvalidJson: If it is not JSON.
+        InvalidField: If a field is wrong, or there is no audience.
     """
     publication = decode(body, _decode_publication)
     for field in ("accounts", "rooms", "connections"):
@@ -104,7 +107,7 @@ def parse_publication(body: bytes) -> Publication:
     if not (
         publication.accounts or publication.rooms or publication.connections or publication.all
     ):
-        raise InvalidField("for nobody: say accounts, rooms or connections, or all")
+        raise InvalidField("the event has no audience: set accounts, rooms, connections or all")
     if publication.time is not None:
         try:
             timestamps.rfc3339_to_utc(publication.time)
@@ -116,7 +119,7 @@ def parse_publication(body: bytes) -> Publication:
 
 
 def encode_envelope(publication: Publication) -> bytes:
-    """Return the value of the record, a native envelope."""
+    """Return the record's value, a native envelope."""
     fields: dict[str, object] = {
         name: value
         for name in _ENVELOPE_FIELDS
@@ -128,19 +131,19 @@ def encode_envelope(publication: Publication) -> bytes:
     return msgspec.json.encode(fields)
 
 
-#: What a body may have beside the record's value: the topic, the key, and blanks.
+#: A body may exceed the record's value by the topic, the key and whitespace.
 _BODY_OVERHEAD_BYTES = 65_536
 _RETRY_AFTER_SECONDS = 1
 
 _admin_bearer = HTTPBearer(
     scheme_name="adminToken",
-    description="One of BRIDGE_ADMIN_TOKENS; with none set there is no API.",
+    description="One of BRIDGE_ADMIN_TOKENS. Without any the API is off.",
     auto_error=False,
 )
 
 
 class AdminTokens:
-    """Lets in who has one of the tokens. It takes as long to find out that it is none of them."""
+    """Requires one of the admin tokens, compared in constant time."""
 
     def __init__(self, tokens: Sequence[str]) -> None:
         self._tokens = [token.encode() for token in tokens]
@@ -148,10 +151,10 @@ class AdminTokens:
     async def __call__(
         self, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_admin_bearer)]
     ) -> None:
-        """Check the credential of a request.
+        """Check the bearer token of a request.
 
         Raises:
-            HTTPException: 401 if it is none of the tokens.
+            HTTPException: 401 if it is missing or wrong.
         """
         if not self.is_valid("" if credentials is None else credentials.credentials):
             raise HTTPException(
@@ -161,26 +164,27 @@ class AdminTokens:
             )
 
     def is_valid(self, token: str) -> bool:
-        """Whether `token` is one of them."""
+        """Whether `token` is an admin token."""
         token_bytes = token.encode("utf-8", "replace")
-        return any([hmac.compare_digest(token_bytes, valid_token) for valid_token in self._tokens])  # noqa: C419 - all of them
+        # A list, not a generator: any() must not stop at the first match.
+        return any([hmac.compare_digest(token_bytes, each) for each in self._tokens])  # noqa: C419
 
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     202: {
-        "description": "Kafka has acknowledged it",
+        "description": "Kafka has acknowledged the event",
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Published"}}},
     },
     **openapi_problems(
         {
-            400: "The body is no JSON",
-            401: "No admin token, or a wrong one",
-            404: "No such topic; or, with no admin token set, no API",
-            413: "Larger than a record may be (BRIDGE_LIMITS__EVENT_BYTES)",
-            422: "A field is wrong, or the event is for nobody",
-            429: "Too fast (BRIDGE_LIMITS__PUBLISHES_PER_SECOND); `Retry-After` says how long",
-            503: "Kafka has not acknowledged it: whether it was written is not known. Try again"
-            " with the `id` that this answer has",
+            400: "The body is not JSON",
+            401: "The admin token is missing or wrong",
+            404: "The topic does not exist; or the API is off, because no admin token is set",
+            413: "The event is too large (BRIDGE_LIMITS__EVENT_BYTES)",
+            422: "A field is wrong, or the event has no audience",
+            429: "Too many writes per second (BRIDGE_LIMITS__PUBLISHES_PER_SECOND)",
+            503: "Kafka has not acknowledged the event: it may or may not be written. Retry with"
+            " the `id` of this response",
         }
     ),
 }
@@ -190,13 +194,13 @@ _TRACEPARENT_PARAMETER = {
     "in": "header",
     "required": False,
     "schema": {"type": "string"},
-    "description": "W3C Trace Context: becomes the record's header, and so a field of the event's"
-    " frame. One that is not valid is ignored.",
+    "description": "W3C Trace Context. It becomes a header of the record and a field of the event"
+    " frame. An invalid value is ignored.",
 }
 
 
 def _trace_headers(request: Request) -> list[tuple[str, bytes]]:
-    """Return the headers by which the record carries on the trace that `request` is in."""
+    """Return the record headers that continue the trace of `request`."""
     header_values = [
         value.encode("latin-1")
         for value in request.headers.getlist(protocol_envelope.TRACEPARENT_HEADER)
@@ -226,7 +230,7 @@ def publish_router(
         },
     )
     async def publish(request: Request) -> Response:
-        """Write an event to Kafka, and answer once Kafka has acknowledged it."""
+        """Write an event to Kafka; respond after Kafka has acknowledged it."""
         body = await read_body(request, max_event_bytes + _BODY_OVERHEAD_BYTES, too_large_message)
         publication = parse_body(body, parse_publication)
         value = encode_envelope(publication)
@@ -241,12 +245,14 @@ def publish_router(
         except UnknownTopic:
             return problem_response(404, f"there is no topic {publication.topic[:200]!a}")
         except RecordTooLarge:
-            return problem_response(413, "Kafka takes no record that large (its max.message.bytes)")
+            return problem_response(
+                413, "the record exceeds Kafka's limit (max.message.bytes of the topic or broker)"
+            )
         except NotAcknowledged:
             return problem_response(
                 503,
-                "Kafka has not acknowledged the event, so it may have been written or not:"
-                " try again with the same id",
+                "Kafka has not acknowledged the event, so it may or may not be written;"
+                " retry with the same id",
                 headers={"Retry-After": str(_RETRY_AFTER_SECONDS)},
                 id=publication.id,
             )

@@ -1,6 +1,6 @@
-"""What `/v1` answers: its lists, what is in them, and where a command stands.
+"""The response bodies of `/v1`, with examples.
 
-Rule: these types write the answers and the OpenAPI document, so the two say the same.
+Rule: these types encode the responses and generate the OpenAPI document, so the two agree.
 """
 
 from __future__ import annotations
@@ -12,56 +12,63 @@ from msgspec import Meta
 
 _Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 _Count = Annotated[int, Meta(ge=0)]
-_NextPage = Annotated[str | None, Meta(description="The next page's `page`; null on the last one.")]
+_NextPage = Annotated[
+    str | None, Meta(description="The `page` of the next page; null on the last one.")
+]
 
 
 class Ordered(msgspec.Struct):
-    """A command that Kafka has acknowledged, for every instance to obey."""
+    """A command that Kafka has acknowledged."""
 
     at: Annotated[str, Meta(description="Its position.")]
 
 
 class Connection(msgspec.Struct):
-    """A client that is connected to one of the instances."""
+    """A client's connection to one of the instances."""
 
     id: str
     account: str | None
     rooms: list[str]
     topics: list[str]
-    types: Annotated[list[str] | None, Meta(description="Null: all.")]
+    types: Annotated[list[str] | None, Meta(description="The type filter; null: all types.")]
     instance: str
     address: Annotated[str, Meta(description="The client's network address.")]
     since: _Time
-    heard: Annotated[_Time | None, Meta(description="Null of a client of another instance.")]
-    queued_bytes: Annotated[_Count | None, Meta(description="Likewise.")]
+    heard: Annotated[
+        _Time | None,
+        Meta(description="When data last arrived from the client. Null for other instances."),
+    ]
+    queued_bytes: Annotated[
+        _Count | None, Meta(description="Bytes in the outbox. Null for other instances.")
+    ]
 
 
 class Connections(msgspec.Struct):
-    """A page of connections, by their ids."""
+    """A page of connections, sorted by id."""
 
     items: list[Connection]
     next: _NextPage
 
 
 class Account(msgspec.Struct):
-    """An account: what it is in for good, and where it is."""
+    """An account: its durable memberships and its connections."""
 
     account: str
-    rooms: Annotated[list[str], Meta(description="Those of its durable memberships.")]
-    connections: Annotated[list[str], Meta(description="Their ids.")]
+    rooms: Annotated[list[str], Meta(description="Rooms of its durable memberships.")]
+    connections: Annotated[list[str], Meta(description="Connection ids.")]
 
 
 class Room(msgspec.Struct):
-    """A room: its title, who is in it for good, and who is there."""
+    """A room: its title, its durable members and its connections."""
 
     room: str
     title: str | None
     members: Annotated[list[str], Meta(description="Accounts with a durable membership.")]
-    connections: Annotated[list[str], Meta(description="The ids of those that are in it.")]
+    connections: Annotated[list[str], Meta(description="Ids of the connections in the room.")]
 
 
 class RoomCounts(msgspec.Struct):
-    """A room in the list of them: how many are in it for good, and how many are there."""
+    """A room in a list, with the numbers of its durable members and connections."""
 
     room: str
     title: str | None
@@ -70,53 +77,53 @@ class RoomCounts(msgspec.Struct):
 
 
 class Rooms(msgspec.Struct):
-    """A page of rooms, by their names."""
+    """A page of rooms, sorted by name."""
 
     items: list[RoomCounts]
     next: _NextPage
 
 
 class Instance(msgspec.Struct):
-    """A bridge that runs."""
+    """A running instance."""
 
     instance: str
     since: _Time
-    heard: Annotated[_Time, Meta(description="When it said last that it runs.")]
+    heard: Annotated[_Time, Meta(description="When it last published its presence.")]
     connections: _Count
     ready: bool
 
 
 class Instances(msgspec.Struct):
-    """A page of instances, by their names."""
+    """A page of instances, sorted by name."""
 
     items: list[Instance]
     next: _NextPage
 
 
 class Partition(msgspec.Struct):
-    """A partition as this instance reads it."""
+    """A partition that this instance reads."""
 
     partition: _Count
-    position: Annotated[_Count, Meta(description="The next offset that it reads.")]
-    end: Annotated[_Count, Meta(description="Kafka's next offset, when it was last heard of.")]
+    position: Annotated[_Count, Meta(description="The next offset to read.")]
+    end: Annotated[_Count, Meta(description="The last known end offset.")]
     lag: _Count
 
 
-#: In what state the feed of a topic can be.
+#: The states in which an instance reads a topic.
 TopicState = Literal["asleep", "absent", "starting", "reading", "stale"]
 
 
 class Topic(msgspec.Struct):
-    """A topic as this instance reads it, and how many of its clients follow it."""
+    """A topic that this instance reads, and its subscribers on this instance."""
 
     topic: str
-    kafka: Annotated[str, Meta(description="What Kafka calls it.")]
+    kafka: Annotated[str, Meta(description="The name of the Kafka topic.")]
     state: Annotated[
         TopicState,
         Meta(
-            description="`asleep`: it is read on demand, and nobody here follows it; `absent`:"
-            " Kafka has no such topic yet; `starting`: it was never caught up with; `reading`;"
-            " `stale`: Kafka is out of reach."
+            description="`asleep`: an on-demand topic without subscribers here; `absent`: the topic"
+            " does not exist in Kafka yet; `starting`: not caught up yet; `reading`;"
+            " `stale`: Kafka is unreachable."
         ),
     ]
     subscribers: _Count
@@ -124,7 +131,7 @@ class Topic(msgspec.Struct):
 
 
 class Topics(msgspec.Struct):
-    """A page of topics, by their names."""
+    """A page of topics, sorted by name."""
 
     items: list[Topic]
     next: _NextPage
@@ -148,7 +155,7 @@ _CONNECTION: Final = Connection(
 _ROOM: Final = RoomCounts("order:42", "Order 42", 1, 1)
 _INSTANCE: Final = Instance("bridge-1", _SINCE, _LAST_SEEN, 1, ready=True)
 _TOPIC: Final = Topic("orders", "shop.orders.v1", "reading", 1, [Partition(0, 1840, 1842, 2)])
-#: Every answer there is, as it might be.
+#: An example of each response, for the OpenAPI document.
 EXAMPLES: Final[tuple[msgspec.Struct, ...]] = (
     Ordered("push-bridge.control:0:17"),
     _CONNECTION,

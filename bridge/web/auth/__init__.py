@@ -1,1 +1,1 @@
-"""Who a client is, and where it may come from."""
+"""Authentication of clients, and checks of where requests come from."""

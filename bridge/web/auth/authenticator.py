@@ -1,6 +1,6 @@
-"""Who are you: asked of every client before anything is done for it.
+"""The protocol of authenticators, and the one for `BRIDGE_AUTH__MODE=none`.
 
-Rule: a refusal says which rule it was, never what exists behind it, and never shows a credential.
+Rule: a refusal names the rule that failed. It never shows a credential or what exists behind it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 class AuthRefused(Exception):
-    """A client that may not come in, with the close that tells it so.
+    """A client is refused. `close` is the close code and reason that it gets.
 
-    `word` is what it is counted under: one of a few.
+    `metric_reason` is the label of the refusal in the metrics, from a small fixed set.
     """
 
     def __init__(self, close: CloseCode, reason: str = "", *, metric_reason: str = "") -> None:
@@ -29,53 +29,61 @@ class AuthRefused(Exception):
 
 
 class Authenticator(Protocol):
-    """Turns credentials into grants."""
+    """Turns credentials into permissions."""
 
     @property
     def accepts_account_parameter(self) -> bool:
-        """Whether a client says itself who it is."""
+        """Whether clients name their own account in the parameter `account`."""
 
     def pending_keys(self, token: str | None) -> Awaitable[None] | None:
-        """What has to be waited for before `token` can be judged: None in the usual case.
+        """Return what to await before `token` can be checked; None in the usual case.
 
-        It never raises, may be waited for by many, and has an end within some seconds.
+        The awaitable never raises and ends within seconds. Several callers may await the same one.
 
-        Cancellation: safe; others who wait for the same go on.
+        Cancellation: safe; it does not affect other callers.
         """
 
     def authenticate(self, token: str | None, account: str | None) -> Permissions:
-        """Return the grant of a new client.
+        """Return the permissions of a new client.
 
         Raises:
-            Refused: If it is nobody, or that can not be told now.
+            AuthRefused: If the credential is invalid, or cannot be checked now.
         """
 
     def refresh_token(self, permissions: Permissions, token: str) -> Permissions:
-        """Return the grant of the holder of `permissions` from now on.
+        """Return the new permissions of a connected client that sent a newer token.
 
         Raises:
-            Refused: If `token` is not one of the same account, or that can not be told now.
+            AuthRefused: If `token` is invalid or of another account, or cannot be checked now.
         """
 
 
 class AllowAll:
-    """Authentication switched off: a client is who it says it is, and may read what it names."""
+    """Authentication is off: each client is the account that it names, and may read everything."""
 
     accepts_account_parameter = True
 
     def pending_keys(self, token: str | None) -> None:
-        """Nothing: a credential is not looked at."""
+        """Return None: credentials are ignored."""
 
-    def authenticate(self, token: str | None, account: str | None) -> Permissions:  # noqa: ARG002 - unread
-        """Return the grant of a client; a credential is not looked at."""
+    def authenticate(
+        self,
+        token: str | None,  # noqa: ARG002 - ignored
+        account: str | None,
+    ) -> Permissions:
+        """Return unrestricted permissions; the credential is ignored."""
         return unrestricted(account)
 
-    def refresh_token(self, permissions: Permissions, token: str) -> Permissions:  # noqa: ARG002 - unread
-        """Return the same grant: any credential is as good as the one before."""
+    def refresh_token(
+        self,
+        permissions: Permissions,
+        token: str,  # noqa: ARG002 - ignored
+    ) -> Permissions:
+        """Return the same permissions; the credential is ignored."""
         return permissions
 
 
 def parse_bearer(authorization: str | None) -> str | None:
-    """Return the credential in an `Authorization` header (RFC 6750, 2.1), where it has one."""
+    """Return the bearer token of an `Authorization` header (RFC 6750, 2.1), or None."""
     scheme, _, token = (authorization or "").strip().partition(" ")
     return token.strip() or None if scheme.lower() == "bearer" else None

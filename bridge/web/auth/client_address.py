@@ -1,7 +1,7 @@
-"""Where a client comes from, as far as it can be believed.
+"""The client's address from `X-Forwarded-For`.
 
-Rule: a header is believed only as far as the trusted proxies wrote it. Each of them appends the
-address that it was called from, so the right-most one that is no proxy's own is the client's.
+Rule: only entries that trusted proxies wrote count. Each proxy appends the address of its caller,
+so the client's address is the right-most one that is not a trusted proxy.
 """
 
 from __future__ import annotations
@@ -16,27 +16,28 @@ if TYPE_CHECKING:
 
     IpAddress: TypeAlias = IPv4Address | IPv6Address
 
-#: Of an IPv6 address, the bits that tell one subscriber's network from another's.
+#: The prefix length of one subscriber's IPv6 network.
 _IPV6_NETWORK_BITS: Final = 64
 
 
 class TrustedProxies:
-    """The proxies whose `X-Forwarded-For` is believed."""
+    """The proxies whose `X-Forwarded-For` is trusted."""
 
     def __init__(self, networks: Iterable[str] = ()) -> None:
-        """Take addresses, or networks as `10.0.0.0/8`.
+        """Accept addresses and networks such as `10.0.0.0/8`.
 
         Raises:
-            ValueError: If one is neither.
+            ValueError: If an entry is neither.
         """
         self._networks: tuple[IPv4Network | IPv6Network, ...] = tuple(
             ip_network(network, strict=False) for network in networks
         )
 
     def client_address(self, peer: str, forwarded_for: Sequence[str]) -> str:
-        """Return the client's address, in its usual form.
+        """Return the client's address in its canonical form.
 
-        `peer` is who has called; `forwarded_for` are the values of `X-Forwarded-For` in their order.
+        `peer` is the other end of the TCP connection. `forwarded_for` are the values of all
+        `X-Forwarded-For` headers in order.
         """
         address = _parse_address(peer)
         if address is None:
@@ -47,7 +48,7 @@ class TrustedProxies:
         while hops and self._is_trusted(address):
             previous = _parse_address(_strip_port(hops.pop().strip()))
             if previous is None:
-                break  # a proxy wrote no address: the way ends at it
+                break  # a proxy wrote something else: the chain ends here
             address = previous
         return str(address)
 
@@ -56,9 +57,9 @@ class TrustedProxies:
 
 
 def client_network(address: str) -> str:
-    """Return what is counted as one place: an IPv4 address, or the /64 network of an IPv6 one.
+    """Return the key of limits per address: an IPv4 address, or the /64 network of an IPv6 one.
 
-    Whoever has one IPv6 address has 2**64 of them.
+    A subscriber with one IPv6 address has 2**64 of them.
     """
     parsed = _parse_address(address)
     if isinstance(parsed, IPv6Address):
@@ -66,18 +67,18 @@ def client_network(address: str) -> str:
     return address
 
 
-@lru_cache(maxsize=1024)  # proxies call again and again
+@lru_cache(maxsize=1024)  # proxies connect many times
 def _parse_address(text: str) -> IpAddress | None:
     try:
         address = ip_address(text)
     except ValueError:
         return None
-    # A listener for both families tells IPv4 peers as ::ffff:10.0.0.1.
+    # A dual-stack listener reports IPv4 peers as ::ffff:10.0.0.1.
     return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
 
 
 def _strip_port(text: str) -> str:
-    """Return what stands before a port: in `10.0.0.1:4711`, `[::1]:4711` and `[::1]`."""
+    """Return the host of `10.0.0.1:4711`, `[::1]:4711` or `[::1]`."""
     if text.startswith("["):
         return text[1:].partition("]")[0]
     return text.partition(":")[0] if text.count(":") == 1 else text

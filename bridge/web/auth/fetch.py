@@ -1,7 +1,7 @@
-"""One small document from a URL or a file, without holding up the event loop.
+"""Fetches one small document from a URL or a file, in a thread.
 
-Rule: an answer is bounded in bytes and in time, and only what was asked is read: redirects are
-not followed, for where they lead nobody has decided.
+Rule: a response is bounded in bytes and in time. Redirects are not followed, because the operator
+did not configure their target.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ _CHUNK_BYTES: Final = 1 << 16
 
 
 def parse_location(location: str) -> str | Path:
-    """Return the URL or the file that `location` names: `https:`, `http:`, `file:` or a path.
+    """Return an `https:` or `http:` URL as it is, and a `file:` URL or a path as a `Path`.
 
     Raises:
-        ValueError: If it is none of them.
+        ValueError: If it is none of these.
     """
     parts = urlsplit(location)
     if parts.scheme in {"http", "https"}:
         if not parts.hostname or parts.port == 0 or location.split() != [location]:
-            raise ValueError("an address has a host, as in https://id.example/jwks.json")
+            raise ValueError("the URL has no valid host; use one like https://id.example/jwks.json")
         if "@" in parts.netloc:
-            raise ValueError("what is fetched is public: leave user and password out")
+            raise ValueError("the keys are public: remove user and password from the URL")
         return location
     if parts.scheme == "file" and parts.netloc in {"", "localhost"}:
         return Path(unquote(parts.path))
     if "://" in location:
-        raise ValueError(f"{parts.scheme}: is not among http, https and file")
+        raise ValueError(f"{parts.scheme}: is not supported; use http, https or file")
     return Path(location)
 
 
 def redact_location(location: str | Path) -> str:
-    """Return `location` for a log: without what a URL's query may hold of secrets."""
+    """Return `location` for logs, without the query: it may contain secrets."""
     if isinstance(location, Path):
         return str(location)
     parts = urlsplit(location)
@@ -48,12 +48,12 @@ def redact_location(location: str | Path) -> str:
 
 
 async def download(location: str | Path) -> bytes:
-    """Return what is there.
+    """Return the content of `location`.
 
     Raises:
-        OSError: If it can not be had within some seconds, or is too large.
+        OSError: If it cannot be read within `TIMEOUT_SECONDS`, or is larger than `MAX_BYTES`.
 
-    Cancellation: safe; a thread may go on for some seconds and its answer is thrown away.
+    Cancellation: safe; the thread may run for some seconds more, and its result is dropped.
     """
     if isinstance(location, Path):
         return await asyncio.to_thread(_read_file, location)
@@ -76,7 +76,8 @@ def _fetch_url(url: str) -> bytes:
     ):
         opener.add_handler(handler())
     headers = {"Accept": "application/json", "User-Agent": "push-bridge"}
-    http_request = request.Request(url, headers=headers)  # noqa: S310 - `parse_location` has seen to the scheme
+    # `parse_location` checked the scheme.
+    http_request = request.Request(url, headers=headers)  # noqa: S310
     deadline = monotonic() + TIMEOUT_SECONDS
     data = b""
     try:
@@ -84,9 +85,9 @@ def _fetch_url(url: str) -> bytes:
             while len(data) <= MAX_BYTES and (chunk := response.read1(_CHUNK_BYTES)):
                 data += chunk
                 if monotonic() > deadline:
-                    raise TimeoutError(f"no end within {TIMEOUT_SECONDS:.0f} s")
+                    raise TimeoutError(f"the response took longer than {TIMEOUT_SECONDS:.0f} s")
             if len(data) <= MAX_BYTES and response.length:
-                raise ConnectionError("the answer ended early")
+                raise ConnectionError("the response ended early")
     except (HTTPException, ValueError) as error:
         raise OSError(f"{type(error).__name__}: {error}") from None
     return _check_size(data)

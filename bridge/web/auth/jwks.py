@@ -1,8 +1,7 @@
-"""The keys of those who sign tokens, kept up to date from where they publish them.
+"""Public keys for tokens: a cache of the issuer's JWKS, its parser, and the algorithms.
 
-Rules: a client never waits for a key that is here. One that is not here is looked for at once,
-but not more often than every some seconds, by one request for all who wait. What was fetched
-stays good until something newer is fetched: an outage of the publisher closes nobody out.
+Rule: a known key never waits. An unknown one triggers one fetch for all waiting clients, at most
+every 2 s. Fetched keys stay valid during an outage of the issuer, so no client is shut out.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from bridge.web.auth.fetch import download, parse_location, redact_location
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-#: By an algorithm that checks with a public key: its kind of key and curves (RFC 7518, 8037).
+#: Algorithms with public keys: the key type and the curves of each (RFC 7518, 8037).
 PUBLIC_KEY_ALGORITHMS: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
     **dict.fromkeys(("RS256", "RS384", "RS512"), ("RSA", frozenset[str]())),
     **dict.fromkeys(("PS256", "PS384", "PS512"), ("RSA", frozenset[str]())),
@@ -28,9 +27,9 @@ PUBLIC_KEY_ALGORITHMS: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
     "ES512": ("EC", frozenset({"P-521"})),
     "EdDSA": ("OKP", frozenset({"Ed25519", "Ed448"})),
 }
-#: Those that check with the secret that signed.
+#: Algorithms with a shared secret.
 SHARED_SECRET_ALGORITHMS: Final = ("HS256", "HS384", "HS512")
-#: A secret with fewer bytes can be guessed (RFC 7518, 3.2).
+#: A shorter secret can be guessed (RFC 7518, 3.2).
 MIN_SECRET_BYTES: Final = 32
 _KEY_PREFIXES: Final = ("-----BEGIN ", "ssh-", "ecdsa-sha2-")
 
@@ -38,12 +37,12 @@ _KEY_PREFIXES: Final = ("-----BEGIN ", "ssh-", "ecdsa-sha2-")
 def select_algorithms(
     algorithms: Sequence[str] | None, *, has_secret: bool, has_jwks_url: bool
 ) -> tuple[str, ...]:
-    """Return the algorithms that are allowed; None stands for the usual ones.
+    """Return the allowed algorithms. None selects the defaults.
 
-    `has_secret` and `has_jwks_url` say what the operator has set to check tokens with.
+    `has_secret` and `has_jwks_url` are true if the operator set a secret or a JWKS URL.
 
     Raises:
-        ValueError: If one is not known, or does not fit what tokens are checked with.
+        ValueError: If an algorithm is unknown, or does not fit the secret or the JWKS.
     """
     if algorithms is None:
         return ("RS256", "ES256") if has_jwks_url else ("HS256",)
@@ -51,10 +50,11 @@ def select_algorithms(
         raise ValueError("name at least one algorithm")
     for name in algorithms:
         if name.lower() == "none":
-            raise ValueError("a token that is not signed proves nothing")
+            raise ValueError("`none` is not allowed: an unsigned token proves nothing")
         if name not in PUBLIC_KEY_ALGORITHMS and name not in SHARED_SECRET_ALGORITHMS:
             raise ValueError(
-                f"no such algorithm: {', '.join((*SHARED_SECRET_ALGORITHMS, *PUBLIC_KEY_ALGORITHMS))}"
+                f"unknown algorithm {name}; known are"
+                f" {', '.join((*SHARED_SECRET_ALGORITHMS, *PUBLIC_KEY_ALGORITHMS))}"
             )
         if name in SHARED_SECRET_ALGORITHMS and has_jwks_url:
             raise ValueError(f"{name} needs a secret, and BRIDGE_AUTH__JWKS_URL has public keys")
@@ -64,18 +64,18 @@ def select_algorithms(
 
 
 def check_secret(secret: str) -> None:
-    """Check that `secret` is one.
+    """Reject an empty secret, and a key that may be public.
 
     Raises:
-        ValueError: If it is empty, or a key that others may know.
+        ValueError: If `secret` is one of these.
     """
     if not secret:
         raise ValueError("it is empty")
     if secret.lstrip().startswith(_KEY_PREFIXES) or ('"kty"' in secret and "{" in secret):
-        raise ValueError("that is a key in PEM, SSH or JWK, which is no secret that is shared")
+        raise ValueError("it is a key in PEM, SSH or JWK format, not a shared secret")
 
 
-#: RSA keys with fewer bits are no longer safe (NIST SP 800-131A).
+#: Shorter RSA keys are no longer secure (NIST SP 800-131A).
 MIN_RSA_BITS: Final = 2048
 _INVALID_KEY_ERRORS: Final = (
     PyJWTError,
@@ -88,7 +88,7 @@ _INVALID_KEY_ERRORS: Final = (
 
 
 class PublicKey(NamedTuple):
-    """One public key, ready for PyJWT, and the algorithms that it may check with."""
+    """One public key, ready for PyJWT, and the algorithms that it may be used with."""
 
     key_id: str | None
     algorithms: frozenset[str]
@@ -96,7 +96,7 @@ class PublicKey(NamedTuple):
 
 
 class _Jwk(msgspec.Struct, omit_defaults=True):
-    """The members that matter here; of a private key only what may be published."""
+    """The members that are used here. The private members of a key are never read."""
 
     kty: str
     kid: str | None = None
@@ -115,10 +115,10 @@ class _JwkSet(msgspec.Struct):
 
 
 def parse_key_set(data: bytes) -> list[PublicKey]:
-    """Return the keys of a set that can be used.
+    """Return the usable keys of a JWKS.
 
     Raises:
-        ValueError: If it is no set of keys, or none of them can be used.
+        ValueError: If `data` is not a JWKS, or no key of it is usable.
     """
     try:
         document = msgspec.json.decode(data, type=_JwkSet)
@@ -126,7 +126,7 @@ def parse_key_set(data: bytes) -> list[PublicKey]:
         raise ValueError(f"not a JSON Web Key Set: {error}") from None
     keys = [key for raw_key in document.keys if (key := _parse_key(raw_key)) is not None]
     if not keys:
-        raise ValueError("no key in it checks signatures with an algorithm that is known here")
+        raise ValueError("none of its keys is for signatures with a supported algorithm")
     return keys
 
 
@@ -145,7 +145,7 @@ def _parse_key(raw_key: msgspec.Raw) -> PublicKey | None:
     if not algorithms:
         return None
     try:
-        # Which of the algorithms does not matter here: those of a kind read keys the same way.
+        # Any of the algorithms will do: those of one key type parse keys the same way.
         key = PyJWK.from_dict(msgspec.to_builtins(jwk), min(algorithms)).key
     except _INVALID_KEY_ERRORS:
         return None
@@ -156,25 +156,25 @@ def _parse_key(raw_key: msgspec.Raw) -> PublicKey | None:
 
 _log = logging.getLogger(__name__)
 
-#: Between two looks while all is well, and while the last one failed.
+#: The interval of fetches after a success, and after a failure.
 REFRESH_SECONDS: Final = 300.0
 RETRY_SECONDS: Final = 5.0
-#: However many tokens name keys that nobody has heard of, the publisher is asked no more often.
+#: Tokens with unknown keys cannot trigger more frequent fetches.
 MIN_FETCH_INTERVAL_SECONDS: Final = 2.0
 
 
 class KeysUnavailable(Exception):
-    """Whether a key is good can not be told now, because the last look for keys failed."""
+    """The key is unknown, and the last fetch failed."""
 
 
 class JwksCache:
-    """The key set at `where`, a URL or a file; `read` fetches it, as bytes.
+    """The key set at `location`, a URL or a file. `fetch` returns its bytes.
 
-    To be made on the event loop that it is used on.
+    It must be created on the event loop on which it is used.
     """
 
     def __init__(self, location: str, fetch: Callable[[], Awaitable[bytes]] | None = None) -> None:
-        """Fetch nothing yet.
+        """Create an empty cache; nothing is fetched yet.
 
         Raises:
             ValueError: If `location` is neither a URL nor a file.
@@ -185,19 +185,19 @@ class JwksCache:
         self._now = asyncio.get_running_loop().time
         self._keys: Sequence[PublicKey] = ()
         self._last_fetch_at = float("-inf")
-        self._is_current = False  # whether the last look succeeded
-        self._last_error = ""  # what was last said of a look that failed
+        self._is_current = False  # whether the last fetch succeeded
+        self._last_error = ""  # logged last, to log each error once
         self._fetch_task: asyncio.Task[None] | None = None
 
     def pending_keys(self, key_id: str | None) -> Awaitable[None] | None:
-        """What to wait for before `candidates` can judge a token that names the key `key_id`."""
+        """Return what to await before `candidate_keys(key_id)`; None if nothing."""
         return None if self._has_key(key_id) else asyncio.shield(self._ensure_fetch_task())
 
     def candidate_keys(self, key_id: str | None, algorithm: str) -> list[Any]:
         """Return the keys that may have signed a token.
 
         Raises:
-            NoKeys: If that can not be told: the key is not known, and the last look failed.
+            KeysUnavailable: If the key is unknown and the last fetch failed.
         """
         if not self._is_current and not self._has_key(key_id):
             raise KeysUnavailable
@@ -208,7 +208,7 @@ class JwksCache:
         ]
 
     async def run(self) -> None:
-        """Keep the keys up to date until cancelled."""
+        """Fetch the keys every `REFRESH_SECONDS` until cancelled."""
         try:
             while True:
                 await asyncio.shield(self._ensure_fetch_task())
@@ -218,11 +218,11 @@ class JwksCache:
                 self._fetch_task.cancel()
 
     def _has_key(self, key_id: str | None) -> bool:
-        """Whether a token that names the key `key_id` (None: names none) can be judged."""
+        """Whether a token with the header `kid` of `key_id` (None: without one) can be checked."""
         return any(key_id is None or key.key_id in {key_id, None} for key in self._keys)
 
     def _ensure_fetch_task(self) -> asyncio.Task[None]:
-        """Return the look for keys that is under way; begin one where none is."""
+        """Return the running fetch, or start one."""
         if self._fetch_task is None or self._fetch_task.done():
             self._fetch_task = asyncio.create_task(self._refresh(), name="jwks")
         return self._fetch_task
@@ -238,9 +238,15 @@ class JwksCache:
             self._is_current = False
             if str(error) != self._last_error:
                 self._last_error = str(error)
-                kept_keys = f"; the {len(self._keys)} known stay good" if self._keys else ""
-                _log.warning("no keys from %s: %s%s", self._redacted_location, error, kept_keys)
+                kept_keys = "; cached keys stay valid" if self._keys else ""
+                _log.warning(
+                    "cannot fetch the JWKS: %s%s url=%s keys=%d",
+                    error,
+                    kept_keys,
+                    self._redacted_location,
+                    len(self._keys),
+                )
         else:
             if not self._is_current:
-                _log.info("%d keys from %s", len(keys), self._redacted_location)
+                _log.info("fetched the JWKS url=%s keys=%d", self._redacted_location, len(keys))
             self._keys, self._is_current, self._last_error = keys, True, ""

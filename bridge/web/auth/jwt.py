@@ -1,7 +1,7 @@
-"""Who are you, by a signed token (JWT, RFC 7519).
+"""Authentication by a signed token (JWT, RFC 7519).
 
-Rules: the operator's algorithms and keys decide, nothing in the token does. What is signed but not
-well-formed is refused like what is not signed. No credential is ever logged or sent back.
+Rules: the operator's algorithms and keys decide; nothing in the token does. A signed but malformed
+token is refused like an unsigned one. No credential is ever logged or returned.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
     from bridge.web.auth.authenticator import Authenticator
 
-#: How far the clocks of who signs and who checks may differ, in seconds.
+#: Tolerated clock difference between the issuer and the bridge.
 LEEWAY_SECONDS: Final = 5.0
-#: The last second that RFC 3339 can write.
+#: The last second that RFC 3339 can express.
 _MAX_TIMESTAMP_SECONDS: Final = 253402300799
 _TIME_CLAIMS: Final = ("exp", "nbf", "iat")
-# The first that fits is told; what is not here "can not be read".
+# The first match is the reason. Any other error is "the token cannot be read".
 _ERROR_REASONS: Final = (
     (jwt.ExpiredSignatureError, "the token has expired"),
     (jwt.ImmatureSignatureError, "the token is not valid yet"),
@@ -39,48 +39,52 @@ _ERROR_REASONS: Final = (
     (jwt.InvalidAlgorithmError, "the token is not signed with an allowed algorithm"),
     (jwt.InvalidSignatureError, "the token's signature is wrong"),
 )
-# What the decoders of JSON, base64 and numbers raise beside PyJWT's own.
+# The decoders of JSON, base64 and numbers raise more than PyJWT's own errors.
 _DECODE_ERRORS: Final = (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError)
 
 
 class KeySource(Protocol):
-    """Where the keys are that tokens are checked with."""
+    """Provides the keys that verify tokens."""
 
     def pending_keys(self, key_id: str | None) -> Awaitable[None] | None:
-        """What to wait for before `candidates` can judge a token that names the key `key_id`."""
+        """Return what to await before `candidate_keys(key_id)`; None if nothing."""
 
     def candidate_keys(self, key_id: str | None, algorithm: str) -> list[Any]:
         """Return the keys that may have signed a token.
 
         Raises:
-            NoKeys: If that can not be told now.
+            KeysUnavailable: If the keys cannot be fetched now.
         """
 
 
 class SharedSecret:
-    """The one key that is shared with who signs, whatever a token calls it."""
+    """The one key shared with the issuer. A token's `kid` is ignored."""
 
     def __init__(self, secret: str) -> None:
-        # A variable's bytes that are no UTF-8 come as surrogates, and go as they came.
+        # An environment variable's bytes that are not UTF-8 arrive as surrogates.
         self._key = secret.encode("utf-8", "surrogateescape")
 
     @property
     def size_bytes(self) -> int:
-        """Its bytes."""
+        """The length of the secret."""
         return len(self._key)
 
     def pending_keys(self, key_id: str | None) -> None:
-        """Nothing: it is always here."""
+        """Return None: the secret is always known."""
 
-    def candidate_keys(self, key_id: str | None, algorithm: str) -> list[Any]:  # noqa: ARG002 - as above
-        """Return it."""
+    def candidate_keys(
+        self,
+        key_id: str | None,  # noqa: ARG002 - ignored
+        algorithm: str,  # noqa: ARG002 - ignored
+    ) -> list[Any]:
+        """Return the secret."""
         return [self._key]
 
 
 class JwtAuthenticator:
-    """Admits who brings a token that one of `keys` signed with one of `algorithms`.
+    """Accepts tokens that one of `keys` signed with one of `algorithms`.
 
-    Where `audience` or `issuer` is None, a token may be from any issuer, and for no audience.
+    Without `issuer` any issuer is accepted. Without `audience` a token must not have one.
     """
 
     accepts_account_parameter = False
@@ -99,7 +103,7 @@ class JwtAuthenticator:
         self._issuer = issuer
 
     def pending_keys(self, token: str | None) -> Awaitable[None] | None:
-        """What has to be waited for before `token` can be judged: a look for its key."""
+        """Return the fetch of the key of `token`; None if the key is known or none is needed."""
         if not token:
             return None
         try:
@@ -108,21 +112,25 @@ class JwtAuthenticator:
             return None
         return self._keys.pending_keys(key_id) if algorithm in self._algorithms else None
 
-    def authenticate(self, token: str | None, account: str | None) -> Permissions:  # noqa: ARG002 - the token says
-        """Return what `token` grants.
+    def authenticate(
+        self,
+        token: str | None,
+        account: str | None,  # noqa: ARG002 - the token names it
+    ) -> Permissions:
+        """Return the permissions in `token`.
 
         Raises:
-            Refused: If it is no good token, or that can not be told now.
+            AuthRefused: If the token is invalid, or cannot be checked now.
         """
         if not token:
             raise _unauthenticated("no token")
         return _permissions_from_claims(self._verify(token))
 
     def refresh_token(self, permissions: Permissions, token: str) -> Permissions:
-        """Return what `token` grants to the holder of `permissions`.
+        """Return the permissions in a newer token of the same account.
 
         Raises:
-            Refused: If it is no good token of the same account, or that can not be told now.
+            AuthRefused: If the token is invalid or of another account, or cannot be checked now.
         """
         renewed = self.authenticate(token, None)
         if renewed.account != permissions.account:
@@ -130,18 +138,19 @@ class JwtAuthenticator:
         return renewed
 
     def _parse_header(self, token: str) -> tuple[str | None, str]:
-        """What `token` says, unproven, of its key and algorithm."""
+        """Return the unverified `kid` and `alg` of `token`."""
         try:
             header = jwt.get_unverified_header(token)
         except _DECODE_ERRORS:
-            raise _unauthenticated("the token can not be read") from None
+            raise _unauthenticated("the token cannot be read") from None
         key_id, algorithm = header.get("kid"), header.get("alg")
-        return key_id if isinstance(key_id, str) else None, algorithm if isinstance(
-            algorithm, str
-        ) else ""
+        return (
+            key_id if isinstance(key_id, str) else None,
+            algorithm if isinstance(algorithm, str) else "",
+        )
 
     def _verify(self, token: str) -> dict[str, Any]:
-        """The claims of `token`, proven and in force."""
+        """Return the claims of `token` after checking its signature and times."""
         key_id, algorithm = self._parse_header(token)
         if algorithm not in self._algorithms:
             raise _unauthenticated("the token is not signed with an allowed algorithm")
@@ -149,7 +158,7 @@ class JwtAuthenticator:
             candidates = self._keys.candidate_keys(key_id, algorithm)
         except KeysUnavailable:
             raise AuthRefused(close_codes.KEYS_UNAVAILABLE, metric_reason="no_keys") from None
-        reason = "the token's key is not known"
+        reason = "the token's key is unknown"
         for key in candidates:
             try:
                 return jwt.decode(
@@ -203,7 +212,7 @@ def _error_reason(error: Exception) -> str:
             return reason
     if isinstance(error, jwt.MissingRequiredClaimError):
         return f"the token has no {error.claim}"
-    return "the token can not be read"
+    return "the token cannot be read"
 
 
 def _unauthenticated(reason: str) -> AuthRefused:
@@ -214,11 +223,11 @@ _log = logging.getLogger(__name__)
 
 
 def build_allow_all(*, loopback_only: bool = False) -> AllowAll:
-    """Return the gate that lets in everybody; that is nothing to warn of where nobody can come."""
+    """Return the authenticator for mode `none`. It warns unless only loopback can connect."""
     if not loopback_only:
         _log.warning(
-            "authentication is off (BRIDGE_AUTH__MODE=none): every client is who it says it is,"
-            " and may read every topic and room"
+            "authentication is off (BRIDGE_AUTH__MODE=none): every client may name any account"
+            " and may read every topic and room; set BRIDGE_AUTH__MODE=jwt"
         )
     return AllowAll()
 
@@ -231,10 +240,10 @@ def build_jwt_authenticator(
     audience: str | None,
     issuer: str | None,
 ) -> tuple[Authenticator, JwksCache | None]:
-    """Return the gate that asks for tokens, and the keys that have to be kept up to date, if any.
+    """Return the authenticator for mode `jwt`, and its JWKS cache if it has one.
 
     Raises:
-        ValueError: If there is nothing to check tokens with, or it does not fit.
+        ValueError: If there is neither a secret nor a JWKS URL, or the algorithms do not fit.
     """
     allowed_algorithms = select_algorithms(
         algorithms, has_secret=secret is not None, has_jwks_url=jwks_url is not None
@@ -243,15 +252,16 @@ def build_jwt_authenticator(
         jwks = JwksCache(jwks_url)
         return JwtAuthenticator(jwks, allowed_algorithms, audience=audience, issuer=issuer), jwks
     if secret is None:
-        raise ValueError("there is neither a secret nor a JWKS URL to check tokens with")
+        raise ValueError("tokens need BRIDGE_AUTH__SECRET or BRIDGE_AUTH__JWKS_URL; neither is set")
     shared_secret = SharedSecret(secret)
     if shared_secret.size_bytes < MIN_SECRET_BYTES:
         _log.warning(
-            "BRIDGE_AUTH__SECRET has %d bytes; fewer than %d can be guessed from one token",
+            "BRIDGE_AUTH__SECRET is too short: it can be guessed from one token; use a longer"
+            " secret bytes=%d min_bytes=%d",
             shared_secret.size_bytes,
             MIN_SECRET_BYTES,
         )
-    # PyJWT would say so for each token.
+    # PyJWT would warn for each token.
     warnings.simplefilter("ignore", InsecureKeyLengthWarning)
     return JwtAuthenticator(
         shared_secret, allowed_algorithms, audience=audience, issuer=issuer

@@ -1,6 +1,6 @@
-"""Which pages and which names of this machine a request may come by.
+"""Checks of the `Origin` and `Host` headers.
 
-Rule: other sites' pages never get in on a visitor's network place, unless they are listed.
+Rule: a page of another site cannot use its visitor's network position, unless it is listed.
 """
 
 from __future__ import annotations
@@ -15,17 +15,16 @@ LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class OriginPolicy(NamedTuple):
-    """Where browsers may come from. `hosts` of None admits any `Host` header."""
+    """Allowed origins and hosts. `hosts=None` allows any `Host` header."""
 
     origins: Collection[str] = ()
     hosts: Collection[str] | None = None
 
     def allows(self, host: str, origin: str | None) -> bool:
-        """Whether a request to `host` from a page of `origin` (None: from no page) is let in.
+        """Whether a request to `host` from a page of `origin` (None: no page) is allowed.
 
-        Without a list of origins only pages of the same origin are: what keeps other sites'
-        pages from using a visitor's network place. `hosts` keeps them from doing it by a name
-        that they point to this address (DNS rebinding).
+        Without a list of origins only the same origin is allowed. This keeps other sites' pages
+        from using a visitor's network position. `hosts` blocks the same attack by DNS rebinding.
         """
         if self.hosts is not None and _hostname(host) not in self.hosts:
             return False

@@ -1,7 +1,7 @@
-"""Is it alive, and should clients be sent here.
+"""`/healthz` and `/readyz`.
 
-Rule: alive and ready are two questions. An instance that has been ready stays so through an
-outage of Kafka, with `stale`: its clients are better served by it than by nobody.
+Rule: a Kafka outage does not end readiness, it adds `stale`. A stale instance serves its clients
+better than no instance.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ def health_router(admission: AdmissionController, upstream: Upstream) -> APIRout
     """Return the routes of `/healthz` and `/readyz`."""
     router = APIRouter(tags=["probes"])
 
-    @router.get("/healthz", response_description="It is alive")
+    @router.get("/healthz", response_description="The instance is alive")
     async def healthz() -> dict[str, str]:
-        """Alive: the event loop answers."""
+        """Liveness: the event loop responds."""
         return {"status": "alive"}
 
     @router.get(
         "/readyz",
-        response_description="Ready; with `stale`, the seconds without Kafka, in an outage",
+        response_description="Ready; `stale` has the seconds without Kafka during an outage",
         responses=openapi_problems({503: "Not ready, with the reason"}),
     )
     async def readyz() -> JSONResponse:
-        """Ready: has caught up with Kafka once, is accepting, is not draining."""
+        """Readiness: has caught up with Kafka once, accepts clients, is not draining."""
         if admission.is_draining:
             return problem_response(503, "draining: this instance is leaving")
         if not upstream.is_ready():

@@ -1,7 +1,7 @@
-"""`GET /history`: a client's own past events, by its own credential.
+"""`GET /history`: a client's own past events, in pages.
 
-Rules: the same parameters as for a connection, judged in the same order; and no client keeps
-others from asking, for each has so many requests at a time.
+Rule: it has the parameters of a connection, and checks them in the same order. Each client has at
+most `MAX_CONCURRENT_REQUESTS` at a time, so that none blocks the others.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ if TYPE_CHECKING:
 PATH: Final = "/history"
 DEFAULT_EVENTS_PER_PAGE: Final = 100
 MAX_EVENTS_PER_PAGE: Final = 1_000
-#: Requests of one account, or of one address where there is no account.
+#: Per account, or per address of clients without an account.
 MAX_CONCURRENT_REQUESTS: Final = 4
 _client_bearer: Final = HTTPBearer(
     scheme_name="credential",
-    description="A client's token; or an admin token, which may name any account.",
+    description="A client's token, or an admin token with any `account`.",
     auto_error=False,
 )
 _CHUNK_BYTES: Final = 64 * 1024
@@ -58,37 +58,35 @@ _RESPONSE_HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options
 class History(msgspec.Struct):
     """Past events, oldest first."""
 
-    events: Annotated[
-        list[dict[str, Any]], Meta(description="`event` frames, as a connection gets them.")
-    ]
-    cursor: Annotated[str, Meta(description="Behind these events: where the next page begins.")]
-    more: Annotated[bool, Meta(description="Whether there may be more: ask again.")]
+    events: Annotated[list[dict[str, Any]], Meta(description="`event` frames, as on a connection.")]
+    cursor: Annotated[str, Meta(description="The position after these events, for the next page.")]
+    more: Annotated[bool, Meta(description="Whether there may be another page.")]
     gaps: Annotated[
         list[dict[str, Any]],
-        Meta(description="`gap` frames: what can not be had any more stands before the events."),
+        Meta(description="`gap` frames of topics whose earlier events are no longer available."),
     ]
 
 
 _PARAMETER_DESCRIPTIONS: Final = {
-    "topics": "Topics with commas between them; absent: every topic that may be read unnamed",
-    "rooms": "Rooms whose events are asked for too, with commas between them",
-    "types": "Event types; one with `*` at its end is a prefix; absent: all",
-    "cursor": "Go on from here: the `cursor` of a page or of any frame",
-    "since": "An RFC 3339 time to begin at; not together with a cursor. Without either: as early"
-    " as the replay limits allow",
-    "token": "The credential, where no `Authorization` header can be set",
-    "account": "Whose events, only where authentication is off or with an admin token",
+    "topics": "Comma-separated topics; absent: every topic that is not private",
+    "rooms": "Comma-separated rooms whose events are included",
+    "types": "Comma-separated event types; `*` at the end matches a prefix; absent: all",
+    "cursor": "The start position: the `cursor` of a page or of any frame",
+    "since": "The start time (RFC 3339); not with `cursor`. Without both a page starts as early as"
+    " the replay limits allow",
+    "token": "The credential, if no `Authorization` header can be set",
+    "account": "The account; only if authentication is off, or with an admin token",
 }
 _TEXT_SCHEMA: Final = {"type": "string", "minLength": 1}
 _PARAMETERS: Final[list[dict[str, Any]]] = [
-    {"name": name, "in": "query", "description": about, "schema": _TEXT_SCHEMA}
-    for name, about in _PARAMETER_DESCRIPTIONS.items()
+    {"name": name, "in": "query", "description": description, "schema": _TEXT_SCHEMA}
+    for name, description in _PARAMETER_DESCRIPTIONS.items()
 ]
 _PARAMETERS.append(
     {
         "name": "limit",
         "in": "query",
-        "description": "The most events of a page",
+        "description": "The maximum number of events",
         "schema": {
             "type": "integer",
             "minimum": 1,
@@ -99,29 +97,29 @@ _PARAMETERS.append(
 )
 _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     200: {
-        "description": "A page",
+        "description": "A page of events",
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/History"}}},
     },
     **openapi_problems(
         {
-            400: "A parameter is unknown, empty, given twice or malformed; a garbled cursor",
-            401: "No credential, or a wrong one",
+            400: "A parameter is unknown, empty, repeated or malformed, or the cursor is invalid",
+            401: "The credential is missing or wrong",
             403: "The host, the origin, a topic or a room is not allowed",
-            503: "Kafka is away, or too many ask; `Retry-After` says when to come again",
+            503: "Kafka is unreachable, or there are too many requests",
         }
     ),
 }
 
 
 class _HistoryResponse(Response):
-    """A page on its way, as fast as the client reads it; until then it is `counted`."""
+    """Sends a page as fast as the client reads it, and holds its request slot until the end."""
 
     def __init__(self, page: bytes, headers: dict[str, str], request_slot: ExitStack) -> None:
         super().__init__(page, media_type="application/json", headers=headers)
         self._request_slot = request_slot
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        """Send it. uvicorn waits for a client before it takes more, not after it took the last."""
+        """Send the page in chunks. uvicorn has backpressure before a chunk, not after the last."""
         with self._request_slot:
             start = {"status": self.status_code, "headers": self.raw_headers}
             await send({"type": "http.response.start", **start})
@@ -132,7 +130,7 @@ class _HistoryResponse(Response):
 
 
 class _ParsedRequest(NamedTuple):
-    """One request, well-formed. `trusted` says that it came with an admin token."""
+    """One well-formed request. `is_trusted` is true with an admin token."""
 
     hello: Hello
     connect_request: ConnectRequest
@@ -141,7 +139,7 @@ class _ParsedRequest(NamedTuple):
 
 
 class _HistoryEndpoint:
-    """Answers requests, as many at a time as each client may have."""
+    """Serves requests, with a limit per client."""
 
     def __init__(
         self,
@@ -164,7 +162,7 @@ class _HistoryEndpoint:
         self._concurrent_requests: Counter[str] = Counter()
 
     async def respond(self, request: Request) -> Response:
-        """Answer one request.
+        """Return the response to one request.
 
         Cancellation: safe.
         """
@@ -179,13 +177,13 @@ class _HistoryEndpoint:
             retry_after_seconds = self._jitter(refused.close.retry_after)
             return client_http.refusal_response(refused.close, retry_after_seconds, headers)
         except client_http.ClientDisconnected:
-            return Response()  # nobody is there to read it
+            return Response()  # nobody reads it
 
     def _parse(self, request: Request) -> _ParsedRequest:
         try:
             query = request.scope["query_string"].decode("ascii")
         except UnicodeDecodeError:
-            raise BadRequest("the query can not be read: it is not ASCII") from None
+            raise BadRequest("the query is not ASCII: percent-encode it") from None
         hello, extra_parameters = parse_query_with_extras(query, {"limit"})
         bearer_token = parse_bearer(request.headers.get("Authorization"))
         is_trusted = bearer_token is not None and self._admin_tokens.is_valid(bearer_token)
@@ -220,7 +218,7 @@ class _HistoryEndpoint:
                 )
             except HistoryUnavailable as error:
                 raise AuthRefused(close_codes.OVERLOADED, f"overloaded: {error}") from None
-            self._create_session(parsed)  # what was waited for may have outlasted the grant
+            self._create_session(parsed)  # the permissions may have ended meanwhile
             return _HistoryResponse(page.to_json(), headers, request_slot.pop_all())
 
     def _create_session(self, parsed: _ParsedRequest) -> Session:
@@ -235,7 +233,7 @@ class _HistoryEndpoint:
     def _hold_request_slot(
         self, request: Request, session: Session, parsed: _ParsedRequest
     ) -> Iterator[None]:
-        """Count a request until it is answered; an operator's are not."""
+        """Count a request until its response is sent. Those of operators are not limited."""
         if parsed.is_trusted:
             yield
             return
@@ -243,7 +241,8 @@ class _HistoryEndpoint:
         if session.permissions.account is None:
             peer = request.client.host if request.client is not None else ""
             forwarded_for = request.headers.getlist("X-Forwarded-For")
-            client_key = f"address {client_network(self._trusted_proxies.client_address(peer, forwarded_for))}"
+            address = self._trusted_proxies.client_address(peer, forwarded_for)
+            client_key = f"address {client_network(address)}"
         if self._concurrent_requests[client_key] >= MAX_CONCURRENT_REQUESTS:
             raise AuthRefused(
                 close_codes.OVERLOADED,
@@ -268,9 +267,9 @@ def history_router(
     trusted_proxies: TrustedProxies,
     jitter: Callable[[float], float],
 ) -> APIRouter:
-    """Return the routes of `/history`; `admin_tokens` may ask for any account's.
+    """Return the routes of `/history`. With an admin token any `account` is allowed.
 
-    `pool` have the clock by which clients are let in, and know when this instance leaves.
+    `pool` provides the clock of the rate limit and the start of a drain.
     """
     router = APIRouter(tags=["history"])
     endpoint = _HistoryEndpoint(
@@ -291,7 +290,7 @@ def history_router(
         openapi_extra={"parameters": _PARAMETERS, "security": [{}]},
     )
     async def get_history(request: Request) -> Response:
-        """Tell a client its own past events, a page at a time."""
+        """Get a page of a client's own past events."""
         return await endpoint.respond(request)
 
     @router.options(PATH, include_in_schema=False)

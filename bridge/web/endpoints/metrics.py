@@ -1,8 +1,7 @@
-"""`/metrics`: the bridge's own counters as Prometheus reads them.
+"""`/metrics` in Prometheus' format.
 
-Rules: counting costs the hot path an addition at most, and everything is put together when somebody
-asks for it. Values of labels that are known beforehand are told from the start, as 0: what first
-appears at 1 has no rate.
+Rules: a counter costs the hot path one addition; samples are built when scraped. Known label values
+start at 0, because a series that first appears at 1 has no rate.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ _REFUSAL_REASONS: Final = (
 
 
 class MetricsCollector:
-    """What the parts of one instance have counted, as Prometheus' families."""
+    """Collects the metrics of one instance for prometheus-client."""
 
     def __init__(
         self,
@@ -61,7 +60,7 @@ class MetricsCollector:
         upstream: Upstream,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """`wall_clock` tells the seconds since 1970, which records' timestamps are of."""
+        """`wall_clock` returns seconds since 1970, the clock of record timestamps."""
         self._hub = hub
         self._admission = admission
         self._metric_source = metric_source
@@ -71,7 +70,7 @@ class MetricsCollector:
         self._wall_clock = wall_clock
 
     def collect(self) -> Iterator[Metric]:
-        """Read every counter."""
+        """Yield all metric families."""
         for sample in (
             *self._stream_samples(),
             *self._client_samples(),
@@ -80,37 +79,41 @@ class MetricsCollector:
         ):
             yield _metric_family(sample)
         latency = self._hub.counters.latency_seconds
-        yield _histogram("delivery_latency_seconds", "From a record's time to its write.", latency)
+        yield _histogram(
+            "delivery_latency_seconds",
+            "Seconds from a record's timestamp to its write to a socket.",
+            latency,
+        )
         build_labels = {"version": __version__, "name": self._hub.instance}
-        yield InfoMetricFamily(f"{_PREFIX}build", "What runs here.", build_labels)
+        yield InfoMetricFamily(f"{_PREFIX}build", "Version and instance name.", build_labels)
 
     def _stream_samples(self) -> Iterator[MetricSample]:
         hub, counters, catch_up = self._hub, self._hub.counters, self._catch_up
-        yield _counter("records_read", "Records read from Kafka, live.", counters.records_read)
         yield _counter(
-            "records_unaddressed", "Records that name no audience.", counters.records_unaddressed
+            "records_read", "Records read from Kafka by live reading.", counters.records_read
         )
         yield _counter(
-            "events_routed", "Records that are events for somebody.", counters.records_addressed
+            "records_unaddressed", "Records without an audience.", counters.records_unaddressed
+        )
+        yield _counter(
+            "events_routed", "Records that are events with an audience.", counters.records_addressed
         )
         yield _counter(
             "events_delivered",
-            "Events handed to clients, once for each client.",
+            "Events delivered, counted once per client.",
             hub.events_delivered,
         )
         yield _labelled_counter(
             "feed_gaps",
-            "Gaps in what is read live.",
+            "Gaps in live reading.",
             "reason",
             _GAP_REASONS,
             counters.gaps_by_reason,
         )
-        yield _counter(
-            "resumes", "Clients that came back for what they missed.", catch_up.resume_count
-        )
+        yield _counter("resumes", "Clients that resumed.", catch_up.resume_count)
         yield _labelled_counter(
             "replay_gaps",
-            "Topics that clients came back for and that were not replayed.",
+            "Topics of resuming clients that were not replayed.",
             "reason",
             (*_GAP_REASONS, "limit"),
             catch_up.gap_counts,
@@ -122,15 +125,15 @@ class MetricsCollector:
         kinds = Counter(dict.fromkeys(_CONNECTION_KINDS, 0))
         kinds.update([session.connection.kind for session in sessions])
         outbox_bytes = sum([session.outbox.pending_bytes for session in sessions])
-        yield MetricSample("connections", "Clients that are connected.", admission.connection_count)
-        yield MetricSample("clients", "Clients that were welcomed.", kinds, "kind")
+        yield MetricSample("connections", "Open client connections.", admission.connection_count)
+        yield MetricSample("clients", "Clients that got their welcome frame.", kinds, "kind")
         codes = [str(close.code) for close in close_codes.CLOSE_CODES]
         closes = {str(code): count for code, count in self._counters.closes_by_code.items()}
         yield _labelled_counter(
-            "closes", "Connections that the bridge closed.", "code", codes, closes
+            "closes", "Connections closed by the bridge, by close code.", "code", codes, closes
         )
-        yield _counter("handshakes", "Clients that were let in.", self._counters.admitted_total)
-        help_text = "Clients that were not let in."
+        yield _counter("handshakes", "Admitted clients.", self._counters.admitted_total)
+        help_text = "Refused clients."
         yield _labelled_counter(
             "handshakes_refused",
             help_text,
@@ -138,26 +141,28 @@ class MetricsCollector:
             _REFUSAL_REASONS,
             self._counters.refused_by_reason,
         )
-        yield MetricSample("outbox_bytes", "Bytes that wait for clients to read.", outbox_bytes)
+        yield MetricSample("outbox_bytes", "Bytes queued for slow clients.", outbox_bytes)
 
     def _state_samples(self) -> Iterator[MetricSample]:
         hub, admission = self._hub, self._admission
-        yield MetricSample("replaying", "Clients that are being caught up.", len(hub.replaying))
+        yield MetricSample("replaying", "Clients in replay.", len(hub.replaying))
         yield MetricSample(
-            "journal_bytes", "Memory that the journal takes.", hub.journal.used_bytes
+            "journal_bytes", "Bytes of memory used by the journal.", hub.journal.used_bytes
         )
         oldest_ms = hub.journal.oldest_timestamp_ms
         age_seconds = 0.0 if oldest_ms is None else max(0.0, self._wall_clock() - oldest_ms / 1000)
         yield MetricSample(
-            "journal_age_seconds", "Age of the oldest event in the journal.", age_seconds
+            "journal_age_seconds",
+            "Age of the oldest event in the journal, in seconds.",
+            age_seconds,
         )
         is_ready = self._upstream.is_ready() and not admission.is_draining
         yield MetricSample(
-            "ready", "1 once it has caught up with Kafka, until it leaves.", is_ready
+            "ready", "1 from the first catch-up with Kafka until the drain.", is_ready
         )
         stale_seconds = self._upstream.stale_seconds() or 0.0
         yield MetricSample(
-            "stale_seconds", "Seconds without Kafka, 0 while it answers.", stale_seconds
+            "stale_seconds", "Seconds without Kafka; 0 while Kafka responds.", stale_seconds
         )
 
 
@@ -211,10 +216,10 @@ def metrics_router(collector: MetricsCollector) -> APIRouter:
     @router.get(
         "/metrics",
         response_class=Response,
-        responses={200: {"description": "All metrics, as text", **text_content}},
+        responses={200: {"description": "All metrics", **text_content}},
     )
     async def get_metrics(request: Request) -> Response:
-        """Tell what was counted, in Prometheus' text format or OpenMetrics."""
+        """Get all metrics in Prometheus' text format or OpenMetrics."""
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(registry), headers={"Content-Type": content_type})
 

@@ -1,7 +1,7 @@
-"""The page at `/`: the files beside this module, and what they have to know of this bridge.
+"""The page at `/`, its configuration, and the JavaScript client.
 
-Rule: the page is made of these files only; nothing inline, nothing of another site. What it is
-told is for it alone: `/console.json` answers no other site's page.
+Rule: the page consists of its own files: nothing inline, nothing from other sites. Other sites'
+pages cannot read `/console.json`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _CLIENT_FILES: Final = {
 
 
 def client_files_router() -> APIRouter:
-    """Return the routes of the client's files."""
+    """Return the routes of the JavaScript client, which any site may load."""
     router = APIRouter(include_in_schema=False)
     for path, (name, content_type) in _CLIENT_FILES.items():
         handler = _file_handler((_CLIENT_FOLDER / name).read_bytes(), content_type)
@@ -73,13 +73,13 @@ _SECURITY_HEADERS: Final = {
 
 
 class _ConsoleFile(NamedTuple):
-    """One of the page's files, as it is served."""
+    """One file of the page with its response headers."""
 
     content: bytes
     headers: dict[str, str]
 
     def respond(self, request: Request) -> Response:
-        """Return the file, or that it has not changed."""
+        """Return the file, or a 304 if the browser has it."""
         if self.headers["ETag"] in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=self.headers)
         return Response(self.content, headers=self.headers)
@@ -90,8 +90,8 @@ def console_router(
 ) -> APIRouter:
     """Return the routes of the page.
 
-    With `by_account` who signs in says a name, else a token is asked for. `admin_token` is handed
-    to whoever opens the page, so that sending needs none: for `dev` on loopback only.
+    With `by_account` users sign in with an account name, else with a token. Everybody who opens the
+    page gets `admin_token`, so that publishing needs none: for `dev` on loopback only.
     """
     router = APIRouter(include_in_schema=False)
     files = {
@@ -113,12 +113,12 @@ def console_router(
     @router.get("/console.json")
     async def config(request: Request) -> Response:
         headers = request.headers
-        # A browser says which page asks: the address bar (`none`) is not the page either.
+        # Browsers name the requesting site. The address bar (`none`) is not the page.
         is_cross_site = headers.get("sec-fetch-site", "same-origin") != "same-origin"
         if is_cross_site or not origin_policy.allows(
             headers.get("host", ""), headers.get("origin")
         ):
-            raise HTTPException(403, "this is for the page at / only")
+            raise HTTPException(403, "only the page at / may read this")
         return JSONResponse(
             {"by_account": by_account, "admin_token": admin_token},
             headers={**_SECURITY_HEADERS, "Cache-Control": "no-store"},

@@ -1,7 +1,6 @@
-"""What clients' calls over plain HTTP have in common: pages of other origins, refusals, vanishing.
+"""CORS, refusals and disconnects, shared by `/events` and `/history`.
 
-Rule: whoever may call by its origin may read the answer, an error too; and nothing is done any
-more for one who has gone.
+Rule: an allowed origin can read every response, errors too. Work stops once the client is gone.
 """
 
 from __future__ import annotations
@@ -37,18 +36,18 @@ _STATUS_BY_CLOSE_CODE: Final = {
 
 
 class ClientDisconnected(Exception):
-    """The client has gone before it was answered."""
+    """The client closed its connection before the response."""
 
 
 def reject_origin(request: Request, origin_policy: OriginPolicy) -> Response | None:
-    """Return the answer to a call by a host or origin that is not allowed; None where it is."""
+    """Return a 403 if the host or the origin is not allowed, else None."""
     if origin_policy.allows(request.headers.get("Host", ""), request.headers.get("Origin")):
         return None
     return problem_response(403, "this host or origin is not allowed here (BRIDGE_ALLOWED_ORIGINS)")
 
 
 def cors_headers(request: Request) -> dict[str, str]:
-    """What lets a page of another origin read the answer; without cookies, which mean nothing."""
+    """Return the headers that let another origin read the response. Cookies are not used."""
     origin = request.headers.get("Origin")
     if origin is None:
         return {"Vary": "Origin"}
@@ -62,7 +61,7 @@ def cors_headers(request: Request) -> dict[str, str]:
 def preflight_response(
     request: Request, origin_policy: OriginPolicy, *, methods: str, headers: str
 ) -> Response:
-    """Say what another origin's page may send, where it may send anything."""
+    """Answer a preflight request, with a 403 if the origin is not allowed."""
     if (rejection := reject_origin(request, origin_policy)) is not None:
         return rejection
     response_headers = {"Allow": f"{methods}, OPTIONS", **cors_headers(request)}
@@ -76,14 +75,14 @@ def preflight_response(
 
 
 def http_status(close: CloseCode) -> HTTPStatus:
-    """Return what a refusal is called over HTTP."""
+    """Return the HTTP status of a refusal."""
     return _STATUS_BY_CLOSE_CODE.get(close.code, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 def refusal_response(
     close: CloseCode, retry_after_seconds: float, headers: Mapping[str, str]
 ) -> Response:
-    """Return the answer to who is refused; `retry_after_seconds` seconds count where it may come back."""
+    """Return the problem response of a refusal. `retry_after_seconds` is used with 503 only."""
     http_code, response_headers = http_status(close), dict(headers)
     if http_code == HTTPStatus.UNAUTHORIZED:
         response_headers["WWW-Authenticate"] = "Bearer"
@@ -95,11 +94,11 @@ def refusal_response(
 async def wait_unless_disconnected(
     work: Awaitable[T], request: Request, drain_started: asyncio.Event
 ) -> T:
-    """Wait for `work`, unless the client or this instance leaves first.
+    """Return the result of `work`, unless the client disconnects or the instance drains first.
 
     Raises:
-        Vanished: If the client leaves.
-        Refused: If this instance does, which `drain_started` tells.
+        ClientDisconnected: If the client disconnects.
+        AuthRefused: If this instance starts to drain.
 
     Cancellation: safe; the work is cancelled too.
     """

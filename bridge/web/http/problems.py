@@ -1,6 +1,6 @@
-"""Errors as RFC 9457 wants them: what every answer of the HTTP side that is no success looks like.
+"""The error format of all HTTP endpoints: `application/problem+json` (RFC 9457).
 
-Rule: a problem says what to change, and nothing of what the bridge is made of.
+Rule: a problem says what to change. It reveals nothing about the bridge's internals.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MEDIA_TYPE = "application/problem+json"
-#: What goes away by itself: who is told so may come again.
+#: These responses have `Retry-After`.
 RETRYABLE_STATUSES = {429, 503}
 
 
 class Problem(msgspec.Struct):
-    """Why not (RFC 9457)."""
+    """An error (RFC 9457)."""
 
     type: str
     title: str
@@ -31,7 +31,7 @@ class Problem(msgspec.Struct):
 def problem_response(
     status: int, detail: str, *, headers: Mapping[str, str] | None = None, **extra_members: object
 ) -> JSONResponse:
-    """Return the answer; `extra_members` are members beside those of the RFC."""
+    """Return the response. `extra_members` extend the members of the RFC."""
     body = Problem("about:blank", HTTPStatus(status).phrase, status, detail)
     return JSONResponse(
         {**msgspec.to_builtins(body), **extra_members},
@@ -42,7 +42,7 @@ def problem_response(
 
 
 def openapi_problems(reasons: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
-    """Return what OpenAPI is told of the problems that a route answers, by their status."""
+    """Return the OpenAPI responses of a route's problems, by status."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     responses: dict[int | str, dict[str, Any]] = {
         status: {"description": reason, "content": content} for status, reason in reasons.items()

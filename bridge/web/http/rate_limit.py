@@ -1,6 +1,6 @@
-"""How fast backends may write, by whichever call.
+"""The write rate of `/v1`, and the token bucket behind it.
 
-Rule: one allowance for all of them, asked for when nothing else is in the way any more.
+Rule: all write calls share one limit. It is checked last, so that invalid requests do not count.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class TokenBucket:
-    """`per_second` at once, and as many again each second. Times are seconds of a steady clock."""
+    """Allows `per_second` a second, with a burst of as many. Times are of a monotonic clock."""
 
     def __init__(self, per_second: float) -> None:
         self._tokens_per_second = float(per_second)
@@ -24,7 +24,7 @@ class TokenBucket:
         self._refilled_at = 0.0
 
     def acquire(self, now: float) -> float:
-        """Take one at `now`, and return 0; or return the seconds until there is one to take."""
+        """Take one token and return 0, or return the seconds until one is available."""
         self._tokens = min(
             self._tokens_per_second,
             self._tokens + max(0.0, now - self._refilled_at) * self._tokens_per_second,
@@ -44,22 +44,22 @@ _MAX_RETRY_SECONDS: Final = 60
 
 
 class RateLimit:
-    """Lets so many writes through in a second; `now` is a steady clock."""
+    """Limits writes by a token bucket; `now` is a monotonic clock."""
 
     def __init__(self, per_second: float, now: Callable[[], float] = time.monotonic) -> None:
         self._bucket = TokenBucket(per_second)
         self._now = now
 
     def check(self) -> None:
-        """Let one through.
+        """Count one write.
 
         Raises:
-            HTTPException: 429 if they come too fast.
+            HTTPException: 429 with `Retry-After` if the limit is exceeded.
         """
         if wait_seconds := self._bucket.acquire(self._now()):
             retry_after_seconds = math.ceil(min(wait_seconds, _MAX_RETRY_SECONDS))
             raise HTTPException(
                 429,
-                "more writes in a second than BRIDGE_LIMITS__PUBLISHES_PER_SECOND",
+                "more writes per second than BRIDGE_LIMITS__PUBLISHES_PER_SECOND allows",
                 {"Retry-After": str(retry_after_seconds)},
             )

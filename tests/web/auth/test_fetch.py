@@ -103,7 +103,7 @@ async def test_an_answer_that_comes_drop_by_drop_is_given_up(
     monkeypatch.setattr(downloading, "monotonic", lambda: next(ticks))
     body = b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (4 * downloading._CHUNK_BYTES)
     async with serving(body) as url:
-        with pytest.raises(OSError, match="no end within"):
+        with pytest.raises(OSError, match="took longer than"):
             await download(url)
 
 

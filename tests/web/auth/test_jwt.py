@@ -62,7 +62,7 @@ def test_a_claim_of_null_is_none(name: str) -> None:
 @pytest.mark.parametrize("payload", ["[]", '"text"', "5", "null", "{", "", '{"sub":' + "[" * 9999])
 def test_a_payload_that_is_no_object_is_refused(payload: str) -> None:
     token = jwt.PyJWS().encode(payload.encode(), SECRET, algorithm="HS256")
-    assert "can not be read" in auth_error_reason(shared_secret_authenticator(), token)
+    assert "cannot be read" in auth_error_reason(shared_secret_authenticator(), token)
 
 
 @given(st.text(max_size=60) | st.binary(max_size=60).map(lambda raw: raw.decode("latin-1")))
@@ -126,13 +126,13 @@ def test_the_operator_can_not_mix_secrets_and_public_keys() -> None:
 @pytest.mark.parametrize("by_url", [True, False])
 @pytest.mark.parametrize("name", ["none", "NONE", "None"])
 def test_an_algorithm_that_proves_nothing_is_refused(name: str, by_url: bool) -> None:
-    with pytest.raises(ValueError, match="not signed"):
+    with pytest.raises(ValueError, match="unsigned token"):
         select_algorithms([name], has_secret=not by_url, has_jwks_url=by_url)
 
 
 @pytest.mark.parametrize("name", ["HS1", "", "hs256", "ES256K"])
 def test_an_algorithm_that_is_not_known_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="no such algorithm"):
+    with pytest.raises(ValueError, match="unknown algorithm"):
         select_algorithms([name], has_secret=True, has_jwks_url=False)
 
 
