@@ -67,8 +67,7 @@ def wait_for_command(browser: Browser, command: str) -> str:
     """Wait until a command took effect; return its line."""
     browser.wait_until(
         lambda: any(
-            command in each and "took effect" in each
-            for each in browser.texts("#commands-list li")
+            command in each and "took effect" in each for each in browser.texts("#commands-list li")
         ),
         f"{command!r} to take effect: {browser.texts('#commands-list li')}",
     )
