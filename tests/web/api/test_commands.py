@@ -250,7 +250,7 @@ async def test_what_is_not_acknowledged_is_a_503_that_says_to_try_again(
     registry.command_publisher.error = NotAcknowledged()
     for method, path in EVERY.values():
         told = await at.run_command(method, path, 503, **body(path))
-        assert "again" in told["detail"]
+        assert "retry" in told["detail"]
         answer = await at.http.request(method, f"/v1/{path}", headers=BEARER, **body(path))
         assert int(answer.headers["retry-after"]) >= 1
 
