@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from bridge.config.settings import KafkaSettings, Settings
 
 Scenario = Literal["fanout", "accounts", "filter", "idle", "storm", "slow", "ceiling"]
+_MissedOption = Annotated[
+    int, typer.Option(min=1, help="storm: records written while disconnected.")
+]
 _MIN_RATE = 1e-3
 
 
@@ -54,9 +57,7 @@ def bench(
     sources: Annotated[
         int, typer.Option(min=1, max=250, help="Addresses 127.0.0.x to connect from.")
     ] = 1,
-    missed: Annotated[
-        int, typer.Option(min=1, help="storm: records written while disconnected.")
-    ] = 10_000,
+    missed: _MissedOption = 10_000,
     slow: Annotated[int, typer.Option(min=1, help="slow: clients that stop reading.")] = 5,
     config: ConfigOption = None,
     as_json: JsonOption = False,
