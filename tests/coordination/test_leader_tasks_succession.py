@@ -128,7 +128,7 @@ async def test_a_successor_ends_what_was_begun_and_who_was_paused_writes_nothing
     ):
         await lose(kafka.bootstrap, own, "c1")
         for each in (it, other):
-            await wait_until(lambda each=each: each.census.roster.connections)  # type: ignore[misc]
+            await wait_until(lambda each=each: each.presence.index.connections)  # type: ignore[misc]
             work(each, topic_name)
         async with leading(it) as first:
             await wait_until(lambda: gate.held)
@@ -154,7 +154,7 @@ async def test_a_successor_reads_what_was_told_before_it_tells(
         await write_state_records(kafka.bootstrap, own, Occupancy("room", "hall"))
         await lose(kafka.bootstrap, own, "c1", "c2")
         for each in (it, other):
-            await wait_until(lambda each=each: len(each.census.roster.connections) == 2)  # type: ignore[misc]
+            await wait_until(lambda each=each: len(each.presence.index.connections) == 2)  # type: ignore[misc]
         other.cluster.may_return.clear()  # it reads nothing of what the first tells
         async with leading(it):
             await wait_until(lambda: not it.presence.published_occupied)

@@ -37,7 +37,7 @@ class Boaster(KafkaClient):
     """One that believes in more brokers than there are, so that Kafka refuses to make topics."""
 
     @property
-    def brokers(self) -> int:
+    def broker_count(self) -> int:
         return 3
 
 
