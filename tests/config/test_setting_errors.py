@@ -90,7 +90,7 @@ def test_a_wrong_value_is_one_line_that_names_it(monkeypatch, name, text):
     assert refusal().startswith(name)
 
 
-def test_what_sasl_needs_is_named_where_it_is_missing(monkeypatch):
+def test_a_missing_sasl_setting_is_named(monkeypatch):
     monkeypatch.setenv("BRIDGE_KAFKA__SECURITY_PROTOCOL", "SASL_SSL")
     assert refusal().startswith("BRIDGE_KAFKA__SASL_PLAIN_USERNAME: ")
     monkeypatch.setenv("BRIDGE_KAFKA__SASL_PLAIN_USERNAME", "u")
@@ -116,12 +116,12 @@ def test_what_sasl_needs_is_named_where_it_is_missing(monkeypatch):
         ("instance: 2026-01-01", "instance"),
     ],
 )
-def test_what_is_wrong_in_the_file_is_one_line_that_names_file_and_setting(write, text, named):
+def test_an_error_in_the_file_is_one_line_that_names_file_and_setting(write, text, named):
     config = write(text)
     assert refusal(config).startswith(f"{config}: {named}: ")
 
 
-def test_what_is_wrong_in_the_environment_is_named_as_a_variable_though_there_is_a_file(
+def test_an_error_in_the_environment_names_the_variable_despite_a_file(
     monkeypatch, write
 ):
     monkeypatch.setenv("BRIDGE_PORT", "x")
@@ -131,12 +131,12 @@ def test_what_is_wrong_in_the_environment_is_named_as_a_variable_though_there_is
 @pytest.mark.parametrize(
     "text", ["port: [1", "a: b: c", "\tport: 1", "port: !!python/name:os.system", "1: 2", "- a"]
 )
-def test_a_file_that_is_no_mapping_in_yaml_is_one_line_that_names_it(write, text):
+def test_a_file_that_is_no_yaml_mapping_is_one_line_that_names_it(write, text):
     config = write(text)
     assert refusal(config).startswith(f"{config}: ")
 
 
-def test_a_file_that_can_not_be_read_is_one_line_that_names_it(tmp_path):
+def test_an_unreadable_file_is_one_line_that_names_it(tmp_path):
     assert refusal(tmp_path / "absent.yaml").startswith(f"{tmp_path / 'absent.yaml'}: ")
     assert refusal(tmp_path).startswith(f"{tmp_path}: ")
     binary = tmp_path / "binary.yaml"
@@ -157,14 +157,14 @@ def test_an_empty_file_sets_nothing(write):
         (b"A=\xff", ".env: "),
     ],
 )
-def test_what_is_wrong_in_env_is_one_line_that_names_it(tmp_path, capfd, text, named):
+def test_an_error_in_env_is_one_line_that_names_it(tmp_path, capfd, text, named):
     (tmp_path / ".env").write_bytes(text)
     assert refusal().startswith(named)
     assert capfd.readouterr().err == "", "dotenv has nothing to add"
 
 
 @pytest.mark.parametrize("text", ["topics: 7", "topics: [{nme: a}]", "topics: [{name: a b}]"])
-def test_the_files_topics_are_checked_though_a_variable_picks(monkeypatch, write, text):
+def test_topics_of_the_file_are_checked_despite_a_variable(monkeypatch, write, text):
     monkeypatch.setenv("BRIDGE_TOPICS", '["a"]')
     config = write(text)
     assert refusal(config).startswith(f"{config}: topics")
@@ -239,7 +239,7 @@ def test_a_secret_is_not_shown_by_the_settings_themselves(monkeypatch):
     assert SECRET not in settings.model_dump_json()
 
 
-def test_what_is_no_secret_is_shown(monkeypatch):
+def test_a_value_that_is_no_secret_is_shown(monkeypatch):
     monkeypatch.setenv("BRIDGE_PORT", "eighty")
     with pytest.raises(SettingError, match="'eighty'"):
         load_settings()

@@ -95,7 +95,7 @@ def test_every_published_setting_has_its_name_and_its_default(monkeypatch, name)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_every_published_setting_may_stand_in_the_file(write, name):
+def test_every_published_setting_is_accepted_in_the_file(write, name):
     _, text, other = PUBLISHED[name]
     plain = json.loads(text) if text[0] == "[" or text.replace(".", "", 1).isdigit() else text
     for part in reversed(name.lower().split("__")):
@@ -103,7 +103,7 @@ def test_every_published_setting_may_stand_in_the_file(write, name):
     assert value(load_settings(write(json.dumps(plain))), name) == other
 
 
-def test_the_instance_is_called_after_the_host_and_the_port(monkeypatch):
+def test_the_instance_is_named_after_host_and_port(monkeypatch):
     monkeypatch.setenv("BRIDGE_PORT", "9090")
     assert load_settings().instance_name == f"{socket.gethostname()}-9090"
     monkeypatch.setenv("BRIDGE_INSTANCE", "blue")
@@ -149,7 +149,7 @@ def test_the_environment_wins_over_env_and_env_over_the_file(monkeypatch, write,
     }
 
 
-def test_the_defaults_of_a_command_stand_below_the_file(write):
+def test_the_file_overrides_the_defaults_of_a_command(write):
     assert load_settings(write("host: file"), host="command", port=1).host == "file"
     assert load_settings(write("host: file"), host="command", port=1).port == 1
 
@@ -159,7 +159,7 @@ def test_a_name_may_be_written_in_lower_case(monkeypatch):
     assert load_settings().port == 7
 
 
-def test_a_folder_called_env_is_none_of_ours(tmp_path):
+def test_a_folder_named_env_is_ignored(tmp_path):
     (tmp_path / ".env").mkdir()
     assert load_settings().port == 8080
 
@@ -167,7 +167,7 @@ def test_a_folder_called_env_is_none_of_ours(tmp_path):
 CATALOGUE = "topics: [{name: a, kafka: shop.a, private: true}, b, {name: c, kafka: shop.c}]"
 
 
-def test_the_topics_are_the_files_where_no_variable_picks(write):
+def test_without_a_variable_all_topics_of_the_file_are_used(write):
     assert [topic.kafka_name for topic in load_settings(write(CATALOGUE)).topics] == [
         "shop.a",
         "b",
@@ -175,7 +175,7 @@ def test_the_topics_are_the_files_where_no_variable_picks(write):
     ]
 
 
-def test_the_variable_picks_among_the_files_topics_and_adds_plain_ones(monkeypatch, write):
+def test_the_variable_selects_topics_of_the_file_and_adds_plain_ones(monkeypatch, write):
     monkeypatch.setenv("BRIDGE_TOPICS", '["c", "new", "a"]')
     assert load_settings(write(CATALOGUE)).topics == [
         TopicDefinition(name="c", kafka="shop.c"),

@@ -15,7 +15,7 @@ def topics(*entries: object) -> list[TopicDefinition]:
     return TypeAdapter(TopicDefinitions).validate_python(entries)
 
 
-def test_a_topic_is_always_read_unless_it_says_otherwise() -> None:
+def test_a_topic_is_always_read_by_default() -> None:
     plain, rare, slow = topics(
         "orders",
         {"name": "rare", "on_demand": True},
@@ -27,7 +27,7 @@ def test_a_topic_is_always_read_unless_it_says_otherwise() -> None:
     assert catalogue.on_demand_topics == ["rare", "slow"]
 
 
-def test_what_one_entry_always_reads_is_always_read() -> None:
+def test_a_kafka_topic_is_always_read_if_one_name_is() -> None:
     both = topics({"name": "a", "kafka": "t", "on_demand": True}, {"name": "b", "kafka": "t"})
     catalogue = TopicCatalogue.from_entries(both)
     assert catalogue.public_names == {"t": ("a", "b")}
@@ -35,7 +35,7 @@ def test_what_one_entry_always_reads_is_always_read() -> None:
     assert (catalogue.linger_seconds, catalogue.on_demand_topics) == ({}, [])
 
 
-def test_what_has_several_entries_lingers_for_the_longest() -> None:
+def test_the_longest_linger_time_of_several_names_counts() -> None:
     entry = {"kafka": "t", "on_demand": True}
     both = topics(
         {"name": "a", "linger_seconds": 60, **entry}, {"name": "b", "linger_seconds": 5, **entry}
@@ -63,6 +63,6 @@ def test_a_catalogue_cannot_be_changed() -> None:
 
 
 @pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf"), "soon"])
-def test_a_time_to_linger_that_is_none_is_refused(seconds: object) -> None:
+def test_an_invalid_linger_time_is_rejected(seconds: object) -> None:
     with pytest.raises(ValidationError, match="linger_seconds"):
         topics({"name": "a", "on_demand": True, "linger_seconds": seconds})

@@ -96,7 +96,7 @@ def test_a_wrong_setting_is_one_line_that_names_it_and_shows_no_secret(
     ],
     ids=str,
 )
-def test_a_right_setting_is_taken(monkeypatch: pytest.MonkeyPatch, given: dict[str, Any]) -> None:
+def test_a_valid_setting_is_accepted(monkeypatch: pytest.MonkeyPatch, given: dict[str, Any]) -> None:
     loaded(monkeypatch, given)
 
 
@@ -116,7 +116,7 @@ def made(**auth: Any) -> AuthSettings:
     return AuthSettings.model_validate(auth)
 
 
-def test_authentication_off_is_said_again_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_authentication_off_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     opened, keys = build_authenticator(made(mode="none"), loopback_only=False)
     assert isinstance(opened, AllowAll)
     assert keys is None
@@ -125,12 +125,12 @@ def test_authentication_off_is_said_again_in_the_log(caplog: pytest.LogCaptureFi
     assert "authentication is off (BRIDGE_AUTH__MODE=none)" in said.getMessage()
 
 
-def test_where_nobody_else_can_come_it_needs_no_saying(caplog: pytest.LogCaptureFixture) -> None:
+def test_authentication_off_on_loopback_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     build_authenticator(made(mode="none"), loopback_only=True)
     assert caplog.records == []
 
 
-def test_a_short_secret_is_warned_of_once_and_used(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_short_secret_is_logged_once_and_used(caplog: pytest.LogCaptureFixture) -> None:
     short = "s" * 31
     with warnings.catch_warnings(record=True):
         warnings.simplefilter("always")
@@ -147,12 +147,12 @@ def test_a_short_secret_is_warned_of_once_and_used(caplog: pytest.LogCaptureFixt
     assert all(short not in each for each in said)
 
 
-def test_a_secret_that_is_long_enough_needs_no_saying(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_long_secret_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     build_authenticator(made(secret="\u00e9" * 16), loopback_only=False)
     assert caplog.records == []
 
 
-def test_everything_that_is_set_is_asked_for() -> None:
+def test_all_settings_are_checked_in_a_token() -> None:
     auth = made(secret=SECRET, algorithms=["HS512"], audience="push", issuer="me")
     guarded, _ = build_authenticator(auth, loopback_only=False)
     good = {"aud": "push", "iss": "me"}

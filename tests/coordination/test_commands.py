@@ -110,14 +110,14 @@ def it() -> Bureau:
     return Bureau()
 
 
-def test_it_reads_commands_and_what_lasts_of_them(it: Bureau) -> None:
+def test_it_consumes_the_control_and_the_state_topic(it: Bureau) -> None:
     assert it.office.consumed_topics == (OWN.control, OWN.state)
 
 
 # -- commands --------------------------------------------------------------------------------------
 
 
-def test_a_command_acts_on_who_is_here_and_what_lasts_of_it_is_kept(it: Bureau) -> None:
+def test_a_command_changes_sessions_and_queues_its_state_update(it: Bureau) -> None:
     ann = attached_session(it.hub, "c1")
     it.told(join(), disconnect(), offset=5)
     assert [frame["op"] for frame in take_frames(ann)] == ["closing"], "the queue was discarded"
@@ -126,7 +126,7 @@ def test_a_command_acts_on_who_is_here_and_what_lasts_of_it_is_kept(it: Bureau) 
     assert (it.kept, it.dead) == ([(5, key, value)], [])
 
 
-def test_a_command_from_before_the_start_only_lasts(it: Bureau) -> None:
+def test_of_a_command_before_the_start_only_durable_effects_apply(it: Bureau) -> None:
     ann = attached_session(it.hub, "c1")
     it.office.set_start_offsets({0: 10})
     it.told(disconnect(), join(), {"do": "drain", "instance": "i1"}, offset=7)
@@ -136,21 +136,21 @@ def test_a_command_from_before_the_start_only_lasts(it: Bureau) -> None:
     assert not ann.is_welcomed
 
 
-def test_each_partition_has_a_start_of_its_own(it: Bureau) -> None:
+def test_each_partition_has_its_own_start_offset(it: Bureau) -> None:
     ann = attached_session(it.hub, "c1")
     it.office.set_start_offsets({1: 10})
     it.told(disconnect())
     assert not ann.is_welcomed
 
 
-def test_only_the_instance_that_is_named_is_drained(it: Bureau) -> None:
+def test_only_the_named_instance_is_drained(it: Bureau) -> None:
     it.told({"do": "drain", "instance": "another"})
     assert it.left == 0
     it.told({"do": "drain", "instance": "i1"})
     assert it.left == 1
 
 
-def test_what_is_no_command_is_buried_and_does_not_stop_the_next(it: Bureau) -> None:
+def test_an_invalid_command_is_a_dead_letter_and_does_not_block(it: Bureau) -> None:
     ann = attached_session(it.hub, "c1")
     it.told(
         b"{",
@@ -168,7 +168,7 @@ def test_what_is_no_command_is_buried_and_does_not_stop_the_next(it: Bureau) -> 
     assert [offset for offset, _, _ in it.kept] == [9]
 
 
-def test_what_is_no_command_is_buried_from_before_the_start_too(it: Bureau) -> None:
+def test_an_invalid_command_before_the_start_is_a_dead_letter_too(it: Bureau) -> None:
     it.office.set_start_offsets({0: 10})
     it.told(b"{")
     assert it.reasons() == [(OWN.control, 0, "bad_command")]
@@ -177,7 +177,7 @@ def test_what_is_no_command_is_buried_from_before_the_start_too(it: Bureau) -> N
 # -- facts -----------------------------------------------------------------------------------------
 
 
-def test_a_fact_is_told_to_all_whom_it_concerns(it: Bureau) -> None:
+def test_a_state_record_is_applied_to_every_part(it: Bureau) -> None:
     facts = (
         alive_record(),
         present_record("c1", ("hall",)),
@@ -190,7 +190,7 @@ def test_a_fact_is_told_to_all_whom_it_concerns(it: Bureau) -> None:
     assert (it.members.rooms_by_account, it.folds, it.amended) == ({"ann": {"hall"}}, [7], [])
 
 
-def test_what_is_no_fact_is_buried_and_does_not_stop_the_next(it: Bureau) -> None:
+def test_an_invalid_state_record_is_a_dead_letter_and_does_not_block(it: Bureau) -> None:
     it.learns(
         ConsumerRecord(0, 0, b"key", b"{", ()),
         ConsumerRecord(1, 0, None, None, ()),
@@ -202,7 +202,7 @@ def test_what_is_no_fact_is_buried_and_does_not_stop_the_next(it: Bureau) -> Non
     assert it.heard == [Membership("ann", "hall")]
 
 
-def test_a_revocation_that_is_kept_is_the_latest_of_command_and_fact(it: Bureau) -> None:
+def test_the_latest_revocation_of_command_and_state_record_is_queued(it: Bureau) -> None:
     it.told({"do": "revoke", "account": "ann", "before": NOON}, offset=4)
     key = b"revoked,ann"
     assert it.kept == [(4, key, state_records.encode(TokenRevocation("ann", NOON)))]
@@ -213,7 +213,7 @@ def test_a_revocation_that_is_kept_is_the_latest_of_command_and_fact(it: Bureau)
 # -- topics that are not what they were ------------------------------------------------------------
 
 
-def test_once_kafka_forgot_what_was_not_read_it_leaves(
+def test_expired_unread_records_drain_the_instance(
     it: Bureau, caplog: pytest.LogCaptureFixture
 ) -> None:
     it.office.report_gap(OWN.control, "corrupt")
@@ -224,7 +224,7 @@ def test_once_kafka_forgot_what_was_not_read_it_leaves(
     assert OWN.control in caplog.text
 
 
-def test_the_commands_of_a_topic_that_was_created_anew_act(
+def test_commands_of_a_recreated_topic_are_executed(
     it: Bureau, caplog: pytest.LogCaptureFixture
 ) -> None:
     ann = attached_session(it.hub, "c1")
@@ -240,7 +240,7 @@ def test_the_commands_of_a_topic_that_was_created_anew_act(
     assert (ann.is_welcomed, it.begun_anew) == (False, 1)
 
 
-def test_that_the_state_is_new_revives_no_old_command(it: Bureau) -> None:
+def test_a_recreated_state_topic_does_not_execute_old_commands(it: Bureau) -> None:
     ann = attached_session(it.hub, "c1")
     it.office.set_start_offsets({0: 10})
     it.office.start_topic(OWN.control, OLD)

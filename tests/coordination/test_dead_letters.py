@@ -32,7 +32,7 @@ def places(letters: DeadLetterQueue) -> list[tuple[int, int]]:
     return [(each.partition.number, each.offset) for each in letters.peek(1000)]
 
 
-def test_a_letter_is_the_record_and_says_why_and_where() -> None:
+def test_a_dead_letter_has_the_record_its_reason_and_its_origin() -> None:
     headers = [("push-time", b"never"), ("x", None)]
     record = ConsumerRecord(7, 0, b"key", b"value", headers)
     queue = DeadLetterQueue(
@@ -57,7 +57,7 @@ def test_a_letter_is_the_record_and_says_why_and_where() -> None:
     ]
 
 
-def test_letters_are_kept_until_they_are_known_to_be_written() -> None:
+def test_dead_letters_are_kept_until_known_to_be_written() -> None:
     letters = DeadLetterQueue(NO_TOPICS)
     for number in range(3):
         letters.keep(dead(number))
@@ -71,7 +71,7 @@ def test_letters_are_kept_until_they_are_known_to_be_written() -> None:
     assert (places(letters), letters.lost_count) == ([], 0)
 
 
-def test_what_another_instance_has_written_is_not_kept_at_all() -> None:
+def test_a_dead_letter_known_to_be_written_is_not_kept() -> None:
     letters = DeadLetterQueue(NO_TOPICS)
     letters.mark_written({T0: 2})
     letters.mark_written({T0: 1})
@@ -80,7 +80,7 @@ def test_what_another_instance_has_written_is_not_kept_at_all() -> None:
     assert places(letters) == [(0, 2), (0, 3)]
 
 
-def test_what_is_known_to_be_written_is_what_kafka_says_last() -> None:
+def test_written_offsets_may_go_back() -> None:
     letters = DeadLetterQueue(NO_TOPICS)
     letters.keep(dead(7))
     letters.set_written_offsets({T0: 1000, T1: 5})
@@ -91,7 +91,7 @@ def test_what_is_known_to_be_written_is_what_kafka_says_last() -> None:
     assert places(letters) == [(0, 0)]
 
 
-def test_what_is_kept_is_bounded_in_bytes_and_the_oldest_are_lost(
+def test_memory_is_bounded_and_the_oldest_are_lost(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     size = dead(0, value=b"v" * 1000).size_bytes
@@ -108,7 +108,7 @@ def test_what_is_kept_is_bounded_in_bytes_and_the_oldest_are_lost(
     assert (places(letters), letters.lost_count) == ([(0, 3), (0, 4), (0, 5)], 1)
 
 
-def test_key_and_headers_take_room_too() -> None:
+def test_key_and_headers_count_as_bytes() -> None:
     bare = dead(0, value=b"")
     assert bare._replace(key=b"k" * 10).size_bytes == bare.size_bytes + 10
     assert (
@@ -117,7 +117,7 @@ def test_key_and_headers_take_room_too() -> None:
     )
 
 
-def test_the_largest_is_cut_and_says_how_long_its_value_was() -> None:
+def test_the_largest_loses_its_value_and_has_its_length() -> None:
     letters = DeadLetterQueue(NO_TOPICS)
     for number, size in enumerate((10, 5000, 300)):
         letters.keep(dead(number, value=b"v" * size, key=b"k"))
@@ -127,7 +127,7 @@ def test_the_largest_is_cut_and_says_how_long_its_value_was() -> None:
     assert second == dead(1, value=None, key=b"k")._replace(headers=[("dead-value-bytes", b"5000")])
 
 
-def test_what_is_cut_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_truncation_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeping, "MAX_BYTES", 2000)
     letters = DeadLetterQueue(NO_TOPICS)
     letters.keep(dead(0, value=b"v" * 1500))
@@ -136,7 +136,7 @@ def test_what_is_cut_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (places(letters), letters.lost_count) == ([(0, 0), (0, 1)], 0)
 
 
-def test_what_is_too_large_even_without_its_value_is_lost_and_blocks_nothing() -> None:
+def test_a_dead_letter_too_large_without_a_value_is_lost() -> None:
     letters = DeadLetterQueue(NO_TOPICS)
     letters.keep(dead(0, value=b"v" * 500))
     letters.keep(dead(1, value=b"")._replace(headers=[("h", b"h" * 5000)]))
@@ -145,7 +145,7 @@ def test_what_is_too_large_even_without_its_value_is_lost_and_blocks_nothing() -
     assert (letters.peek(1)[0].value, letters.lost_count) == (b"v" * 500, 1)
 
 
-def test_a_letter_is_cut_once_and_then_lost() -> None:
+def test_a_dead_letter_is_truncated_once_and_then_lost() -> None:
     letters = DeadLetterQueue(NO_TOPICS)
     letters.keep(dead(0, value=b"v" * 500)._replace(headers=[("h", b"h" * 5000)]))
     letters.truncate_largest(letters.peek(1))
@@ -154,7 +154,7 @@ def test_a_letter_is_cut_once_and_then_lost() -> None:
     assert (places(letters), letters.lost_count) == ([], 1)
 
 
-def test_a_letter_that_is_not_kept_any_more_is_not_cut() -> None:
+def test_a_written_dead_letter_is_not_truncated() -> None:
     letters = DeadLetterQueue(NO_TOPICS)
     letters.keep(dead(0, value=b"v" * 500))
     asked = letters.peek(1)

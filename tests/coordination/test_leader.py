@@ -52,7 +52,7 @@ def working(of: Iterable[ElectionMember]) -> list[ElectionMember]:
 
 
 @pytest.mark.kafka
-async def test_one_of_three_does_it_and_another_where_that_one_ends(
+async def test_one_of_three_leads_and_another_when_it_stops(
     kafka: KafkaCluster, own: BridgeTopics
 ) -> None:
     shift = ConcurrencyCounter()
@@ -71,7 +71,7 @@ async def test_one_of_three_does_it_and_another_where_that_one_ends(
 
 
 @pytest.mark.kafka
-async def test_where_one_is_paused_another_does_it_and_it_stops_once_it_goes_on(
+async def test_a_paused_leader_is_replaced_and_stops_when_resumed(
     kafka: KafkaCluster, own: BridgeTopics
 ) -> None:
     with running_members(kafka.bootstrap, own, 2) as them:
@@ -91,7 +91,7 @@ async def test_where_one_is_paused_another_does_it_and_it_stops_once_it_goes_on(
 
 
 @pytest.mark.kafka
-async def test_a_work_that_fails_is_begun_anew(
+async def test_a_failed_task_starts_again(
     kafka: KafkaCluster, own: BridgeTopics, caplog: pytest.LogCaptureFixture
 ) -> None:
     worker = RecordingTask(failures=2)
@@ -103,7 +103,7 @@ async def test_a_work_that_fails_is_begun_anew(
     assert caplog.text.count("a leader task failed") == 2
 
 
-async def test_with_the_embedded_broker_it_is_always_on_duty(
+async def test_with_the_embedded_broker_it_is_always_the_leader(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(dealing, "_RETRY_SECONDS", 0.01)

@@ -54,7 +54,7 @@ def client(id: str, *rooms: str, boot: str = "b1") -> ConnectionPresence:
 # -- dead letters ----------------------------------------------------------------------------------
 
 
-async def test_letters_are_written_whole_and_their_offsets_are_committed(
+async def test_dead_letters_are_written_whole_and_their_offsets_committed(
     kafka: KafkaCluster, own: BridgeTopics, topic_name: str
 ) -> None:
     await create_topic(kafka.bootstrap, topic_name)
@@ -81,7 +81,7 @@ async def test_letters_are_written_whole_and_their_offsets_are_committed(
     assert [list(each.headers) for each in found] == [letter.headers for letter in kept]
 
 
-async def test_what_one_has_written_another_forgets(
+async def test_other_instances_drop_what_the_leader_has_written(
     kafka: KafkaCluster, own: BridgeTopics, topic_name: str
 ) -> None:
     await create_topic(kafka.bootstrap, topic_name)
@@ -101,7 +101,7 @@ async def test_what_one_has_written_another_forgets(
     assert await read_dead_letters(kafka.bootstrap, own) == [b"?", b"?", b"?", b"new"]
 
 
-async def test_who_is_not_on_duty_looks_what_was_written(
+async def test_an_instance_that_does_not_lead_polls_what_is_written(
     kafka: KafkaCluster, own: BridgeTopics, topic_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bridge.coordination.leader_tasks.COMMITTED_POLL_SECONDS", 0.05)
@@ -115,7 +115,7 @@ async def test_who_is_not_on_duty_looks_what_was_written(
         looking.cancel()
 
 
-async def test_a_letter_that_is_too_large_is_written_without_its_value(
+async def test_a_too_large_dead_letter_is_written_without_its_value(
     kafka: KafkaCluster, own: BridgeTopics, topic_name: str
 ) -> None:
     await create_topic(kafka.bootstrap, topic_name)
@@ -133,7 +133,7 @@ async def test_a_letter_that_is_too_large_is_written_without_its_value(
     assert said == [None, b"2097152", None, b"1048500", b"3145728", b"2097152"]
 
 
-async def test_a_letter_that_is_too_large_even_so_is_lost_and_blocks_nothing(
+async def test_a_dead_letter_too_large_without_its_value_is_lost_and_does_not_block(
     kafka: KafkaCluster, own: BridgeTopics, topic_name: str
 ) -> None:
     await create_topic(kafka.bootstrap, topic_name)
@@ -146,7 +146,7 @@ async def test_a_letter_that_is_too_large_even_so_is_lost_and_blocks_nothing(
     assert await read_dead_letters(kafka.bootstrap, own) == [b"next"]
 
 
-async def test_letters_of_a_topic_that_is_gone_are_written_and_block_nothing(
+async def test_dead_letters_of_a_deleted_topic_are_written_and_do_not_block(
     kafka: KafkaCluster, own: BridgeTopics, topic_name: str
 ) -> None:
     await create_topic(kafka.bootstrap, topic_name)
@@ -166,7 +166,7 @@ async def test_letters_of_a_topic_that_is_gone_are_written_and_block_nothing(
     ]
 
 
-async def test_no_more_letters_are_written_than_are_allowed(
+async def test_dead_letters_are_rate_limited(
     kafka: KafkaCluster, own: BridgeTopics, topic_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await create_topic(kafka.bootstrap, topic_name)
@@ -191,7 +191,7 @@ async def test_no_more_letters_are_written_than_are_allowed(
         assert len([some for some in portions if some]) >= 10
 
 
-async def test_letters_of_a_topic_that_was_created_anew_are_written(
+async def test_dead_letters_of_a_recreated_topic_are_written(
     kafka: KafkaCluster, own: BridgeTopics, topic_name: str
 ) -> None:
     place = TopicPartition(topic_name, 0)
@@ -216,7 +216,7 @@ async def test_letters_of_a_topic_that_was_created_anew_are_written(
 # -- what lasts ------------------------------------------------------------------------------------
 
 
-async def test_what_lasts_is_written_once_and_how_far_it_goes(
+async def test_state_updates_are_written_once_with_a_checkpoint(
     kafka: KafkaCluster, own: BridgeTopics
 ) -> None:
     async with running_instance(kafka.bootstrap, own) as it, leading(it):
@@ -246,7 +246,7 @@ async def test_what_lasts_is_written_once_and_how_far_it_goes(
     ]
 
 
-async def test_what_lasts_of_a_control_topic_that_was_created_anew_is_written(
+async def test_state_updates_of_a_recreated_control_topic_are_written(
     kafka: KafkaCluster, own: BridgeTopics
 ) -> None:
     async with running_instance(kafka.bootstrap, own) as it:
@@ -269,7 +269,7 @@ async def test_what_lasts_of_a_control_topic_that_was_created_anew_is_written(
 # -- who is lost, and where somebody is ------------------------------------------------------------
 
 
-async def test_what_the_census_finds_is_told_once(
+async def test_presence_changes_are_published_once(
     kafka: KafkaCluster, own: BridgeTopics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(

@@ -60,7 +60,7 @@ class Prompt:
         self._said.clear()
 
 
-async def test_a_room_that_was_told_occupied_can_be_vacated(
+async def test_a_room_published_as_occupied_can_be_vacated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("bridge.core.coordination.presence.VACATED_AFTER_SECONDS", 0.0)

@@ -20,7 +20,7 @@ from tests.kafka.held_replays import wait_until
 OWN = BridgeTopics("push-bridge")
 
 
-async def test_with_the_embedded_broker_all_is_written_without_transactions() -> None:
+async def test_the_embedded_broker_is_written_without_transactions() -> None:
     broker = EmbeddedBroker([OWN.state, OWN.lifecycle, OWN.dead_letters, OWN.control])
     access = KafkaAccess(
         broker.bootstrap_servers, {"client_id": "t"}, may_create_topics=True, fetch_wait_ms=10

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.kafka
 
 
-async def test_asyncio_has_nothing_to_say_of_a_fenced_producer_that_was_put_away(
+async def test_a_closed_fenced_producer_leaves_no_unretrieved_exception(
     kafka: KafkaCluster, topic_name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     await create_topic(kafka.bootstrap, topic_name)

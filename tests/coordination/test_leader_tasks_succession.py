@@ -97,7 +97,7 @@ async def written(bootstrap: str, own: BridgeTopics) -> tuple[list[str], int, li
 WHOLE = (["disconnected c1"], 1, [state_records.record_key(TITLE), b"folded"])
 
 
-async def test_a_round_that_is_cut_off_was_never_written(
+async def test_an_aborted_round_is_not_written(
     kafka: KafkaCluster, own: BridgeTopics, topic_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await create_topic(kafka.bootstrap, topic_name)
@@ -117,7 +117,7 @@ async def test_a_round_that_is_cut_off_was_never_written(
         assert await written(kafka.bootstrap, own) == WHOLE
 
 
-async def test_a_successor_ends_what_was_begun_and_who_was_paused_writes_nothing_more(
+async def test_a_new_leader_aborts_the_open_transaction_and_fences_the_paused_one(
     kafka: KafkaCluster, own: BridgeTopics, topic_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await create_topic(kafka.bootstrap, topic_name)
@@ -143,7 +143,7 @@ async def test_a_successor_ends_what_was_begun_and_who_was_paused_writes_nothing
     assert await written(kafka.bootstrap, own) == WHOLE
 
 
-async def test_a_successor_reads_what_was_told_before_it_tells(
+async def test_a_new_leader_reads_what_was_published_before_it_publishes(
     kafka: KafkaCluster, own: BridgeTopics, topic_name: str
 ) -> None:
     await create_topic(kafka.bootstrap, topic_name)
@@ -172,7 +172,7 @@ async def test_a_successor_reads_what_was_told_before_it_tells(
         assert len(await read_dead_letters(kafka.bootstrap, own)) == 1
 
 
-async def test_a_successor_waits_until_it_knows_how_far_it_has_to_read(
+async def test_a_new_leader_waits_until_it_knows_the_end_of_the_state_topic(
     kafka: KafkaCluster, own: BridgeTopics, topic_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await create_topic(kafka.bootstrap, topic_name)
@@ -195,7 +195,7 @@ async def test_a_successor_waits_until_it_knows_how_far_it_has_to_read(
         assert await read_lifecycle_notices(kafka.bootstrap, own) == ["disconnected c1"]
 
 
-async def test_a_topic_that_was_deleted_a_moment_ago_blocks_nothing_for_long(
+async def test_a_topic_deleted_a_moment_ago_does_not_block_for_long(
     kafka: KafkaCluster, own: BridgeTopics, topic_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stewarding, "_TRANSACTION_TIMEOUT_SECONDS", 1.0)
@@ -228,7 +228,7 @@ def broker() -> Iterator[KafkaCluster]:
         yield cluster
 
 
-async def test_an_outage_in_the_middle_loses_nothing_and_does_not_hold_up_the_end(
+async def test_an_outage_during_a_round_loses_nothing_and_does_not_delay_the_stop(
     broker: KafkaCluster, own: BridgeTopics, topic_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await create_topic(broker.bootstrap, topic_name)

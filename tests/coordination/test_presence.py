@@ -30,13 +30,13 @@ def gone(id: str) -> Tombstone:
 # -- who came, who went ----------------------------------------------------------------------------
 
 
-def test_who_came_is_told_once(it: PresenceHarness) -> None:
+def test_a_new_connection_is_published_once(it: PresenceHarness) -> None:
     attached_session(it.hub, "c1")
     assert it.publish_changes() == ["+connection,c1", "connected c1"]
     assert it.publish_changes() == []
 
 
-def test_it_is_told_what_a_client_follows_and_again_when_that_changes(it: PresenceHarness) -> None:
+def test_changed_subscriptions_are_published_again(it: PresenceHarness) -> None:
     ann = attached_session(it.hub, "c1", topics=["orders"], rooms=["hall"])
     it.publisher.publish_changes()
     it.hub.subscribe(ann, ["news"], ["yard"])
@@ -46,7 +46,7 @@ def test_it_is_told_what_a_client_follows_and_again_when_that_changes(it: Presen
     assert told == [(["orders"], ["hall"]), (["news"], ["yard"])]
 
 
-def test_a_change_that_was_taken_back_is_no_news(it: PresenceHarness) -> None:
+def test_an_undone_change_is_not_published(it: PresenceHarness) -> None:
     ann = attached_session(it.hub, "c1", rooms=["hall"])
     it.publish_changes()
     it.hub.subscribe(ann, [], ["yard"])
@@ -61,7 +61,7 @@ def test_a_change_that_was_taken_back_is_no_news(it: PresenceHarness) -> None:
         (close_codes.SLOW._replace(reason="slow: really"), 4002, "slow: really"),
     ],
 )
-def test_who_was_hung_up_on_is_told_with_the_code_and_the_reason(
+def test_a_close_by_the_bridge_is_published_with_code_and_reason(
     it: PresenceHarness, why: close_codes.CloseCode, code: int, reason: str
 ) -> None:
     ann = attached_session(it.hub, "c1")
@@ -77,7 +77,7 @@ def test_who_was_hung_up_on_is_told_with_the_code_and_the_reason(
 
 
 @pytest.mark.parametrize("code", [1000, 1006])
-def test_who_left_is_told_with_the_clients_own_code_and_no_reason(
+def test_a_close_by_the_client_is_published_with_its_code_and_no_reason(
     it: PresenceHarness, code: int
 ) -> None:
     ann = attached_session(it.hub, "c1")
@@ -89,13 +89,13 @@ def test_who_left_is_told_with_the_clients_own_code_and_no_reason(
     assert (notice["data"]["code"], "reason" in notice["data"]) == (code, False)
 
 
-def test_who_came_and_went_between_two_looks_is_told_both(it: PresenceHarness) -> None:
+def test_a_connection_between_two_polls_is_published_as_connected_and_disconnected(it: PresenceHarness) -> None:
     it.hub.detach(attached_session(it.hub, "c1"))
     assert it.publish_changes() == ["connected c1", "disconnected c1 1006"]
     assert it.publish_changes() == []
 
 
-def test_who_was_never_welcomed_is_not_told(it: PresenceHarness) -> None:
+def test_a_session_that_was_never_welcomed_is_not_published(it: PresenceHarness) -> None:
     ann = attached_session(it.hub, "c1")
     it.hub.close(ann, close_codes.DRAINING)
     it.publish_changes()
@@ -107,7 +107,7 @@ def test_who_was_never_welcomed_is_not_told(it: PresenceHarness) -> None:
 # -- hearing itself --------------------------------------------------------------------------------
 
 
-def test_nothing_is_told_before_it_has_heard_itself() -> None:
+def test_nothing_is_published_before_the_first_echo() -> None:
     it = PresenceHarness()
     attached_session(it.hub, "c1")
     assert (it.publisher.is_current(), it.publish_changes()) == (False, [])
@@ -115,7 +115,7 @@ def test_nothing_is_told_before_it_has_heard_itself() -> None:
     assert it.publish_changes() == ["+connection,c1", "connected c1"]
 
 
-def test_nothing_is_told_while_it_has_not_heard_itself_for_a_while(it: PresenceHarness) -> None:
+def test_nothing_is_published_while_the_last_echo_is_old(it: PresenceHarness) -> None:
     ann = attached_session(it.hub, "c1")
     it.publish_changes()
     it.now_seconds += MAX_ECHO_AGE_SECONDS - 0.01
@@ -139,7 +139,7 @@ def test_nothing_is_told_while_it_has_not_heard_itself_for_a_while(it: PresenceH
     assert told.index("connected c2") < told.index("disconnected c2 1006")
 
 
-def test_what_it_said_long_ago_and_reads_late_does_not_make_it_current(it: PresenceHarness) -> None:
+def test_an_old_heartbeat_read_late_is_no_current_echo(it: PresenceHarness) -> None:
     it.now_seconds += 60
     it.apply_echo(MAX_ECHO_AGE_SECONDS + 0.01)
     assert not it.publisher.is_current()
@@ -149,7 +149,7 @@ def test_what_it_said_long_ago_and_reads_late_does_not_make_it_current(it: Prese
     assert it.publisher.is_current()
 
 
-def test_a_clock_that_was_set_back_does_not_make_it_current_for_long(it: PresenceHarness) -> None:
+def test_a_clock_set_back_does_not_keep_the_echo_current(it: PresenceHarness) -> None:
     it.now_seconds -= 3600
     assert not it.publisher.is_current()
     it.apply_echo()
@@ -159,7 +159,7 @@ def test_a_clock_that_was_set_back_does_not_make_it_current_for_long(it: Presenc
 # -- taken for dead --------------------------------------------------------------------------------
 
 
-def test_one_that_returns_tells_anew_who_is_here_and_not_again_who_went(
+def test_after_a_removal_connected_clients_are_published_again(
     it: PresenceHarness,
 ) -> None:
     stays, _ = attached_session(it.hub, "c1"), attached_session(it.hub, "c2")
@@ -189,7 +189,7 @@ def test_one_that_returns_tells_anew_who_is_here_and_not_again_who_went(
     assert it.publish_changes() == []
 
 
-def test_who_went_before_it_was_read_that_all_are_lost_is_not_told_to_have_gone(
+def test_a_client_removed_by_the_leader_is_not_published_as_disconnected(
     it: PresenceHarness,
 ) -> None:
     ann = attached_session(it.hub, "c1")
@@ -202,7 +202,7 @@ def test_who_went_before_it_was_read_that_all_are_lost_is_not_told_to_have_gone(
     assert it.publish_changes() == []
 
 
-def test_its_own_words_are_no_news_to_it(it: PresenceHarness) -> None:
+def test_its_own_tombstones_are_ignored(it: PresenceHarness) -> None:
     ann = attached_session(it.hub, "c1")
     it.publish_changes()
     it.hub.detach(ann)
@@ -217,7 +217,7 @@ def test_its_own_words_are_no_news_to_it(it: PresenceHarness) -> None:
     assert (it.publish_changes(), it.take_summaries()) == ([], [])
 
 
-def test_that_thousands_were_lost_is_answered_once_for_each(it: PresenceHarness) -> None:
+def test_thousands_of_removed_clients_are_published_once_each(it: PresenceHarness) -> None:
     ids = [f"c{number}" for number in range(2000)]
     for id in ids:
         attached_session(it.hub, id)
@@ -240,7 +240,7 @@ def test_that_thousands_were_lost_is_answered_once_for_each(it: PresenceHarness)
     assert (it.publish_changes(), looks) == ([], 0)
 
 
-def test_who_came_and_went_unsaid_is_kept_within_bounds(
+def test_unpublished_disconnected_clients_are_bounded(
     it: PresenceHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(heralding, "MAX_PENDING_CLIENTS", 10)
@@ -260,7 +260,7 @@ def test_who_came_and_went_unsaid_is_kept_within_bounds(
     assert len(it.publish_changes()) == 2 * kept
 
 
-def test_who_is_connected_is_told_however_many_wait(
+def test_connected_clients_are_published_however_many_wait(
     it: PresenceHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(heralding, "MAX_PENDING_CLIENTS", 1)
@@ -278,7 +278,7 @@ def test_who_is_connected_is_told_however_many_wait(
     assert "disconnected said 1006" in told
 
 
-def test_of_many_it_tells_a_portion_at_a_time() -> None:
+def test_many_clients_are_published_in_batches() -> None:
     it = PresenceHarness()
     it.apply_echo()
     for number in range(5):

@@ -34,7 +34,7 @@ async def running(it: PresenceHarness) -> AsyncIterator[asyncio.Task[None]]:
             await task
 
 
-async def test_it_says_that_it_is_here_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_heartbeats_are_published_repeatedly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heralding, "HEARTBEAT_SECONDS", 0.01)
     monkeypatch.setattr(heralding, "POLL_INTERVAL_SECONDS", 0.001)
     it = PresenceHarness(ready=False)
@@ -49,7 +49,7 @@ async def test_it_says_that_it_is_here_again_and_again(monkeypatch: pytest.Monke
     assert {(each.connections, each.ready) for each in told} == {(1, False)}
 
 
-async def test_it_says_who_came_while_it_runs() -> None:
+async def test_a_new_client_is_published_while_it_runs() -> None:
     it = PresenceHarness()
     async with running(it):
         attached_session(it.hub, "c1")
@@ -57,7 +57,7 @@ async def test_it_says_who_came_while_it_runs() -> None:
         assert it.take_summaries() == ["+connection,c1", "connected c1"]
 
 
-async def test_at_its_end_it_is_taken_back_once_nobody_is_left() -> None:
+async def test_the_instance_is_removed_on_stop_if_it_has_no_client() -> None:
     it = PresenceHarness()
     async with running(it):
         ann = attached_session(it.hub, "c1")
@@ -69,7 +69,7 @@ async def test_at_its_end_it_is_taken_back_once_nobody_is_left() -> None:
     assert it.take_summaries() == [], "it has ended"
 
 
-async def test_at_its_end_others_tell_of_who_is_still_here() -> None:
+async def test_the_leader_removes_an_instance_that_stops_with_clients() -> None:
     it = PresenceHarness()
     async with running(it):
         attached_session(it.hub, "c1")
@@ -77,20 +77,20 @@ async def test_at_its_end_others_tell_of_who_is_still_here() -> None:
     assert "-instance,i1" not in it.take_summaries()
 
 
-async def test_at_its_end_others_tell_it_where_it_does_not_hear_itself() -> None:
+async def test_the_leader_removes_an_instance_that_stops_without_echo() -> None:
     it = PresenceHarness()
     async with running(it):
         it.now_seconds += 60
     assert "-instance,i1" not in it.take_summaries()
 
 
-def test_that_it_is_gone_is_answered_at_once() -> None:
+def test_a_tombstone_of_this_instance_is_answered_with_a_heartbeat() -> None:
     it = PresenceHarness()
     it.publisher.apply(Tombstone("instance", (it.hub.instance,)))
     assert it.take_summaries() == ["+instance,i1"]
 
 
-def test_two_of_one_name_are_told_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_name_used_twice_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     it = PresenceHarness()
     with caplog.at_level(logging.ERROR, heralding.__name__):
         it.apply_echo()

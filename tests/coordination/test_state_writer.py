@@ -57,7 +57,7 @@ async def read(bootstrap: str, topic: str, count: int) -> list[bytes | None]:
     return [it.value for it in await read_records(bootstrap, topic)]
 
 
-async def test_of_facts_only_the_newest_is_written_and_of_notices_each(
+async def test_the_newest_state_record_and_every_lifecycle_record_is_written(
     kafka: KafkaCluster,
 ) -> None:
     state, told = await fresh(kafka.bootstrap), await fresh(kafka.bootstrap)
@@ -76,7 +76,7 @@ async def test_of_facts_only_the_newest_is_written_and_of_notices_each(
     assert {it.key for it in notices} == {b"k"}
 
 
-async def test_what_is_said_while_it_writes_is_written_in_the_same_order(
+async def test_records_queued_during_a_write_are_written_in_order(
     kafka: KafkaCluster,
 ) -> None:
     topic = await fresh(kafka.bootstrap)
@@ -98,7 +98,7 @@ async def test_what_is_said_while_it_writes_is_written_in_the_same_order(
     assert facts[-1] == 499
 
 
-async def test_at_the_end_what_waits_is_written_and_nothing_twice(kafka: KafkaCluster) -> None:
+async def test_queued_records_are_written_once_on_stop(kafka: KafkaCluster) -> None:
     topic = await fresh(kafka.bootstrap)
     scribe = StateWriter(plaintext_access(kafka.bootstrap))
     expected = [b"%d" % number for number in range(5000)]
@@ -112,7 +112,7 @@ async def test_at_the_end_what_waits_is_written_and_nothing_twice(kafka: KafkaCl
     assert await read(kafka.bootstrap, topic, 5000) == expected
 
 
-async def test_what_is_said_last_is_written_though_it_never_began(kafka: KafkaCluster) -> None:
+async def test_a_record_queued_before_the_first_write_is_written_on_stop(kafka: KafkaCluster) -> None:
     topic = await fresh(kafka.bootstrap)
     scribe = StateWriter(plaintext_access(kafka.bootstrap))
     async with running(scribe):
@@ -122,7 +122,7 @@ async def test_what_is_said_last_is_written_though_it_never_began(kafka: KafkaCl
     assert [(it.key, it.value) for it in found] == [(b"k", None)]
 
 
-async def test_an_outage_loses_nothing_that_still_holds_and_keeps_the_order(
+async def test_an_outage_loses_no_current_record_and_keeps_the_order(
     broker: KafkaCluster, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topic = await fresh(broker.bootstrap)
@@ -156,7 +156,7 @@ async def test_an_outage_loses_nothing_that_still_holds_and_keeps_the_order(
     assert "again" in said[1]
 
 
-async def test_at_the_end_an_outage_is_not_waited_for(
+async def test_a_stop_does_not_wait_for_the_end_of_an_outage(
     broker: KafkaCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topic = await fresh(broker.bootstrap)
@@ -180,7 +180,7 @@ async def test_at_the_end_an_outage_is_not_waited_for(
     assert await read(broker.bootstrap, topic, 1) == [b"before"]
 
 
-async def test_what_waits_is_bounded_and_facts_always_have_room(
+async def test_lifecycle_records_are_bounded_and_state_records_are_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(writing, "MAX_LIFECYCLE_RECORDS", 10)
@@ -191,7 +191,7 @@ async def test_what_waits_is_bounded_and_facts_always_have_room(
     assert (len(scribe), scribe.lost_count) == (25, 5)
 
 
-async def test_what_was_written_makes_room(
+async def test_written_records_make_room(
     kafka: KafkaCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topic = await fresh(kafka.bootstrap)
@@ -204,7 +204,7 @@ async def test_what_was_written_makes_room(
     assert scribe.lost_count == 0
 
 
-async def test_a_topic_that_takes_little_at_a_time_gets_little_at_a_time(
+async def test_batches_shrink_to_the_limit_of_the_topic(
     kafka: KafkaCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writing, "_RETRY_SECONDS", 0.05)
@@ -220,7 +220,7 @@ async def test_a_topic_that_takes_little_at_a_time_gets_little_at_a_time(
     assert scribe.lost_count == 0
 
 
-async def test_what_kafka_does_not_take_stops_nothing(
+async def test_a_record_that_kafka_refuses_does_not_block(
     kafka: KafkaCluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     topic = await fresh(kafka.bootstrap)

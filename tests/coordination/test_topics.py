@@ -67,7 +67,7 @@ async def configs(kafka: KafkaCluster, topic: str) -> dict[str, str]:
     return {name: value for *_, entries in answer.resources for name, value, *_ in entries}
 
 
-async def test_they_are_made_as_they_have_to_be_kept_by_two_at_a_time_too(
+async def test_topics_are_created_with_their_configuration_by_two_instances_at_once(
     kafka: KafkaCluster, own: BridgeTopics
 ) -> None:
     async with connected(kafka) as cluster, connected(kafka) as other:
@@ -90,7 +90,7 @@ async def test_they_are_made_as_they_have_to_be_kept_by_two_at_a_time_too(
     )
 
 
-async def test_what_is_there_is_left_as_it_is(kafka: KafkaCluster, own: BridgeTopics) -> None:
+async def test_existing_topics_are_not_changed(kafka: KafkaCluster, own: BridgeTopics) -> None:
     its = {"retention.ms": "123456", "cleanup.policy": "delete"}
     for name in (own.control, own.state):
         await create_topic(kafka.bootstrap, name, 2, configs=its)
@@ -103,7 +103,7 @@ async def test_what_is_there_is_left_as_it_is(kafka: KafkaCluster, own: BridgeTo
         assert its.items() <= (await configs(kafka, name)).items()
 
 
-async def test_where_they_can_not_be_made_that_is_told_and_it_waits_until_they_are_there(
+async def test_a_failed_creation_is_logged_once_and_retried_until_they_exist(
     kafka: KafkaCluster,
     own: BridgeTopics,
     caplog: pytest.LogCaptureFixture,
@@ -134,7 +134,7 @@ async def test_where_they_can_not_be_made_that_is_told_and_it_waits_until_they_a
             await creating
 
 
-async def test_it_can_be_ended_while_it_waits(
+async def test_it_can_be_cancelled_while_it_retries(
     kafka: KafkaCluster, own: BridgeTopics, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with connected(kafka, Boaster) as cluster:

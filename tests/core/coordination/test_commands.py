@@ -59,7 +59,7 @@ def refusal(value: bytes | dict[str, Any] | None) -> InvalidRecord:
         ({"do": "drain", "instance": "i1"}, Drain("i1")),
     ],
 )
-def test_a_command_is_read_as_it_is_said(said: dict[str, Any], told: Command) -> None:
+def test_a_command_is_decoded(said: dict[str, Any], told: Command) -> None:
     assert read(said) == told
 
 
@@ -71,19 +71,19 @@ def test_a_command_is_read_as_it_is_said(said: dict[str, Any], told: Command) ->
         (None, TIMESTAMP_TEXT),
     ],
 )
-def test_the_time_of_a_revocation_is_in_utc_and_by_default_the_records(
+def test_the_time_of_a_revocation_is_utc_and_defaults_to_the_records(
     before: str | None, utc: str
 ) -> None:
     assert read({"do": "revoke", "account": "ann", "before": before}) == Revoke("ann", utc)
     assert read({"do": "revoke", "account": "ann"}) == Revoke("ann", TIMESTAMP_TEXT)
 
 
-def test_null_is_absent_and_what_is_not_known_is_passed_over() -> None:
+def test_null_is_absent_and_unknown_fields_are_ignored() -> None:
     said = {"do": "disconnect", "account": "ann", "connection": None, "reason": None, "by": [1]}
     assert read(said) == Disconnect(account="ann")
 
 
-def test_the_fields_may_stand_in_any_order() -> None:
+def test_fields_may_have_any_order() -> None:
     assert read(b'{"account": "ann", "room": "r", "do": "join"}') == Join("r", account="ann")
 
 
@@ -114,7 +114,7 @@ def test_the_fields_may_stand_in_any_order() -> None:
         {"do": "drain"},
     ],
 )
-def test_what_is_no_command_is_dead(value: Any) -> None:
+def test_an_invalid_command_is_rejected(value: Any) -> None:
     assert refusal(value).reason == "bad_command"
 
 
@@ -132,18 +132,18 @@ def test_what_is_no_command_is_dead(value: Any) -> None:
         ({"do": "drain"}, "instance"),
     ],
 )
-def test_a_name_that_is_none_is_dead_and_named(said: dict[str, Any], field: str, name: str) -> None:
+def test_an_invalid_name_is_rejected_with_its_field(said: dict[str, Any], field: str, name: str) -> None:
     dead = refusal({**said, field: name})
     assert dead.reason == "bad_name"
     assert str(dead).startswith(f"{field}: ")
 
 
 @pytest.mark.parametrize("before", ["yesterday", "", "2026-11-21", "2026-02-30T00:00:00Z"])
-def test_a_time_that_is_none_is_dead(before: str) -> None:
+def test_an_invalid_time_is_rejected(before: str) -> None:
     assert refusal({"do": "revoke", "account": "ann", "before": before}).reason == "bad_time"
 
 
-def test_what_is_too_large_is_dead_however_right_it_is() -> None:
+def test_a_too_large_command_is_rejected() -> None:
     value = b'{"do": "drain", "instance": "i1"}'
     assert read(value + b" " * (LIMIT - len(value))) == Drain("i1")
     assert refusal(value + b" " * (LIMIT - len(value) + 1)).reason == "too_large"
@@ -171,13 +171,13 @@ right = st.one_of(
 
 
 @given(right)
-def test_what_is_written_is_read_as_it_was(told: Command) -> None:
+def test_encoding_and_decoding_changes_nothing(told: Command) -> None:
     assert commands.decode(record(commands.encode(told)), 10_000) == told
     assert is_valid_name(commands.record_key(told).decode())
 
 
 @given(corrupted(right.map(commands.encode)))
-def test_any_bytes_are_a_command_or_dead(value: bytes) -> None:
+def test_any_bytes_are_a_command_or_an_invalid_record(value: bytes) -> None:
     try:
         told = commands.decode(record(value), 10_000)
     except InvalidRecord:
@@ -187,7 +187,7 @@ def test_any_bytes_are_a_command_or_dead(value: bytes) -> None:
 
 
 @given(st.dictionaries(st.sampled_from(["do", "room", "account", "title", "x"]), texts.map(repr)))
-def test_nothing_but_dead_is_ever_raised(fields: dict[str, str]) -> None:
+def test_only_invalid_record_is_raised(fields: dict[str, str]) -> None:
     with pytest.raises(InvalidRecord):
         read(json_object(fields))
 

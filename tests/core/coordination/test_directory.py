@@ -51,7 +51,7 @@ def test_clients_of_all_instances_are_found() -> None:
     assert town.ids(account="nobody") == town.ids(room="yard") == town.ids(instance="i9") == []
 
 
-def test_of_this_instance_counts_what_is_so_and_not_what_was_said() -> None:
+def test_connections_of_this_instance_come_from_the_hub() -> None:
     town = Town()
     one = attached_session(town.hub, "c1", rooms=["hall"])
     for id in ("c1", "left", "of the boot before"):
@@ -71,7 +71,7 @@ def test_of_this_instance_counts_what_is_so_and_not_what_was_said() -> None:
     )
 
 
-def test_a_connection_elsewhere_is_what_was_said_of_it() -> None:
+def test_remote_connections_come_from_the_state_topic() -> None:
     town = Town()
     said = present_record("c1", ("hall",), ("orders",), instance="i2")
     town.roster.update_connection(said)
@@ -81,7 +81,7 @@ def test_a_connection_elsewhere_is_what_was_said_of_it() -> None:
     assert town.directory.find_connection("c1") is None
 
 
-def test_a_room_is_known_while_somebody_is_in_it_or_it_has_a_title() -> None:
+def test_a_room_is_known_while_it_has_a_connection_or_a_title() -> None:
     town = Town()
     attached_session(town.hub, "c1", rooms=["here"])
     resumed_session(catch_up(town.hub), cursor_at(0, 0), "c2", rooms=["catching up"])
@@ -93,7 +93,7 @@ def test_a_room_is_known_while_somebody_is_in_it_or_it_has_a_title() -> None:
     assert town.directory.connection_counts(["nowhere"]) == {"nowhere": 0}
 
 
-def test_an_instance_has_the_clients_that_are_connected_to_it() -> None:
+def test_an_instance_has_the_number_of_its_connections() -> None:
     town = Town()
     for name in ("i1", "i2", "i3"):
         town.roster.update_instance(alive_record(name))
@@ -127,7 +127,7 @@ anything = st.fixed_dictionaries(
 
 
 @given(st.lists(someone, max_size=8), anything)
-def test_those_are_found_to_whom_all_applies_that_is_asked(
+def test_all_conditions_of_a_filter_must_hold(
     people: list[tuple[str, str | None, set[str], set[str]]], wanted: dict[str, str]
 ) -> None:
     town = Town()
@@ -152,7 +152,7 @@ def test_those_are_found_to_whom_all_applies_that_is_asked(
     assert town.rooms() == Counter(room for _, _, rooms, _ in people for room in rooms)
 
 
-def test_what_is_asked_for_may_be_taken_a_part_at_a_time_while_others_come_and_go() -> None:
+def test_results_may_be_consumed_in_parts_while_connections_change() -> None:
     town = Town()
     for number in range(4):
         attached_session(town.hub, f"h{number}", rooms=[f"hr{number}"])

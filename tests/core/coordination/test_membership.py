@@ -68,7 +68,7 @@ def test_an_account_is_in_a_room_from_its_join_to_its_leave() -> None:
     assert known(members) == known(Memberships())
 
 
-def test_a_title_is_kept_until_an_empty_one() -> None:
+def test_an_empty_title_removes_the_title() -> None:
     members = obeying(
         SetRoomTitle("hall", "One"), SetRoomTitle("hall", "Two"), SetRoomTitle("yard", "")
     )
@@ -87,7 +87,7 @@ def test_a_title_is_kept_until_an_empty_one() -> None:
         Drain("i1"),
     ],
 )
-def test_what_does_not_last_leaves_nothing(it: Command) -> None:
+def test_a_command_without_durable_effects_changes_nothing(it: Command) -> None:
     members = Memberships()
     assert members.apply(it) is None
     assert known(members) == known(Memberships())
@@ -102,13 +102,13 @@ def test_what_does_not_last_leaves_nothing(it: Command) -> None:
         (Revoke("ann", NOON), b"revoked,ann", state_records.TokenRevocation("ann", NOON)),
     ],
 )
-def test_what_lasts_is_kept_under_its_key(
+def test_durable_effects_have_a_key_and_value(
     it: Any, key: bytes, fact: state_records.StateRecord | None
 ) -> None:
     assert Memberships().apply(it) == (key, None if fact is None else state_records.encode(fact))
 
 
-def test_a_token_is_refused_where_it_was_issued_before_or_at_no_time() -> None:
+def test_a_token_issued_before_the_revocation_or_without_time_is_refused() -> None:
     members = obeying(Revoke("ann", "1970-01-01T00:01:40.500Z"))
     assert [members.is_revoked("ann", at) for at in (None, 0.0, 100.0, 100.4)] == [True] * 4
     assert [members.is_revoked("ann", at) for at in (100.5, 101.0)] == [False] * 2
@@ -116,7 +116,7 @@ def test_a_token_is_refused_where_it_was_issued_before_or_at_no_time() -> None:
     assert not members.is_revoked(None, None)
 
 
-def test_an_earlier_revocation_takes_nothing_back() -> None:
+def test_an_earlier_revocation_changes_nothing() -> None:
     members = obeying(Revoke("ann", LATE))
     assert members.apply(Revoke("ann", EARLY)) == (
         b"revoked,ann",
@@ -128,7 +128,7 @@ def test_an_earlier_revocation_takes_nothing_back() -> None:
 # -- facts -----------------------------------------------------------------------------------------
 
 
-def test_of_the_state_topic_only_what_lasts_counts() -> None:
+def test_state_records_without_durable_effects_change_nothing() -> None:
     members = Memberships()
     for fact in (
         alive_record(),
@@ -140,7 +140,7 @@ def test_of_the_state_topic_only_what_lasts_counts() -> None:
     assert known(members) == known(Memberships())
 
 
-def test_a_fact_is_what_commands_have_left() -> None:
+def test_state_records_restore_the_effects_of_commands() -> None:
     members = Memberships()
     for fact in (
         Membership("ann", "hall"),
@@ -157,7 +157,7 @@ def test_a_fact_is_what_commands_have_left() -> None:
     assert known(members) == known(obeying(Revoke("ann", NOON)))
 
 
-def test_once_settled_the_state_topic_says_nothing_new() -> None:
+def test_after_loading_state_records_are_ignored() -> None:
     members = obeying(Join("hall", account="ann"))
     members.finish_loading()
     members.apply(Leave("hall", account="ann"))
@@ -168,7 +168,7 @@ def test_once_settled_the_state_topic_says_nothing_new() -> None:
     assert members.rooms_by_account == {"ann": {"yard"}}
 
 
-def test_a_fact_that_is_read_late_undoes_no_command() -> None:
+def test_a_late_state_record_does_not_undo_a_command() -> None:
     members = obeying(
         Leave("hall", account="ann"),
         SetRoomTitle("hall", ""),
@@ -187,7 +187,7 @@ def test_a_fact_that_is_read_late_undoes_no_command() -> None:
     assert known(members) == known(expected)
 
 
-def test_an_older_revocation_that_is_read_first_is_not_what_is_kept() -> None:
+def test_the_later_of_two_revocations_is_stored() -> None:
     members = obeying(Revoke("ann", EARLY))
     later = (b"revoked,ann", state_records.encode(TokenRevocation("ann", LATE)))
     assert members.load(TokenRevocation("ann", LATE)) == later
@@ -203,7 +203,7 @@ def test_an_older_revocation_that_is_read_first_is_not_what_is_kept() -> None:
     st.lists(st.booleans(), max_size=12),
     st.booleans(),
 )
-def test_facts_and_then_commands_in_any_interleaving_say_what_all_commands_say(
+def test_state_records_and_commands_in_any_order_equal_all_commands(
     told: list[Command],
     folded: int,
     lost: int,
@@ -234,7 +234,7 @@ def test_facts_and_then_commands_in_any_interleaving_say_what_all_commands_say(
     assert known(reader) == known(members)
 
 
-def test_what_is_kept_can_be_read() -> None:
+def test_stored_records_can_be_decoded() -> None:
     with pytest.raises(InvalidRecord):
         stored(b"member,ann", None)
     for it in (Join("hall", account="ann"), SetRoomTitle("hall", "One"), Revoke("ann", NOON)):

@@ -62,7 +62,7 @@ def rooms_told(of: Session) -> list[tuple[list[str], list[str]]]:
 # -- rooms -----------------------------------------------------------------------------------------
 
 
-def test_a_connection_is_put_into_a_room_alone(desk: Desk) -> None:
+def test_a_join_of_a_connection_changes_it_alone(desk: Desk) -> None:
     one, two = desk.here("c1"), desk.here("c2")
     assert desk.execute(Join("hall", connection="c1")) is None
     assert (rooms_told(one), rooms_told(two)) == ([(["hall"], [])], [])
@@ -73,7 +73,7 @@ def test_a_connection_is_put_into_a_room_alone(desk: Desk) -> None:
     assert desk.members.accounts_by_room == {}
 
 
-def test_an_account_is_put_into_a_room_with_every_connection_of_it(desk: Desk) -> None:
+def test_a_join_of_an_account_changes_all_of_its_connections(desk: Desk) -> None:
     one, two, bob = desk.here("c1"), desk.here("c2"), desk.here("c3", "bob")
     assert desk.execute(Join("hall", account="ann")) is not None
     assert [rooms_told(each) for each in (one, two, bob)] == [
@@ -89,7 +89,7 @@ def test_an_account_is_put_into_a_room_with_every_connection_of_it(desk: Desk) -
     ]
 
 
-def test_one_that_is_being_caught_up_is_moved_too(desk: Desk) -> None:
+def test_a_replaying_session_joins_and_leaves_too(desk: Desk) -> None:
     it = resumed_session(catch_up(desk.hub), cursor_at(0, 0))
     desk.execute(Join("hall", account="ann"))
     desk.execute(Join("yard", connection="c1"))
@@ -98,7 +98,7 @@ def test_one_that_is_being_caught_up_is_moved_too(desk: Desk) -> None:
     assert it.close_code is not None
 
 
-def test_who_is_in_a_room_already_is_told_nothing(desk: Desk) -> None:
+def test_a_session_that_is_in_the_room_gets_no_frame(desk: Desk) -> None:
     it = desk.here("c1", rooms=["hall"])
     for told in (Join("hall", connection="c1"), Join("hall", account="ann")):
         desk.execute(told)
@@ -106,7 +106,7 @@ def test_who_is_in_a_room_already_is_told_nothing(desk: Desk) -> None:
     assert (rooms_told(it), it.rooms) == ([], {"hall": ~MembershipSource(0)})
 
 
-def test_each_hand_takes_back_its_own_and_the_last_one_ends_it(desk: Desk) -> None:
+def test_each_source_leaves_separately_and_the_last_one_ends_the_membership(desk: Desk) -> None:
     it = desk.here("c1", rooms=["hall"])
     desk.execute(Join("hall", connection="c1"))
     desk.execute(Join("hall", account="ann"))
@@ -118,7 +118,7 @@ def test_each_hand_takes_back_its_own_and_the_last_one_ends_it(desk: Desk) -> No
     assert (rooms_told(it), it.rooms) == ([([], ["hall"])], {})
 
 
-def test_a_leave_of_what_was_never_given_takes_nothing(desk: Desk) -> None:
+def test_a_leave_without_a_join_changes_nothing(desk: Desk) -> None:
     it = desk.here("c1", rooms=["hall"])
     desk.execute(Leave("hall", connection="c1"))
     desk.execute(Leave("hall", account="ann"))
@@ -126,7 +126,7 @@ def test_a_leave_of_what_was_never_given_takes_nothing(desk: Desk) -> None:
     assert (rooms_told(it), it.rooms) == ([], {"hall": MembershipSource.OWN})
 
 
-def test_who_comes_later_is_in_the_rooms_of_its_account_from_the_start(desk: Desk) -> None:
+def test_a_later_session_starts_in_the_rooms_of_its_account(desk: Desk) -> None:
     for room in ("yard", "hall"):
         desk.execute(Join(room, account="ann"))
     desk.execute(Leave("yard", account="ann"))
@@ -140,7 +140,7 @@ def test_who_comes_later_is_in_the_rooms_of_its_account_from_the_start(desk: Des
     assert [frame["to"] for frame in take_frames(it)] == ["room:hall"]
 
 
-def test_who_has_no_account_is_in_no_ones_rooms(desk: Desk) -> None:
+def test_a_session_without_account_starts_in_no_room(desk: Desk) -> None:
     desk.execute(Join("hall", account="ann"))
     it = session("c1", None)
     desk.backend.add_account_rooms(it)
@@ -150,7 +150,7 @@ def test_who_has_no_account_is_in_no_ones_rooms(desk: Desk) -> None:
 # -- closing ---------------------------------------------------------------------------------------
 
 
-def test_a_connection_is_closed_alone_and_what_was_queued_is_discarded(desk: Desk) -> None:
+def test_a_disconnect_closes_one_connection_and_discards_its_queue(desk: Desk) -> None:
     one, two = desk.here("c1"), desk.here("c2")
     publish(desk.hub, event(10, all=True))
     desk.execute(Disconnect(connection="c1"))
@@ -168,13 +168,13 @@ def test_every_connection_of_an_account_is_closed(desk: Desk) -> None:
     assert take_frames(all[0])[0]["reason"] == f"{DISCONNECTED.reason}: so it is"
 
 
-def test_no_more_of_a_reason_is_told_than_may_be(desk: Desk) -> None:
+def test_a_long_reason_is_truncated(desk: Desk) -> None:
     it = desk.here("c1")
     desk.execute(Disconnect(connection="c1", reason="x" * 81))
     assert take_frames(it)[0]["reason"] == f"{DISCONNECTED.reason}: {'x' * 80}"
 
 
-def test_a_revocation_closes_those_whose_tokens_are_from_before(desk: Desk) -> None:
+def test_a_revocation_closes_sessions_with_older_tokens(desk: Desk) -> None:
     issued = {"old": NOON_SECONDS - 1, "new": NOON_SECONDS, "timeless": None}
     all = {
         name: desk.here(name, grant=Permissions("ann", issued_at=seconds))
@@ -205,7 +205,7 @@ def test_a_revocation_closes_those_whose_tokens_are_from_before(desk: Desk) -> N
         Revoke("nobody", NOON),
     ],
 )
-def test_what_is_about_others_changes_nobody_here(desk: Desk, it: Any) -> None:
+def test_a_command_about_others_changes_no_session(desk: Desk, it: Any) -> None:
     one = desk.here("c1", rooms=["hall"])
     desk.execute(it)
     assert (take_frames(one), one.is_welcomed, one.rooms) == (

@@ -54,14 +54,14 @@ def ids(findings: PresenceChanges) -> list[str]:
 # -- rooms and topics ------------------------------------------------------------------------------
 
 
-def test_a_room_is_told_occupied_at_once_and_a_topic_is_one_more_place() -> None:
+def test_a_room_and_a_topic_are_occupied_at_once() -> None:
     it = census(alive_record(), present_record("c1", ("hall",), ("orders",)))
     found = told_and_read_back(it, 0)
     assert found == NOTHING._replace(occupied=[HALL, ("topic", "orders")])
     assert told_and_read_back(it, 1) == NOTHING
 
 
-def test_a_second_connection_is_no_news() -> None:
+def test_a_second_connection_changes_nothing() -> None:
     it = census(alive_record(), present_record("c1", ("hall",)))
     told_and_read_back(it, 0)
     it.apply(present_record("c2", ("hall",)), 1)
@@ -69,7 +69,7 @@ def test_a_second_connection_is_no_news() -> None:
     assert it.due_changes(1 + VACATED_AFTER_SECONDS) == NOTHING
 
 
-def test_a_room_is_told_vacated_when_it_has_been_empty_for_a_while() -> None:
+def test_a_room_is_vacated_after_it_was_empty_for_a_while() -> None:
     it = census(alive_record(), present_record("c1", ("hall",)))
     told_and_read_back(it, 0)
     it.apply(gone_record("c1"), 1)
@@ -78,7 +78,7 @@ def test_a_room_is_told_vacated_when_it_has_been_empty_for_a_while() -> None:
     assert it.due_changes(100) == NOTHING._replace(dead_instances=["i1"])
 
 
-def test_who_is_back_in_time_was_never_away() -> None:
+def test_a_return_in_time_is_no_change() -> None:
     it = census(alive_record(), present_record("c1", ("hall",)))
     told_and_read_back(it, 0)
     it.apply(gone_record("c1"), 1)
@@ -86,7 +86,7 @@ def test_who_is_back_in_time_was_never_away() -> None:
     assert it.due_changes(1 + VACATED_AFTER_SECONDS) == NOTHING
 
 
-def test_the_while_begins_anew_with_each_who_leaves() -> None:
+def test_the_timeout_restarts_with_each_leave() -> None:
     it = census(alive_record(), present_record("c1", ("hall",)))
     told_and_read_back(it, 0)
     it.apply(gone_record("c1"), 1)
@@ -97,7 +97,7 @@ def test_the_while_begins_anew_with_each_who_leaves() -> None:
     assert it.due_changes(3 + VACATED_AFTER_SECONDS).vacated == [HALL]
 
 
-def test_one_who_goes_to_another_room_leaves_the_first() -> None:
+def test_a_move_to_another_room_vacates_the_first() -> None:
     it = census(alive_record(), present_record("c1", ("hall",)))
     told_and_read_back(it, 0)
     it.apply(present_record("c1", ("yard",)), 1)
@@ -105,12 +105,12 @@ def test_one_who_goes_to_another_room_leaves_the_first() -> None:
     assert told_and_read_back(it, 1 + VACATED_AFTER_SECONDS).vacated == [HALL]
 
 
-def test_a_room_that_nobody_was_told_of_is_not_told_vacated() -> None:
+def test_a_room_that_was_never_published_is_not_vacated() -> None:
     it = census(alive_record(), present_record("c1", ("hall",)), gone_record("c1"))
     assert it.due_changes(VACATED_AFTER_SECONDS) == NOTHING
 
 
-def test_a_successor_knows_what_was_told() -> None:
+def test_a_new_leader_knows_what_was_published() -> None:
     it = census(alive_record(), Occupancy("room", "hall"), present_record("c1", ("hall",)))
     assert it.due_changes(0) == NOTHING
     it = census(Occupancy("room", "hall"))
@@ -124,12 +124,12 @@ def test_a_successor_knows_what_was_told() -> None:
 # -- what is told is told once ---------------------------------------------------------------------
 
 
-def test_what_is_due_is_due_until_it_was_told() -> None:
+def test_a_change_is_due_until_it_is_published() -> None:
     it = census(alive_record(), present_record("c1", ("hall",)))
     assert it.due_changes(0) == it.due_changes(1) == NOTHING._replace(occupied=[HALL])
 
 
-def test_nothing_is_told_again_until_it_was_read_back() -> None:
+def test_nothing_is_published_again_until_it_is_read_back() -> None:
     it = census(alive_record(), present_record("c1", ("hall",)))
     it.mark_published(it.due_changes(0))
     assert it.due_changes(0.1) == NOTHING
@@ -140,7 +140,7 @@ def test_nothing_is_told_again_until_it_was_read_back() -> None:
     assert it.due_changes(0.6) == NOTHING
 
 
-def test_what_was_told_before_and_is_read_late_is_not_told_anew() -> None:
+def test_a_late_read_back_does_not_publish_again() -> None:
     it = census(alive_record(), present_record("c1", ("hall",)))
     told_and_read_back(it, 0)
     it.apply(gone_record("c1"), 1)
@@ -152,14 +152,14 @@ def test_what_was_told_before_and_is_read_late_is_not_told_anew() -> None:
     assert it.due_changes(4.6) == NOTHING
 
 
-def test_what_is_never_read_back_is_told_again() -> None:
+def test_a_change_that_is_never_read_back_is_published_again() -> None:
     it = census(alive_record(), present_record("c1", ("hall",)))
     it.mark_published(it.due_changes(0))
     assert it.due_changes(READ_BACK_TIMEOUT_SECONDS - 0.01).occupied == []
     assert it.due_changes(READ_BACK_TIMEOUT_SECONDS).occupied == [HALL]
 
 
-def test_what_could_not_be_told_is_due_at_once() -> None:
+def test_a_failed_change_is_due_at_once() -> None:
     it = census(alive_record(), present_record("c1", ("hall",)))
     findings = it.due_changes(0)
     it.mark_published(findings)
@@ -170,7 +170,7 @@ def test_what_could_not_be_told_is_due_at_once() -> None:
 # -- instances -------------------------------------------------------------------------------------
 
 
-def test_an_instance_that_is_silent_for_long_is_given_up_with_all_its_connections() -> None:
+def test_a_silent_instance_is_dead_with_all_its_connections() -> None:
     it = census(
         alive_record("i1"),
         alive_record("i2"),
@@ -186,19 +186,19 @@ def test_an_instance_that_is_silent_for_long_is_given_up_with_all_its_connection
     assert set(it.index.instances) == {"i2"}
 
 
-def test_who_says_anything_is_not_silent() -> None:
+def test_any_record_of_an_instance_restarts_its_timeout() -> None:
     it = census(alive_record("i1"), present_record("c1"))
     it.apply(present_record("c1", ("hall",)), 5)
     assert it.due_changes(5 + INSTANCE_TIMEOUT_SECONDS - 0.01).dead_instances == []
 
 
-def test_an_instance_of_which_nothing_but_its_connections_is_known_is_given_up_too() -> None:
+def test_an_instance_known_by_its_connections_only_can_be_dead() -> None:
     it = census(present_record("c1"))
     found = told_and_read_back(it, INSTANCE_TIMEOUT_SECONDS)
     assert (ids(found), found.dead_instances) == (["c1"], ["i1"])
 
 
-def test_an_instance_without_connections_is_given_up_too() -> None:
+def test_an_instance_without_connections_can_be_dead() -> None:
     it = census(alive_record("i1"))
     assert told_and_read_back(it, INSTANCE_TIMEOUT_SECONDS) == NOTHING._replace(
         dead_instances=["i1"]
@@ -206,14 +206,14 @@ def test_an_instance_without_connections_is_given_up_too() -> None:
     assert it.due_changes(100) == NOTHING
 
 
-def test_nobody_is_given_up_by_one_who_did_not_listen() -> None:
+def test_no_instance_is_dead_after_timeouts_were_reset() -> None:
     it = census(alive_record("i1"), present_record("c1"))
     it.reset_timeouts(60)
     assert it.due_changes(60) == NOTHING
     assert it.due_changes(60 + INSTANCE_TIMEOUT_SECONDS).dead_instances == ["i1"]
 
 
-def test_an_instance_that_started_anew_has_lost_who_was_there_before_at_once() -> None:
+def test_a_restarted_instance_has_lost_its_connections_at_once() -> None:
     it = census(
         alive_record("i1", "b1"), present_record("c1", boot="b1"), present_record("c2", boot="b1")
     )
@@ -225,14 +225,14 @@ def test_an_instance_that_started_anew_has_lost_who_was_there_before_at_once() -
     assert set(it.index.connections) == {"c3"}
 
 
-def test_whatever_is_read_of_a_boot_before_is_lost_too() -> None:
+def test_a_late_connection_of_an_earlier_boot_is_lost_too() -> None:
     it = census(alive_record("i1", "b2"))
     assert it.due_changes(0) == NOTHING
     it.apply(present_record("c1", boot="b1"), 1)
     assert ids(told_and_read_back(it, 1)) == ["c1"]
 
 
-def test_an_instance_that_leaves_by_itself_is_no_loss() -> None:
+def test_an_instance_that_stops_cleanly_loses_nothing() -> None:
     it = census(
         alive_record("i1"), present_record("c1"), gone_record("c1"), Tombstone("instance", ("i1",))
     )
@@ -240,13 +240,13 @@ def test_an_instance_that_leaves_by_itself_is_no_loss() -> None:
     assert it.index.instances == {}
 
 
-def test_who_was_left_behind_by_an_instance_that_is_gone_is_lost() -> None:
+def test_connections_left_by_a_removed_instance_are_lost() -> None:
     it = census(alive_record("i1"), present_record("c1"), Tombstone("instance", ("i1",)))
     assert it.due_changes(INSTANCE_TIMEOUT_SECONDS - 0.01) == NOTHING
     assert ids(told_and_read_back(it, INSTANCE_TIMEOUT_SECONDS)) == ["c1"]
 
 
-def test_one_that_was_taken_for_dead_and_returns_is_there_again() -> None:
+def test_an_instance_may_return_after_it_was_dead() -> None:
     it = census(alive_record("i1"), present_record("c1"))
     told_and_read_back(it, INSTANCE_TIMEOUT_SECONDS)
     it.apply(alive_record("i1"), 20)
@@ -256,7 +256,7 @@ def test_one_that_was_taken_for_dead_and_returns_is_there_again() -> None:
     assert (ids(found), found.dead_instances) == (["c1"], ["i1"])
 
 
-def test_one_that_says_something_after_it_was_given_up_is_not_given_up_at_once_again() -> None:
+def test_a_returned_instance_is_not_dead_at_once_again() -> None:
     it = census(alive_record("i1"), present_record("c1"))
     found = it.due_changes(INSTANCE_TIMEOUT_SECONDS)
     it.mark_published(found)
@@ -271,7 +271,7 @@ def test_one_that_says_something_after_it_was_given_up_is_not_given_up_at_once_a
 # -- how much --------------------------------------------------------------------------------------
 
 
-def test_many_are_told_in_portions_and_their_instance_with_the_last() -> None:
+def test_many_lost_connections_are_published_in_batches_and_the_instance_last() -> None:
     it = census(*(present_record(f"c{number}") for number in range(2 * MAX_CHANGES + 1)))
     now = INSTANCE_TIMEOUT_SECONDS
     found = [told_and_read_back(it, now + round * 0.1) for round in range(4)]
@@ -280,7 +280,7 @@ def test_many_are_told_in_portions_and_their_instance_with_the_last() -> None:
     assert len({id for each in found for id in ids(each)}) == 2 * MAX_CHANGES + 1
 
 
-def test_many_are_told_in_portions_whether_they_were_read_back_or_not() -> None:
+def test_batches_continue_before_the_read_back() -> None:
     it = census(*(present_record(f"c{number}") for number in range(MAX_CHANGES + 1)))
     first = it.due_changes(INSTANCE_TIMEOUT_SECONDS)
     it.mark_published(first)
@@ -295,7 +295,7 @@ def test_many_are_told_in_portions_whether_they_were_read_back_or_not() -> None:
     assert it.due_changes(INSTANCE_TIMEOUT_SECONDS + 0.2) == NOTHING
 
 
-def test_many_places_are_told_in_portions() -> None:
+def test_many_rooms_are_published_in_batches() -> None:
     rooms = tuple(f"r{number}" for number in range(MAX_CHANGES + 1))
     it = census(alive_record(), present_record("c1", rooms))
     assert [len(told_and_read_back(it, now).occupied) for now in (0, 1, 2)] == [MAX_CHANGES, 1, 0]
@@ -303,7 +303,7 @@ def test_many_places_are_told_in_portions() -> None:
     assert [len(told_and_read_back(it, now).vacated) for now in (6, 7, 8)] == [MAX_CHANGES, 1, 0]
 
 
-def test_those_who_are_not_on_duty_keep_nothing_of_what_was_told() -> None:
+def test_instances_that_do_not_lead_keep_no_pending_changes() -> None:
     it, fresh = PresenceTracker(), PresenceTracker()
     for number in range(5):
         for fact in (
@@ -322,7 +322,7 @@ def test_those_who_are_not_on_duty_keep_nothing_of_what_was_told() -> None:
 @pytest.mark.parametrize(
     "fact", [Membership("ann", "hall"), Checkpoint(7), Tombstone("member", ("ann", "r"))]
 )
-def test_what_is_about_no_connection_changes_nothing(fact: StateRecord | Tombstone) -> None:
+def test_unrelated_state_records_change_nothing(fact: StateRecord | Tombstone) -> None:
     it = census(fact)
     assert it.due_changes(100) == NOTHING
     assert vars(it.index) == vars(PresenceTracker().index)

@@ -35,7 +35,7 @@ PLACES: list[RoomOrTopic] = [
 
 
 @given(steps)
-def test_everybody_is_found_by_everything_and_once(done: list[ConnectionPresence | str]) -> None:
+def test_a_connection_is_found_by_each_index_once(done: list[ConnectionPresence | str]) -> None:
     roster, held = PresenceIndex(), dict[str, ConnectionPresence]()
     for step in done:
         before = {place: there(held, place) for place in PLACES}
@@ -71,7 +71,7 @@ def looked_up(held: dict[str, ConnectionPresence], field: str) -> dict[str, set[
     return found
 
 
-def test_what_is_found_is_what_was_said_last() -> None:
+def test_the_last_record_of_a_connection_is_found() -> None:
     roster = PresenceIndex()
     roster.update_connection(present_record("c1", ("hall",)))
     newer = present_record("c1", ("hall", "yard"))
@@ -80,7 +80,7 @@ def test_what_is_found_is_what_was_said_last() -> None:
     assert roster.by_account["ann"]["c1"] is newer
 
 
-def test_nothing_is_kept_of_those_who_left() -> None:
+def test_removed_connections_leave_no_entries() -> None:
     roster = PresenceIndex()
     roster.update_instance(alive_record("i1"))
     roster.update_connection(present_record("c1", ("hall",), ("news",)))
@@ -91,7 +91,7 @@ def test_nothing_is_kept_of_those_who_left() -> None:
     assert vars(roster) == vars(PresenceIndex())
 
 
-def test_an_instance_that_is_gone_takes_nobody_with_it() -> None:
+def test_removing_an_instance_keeps_its_connections() -> None:
     roster = PresenceIndex()
     roster.update_instance(alive_record("i1"))
     roster.update_connection(present_record("c1", ("hall",)))
@@ -100,7 +100,7 @@ def test_an_instance_that_is_gone_takes_nobody_with_it() -> None:
     assert set(roster.by_instance["i1"]) == {"c1"}
 
 
-def test_a_place_that_is_said_twice_is_one() -> None:
+def test_a_repeated_room_counts_once() -> None:
     assert list(rooms_and_topics(present_record("c1", ("r", "r"), ("t", "t")))) == [
         ("room", "r"),
         ("topic", "t"),

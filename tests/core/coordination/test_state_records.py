@@ -48,7 +48,7 @@ def stored(value: bytes | None, key: bytes | None) -> Any:
 
 
 @pytest.mark.parametrize(("fact", "key", "names"), KEYS)
-def test_the_key_says_which_fact_it_is(
+def test_the_key_has_the_kind_and_the_names(
     fact: StateRecord, key: bytes, names: tuple[str, ...]
 ) -> None:
     assert state_records.record_key(fact) == key
@@ -56,12 +56,12 @@ def test_the_key_says_which_fact_it_is(
     assert state_records.decode(stored(None, key)) == Tombstone(key.decode().split(",")[0], names)
 
 
-def test_two_facts_that_can_both_hold_have_two_keys() -> None:
+def test_two_valid_state_records_have_two_keys() -> None:
     assert len({key for _, key, _ in KEYS}) == len(KEYS)
 
 
 @given(any_state_record)
-def test_what_is_written_is_read_as_it_was(fact: StateRecord) -> None:
+def test_encoding_and_decoding_changes_nothing(fact: StateRecord) -> None:
     assert (
         state_records.decode(stored(state_records.encode(fact), state_records.record_key(fact)))
         == fact
@@ -92,7 +92,7 @@ def test_what_is_written_is_read_as_it_was(fact: StateRecord) -> None:
         (None, b"title,\xff"),
     ],
 )
-def test_what_is_none_of_the_bridges_is_dead(value: bytes | None, key: bytes | None) -> None:
+def test_a_record_that_is_not_the_bridges_is_rejected(value: bytes | None, key: bytes | None) -> None:
     with pytest.raises(InvalidRecord) as dead:
         state_records.decode(stored(value, key))
     assert dead.value.reason == "bad_state"
@@ -103,7 +103,7 @@ def test_what_is_none_of_the_bridges_is_dead(value: bytes | None, key: bytes | N
     corrupted(any_state_record.map(state_records.record_key)),
     st.booleans(),
 )
-def test_any_bytes_are_a_fact_or_dead(value: bytes, key: bytes, taken_back: bool) -> None:
+def test_any_bytes_are_a_state_record_or_an_invalid_record(value: bytes, key: bytes, taken_back: bool) -> None:
     try:
         told = state_records.decode(stored(None if taken_back else value, key))
     except InvalidRecord:
@@ -114,12 +114,12 @@ def test_any_bytes_are_a_fact_or_dead(value: bytes, key: bytes, taken_back: bool
         assert state_records.record_key(told) == key
 
 
-def test_what_a_later_version_says_more_is_passed_over() -> None:
+def test_unknown_fields_of_a_later_version_are_ignored() -> None:
     value = b'{"is": "folded", "offset": 17, "by": "bridge-1"}'
     assert state_records.decode(stored(value, b"folded")) == Checkpoint(17)
 
 
-def test_of_a_session_is_kept_what_backends_may_ask_for() -> None:
+def test_a_session_is_described_for_backends() -> None:
     it = session(
         "c1",
         "ann",
@@ -135,7 +135,7 @@ def test_of_a_session_is_kept_what_backends_may_ask_for() -> None:
     assert told.types == ["order.*", "a"]
 
 
-def test_an_instance_is_ready_and_empty_unless_it_says_otherwise() -> None:
+def test_an_instance_is_ready_and_empty_by_default() -> None:
     assert (InstanceHeartbeat("i1", BOOT, SINCE, SINCE).ready, alive_record().connections) == (
         True,
         0,

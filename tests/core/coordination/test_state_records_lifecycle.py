@@ -25,12 +25,12 @@ def read(notice: LifecycleRecord) -> dict[str, Any]:
     return value
 
 
-def test_who_has_come_is_told_with_where() -> None:
+def test_a_connected_record_has_instance_and_address() -> None:
     notice = state_records.connected_record(present_record("c1", ("r",), ("orders",)))
     assert (notice.key, read(notice)) == (b"ann", {"type": "connected", "data": ABOUT})
 
 
-def test_who_has_gone_is_told_with_how() -> None:
+def test_a_disconnected_record_has_code_and_reason() -> None:
     notice = state_records.disconnected_record(
         present_record("c1"), 4504, "disconnected by the backend"
     )
@@ -41,14 +41,14 @@ def test_who_has_gone_is_told_with_how() -> None:
     )
 
 
-def test_what_is_not_known_of_a_client_is_not_told() -> None:
+def test_unknown_fields_of_a_client_are_absent() -> None:
     notice = state_records.connected_record(ConnectionPresence("c1", "i1", "b", None, "", SINCE))
     assert notice.key is None
     assert read(notice)["data"] == {"connection": "c1", "instance": "i1"}
 
 
 @pytest.mark.parametrize("kind", ["room", "topic"])
-def test_a_place_is_told_under_its_own_name(kind: str) -> None:
+def test_occupancy_records_are_keyed_by_room_or_topic(kind: str) -> None:
     assert (
         state_records.occupied_record(kind, "it").key
         == state_records.vacated_record(kind, "it").key
@@ -65,7 +65,7 @@ def test_a_place_is_told_under_its_own_name(kind: str) -> None:
 
 
 @given(present_records)
-def test_it_is_an_envelope_for_nobody(it: ConnectionPresence) -> None:
+def test_a_lifecycle_record_is_an_envelope_without_audience(it: ConnectionPresence) -> None:
     for notice in (
         state_records.connected_record(it),
         state_records.disconnected_record(
