@@ -1,4 +1,4 @@
-"""A wrong setting: one line that names what to change, and never shows what may be a secret."""
+"""An invalid setting is one line that names what to change and shows no secret."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SECRET = "hunter2"
 
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No settings but the test's own: an empty folder, and no `BRIDGE_*` variable."""
+    """Run in an empty folder without `BRIDGE_*` variables."""
     for name in os.environ:
         if name.upper().startswith("BRIDGE_"):
             monkeypatch.delenv(name)
@@ -36,7 +36,7 @@ def write(tmp_path: Path) -> Callable[[str], Path]:
     return write_yaml
 
 
-def refusal(config: Path | None = None) -> str:
+def setting_error(config: Path | None = None) -> str:
     with pytest.raises(SettingError) as caught:
         load_settings(config)
     sentence = str(caught.value)
@@ -57,7 +57,7 @@ def refusal(config: Path | None = None) -> str:
 )
 def test_an_unknown_variable_is_one_line_that_names_it(monkeypatch, name):
     monkeypatch.setenv(name, "1")
-    assert refusal().startswith(f"{name}: ")
+    assert setting_error().startswith(f"{name}: ")
 
 
 WRONG = {
@@ -87,12 +87,12 @@ WRONG = {
 def test_a_wrong_value_is_one_line_that_names_it(monkeypatch, name, text):
     variable = name.partition("__0")[0]
     monkeypatch.setenv(variable, text)
-    assert refusal().startswith(name)
+    assert setting_error().startswith(name)
 
 
 def test_a_missing_sasl_setting_is_named(monkeypatch):
     monkeypatch.setenv("BRIDGE_KAFKA__SECURITY_PROTOCOL", "SASL_SSL")
-    assert refusal().startswith("BRIDGE_KAFKA__SASL_PLAIN_USERNAME: ")
+    assert setting_error().startswith("BRIDGE_KAFKA__SASL_PLAIN_USERNAME: ")
     monkeypatch.setenv("BRIDGE_KAFKA__SASL_PLAIN_USERNAME", "u")
     monkeypatch.setenv("BRIDGE_KAFKA__SASL_PLAIN_PASSWORD", "p")
     assert load_settings().kafka.sasl_plain_password == SecretStr("p")
@@ -118,14 +118,12 @@ def test_a_missing_sasl_setting_is_named(monkeypatch):
 )
 def test_an_error_in_the_file_is_one_line_that_names_file_and_setting(write, text, named):
     config = write(text)
-    assert refusal(config).startswith(f"{config}: {named}: ")
+    assert setting_error(config).startswith(f"{config}: {named}: ")
 
 
-def test_an_error_in_the_environment_names_the_variable_despite_a_file(
-    monkeypatch, write
-):
+def test_an_error_in_the_environment_names_the_variable_despite_a_file(monkeypatch, write):
     monkeypatch.setenv("BRIDGE_PORT", "x")
-    assert refusal(write("port: 80")).startswith("BRIDGE_PORT: ")
+    assert setting_error(write("port: 80")).startswith("BRIDGE_PORT: ")
 
 
 @pytest.mark.parametrize(
@@ -133,15 +131,15 @@ def test_an_error_in_the_environment_names_the_variable_despite_a_file(
 )
 def test_a_file_that_is_no_yaml_mapping_is_one_line_that_names_it(write, text):
     config = write(text)
-    assert refusal(config).startswith(f"{config}: ")
+    assert setting_error(config).startswith(f"{config}: ")
 
 
 def test_an_unreadable_file_is_one_line_that_names_it(tmp_path):
-    assert refusal(tmp_path / "absent.yaml").startswith(f"{tmp_path / 'absent.yaml'}: ")
-    assert refusal(tmp_path).startswith(f"{tmp_path}: ")
+    assert setting_error(tmp_path / "absent.yaml").startswith(f"{tmp_path / 'absent.yaml'}: ")
+    assert setting_error(tmp_path).startswith(f"{tmp_path}: ")
     binary = tmp_path / "binary.yaml"
     binary.write_bytes(b"\xff\xfe\x00")
-    assert refusal(binary).startswith(f"{binary}: ")
+    assert setting_error(binary).startswith(f"{binary}: ")
 
 
 def test_an_empty_file_sets_nothing(write):
@@ -159,15 +157,15 @@ def test_an_empty_file_sets_nothing(write):
 )
 def test_an_error_in_env_is_one_line_that_names_it(tmp_path, capfd, text, named):
     (tmp_path / ".env").write_bytes(text)
-    assert refusal().startswith(named)
-    assert capfd.readouterr().err == "", "dotenv has nothing to add"
+    assert setting_error().startswith(named)
+    assert capfd.readouterr().err == "", "dotenv writes nothing"
 
 
 @pytest.mark.parametrize("text", ["topics: 7", "topics: [{nme: a}]", "topics: [{name: a b}]"])
 def test_topics_of_the_file_are_checked_despite_a_variable(monkeypatch, write, text):
     monkeypatch.setenv("BRIDGE_TOPICS", '["a"]')
     config = write(text)
-    assert refusal(config).startswith(f"{config}: topics")
+    assert setting_error(config).startswith(f"{config}: topics")
 
 
 # -- secrets ---------------------------------------------------------------------------------------

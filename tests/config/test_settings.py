@@ -1,4 +1,4 @@
-"""The settings: their names and defaults, who wins, and one line that names what is wrong."""
+"""Names, defaults and precedence of the settings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-#: Contract 5.2 and Appendix A: each name with its default, and with another value as it is set.
+#: Contract 5.2 and Appendix A: each name with its default and with another value.
 PUBLISHED: dict[str, tuple[Any, str, Any]] = {
     "HOST": ("127.0.0.1", "0.0.0.0", "0.0.0.0"),
     "PORT": (8080, "9090", 9090),
@@ -62,7 +62,7 @@ PUBLISHED: dict[str, tuple[Any, str, Any]] = {
 
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No settings but the test's own: an empty folder, and no `BRIDGE_*` variable."""
+    """Run in an empty folder without `BRIDGE_*` variables."""
     for name in os.environ:
         if name.upper().startswith("BRIDGE_"):
             monkeypatch.delenv(name)
@@ -132,7 +132,7 @@ def test_the_tls_settings_have_aiokafkas_own_names(monkeypatch, tmp_path, name):
     assert getattr(load_settings().kafka, f"ssl_{name.lower()}") == path
 
 
-# -- who wins --------------------------------------------------------------------------------------
+# -- precedence ------------------------------------------------------------------------------------
 
 
 def test_the_environment_wins_over_env_and_env_over_the_file(monkeypatch, write, tmp_path):

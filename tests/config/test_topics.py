@@ -1,4 +1,4 @@
-"""The topics as the settings describe them, and which of Kafka's are read on demand."""
+"""Topic definitions, and the catalogue of both names."""
 
 from __future__ import annotations
 

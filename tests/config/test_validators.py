@@ -1,4 +1,4 @@
-"""What the operator sets about who may come in: wrong settings are one line that names them."""
+"""Settings for authentication, origins and tokens. An invalid one is one line that names it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HERE = str(Path(__file__))
 
 @pytest.fixture(autouse=True)
 def no_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)  # where there is no `.env`
+    monkeypatch.chdir(tmp_path)  # no `.env` here
     for name in os.environ:
         if name.upper().startswith("BRIDGE_"):
             monkeypatch.delenv(name)
@@ -96,7 +96,9 @@ def test_a_wrong_setting_is_one_line_that_names_it_and_shows_no_secret(
     ],
     ids=str,
 )
-def test_a_valid_setting_is_accepted(monkeypatch: pytest.MonkeyPatch, given: dict[str, Any]) -> None:
+def test_a_valid_setting_is_accepted(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, Any]
+) -> None:
     loaded(monkeypatch, given)
 
 
@@ -109,7 +111,7 @@ def test_a_secret_is_not_shown_by_the_settings() -> None:
     assert SECRET not in repr(AuthSettings.model_validate({"secret": SECRET}))
 
 
-# -- the gate that comes of it ---------------------------------------------------------------------
+# -- the authenticator -----------------------------------------------------------------------------
 
 
 def made(**auth: Any) -> AuthSettings:
@@ -140,7 +142,7 @@ def test_a_short_secret_is_logged_once_and_used(caplog: pytest.LogCaptureFixture
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         guarded, _ = build_authenticator(made(secret=short), loopback_only=False)
-        assert guarded.authenticate(token, None).account == "alice"  # PyJWT says nothing more
+        assert guarded.authenticate(token, None).account == "alice"  # PyJWT does not warn again
     said = [each.getMessage() for each in caplog.records]
     assert len(said) == 2
     assert all("BRIDGE_AUTH__SECRET is too short" in each and "bytes=31" in each for each in said)

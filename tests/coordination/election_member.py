@@ -1,4 +1,4 @@
-"""One member of the group of duties, on a loop of its own that a test can stop and let go on."""
+"""A member of the election, on its own event loop that a test can pause and resume."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ConcurrencyCounter:
-    """Counts who works at a time."""
+    """Counts the tasks that run at the same time."""
 
     def __init__(self) -> None:
         self.max_running = 0
@@ -33,7 +33,7 @@ class ConcurrencyCounter:
 
 
 class RecordingTask:
-    """A work that goes on until it is cancelled; `fails` is how often it fails first."""
+    """A task that runs until cancelled, after it failed `failures` times."""
 
     def __init__(self, failures: int = 0, counter: ConcurrencyCounter | None = None) -> None:
         self.start_count = self.end_count = 0
@@ -57,7 +57,7 @@ class RecordingTask:
 
 
 class CountingElection(LeaderElection):
-    """One that tells how often Kafka has dealt out the group's partitions to it."""
+    """Counts the assignments of partitions."""
 
     assignment_count = 0
 
@@ -67,7 +67,7 @@ class CountingElection(LeaderElection):
 
 
 class ElectionMember:
-    """An instance, as far as it takes part; what it does, it does in a thread of its own."""
+    """The election of one instance, in its own thread."""
 
     def __init__(self, bootstrap: str, topics: BridgeTopics, counter: ConcurrencyCounter) -> None:
         self.task = RecordingTask(counter=counter)
@@ -91,7 +91,7 @@ class ElectionMember:
             await self._task
 
     def pause(self) -> None:
-        """Let it do nothing at all, as SIGSTOP does."""
+        """Block its event loop, as SIGSTOP does."""
         assert self._loop is not None
         self._may_run.clear()
         self._loop.call_soon_threadsafe(self._may_run.wait)
@@ -100,7 +100,7 @@ class ElectionMember:
         self._may_run.set()
 
     def stop(self) -> None:
-        """End it, as an instance ends; returns at once."""
+        """Cancel it, as an instance does on stop. Returns at once."""
         self.resume()
         if self._loop is not None and self._task is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._task.cancel)
@@ -113,7 +113,7 @@ class ElectionMember:
 def running_members(
     bootstrap: str, topics: BridgeTopics, count: int, counter: ConcurrencyCounter | None = None
 ) -> Iterator[list[ElectionMember]]:
-    """So many members; at their end none is left."""
+    """Start members; stop and join all at the end."""
     counter = counter or ConcurrencyCounter()
     started = [ElectionMember(bootstrap, topics, counter) for _ in range(count)]
     try:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class HeldConsumerClient(KafkaClient):
-    """One whose feed reads nothing while it is held."""
+    """A client whose fetches do not return while `may_return` is cleared."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -49,7 +49,7 @@ class HeldConsumerClient(KafkaClient):
 
 
 class LeaderInstance:
-    """An instance that keeps the census and letters, and may be on duty."""
+    """An instance with a consumer of the state topic, and leader tasks."""
 
     def __init__(
         self, access: KafkaAccess, own_topics: BridgeTopics, *topics: str, letters_per_second: int
@@ -76,7 +76,7 @@ class LeaderInstance:
             consumer_positions=self,
         )
 
-    # -- what the steward asks ------------------------------------------------------------------
+    # -- ConsumerPositions ----------------------------------------------------------------------
 
     def leader_of(self, partition: TopicPartition) -> int:
         return self.consumer.partitions.leader_of(partition)
@@ -85,7 +85,7 @@ class LeaderInstance:
         self.position_request_count += 1
         return self.consumer.partitions.position(partition)
 
-    # -- what the feed says ---------------------------------------------------------------------
+    # -- RecordSink -----------------------------------------------------------------------------
 
     def start_reading(self, topic: str, topic_id: bytes, offsets: Mapping[int, int]) -> None:
         pass
@@ -112,7 +112,7 @@ async def running_instance(
     *topics: str,
     letters_per_second: int = 1000,
 ) -> AsyncIterator[LeaderInstance]:
-    """A deputy that reads, and is not on duty; the bridge's own topics are there."""
+    """An instance that consumes and does not lead. The bridge's own topics exist."""
     access = plaintext_access(bootstrap) if isinstance(bootstrap, str) else bootstrap
     instance = LeaderInstance(access, own_topics, *topics, letters_per_second=letters_per_second)
     await instance.cluster.connect()
@@ -132,7 +132,7 @@ async def running_instance(
 
 @contextlib.asynccontextmanager
 async def leading(instance: LeaderInstance) -> AsyncIterator[asyncio.Task[None]]:
-    """Let it be on duty."""
+    """Run its leader tasks."""
     task = asyncio.create_task(instance.leader_tasks.run())
     try:
         yield task
@@ -152,7 +152,7 @@ def make_dead_letter(
 async def write_state_records(
     bootstrap: str, own_topics: BridgeTopics, *facts: StateRecord
 ) -> None:
-    """Write facts, as instances do."""
+    """Write state records, as instances do."""
     messages = [
         RecordToProduce(state_records.encode(fact), state_records.record_key(fact), partition=0)
         for fact in facts
@@ -161,7 +161,7 @@ async def write_state_records(
 
 
 async def read_lifecycle_notices(bootstrap: str, own_topics: BridgeTopics) -> list[str]:
-    """What backends were told: `disconnected c1`, `occupied hall`."""
+    """Return the lifecycle records in short: `disconnected c1`, `occupied hall`."""
     notices = [json.loads(it.value) for it in await read_records(bootstrap, own_topics.lifecycle)]
     place_names = ("connection", "room", "topic")
     return [
@@ -171,12 +171,12 @@ async def read_lifecycle_notices(bootstrap: str, own_topics: BridgeTopics) -> li
 
 
 async def read_dead_letters(bootstrap: str, own_topics: BridgeTopics) -> list[bytes | None]:
-    """The values of the dead letters."""
+    """Return the values of the dead letters."""
     return [it.value for it in await read_records(bootstrap, own_topics.dead_letters)]
 
 
 async def wait_until_idle(instance: LeaderInstance) -> None:
-    """Wait until it has done what there was, and read it back."""
+    """Wait until everything is written and read back."""
     idle_rounds = 0
     original_due = instance.presence.due_changes
 

@@ -1,4 +1,4 @@
-"""A herald whose words are written down instead of being written to Kafka, on a clock of a test."""
+"""A presence publisher with a recording state writer and the clock of a test."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOON_SECONDS = 1_795_262_400.0
 
 
 class WrittenRecord(NamedTuple):
-    """What the herald wants to be written."""
+    """A queued record."""
 
     topic: str
     key: bytes | None
@@ -28,7 +28,7 @@ class WrittenRecord(NamedTuple):
 
 
 class RecordingStateWriter:
-    """A scribe that writes nothing: `said` has all that it was told, in order."""
+    """A state writer that keeps all queued records in `written`, in order."""
 
     def __init__(self) -> None:
         self.written: list[WrittenRecord] = []
@@ -47,7 +47,7 @@ class RecordingStateWriter:
 
 
 class PresenceHarness:
-    """A herald of a hub; what it says comes back to it when a test lets it."""
+    """A publisher of a hub. Tests decide when it reads its records back."""
 
     def __init__(self, *, ready: bool = True) -> None:
         self.now_seconds = NOON_SECONDS
@@ -69,28 +69,28 @@ class PresenceHarness:
     def alive_record(
         self, seconds: float = 0.0, boot: str | None = None, since: float = NOON_SECONDS
     ) -> InstanceHeartbeat:
-        """What it said of itself so many seconds ago."""
+        """Return its heartbeat of so many seconds ago."""
         started, heartbeat = (
             timestamps.ms_to_rfc3339(int(at * 1000)) for at in (since, self.now_seconds - seconds)
         )
         return InstanceHeartbeat(self.hub.instance, boot or self.publisher.boot, started, heartbeat)
 
     def apply_echo(self, seconds: float = 0.0) -> None:
-        """Let it hear what it said of itself so many seconds ago."""
+        """Let it read its heartbeat of so many seconds ago."""
         self.publisher.apply(self.alive_record(seconds))
 
     def publish_changes(self) -> list[str]:
-        """Let it look who is there, and return what it says."""
+        """Poll the hub and return what is published."""
         self.publisher.publish_changes()
         return self.take_summaries()
 
     def take_summaries(self) -> list[str]:
-        """What it has said since, in short."""
+        """Return what was published since, in short."""
         return [summarize(each) for each in self.writer.take_written()]
 
 
 def summarize(written: WrittenRecord) -> str:
-    """What `written` says: `connected c1`, `disconnected c1 4504`, `+connection,c1`."""
+    """Return `written` in short: `connected c1`, `disconnected c1 4504`, `+connection,c1`."""
     key = (written.key or b"").decode()
     if written.topic == TOPICS.state:
         return f"{'-' if written.value is None else '+'}{key}"
@@ -101,12 +101,12 @@ def summarize(written: WrittenRecord) -> str:
 
 
 def read_state_record(written: WrittenRecord) -> StateRecord | Tombstone:
-    """What `written`, of the state topic, says to whoever reads it."""
+    """Decode a record of the state topic."""
     return state_records.decode(record(written.value)._replace(key=written.key))
 
 
 def present_records(records: list[WrittenRecord]) -> list[ConnectionPresence]:
-    """Those who are said to be connected."""
+    """Return the connections in `records`."""
     state_topic_records = (each for each in records if each.topic == TOPICS.state)
     return [
         it

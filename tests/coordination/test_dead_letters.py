@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bridge.config.topics import TopicDefinition
-from bridge.coordination import dead_letters as keeping
+from bridge.coordination import dead_letters as dead_letters_module
 from bridge.coordination.dead_letters import DeadLetter, DeadLetterQueue
 from bridge.core.protocol.envelope import UnusableRecord
 from bridge.core.protocol.event import InvalidRecord
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 T0, T1 = TopicPartition("t", 0), TopicPartition("t", 1)
 
 
-def dead(
+def dead_letter(
     offset: int,
     partition: TopicPartition = T0,
     value: bytes | None = b"?",
@@ -28,8 +28,8 @@ def dead(
     return DeadLetter(partition, offset, key, value, [])
 
 
-def places(letters: DeadLetterQueue) -> list[tuple[int, int]]:
-    return [(each.partition.number, each.offset) for each in letters.peek(1000)]
+def pending(queue: DeadLetterQueue) -> list[tuple[int, int]]:
+    return [(each.partition.number, each.offset) for each in queue.peek(1000)]
 
 
 def test_a_dead_letter_has_the_record_its_reason_and_its_origin() -> None:
@@ -58,58 +58,58 @@ def test_a_dead_letter_has_the_record_its_reason_and_its_origin() -> None:
 
 
 def test_dead_letters_are_kept_until_known_to_be_written() -> None:
-    letters = DeadLetterQueue(NO_TOPICS)
+    queue = DeadLetterQueue(NO_TOPICS)
     for number in range(3):
-        letters.keep(dead(number))
-        letters.keep(dead(number, T1))
-    assert [len(letters.peek(count)) for count in (-1, 0, 4, 99)] == [0, 0, 4, 6]
-    letters.mark_written({T0: 2})
-    assert places(letters) == [(1, 0), (1, 1), (0, 2), (1, 2)]
-    letters.mark_written({T0: 1, T1: 3, TopicPartition("other", 0): 5})
-    assert places(letters) == [(0, 2)]
-    letters.mark_written({T0: 3})
-    assert (places(letters), letters.lost_count) == ([], 0)
+        queue.keep(dead_letter(number))
+        queue.keep(dead_letter(number, T1))
+    assert [len(queue.peek(count)) for count in (-1, 0, 4, 99)] == [0, 0, 4, 6]
+    queue.mark_written({T0: 2})
+    assert pending(queue) == [(1, 0), (1, 1), (0, 2), (1, 2)]
+    queue.mark_written({T0: 1, T1: 3, TopicPartition("other", 0): 5})
+    assert pending(queue) == [(0, 2)]
+    queue.mark_written({T0: 3})
+    assert (pending(queue), queue.lost_count) == ([], 0)
 
 
 def test_a_dead_letter_known_to_be_written_is_not_kept() -> None:
-    letters = DeadLetterQueue(NO_TOPICS)
-    letters.mark_written({T0: 2})
-    letters.mark_written({T0: 1})
+    queue = DeadLetterQueue(NO_TOPICS)
+    queue.mark_written({T0: 2})
+    queue.mark_written({T0: 1})
     for number in range(4):
-        letters.keep(dead(number))
-    assert places(letters) == [(0, 2), (0, 3)]
+        queue.keep(dead_letter(number))
+    assert pending(queue) == [(0, 2), (0, 3)]
 
 
 def test_written_offsets_may_go_back() -> None:
-    letters = DeadLetterQueue(NO_TOPICS)
-    letters.keep(dead(7))
-    letters.set_written_offsets({T0: 1000, T1: 5})
-    assert letters.peek(9) == []
-    letters.set_written_offsets({T1: 5})  # the topic was deleted, and has begun anew
-    letters.keep(dead(0))
-    letters.keep(dead(4, T1))
-    assert places(letters) == [(0, 0)]
+    queue = DeadLetterQueue(NO_TOPICS)
+    queue.keep(dead_letter(7))
+    queue.set_written_offsets({T0: 1000, T1: 5})
+    assert queue.peek(9) == []
+    queue.set_written_offsets({T1: 5})  # the topic was recreated
+    queue.keep(dead_letter(0))
+    queue.keep(dead_letter(4, T1))
+    assert pending(queue) == [(0, 0)]
 
 
 def test_memory_is_bounded_and_the_oldest_are_lost(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    size = dead(0, value=b"v" * 1000).size_bytes
-    monkeypatch.setattr(keeping, "MAX_BYTES", 3 * size)
-    letters = DeadLetterQueue(NO_TOPICS)
+    size = dead_letter(0, value=b"v" * 1000).size_bytes
+    monkeypatch.setattr(dead_letters_module, "MAX_BYTES", 3 * size)
+    queue = DeadLetterQueue(NO_TOPICS)
     for number in range(3):
-        letters.keep(dead(number, value=b"v" * 1000))
-    assert letters.lost_count == 0
-    letters.keep(dead(3, value=b"v"))
-    assert (places(letters), letters.lost_count) == ([(0, 1), (0, 2), (0, 3)], 1)
-    letters.mark_written({T0: 3})  # makes room again
+        queue.keep(dead_letter(number, value=b"v" * 1000))
+    assert queue.lost_count == 0
+    queue.keep(dead_letter(3, value=b"v"))
+    assert (pending(queue), queue.lost_count) == ([(0, 1), (0, 2), (0, 3)], 1)
+    queue.mark_written({T0: 3})  # makes room
     for number in (4, 5):
-        letters.keep(dead(number, value=b"v" * 1000))
-    assert (places(letters), letters.lost_count) == ([(0, 3), (0, 4), (0, 5)], 1)
+        queue.keep(dead_letter(number, value=b"v" * 1000))
+    assert (pending(queue), queue.lost_count) == ([(0, 3), (0, 4), (0, 5)], 1)
 
 
 def test_key_and_headers_count_as_bytes() -> None:
-    bare = dead(0, value=b"")
+    bare = dead_letter(0, value=b"")
     assert bare._replace(key=b"k" * 10).size_bytes == bare.size_bytes + 10
     assert (
         bare._replace(headers=[("name", b"12345"), ("none", None)]).size_bytes
@@ -118,47 +118,49 @@ def test_key_and_headers_count_as_bytes() -> None:
 
 
 def test_the_largest_loses_its_value_and_has_its_length() -> None:
-    letters = DeadLetterQueue(NO_TOPICS)
+    queue = DeadLetterQueue(NO_TOPICS)
     for number, size in enumerate((10, 5000, 300)):
-        letters.keep(dead(number, value=b"v" * size, key=b"k"))
-    letters.truncate_largest(letters.peek(3))
-    first, second, third = letters.peek(3)
+        queue.keep(dead_letter(number, value=b"v" * size, key=b"k"))
+    queue.truncate_largest(queue.peek(3))
+    first, second, third = queue.peek(3)
     assert (first.value, third.value) == (b"v" * 10, b"v" * 300)
-    assert second == dead(1, value=None, key=b"k")._replace(headers=[("dead-value-bytes", b"5000")])
+    assert second == dead_letter(1, value=None, key=b"k")._replace(
+        headers=[("dead-value-bytes", b"5000")]
+    )
 
 
 def test_truncation_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeping, "MAX_BYTES", 2000)
-    letters = DeadLetterQueue(NO_TOPICS)
-    letters.keep(dead(0, value=b"v" * 1500))
-    letters.truncate_largest(letters.peek(1))
-    letters.keep(dead(1, value=b"v" * 1000))
-    assert (places(letters), letters.lost_count) == ([(0, 0), (0, 1)], 0)
+    monkeypatch.setattr(dead_letters_module, "MAX_BYTES", 2000)
+    queue = DeadLetterQueue(NO_TOPICS)
+    queue.keep(dead_letter(0, value=b"v" * 1500))
+    queue.truncate_largest(queue.peek(1))
+    queue.keep(dead_letter(1, value=b"v" * 1000))
+    assert (pending(queue), queue.lost_count) == ([(0, 0), (0, 1)], 0)
 
 
 def test_a_dead_letter_too_large_without_a_value_is_lost() -> None:
-    letters = DeadLetterQueue(NO_TOPICS)
-    letters.keep(dead(0, value=b"v" * 500))
-    letters.keep(dead(1, value=b"")._replace(headers=[("h", b"h" * 5000)]))
-    letters.truncate_largest(letters.peek(2))
-    assert places(letters) == [(0, 0)]
-    assert (letters.peek(1)[0].value, letters.lost_count) == (b"v" * 500, 1)
+    queue = DeadLetterQueue(NO_TOPICS)
+    queue.keep(dead_letter(0, value=b"v" * 500))
+    queue.keep(dead_letter(1, value=b"")._replace(headers=[("h", b"h" * 5000)]))
+    queue.truncate_largest(queue.peek(2))
+    assert pending(queue) == [(0, 0)]
+    assert (queue.peek(1)[0].value, queue.lost_count) == (b"v" * 500, 1)
 
 
 def test_a_dead_letter_is_truncated_once_and_then_lost() -> None:
-    letters = DeadLetterQueue(NO_TOPICS)
-    letters.keep(dead(0, value=b"v" * 500)._replace(headers=[("h", b"h" * 5000)]))
-    letters.truncate_largest(letters.peek(1))
-    assert letters.peek(1)[0].value is None
-    letters.truncate_largest(letters.peek(1))
-    assert (places(letters), letters.lost_count) == ([], 1)
+    queue = DeadLetterQueue(NO_TOPICS)
+    queue.keep(dead_letter(0, value=b"v" * 500)._replace(headers=[("h", b"h" * 5000)]))
+    queue.truncate_largest(queue.peek(1))
+    assert queue.peek(1)[0].value is None
+    queue.truncate_largest(queue.peek(1))
+    assert (pending(queue), queue.lost_count) == ([], 1)
 
 
 def test_a_written_dead_letter_is_not_truncated() -> None:
-    letters = DeadLetterQueue(NO_TOPICS)
-    letters.keep(dead(0, value=b"v" * 500))
-    asked = letters.peek(1)
-    letters.mark_written({T0: 1})
-    letters.keep(dead(1))
-    letters.truncate_largest(asked)
-    assert letters.peek(9) == [dead(1)]
+    queue = DeadLetterQueue(NO_TOPICS)
+    queue.keep(dead_letter(0, value=b"v" * 500))
+    peeked = queue.peek(1)
+    queue.mark_written({T0: 1})
+    queue.keep(dead_letter(1))
+    queue.truncate_largest(peeked)
+    assert queue.peek(9) == [dead_letter(1)]

@@ -1,4 +1,4 @@
-"""Which of several instances is on duty, as a real Kafka decides it."""
+"""Leader election among several instances, on a real Kafka."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.coordination import leader as dealing
+from bridge.coordination import leader as leader_module
 from bridge.coordination.leader import LeaderElection
 from bridge.coordination.topics import BridgeTopics
 from bridge.kafka.client.client import KafkaAccess
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 async def own(kafka: KafkaCluster, monkeypatch: pytest.MonkeyPatch) -> BridgeTopics:
     made = BridgeTopics(fresh_name("prefix"))
     await create_topic(kafka.bootstrap, made.state)
-    monkeypatch.setattr(dealing, "SESSION_TIMEOUT_MS", 6000)  # the least that a broker takes
+    monkeypatch.setattr(leader_module, "SESSION_TIMEOUT_MS", 6000)  # the minimum of a broker
     return made
 
 
 @contextlib.asynccontextmanager
-async def running(duties: LeaderElection) -> AsyncIterator[None]:
-    task = asyncio.create_task(duties.run())
+async def running(election: LeaderElection) -> AsyncIterator[None]:
+    task = asyncio.create_task(election.run())
     try:
         yield
     finally:
@@ -55,9 +55,9 @@ def working(of: Iterable[ElectionMember]) -> list[ElectionMember]:
 async def test_one_of_three_leads_and_another_when_it_stops(
     kafka: KafkaCluster, own: BridgeTopics
 ) -> None:
-    shift = ConcurrencyCounter()
-    with running_members(kafka.bootstrap, own, 3, shift) as them:
-        left = list(them)
+    counter = ConcurrencyCounter()
+    with running_members(kafka.bootstrap, own, 3, counter) as members:
+        left = list(members)
         while left:
             await wait_until(
                 lambda: all(member.has_joined for member in left) and len(working(left)) == 1
@@ -67,52 +67,52 @@ async def test_one_of_three_leads_and_another_when_it_stops(
             await asyncio.to_thread(one.join)
             assert not one.task.is_running
             left.remove(one)
-    assert shift.max_running == 1
+    assert counter.max_running == 1
 
 
 @pytest.mark.kafka
 async def test_a_paused_leader_is_replaced_and_stops_when_resumed(
     kafka: KafkaCluster, own: BridgeTopics
 ) -> None:
-    with running_members(kafka.bootstrap, own, 2) as them:
+    with running_members(kafka.bootstrap, own, 2) as members:
         await wait_until(
-            lambda: all(member.has_joined for member in them) and len(working(them)) == 1
+            lambda: all(member.has_joined for member in members) and len(working(members)) == 1
         )
-        (paused,) = working(them)
-        (other,) = [member for member in them if member is not paused]
+        (paused,) = working(members)
+        (other,) = [member for member in members if member is not paused]
         before = other.task.start_count
         paused.pause()
         await wait_until(lambda: other.task.start_count > before)
-        assert paused.task.is_running, "it knows nothing of it"
+        assert paused.task.is_running, "it does not know yet"
         ended = paused.task.end_count
         paused.resume()
         await wait_until(lambda: paused.task.end_count > ended)
-        await wait_until(lambda: len(working(them)) == 1)
+        await wait_until(lambda: len(working(members)) == 1)
 
 
 @pytest.mark.kafka
 async def test_a_failed_task_starts_again(
     kafka: KafkaCluster, own: BridgeTopics, caplog: pytest.LogCaptureFixture
 ) -> None:
-    worker = RecordingTask(failures=2)
-    duties = LeaderElection(plaintext_access(kafka.bootstrap), own, worker)
-    async with running(duties):
-        await wait_until(lambda: worker.start_count == 3)
-        assert duties.is_leader
-    assert (worker.end_count, duties.is_leader) == (3, False)
+    task = RecordingTask(failures=2)
+    election = LeaderElection(plaintext_access(kafka.bootstrap), own, task)
+    async with running(election):
+        await wait_until(lambda: task.start_count == 3)
+        assert election.is_leader
+    assert (task.end_count, election.is_leader) == (3, False)
     assert caplog.text.count("a leader task failed") == 2
 
 
 async def test_with_the_embedded_broker_it_is_always_the_leader(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(dealing, "_RETRY_SECONDS", 0.01)
-    worker = RecordingTask(failures=1)
-    duties = LeaderElection(
-        KafkaAccess("127.0.0.1:1", {}, may_create_topics=True), BridgeTopics("p"), worker
+    monkeypatch.setattr(leader_module, "_RETRY_SECONDS", 0.01)
+    task = RecordingTask(failures=1)
+    election = LeaderElection(
+        KafkaAccess("127.0.0.1:1", {}, may_create_topics=True), BridgeTopics("p"), task
     )
-    async with running(duties):
-        await wait_until(lambda: worker.start_count == 2)
-        assert duties.is_leader
-    assert (worker.is_running, duties.is_leader) == (False, False)
+    async with running(election):
+        await wait_until(lambda: task.start_count == 2)
+        assert election.is_leader
+    assert (task.is_running, election.is_leader) == (False, False)
     assert caplog.text.count("a leader task failed") == 1

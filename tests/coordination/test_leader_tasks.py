@@ -1,4 +1,4 @@
-"""What one instance writes for all, to a real Kafka: each round as a whole, each thing once."""
+"""The writes of the leader to a real Kafka: each round as a whole, each record once."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def alive(boot: str = "b2", instance: str = "i1") -> InstanceHeartbeat:
 
 
 def client(id: str, *rooms: str, boot: str = "b1") -> ConnectionPresence:
-    """A client of an earlier boot: once a later one is alive, it is lost."""
+    """A client of an earlier boot. It is lost once a later boot is alive."""
     return ConnectionPresence(id, "i1", boot, "ann", "", SINCE, [*rooms])
 
 
@@ -63,7 +63,7 @@ async def test_dead_letters_are_written_whole_and_their_offsets_committed(
             make_dead_letter(topic_name, 3, b"value"),
             make_dead_letter(topic_name, 4, None),
             make_dead_letter(topic_name, 7, b"", None),
-            make_dead_letter(topic_name, 9, None, None),  # aiokafka would not write it
+            make_dead_letter(topic_name, 9, None, None),  # aiokafka refuses it
         ]
         for letter in kept:
             it.dead_letters.keep(letter)
@@ -205,7 +205,7 @@ async def test_dead_letters_of_a_recreated_topic_are_written(
         await create_topic(kafka.bootstrap, topic_name)
         async with asyncio.timeout(60):
             while await it.cluster.committed(own.dead_letters):
-                pass  # Kafka forgets them with the topic
+                pass  # Kafka deletes them with the topic
         async with leading(it):
             await wait_until(lambda: place not in it.dead_letters._written_offsets)
             it.dead_letters.keep(make_dead_letter(topic_name, 0, b"after"))
@@ -213,7 +213,7 @@ async def test_dead_letters_of_a_recreated_topic_are_written(
     assert await read_dead_letters(kafka.bootstrap, own) == [b"before", b"after"]
 
 
-# -- what lasts ------------------------------------------------------------------------------------
+# -- state updates ---------------------------------------------------------------------------------
 
 
 async def test_state_updates_are_written_once_with_a_checkpoint(
@@ -266,7 +266,7 @@ async def test_state_updates_of_a_recreated_control_topic_are_written(
     ]
 
 
-# -- who is lost, and where somebody is ------------------------------------------------------------
+# -- presence --------------------------------------------------------------------------------------
 
 
 async def test_presence_changes_are_published_once(
@@ -274,7 +274,7 @@ async def test_presence_changes_are_published_once(
 ) -> None:
     monkeypatch.setattr(
         "bridge.core.coordination.presence.INSTANCE_TIMEOUT_SECONDS", 1000.0
-    )  # no instance speaks here
+    )  # no instance publishes here
     async with running_instance(kafka.bootstrap, own) as it, leading(it):
         clients = [client(f"c{n}", "hall") for n in range(20)]
         await write_state_records(kafka.bootstrap, own, alive("b1"), *clients)

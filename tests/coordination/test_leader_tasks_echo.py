@@ -1,4 +1,4 @@
-"""What the steward has told may be read back at any time, even before Kafka has answered it."""
+"""A published change may be read back at any time, even before Kafka acknowledges it."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 OWN = BridgeTopics("push-bridge")
 
 
-class Prompt:
-    """A producer whose records are read by everybody before it has heard that they are written."""
+class PromptProducer:
+    """A producer whose records are read back before they are acknowledged."""
 
-    def __init__(self, census: PresenceTracker) -> None:
-        self._census = census
+    def __init__(self, tracker: PresenceTracker) -> None:
+        self._tracker = tracker
         self._said: list[tuple[bytes, bytes | None]] = []
-        self.notices: list[bytes | None] = []
+        self.lifecycle_values: list[bytes | None] = []
 
     async def start(self) -> None: ...
     async def flush(self) -> None: ...
@@ -46,7 +46,7 @@ class Prompt:
         if topic == OWN.state:
             self._said.append((key, value))
         else:
-            self.notices.append(value)
+            self.lifecycle_values.append(value)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         done.set_result(None)
         return done
@@ -56,7 +56,7 @@ class Prompt:
         yield
         for key, value in self._said:
             record = ConsumerRecord(0, 0, key, value, ())
-            self._census.apply(state_records.decode(record), time.monotonic())
+            self._tracker.apply(state_records.decode(record), time.monotonic())
         self._said.clear()
 
 
@@ -65,31 +65,31 @@ async def test_a_room_published_as_occupied_can_be_vacated(
 ) -> None:
     monkeypatch.setattr("bridge.core.coordination.presence.VACATED_AFTER_SECONDS", 0.0)
     monkeypatch.setattr("bridge.coordination.leader_tasks.ROUND_INTERVAL_SECONDS", 0.001)
-    census = PresenceTracker()
-    producer = Prompt(census)
-    steward = LeaderTasks(
+    tracker = PresenceTracker()
+    producer = PromptProducer(tracker)
+    leader_tasks = LeaderTasks(
         KafkaAccess("127.0.0.1:1", {}),
         MemoryKafkaClient(),
         OWN,
-        census,
+        tracker,
         DeadLetterQueue(NO_TOPICS),
         dead_letters_per_second=0,
         is_current=lambda: True,
         consumer_positions=AssignedPartitions([]),
     )
-    monkeypatch.setattr(steward, "_create_producer", lambda: producer)
-    monkeypatch.setattr(steward, "_catch_up", lambda: asyncio.sleep(0))
-    working = asyncio.create_task(steward.run())
+    monkeypatch.setattr(leader_tasks, "_create_producer", lambda: producer)
+    monkeypatch.setattr(leader_tasks, "_catch_up", lambda: asyncio.sleep(0))
+    working = asyncio.create_task(leader_tasks.run())
     try:
         for fact in alive_record(), present_record("c1", ("hall",)):
-            census.apply(fact, time.monotonic())
-        await wait_until(lambda: len(producer.notices) == 1)
-        census.apply(gone_record("c1"), time.monotonic())
-        await wait_until(lambda: len(producer.notices) == 2)
+            tracker.apply(fact, time.monotonic())
+        await wait_until(lambda: len(producer.lifecycle_values) == 1)
+        tracker.apply(gone_record("c1"), time.monotonic())
+        await wait_until(lambda: len(producer.lifecycle_values) == 2)
     finally:
         working.cancel()
         await asyncio.wait([working])
-    assert producer.notices == [
+    assert producer.lifecycle_values == [
         b'{"type":"occupied","data":{"room":"hall"}}',
         b'{"type":"vacated","data":{"room":"hall"}}',
     ]

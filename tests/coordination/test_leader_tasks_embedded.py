@@ -1,4 +1,4 @@
-"""What is written for all where there is only one, on the broker that developers have."""
+"""The writes of the leader to the embedded broker, which has no transactions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A producer that another one has fenced: who is put away so leaves nothing unseen behind."""
+"""Closing a fenced producer leaves no exception that nobody retrieves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an instance says of its clients: each time once, and only while it hears itself."""
+"""What an instance publishes about its clients: once, and only while it reads itself back."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bridge.coordination import presence as heralding
+from bridge.coordination import presence as presence_module
 from bridge.coordination.presence import MAX_ECHO_AGE_SECONDS
 from bridge.core.coordination import state_records
 from bridge.core.coordination.state_records import ConnectionPresence, Tombstone
@@ -17,17 +17,17 @@ from tests.core.factories import attached_session
 
 @pytest.fixture
 def it() -> PresenceHarness:
-    """One that has just heard itself."""
+    """A publisher that has just read its heartbeat back."""
     made = PresenceHarness()
     made.apply_echo()
     return made
 
 
-def gone(id: str) -> Tombstone:
+def connection_tombstone(id: str) -> Tombstone:
     return Tombstone("connection", (id,))
 
 
-# -- who came, who went ----------------------------------------------------------------------------
+# -- connected and disconnected --------------------------------------------------------------------
 
 
 def test_a_new_connection_is_published_once(it: PresenceHarness) -> None:
@@ -42,8 +42,8 @@ def test_changed_subscriptions_are_published_again(it: PresenceHarness) -> None:
     it.hub.subscribe(ann, ["news"], ["yard"])
     it.hub.unsubscribe(ann, ["orders"], ["hall"])
     it.publisher.publish_changes()
-    told = [(each.topics, each.rooms) for each in present_records(it.writer.take_written())]
-    assert told == [(["orders"], ["hall"]), (["news"], ["yard"])]
+    published = [(each.topics, each.rooms) for each in present_records(it.writer.take_written())]
+    assert published == [(["orders"], ["hall"]), (["news"], ["yard"])]
 
 
 def test_an_undone_change_is_not_published(it: PresenceHarness) -> None:
@@ -89,7 +89,9 @@ def test_a_close_by_the_client_is_published_with_its_code_and_no_reason(
     assert (notice["data"]["code"], "reason" in notice["data"]) == (code, False)
 
 
-def test_a_connection_between_two_polls_is_published_as_connected_and_disconnected(it: PresenceHarness) -> None:
+def test_a_connection_between_two_polls_is_published_as_connected_and_disconnected(
+    it: PresenceHarness,
+) -> None:
     it.hub.detach(attached_session(it.hub, "c1"))
     assert it.publish_changes() == ["connected c1", "disconnected c1 1006"]
     assert it.publish_changes() == []
@@ -104,7 +106,7 @@ def test_a_session_that_was_never_welcomed_is_not_published(it: PresenceHarness)
     assert it.publish_changes() == []
 
 
-# -- hearing itself --------------------------------------------------------------------------------
+# -- the echo of its heartbeat ---------------------------------------------------------------------
 
 
 def test_nothing_is_published_before_the_first_echo() -> None:
@@ -128,15 +130,15 @@ def test_nothing_is_published_while_the_last_echo_is_old(it: PresenceHarness) ->
     it.hub.detach(bob)
     assert (it.publisher.is_current(), it.publish_changes()) == (False, [])
     it.apply_echo()
-    told = it.publish_changes()
-    assert sorted(told) == sorted(
+    published = it.publish_changes()
+    assert sorted(published) == sorted(
         [
             *("-connection,c1", "disconnected c1 1006"),
             *("connected c2", "disconnected c2 1006"),
             *("+connection,c3", "connected c3"),
         ]
     )
-    assert told.index("connected c2") < told.index("disconnected c2 1006")
+    assert published.index("connected c2") < published.index("disconnected c2 1006")
 
 
 def test_an_old_heartbeat_read_late_is_no_current_echo(it: PresenceHarness) -> None:
@@ -156,28 +158,28 @@ def test_a_clock_set_back_does_not_keep_the_echo_current(it: PresenceHarness) ->
     assert it.publisher.is_current()
 
 
-# -- taken for dead --------------------------------------------------------------------------------
+# -- removed by the leader -------------------------------------------------------------------------
 
 
 def test_after_a_removal_connected_clients_are_published_again(
     it: PresenceHarness,
 ) -> None:
     stays, _ = attached_session(it.hub, "c1"), attached_session(it.hub, "c2")
-    went, unsaid = attached_session(it.hub, "c3"), attached_session(it.hub, "c4")
+    went, unpublished = attached_session(it.hub, "c3"), attached_session(it.hub, "c4")
     it.publish_changes()
-    it.now_seconds += 60  # it was stopped, and others told that all of them are lost
+    it.now_seconds += 60  # it was paused, and the leader removed all of its clients
     it.hub.detach(went)
     it.hub.subscribe(stays, [], ["hall"])
     attached_session(it.hub, "c5")
     assert it.publish_changes() == []
     for id in ("c1", "c2", "c3", "c4"):
-        it.publisher.apply(gone(id))
-    it.hub.detach(unsaid)
+        it.publisher.apply(connection_tombstone(id))
+    it.hub.detach(unpublished)
     it.publisher.apply(Tombstone("instance", (it.hub.instance,)))
     assert it.take_summaries() == ["+instance,i1"]
     it.apply_echo()
-    told = it.publish_changes()
-    assert sorted(told) == sorted(
+    published = it.publish_changes()
+    assert sorted(published) == sorted(
         [
             *("+connection,c1", "connected c1", "+connection,c2", "connected c2"),
             *("connected c4", "disconnected c4 1006"),
@@ -185,7 +187,7 @@ def test_after_a_removal_connected_clients_are_published_again(
         ]
     )
     assert it.publish_changes() == []
-    it.publisher.apply(gone("c3"))  # whoever told it reads it back as well
+    it.publisher.apply(connection_tombstone("c3"))  # a repeated tombstone
     assert it.publish_changes() == []
 
 
@@ -196,8 +198,8 @@ def test_a_client_removed_by_the_leader_is_not_published_as_disconnected(
     it.publish_changes()
     it.now_seconds += 60
     it.hub.detach(ann)
-    it.publish_changes()  # looked, but not told: it has not heard itself
-    it.publisher.apply(gone("c1"))
+    it.publish_changes()  # polled, but not published without an echo
+    it.publisher.apply(connection_tombstone("c1"))
     it.apply_echo()
     assert it.publish_changes() == []
 
@@ -207,8 +209,8 @@ def test_its_own_tombstones_are_ignored(it: PresenceHarness) -> None:
     it.publish_changes()
     it.hub.detach(ann)
     it.publish_changes()
-    it.publisher.apply(gone("c1"))
-    it.publisher.apply(gone("of another"))
+    it.publisher.apply(connection_tombstone("c1"))
+    it.publisher.apply(connection_tombstone("of another"))
     it.publisher.apply(Tombstone("instance", ("another",)))
     it.publisher.apply(state_records.Checkpoint(7))
     it.publisher.apply(
@@ -233,8 +235,8 @@ def test_thousands_of_removed_clients_are_published_once_each(it: PresenceHarnes
 
     it.hub.registry.pop_changed = counted  # type: ignore[method-assign]
     for id in ids:
-        it.publisher.apply(gone(id))
-    assert it.take_summaries() == [], "told when it is looked, not for each"
+        it.publisher.apply(connection_tombstone(id))
+    assert it.take_summaries() == [], "published by the next poll, not for each"
     expected = [word for id in ids for word in (f"+connection,{id}", f"connected {id}")]
     assert it.publish_changes() == expected
     assert (it.publish_changes(), looks) == ([], 0)
@@ -243,14 +245,14 @@ def test_thousands_of_removed_clients_are_published_once_each(it: PresenceHarnes
 def test_unpublished_disconnected_clients_are_bounded(
     it: PresenceHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(heralding, "MAX_PENDING_CLIENTS", 10)
+    monkeypatch.setattr(presence_module, "MAX_PENDING_CLIENTS", 10)
     attached_session(it.hub, "stays")
     it.publish_changes()
-    it.now_seconds += 60  # nobody reads it, and clients come and go
+    it.now_seconds += 60  # no echo, and clients come and go
     for number in range(30):
         ann = attached_session(it.hub, f"c{number}")
         if number % 2:
-            assert it.publish_changes() == []  # it was seen here
+            assert it.publish_changes() == []  # it was polled
         it.hub.detach(ann)
         assert it.publish_changes() == []
     assert len(it.publisher._pending) <= 10 + len(it.hub.registry)
@@ -263,7 +265,7 @@ def test_unpublished_disconnected_clients_are_bounded(
 def test_connected_clients_are_published_however_many_wait(
     it: PresenceHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(heralding, "MAX_PENDING_CLIENTS", 1)
+    monkeypatch.setattr(presence_module, "MAX_PENDING_CLIENTS", 1)
     said = attached_session(it.hub, "said")
     it.publish_changes()
     it.now_seconds += 60
@@ -273,9 +275,9 @@ def test_connected_clients_are_published_however_many_wait(
     it.hub.detach(said)
     it.publish_changes()
     it.apply_echo()
-    told = it.publish_changes()
-    assert [f"connected here{n}" in told for n in range(5)] == [True] * 5
-    assert "disconnected said 1006" in told
+    published = it.publish_changes()
+    assert [f"connected here{n}" in published for n in range(5)] == [True] * 5
+    assert "disconnected said 1006" in published
 
 
 def test_many_clients_are_published_in_batches() -> None:

@@ -1,4 +1,4 @@
-"""What an instance says of itself: while it runs, at its end, and where another has its name."""
+"""Heartbeats of an instance, its end, and two instances with one name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING
 
-from bridge.coordination import presence as heralding
+from bridge.coordination import presence as presence_module
 from bridge.core.coordination.state_records import InstanceHeartbeat, Tombstone
 from tests.coordination.presence_recorder import TOPICS, PresenceHarness, read_state_record
 from tests.core.factories import attached_session
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @contextlib.asynccontextmanager
 async def running(it: PresenceHarness) -> AsyncIterator[asyncio.Task[None]]:
-    """Let its herald run; it has heard itself when this begins."""
+    """Run its publisher, which has read its heartbeat back."""
     task = asyncio.create_task(it.publisher.run())
     await wait_until(lambda: it.writer.written)
     it.apply_echo()
@@ -35,18 +35,20 @@ async def running(it: PresenceHarness) -> AsyncIterator[asyncio.Task[None]]:
 
 
 async def test_heartbeats_are_published_repeatedly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heralding, "HEARTBEAT_SECONDS", 0.01)
-    monkeypatch.setattr(heralding, "POLL_INTERVAL_SECONDS", 0.001)
+    monkeypatch.setattr(presence_module, "HEARTBEAT_SECONDS", 0.01)
+    monkeypatch.setattr(presence_module, "POLL_INTERVAL_SECONDS", 0.001)
     it = PresenceHarness(ready=False)
     attached_session(it.hub, "c1")
     async with running(it):
         await wait_until(lambda: len(it.writer.written) > 10)
     state = (each for each in it.writer.take_written() if each.topic == TOPICS.state)
-    told = [each for each in map(read_state_record, state) if isinstance(each, InstanceHeartbeat)]
-    assert len(told) > 3
-    (boot,) = {each.boot for each in told}
+    heartbeats = [
+        each for each in map(read_state_record, state) if isinstance(each, InstanceHeartbeat)
+    ]
+    assert len(heartbeats) > 3
+    (boot,) = {each.boot for each in heartbeats}
     assert boot == it.publisher.boot
-    assert {(each.connections, each.ready) for each in told} == {(1, False)}
+    assert {(each.connections, each.ready) for each in heartbeats} == {(1, False)}
 
 
 async def test_a_new_client_is_published_while_it_runs() -> None:
@@ -66,7 +68,7 @@ async def test_the_instance_is_removed_on_stop_if_it_has_no_client() -> None:
         it.writer.take_written()
     assert it.take_summaries()[-3:] == ["-connection,c1", "disconnected c1 1006", "-instance,i1"]
     it.publisher.apply(Tombstone("instance", (it.hub.instance,)))
-    assert it.take_summaries() == [], "it has ended"
+    assert it.take_summaries() == [], "it has stopped"
 
 
 async def test_the_leader_removes_an_instance_that_stops_with_clients() -> None:
@@ -92,10 +94,10 @@ def test_a_tombstone_of_this_instance_is_answered_with_a_heartbeat() -> None:
 
 def test_a_name_used_twice_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     it = PresenceHarness()
-    with caplog.at_level(logging.ERROR, heralding.__name__):
+    with caplog.at_level(logging.ERROR, presence_module.__name__):
         it.apply_echo()
         it.publisher.apply(it.alive_record(boot="of the start before", seconds=1.0))
-        assert caplog.messages == [], "that was before it began"
+        assert caplog.messages == [], "a heartbeat from before its start"
         it.now_seconds += 2
         for _ in range(3):
             it.publisher.apply(it.alive_record(boot="of the other"))

@@ -1,4 +1,4 @@
-"""The bridge's own topics on a real Kafka: made where they are missing, left where they are."""
+"""The bridge's own topics on a real Kafka: created if missing, else unchanged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from bridge.coordination import topics as owning
+from bridge.coordination import topics as topics_module
 from bridge.coordination.topics import BridgeTopics, create_topics
 from bridge.kafka.client.client import KafkaClient
 from tests.harness.admin import create_topic, fresh_name
@@ -33,8 +33,8 @@ def own() -> BridgeTopics:
     return BridgeTopics(fresh_name("prefix"))
 
 
-class Boaster(KafkaClient):
-    """One that believes in more brokers than there are, so that Kafka refuses to make topics."""
+class OverstatingClient(KafkaClient):
+    """A client that reports too many brokers, so that Kafka refuses the replication factor."""
 
     @property
     def broker_count(self) -> int:
@@ -109,9 +109,9 @@ async def test_a_failed_creation_is_logged_once_and_retried_until_they_exist(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(owning, "_RETRY_SECONDS", 0.02)
-    caplog.set_level(logging.ERROR, owning.__name__)
-    async with connected(kafka, Boaster) as cluster:
+    monkeypatch.setattr(topics_module, "_RETRY_SECONDS", 0.02)
+    caplog.set_level(logging.ERROR, topics_module.__name__)
+    async with connected(kafka, OverstatingClient) as cluster:
         asked = 0
         describe = cluster.describe_topics
 
@@ -125,7 +125,7 @@ async def test_a_failed_creation_is_logged_once_and_retried_until_they_exist(
             create_topics(cluster, plaintext_access(kafka.bootstrap), own)
         )
         await wait_until(lambda: asked > 5)
-        (line,) = [it.getMessage() for it in caplog.records if it.name == owning.__name__]
+        (line,) = [it.getMessage() for it in caplog.records if it.name == topics_module.__name__]
         assert [name in line for name in names(own)] == [True] * 4
         assert not creating.done()
         for name in names(own):
@@ -137,7 +137,7 @@ async def test_a_failed_creation_is_logged_once_and_retried_until_they_exist(
 async def test_it_can_be_cancelled_while_it_retries(
     kafka: KafkaCluster, own: BridgeTopics, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with connected(kafka, Boaster) as cluster:
+    async with connected(kafka, OverstatingClient) as cluster:
         creating = asyncio.create_task(
             create_topics(cluster, plaintext_access(kafka.bootstrap), own)
         )

@@ -1,4 +1,4 @@
-"""What a backend may tell every instance to do, and what it may not."""
+"""Valid and invalid records of the control topic."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ def read(value: bytes | dict[str, Any] | None) -> Command:
     return commands.decode(record(value), LIMIT)
 
 
-def refusal(value: bytes | dict[str, Any] | None) -> InvalidRecord:
+def rejection(value: bytes | dict[str, Any] | None) -> InvalidRecord:
     with pytest.raises(InvalidRecord) as dead:
         read(value)
     return dead.value
 
 
-# -- what is one -----------------------------------------------------------------------------------
+# -- valid -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("fields", "command"),
     [
         ({"do": "join", "room": "r", "account": "ann"}, Join("r", account="ann")),
         ({"do": "join", "room": "r", "connection": "c1"}, Join("r", connection="c1")),
@@ -59,8 +59,8 @@ def refusal(value: bytes | dict[str, Any] | None) -> InvalidRecord:
         ({"do": "drain", "instance": "i1"}, Drain("i1")),
     ],
 )
-def test_a_command_is_decoded(said: dict[str, Any], told: Command) -> None:
-    assert read(said) == told
+def test_a_command_is_decoded(fields: dict[str, Any], command: Command) -> None:
+    assert read(fields) == command
 
 
 @pytest.mark.parametrize(
@@ -79,15 +79,15 @@ def test_the_time_of_a_revocation_is_utc_and_defaults_to_the_records(
 
 
 def test_null_is_absent_and_unknown_fields_are_ignored() -> None:
-    said = {"do": "disconnect", "account": "ann", "connection": None, "reason": None, "by": [1]}
-    assert read(said) == Disconnect(account="ann")
+    fields = {"do": "disconnect", "account": "ann", "connection": None, "reason": None, "by": [1]}
+    assert read(fields) == Disconnect(account="ann")
 
 
 def test_fields_may_have_any_order() -> None:
     assert read(b'{"account": "ann", "room": "r", "do": "join"}') == Join("r", account="ann")
 
 
-# -- what is none ----------------------------------------------------------------------------------
+# -- invalid ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -115,12 +115,12 @@ def test_fields_may_have_any_order() -> None:
     ],
 )
 def test_an_invalid_command_is_rejected(value: Any) -> None:
-    assert refusal(value).reason == "bad_command"
+    assert rejection(value).reason == "bad_command"
 
 
 @pytest.mark.parametrize("name", ["", "a,b", "a*", "\n", "\x85", "x" * 201, "é" * 101])
 @pytest.mark.parametrize(
-    ("said", "field"),
+    ("fields", "field"),
     [
         ({"do": "join", "account": "ann"}, "room"),
         ({"do": "join", "room": "r"}, "account"),
@@ -132,24 +132,26 @@ def test_an_invalid_command_is_rejected(value: Any) -> None:
         ({"do": "drain"}, "instance"),
     ],
 )
-def test_an_invalid_name_is_rejected_with_its_field(said: dict[str, Any], field: str, name: str) -> None:
-    dead = refusal({**said, field: name})
+def test_an_invalid_name_is_rejected_with_its_field(
+    fields: dict[str, Any], field: str, name: str
+) -> None:
+    dead = rejection({**fields, field: name})
     assert dead.reason == "bad_name"
     assert str(dead).startswith(f"{field}: ")
 
 
 @pytest.mark.parametrize("before", ["yesterday", "", "2026-11-21", "2026-02-30T00:00:00Z"])
 def test_an_invalid_time_is_rejected(before: str) -> None:
-    assert refusal({"do": "revoke", "account": "ann", "before": before}).reason == "bad_time"
+    assert rejection({"do": "revoke", "account": "ann", "before": before}).reason == "bad_time"
 
 
 def test_a_too_large_command_is_rejected() -> None:
     value = b'{"do": "drain", "instance": "i1"}'
     assert read(value + b" " * (LIMIT - len(value))) == Drain("i1")
-    assert refusal(value + b" " * (LIMIT - len(value) + 1)).reason == "too_large"
+    assert rejection(value + b" " * (LIMIT - len(value) + 1)).reason == "too_large"
 
 
-# -- both ways -------------------------------------------------------------------------------------
+# -- encode and decode -----------------------------------------------------------------------------
 
 sentences = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
 by = st.sampled_from(["account", "connection"])
@@ -171,19 +173,19 @@ right = st.one_of(
 
 
 @given(right)
-def test_encoding_and_decoding_changes_nothing(told: Command) -> None:
-    assert commands.decode(record(commands.encode(told)), 10_000) == told
-    assert is_valid_name(commands.record_key(told).decode())
+def test_encoding_and_decoding_changes_nothing(command: Command) -> None:
+    assert commands.decode(record(commands.encode(command)), 10_000) == command
+    assert is_valid_name(commands.record_key(command).decode())
 
 
 @given(corrupted(right.map(commands.encode)))
 def test_any_bytes_are_a_command_or_an_invalid_record(value: bytes) -> None:
     try:
-        told = commands.decode(record(value), 10_000)
+        command = commands.decode(record(value), 10_000)
     except InvalidRecord:
         return
-    assert isinstance(told, get_args(Command))
-    assert commands.decode(record(commands.encode(told)), 10_000) == told
+    assert isinstance(command, get_args(Command))
+    assert commands.decode(record(commands.encode(command)), 10_000) == command
 
 
 @given(st.dictionaries(st.sampled_from(["do", "room", "account", "title", "x"]), texts.map(repr)))

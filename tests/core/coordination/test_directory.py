@@ -1,4 +1,4 @@
-"""Who is where: of this instance what is so now, of others what the state topic has said."""
+"""Lookups: connections of this instance from the hub, others from the state topic."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from bridge.core.sessions.hub import Hub
 
 
-class Town:
-    """A directory, and whom it knows: `i1` is asked."""
+class DirectoryHarness:
+    """A directory of the instance `i1`."""
 
     def __init__(self) -> None:
         self.hub: Hub = hub()
-        self.roster, self.members = PresenceIndex(), Memberships()
-        self.directory = PresenceDirectory(self.hub, self.roster, self.members)
+        self.presence_index, self.memberships = PresenceIndex(), Memberships()
+        self.directory = PresenceDirectory(self.hub, self.presence_index, self.memberships)
 
     def ids(self, **wanted: Any) -> list[str]:
         return sorted(self.directory.connection_ids(ConnectionFilter(**wanted)))
@@ -37,72 +37,85 @@ class Town:
 
 
 def test_clients_of_all_instances_are_found() -> None:
-    town = Town()
-    attached_session(town.hub, "c1", rooms=["hall"])
-    resumed_session(catch_up(town.hub), cursor_at(0, 0), "c2", rooms=["hall"])
-    town.roster.update_connection(present_record("c3", ("hall",), ("orders",), instance="i2"))
-    town.roster.update_connection(present_record("c4", (), ("news",), instance="i3", account=None))
-    assert town.ids() == ["c1", "c2", "c3", "c4"]
-    assert town.ids(room="hall") == ["c1", "c2", "c3"]
-    assert town.ids(account="ann") == ["c1", "c2", "c3"]
-    assert town.ids(topic="news") == ["c4"]
-    assert town.ids(instance="i1") == ["c1", "c2"]
-    assert town.ids(instance="i2", room="hall") == ["c3"]
-    assert town.ids(account="nobody") == town.ids(room="yard") == town.ids(instance="i9") == []
+    harness = DirectoryHarness()
+    attached_session(harness.hub, "c1", rooms=["hall"])
+    resumed_session(catch_up(harness.hub), cursor_at(0, 0), "c2", rooms=["hall"])
+    harness.presence_index.update_connection(
+        present_record("c3", ("hall",), ("orders",), instance="i2")
+    )
+    harness.presence_index.update_connection(
+        present_record("c4", (), ("news",), instance="i3", account=None)
+    )
+    assert harness.ids() == ["c1", "c2", "c3", "c4"]
+    assert harness.ids(room="hall") == ["c1", "c2", "c3"]
+    assert harness.ids(account="ann") == ["c1", "c2", "c3"]
+    assert harness.ids(topic="news") == ["c4"]
+    assert harness.ids(instance="i1") == ["c1", "c2"]
+    assert harness.ids(instance="i2", room="hall") == ["c3"]
+    assert (
+        harness.ids(account="nobody")
+        == harness.ids(room="yard")
+        == harness.ids(instance="i9")
+        == []
+    )
 
 
 def test_connections_of_this_instance_come_from_the_hub() -> None:
-    town = Town()
-    one = attached_session(town.hub, "c1", rooms=["hall"])
+    harness = DirectoryHarness()
+    one = attached_session(harness.hub, "c1", rooms=["hall"])
     for id in ("c1", "left", "of the boot before"):
-        town.roster.update_connection(present_record(id, ("yard",), ("orders",), instance="i1"))
-    assert town.ids() == ["c1"]
-    assert (town.ids(room="hall"), town.ids(room="yard")) == (["c1"], [])
-    found = town.directory.find_connection("c1")
+        harness.presence_index.update_connection(
+            present_record(id, ("yard",), ("orders",), instance="i1")
+        )
+    assert harness.ids() == ["c1"]
+    assert (harness.ids(room="hall"), harness.ids(room="yard")) == (["c1"], [])
+    found = harness.directory.find_connection("c1")
     assert found is not None
     assert found.rooms == ["hall"]
-    assert town.directory.find_connection("left") is None
-    assert town.rooms() == {"hall": 1}
-    town.hub.close(one, close_codes.DRAINING)
-    assert town.ids() == []
-    assert (town.directory.find_connection("c1"), town.directory.local_session("c1")) == (
+    assert harness.directory.find_connection("left") is None
+    assert harness.rooms() == {"hall": 1}
+    harness.hub.close(one, close_codes.DRAINING)
+    assert harness.ids() == []
+    assert (harness.directory.find_connection("c1"), harness.directory.local_session("c1")) == (
         None,
         None,
     )
 
 
 def test_remote_connections_come_from_the_state_topic() -> None:
-    town = Town()
-    said = present_record("c1", ("hall",), ("orders",), instance="i2")
-    town.roster.update_connection(said)
-    assert town.directory.find_connection("c1") is said
-    assert town.directory.local_session("c1") is None
-    town.roster.remove(Tombstone("connection", ("c1",)))
-    assert town.directory.find_connection("c1") is None
+    harness = DirectoryHarness()
+    remote = present_record("c1", ("hall",), ("orders",), instance="i2")
+    harness.presence_index.update_connection(remote)
+    assert harness.directory.find_connection("c1") is remote
+    assert harness.directory.local_session("c1") is None
+    harness.presence_index.remove(Tombstone("connection", ("c1",)))
+    assert harness.directory.find_connection("c1") is None
 
 
 def test_a_room_is_known_while_it_has_a_connection_or_a_title() -> None:
-    town = Town()
-    attached_session(town.hub, "c1", rooms=["here"])
-    resumed_session(catch_up(town.hub), cursor_at(0, 0), "c2", rooms=["catching up"])
-    town.roster.update_connection(present_record("c3", ("elsewhere",), ("orders",), instance="i2"))
-    town.members.apply(Join("for good", account="nobody"))
-    town.members.apply(SetRoomTitle("named", "A name"))
+    harness = DirectoryHarness()
+    attached_session(harness.hub, "c1", rooms=["here"])
+    resumed_session(catch_up(harness.hub), cursor_at(0, 0), "c2", rooms=["catching up"])
+    harness.presence_index.update_connection(
+        present_record("c3", ("elsewhere",), ("orders",), instance="i2")
+    )
+    harness.memberships.apply(Join("for good", account="nobody"))
+    harness.memberships.apply(SetRoomTitle("named", "A name"))
     counts = {"here": 1, "catching up": 1, "elsewhere": 1, "for good": 0, "named": 0}
-    assert town.rooms() == counts
-    assert town.directory.connection_counts(["nowhere"]) == {"nowhere": 0}
+    assert harness.rooms() == counts
+    assert harness.directory.connection_counts(["nowhere"]) == {"nowhere": 0}
 
 
 def test_an_instance_has_the_number_of_its_connections() -> None:
-    town = Town()
+    harness = DirectoryHarness()
     for name in ("i1", "i2", "i3"):
-        town.roster.update_instance(alive_record(name))
-    attached_session(town.hub, "c1")
+        harness.presence_index.update_instance(alive_record(name))
+    attached_session(harness.hub, "c1")
     for id in ("c2", "c3"):
-        town.roster.update_connection(present_record(id, instance="i2"))
-    town.roster.update_connection(present_record("left", instance="i1"))
-    found = town.directory.instances()
-    assert {name: (told.instance, count) for name, (told, count) in found.items()} == {
+        harness.presence_index.update_connection(present_record(id, instance="i2"))
+    harness.presence_index.update_connection(present_record("left", instance="i1"))
+    found = harness.directory.instances()
+    assert {name: (heartbeat.instance, count) for name, (heartbeat, count) in found.items()} == {
         "i1": ("i1", 1),
         "i2": ("i2", 2),
         "i3": ("i3", 0),
@@ -130,14 +143,14 @@ anything = st.fixed_dictionaries(
 def test_all_conditions_of_a_filter_must_hold(
     people: list[tuple[str, str | None, set[str], set[str]]], wanted: dict[str, str]
 ) -> None:
-    town = Town()
+    harness = DirectoryHarness()
     expected = []
     for number, (instance, account, rooms, topics) in enumerate(people):
         id = f"c{number}"
         if instance == "i1":
-            attached_session(town.hub, id, account, rooms=rooms, topics=topics)
+            attached_session(harness.hub, id, account, rooms=rooms, topics=topics)
         else:
-            town.roster.update_connection(
+            harness.presence_index.update_connection(
                 present_record(id, (*rooms,), (*topics,), instance=instance, account=account)
             )
         is_so: dict[str, set[Any]] = {
@@ -148,20 +161,25 @@ def test_all_conditions_of_a_filter_must_hold(
         }
         if all(name in is_so[what] for what, name in wanted.items()):
             expected.append(id)
-    assert town.ids(**wanted) == sorted(expected)
-    assert town.rooms() == Counter(room for _, _, rooms, _ in people for room in rooms)
+    assert harness.ids(**wanted) == sorted(expected)
+    assert harness.rooms() == Counter(room for _, _, rooms, _ in people for room in rooms)
 
 
 def test_results_may_be_consumed_in_parts_while_connections_change() -> None:
-    town = Town()
+    harness = DirectoryHarness()
     for number in range(4):
-        attached_session(town.hub, f"h{number}", rooms=[f"hr{number}"])
-        town.roster.update_connection(present_record(f"e{number}", (f"er{number}",), instance="i2"))
-    ids, rooms = town.directory.connection_ids(ConnectionFilter()), town.directory.known_rooms()
+        attached_session(harness.hub, f"h{number}", rooms=[f"hr{number}"])
+        harness.presence_index.update_connection(
+            present_record(f"e{number}", (f"er{number}",), instance="i2")
+        )
+    ids, rooms = (
+        harness.directory.connection_ids(ConnectionFilter()),
+        harness.directory.known_rooms(),
+    )
     taken = {next(ids), next(rooms)}
-    attached_session(town.hub, "h9", rooms=["hr9"])
-    town.roster.update_connection(present_record("e9", ("er9",), instance="i2"))
-    town.roster.remove(Tombstone("connection", ("e0",)))
-    town.hub.close(town.hub.registry.by_id["h0"], close_codes.DRAINING)
+    attached_session(harness.hub, "h9", rooms=["hr9"])
+    harness.presence_index.update_connection(present_record("e9", ("er9",), instance="i2"))
+    harness.presence_index.remove(Tombstone("connection", ("e0",)))
+    harness.hub.close(harness.hub.registry.by_id["h0"], close_codes.DRAINING)
     taken |= {*ids, *rooms}
     assert taken >= {f"{kind}{number}" for number in (1, 2, 3) for kind in ("h", "e", "hr", "er")}

@@ -1,4 +1,4 @@
-"""What backends have decided for good: the commands in their order, however they are learnt of."""
+"""Durable effects of commands, whether read as commands or as state records."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ commands = st.one_of(
 )
 
 
-def known(members: Memberships) -> dict[str, Any]:
+def durable_state(memberships: Memberships) -> dict[str, Any]:
     names = ("rooms_by_account", "accounts_by_room", "titles_by_room", "revoked_before_seconds")
-    return {name: getattr(members, name) for name in names}
+    return {name: getattr(memberships, name) for name in names}
 
 
-def obeying(*told: Command) -> Memberships:
-    members = Memberships()
+def after(*told: Command) -> Memberships:
+    memberships = Memberships()
     for each in told:
-        members.apply(each)
-    return members
+        memberships.apply(each)
+    return memberships
 
 
-def stored(key: bytes, value: bytes | None) -> state_records.StateRecord | Tombstone:
+def state_record_of(key: bytes, value: bytes | None) -> state_records.StateRecord | Tombstone:
     return state_records.decode(record(value)._replace(key=key))
 
 
@@ -55,26 +55,26 @@ def stored(key: bytes, value: bytes | None) -> state_records.StateRecord | Tombs
 
 
 def test_an_account_is_in_a_room_from_its_join_to_its_leave() -> None:
-    members = obeying(Join("hall", account="ann"), Join("hall", account="bob"))
-    assert members.rooms_by_account == {"ann": {"hall"}, "bob": {"hall"}}
-    assert members.accounts_by_room == {"hall": {"ann", "bob"}}
-    members.apply(Leave("hall", account="ann"))
-    members.apply(Leave("yard", account="ann"))
-    assert (members.rooms_by_account, members.accounts_by_room) == (
+    memberships = after(Join("hall", account="ann"), Join("hall", account="bob"))
+    assert memberships.rooms_by_account == {"ann": {"hall"}, "bob": {"hall"}}
+    assert memberships.accounts_by_room == {"hall": {"ann", "bob"}}
+    memberships.apply(Leave("hall", account="ann"))
+    memberships.apply(Leave("yard", account="ann"))
+    assert (memberships.rooms_by_account, memberships.accounts_by_room) == (
         {"bob": {"hall"}},
         {"hall": {"bob"}},
     )
-    members.apply(Leave("hall", account="bob"))
-    assert known(members) == known(Memberships())
+    memberships.apply(Leave("hall", account="bob"))
+    assert durable_state(memberships) == durable_state(Memberships())
 
 
 def test_an_empty_title_removes_the_title() -> None:
-    members = obeying(
+    memberships = after(
         SetRoomTitle("hall", "One"), SetRoomTitle("hall", "Two"), SetRoomTitle("yard", "")
     )
-    assert members.titles_by_room == {"hall": "Two"}
-    assert members.apply(SetRoomTitle("hall", "")) == (b"title,hall", None)
-    assert members.titles_by_room == {}
+    assert memberships.titles_by_room == {"hall": "Two"}
+    assert memberships.apply(SetRoomTitle("hall", "")) == (b"title,hall", None)
+    assert memberships.titles_by_room == {}
 
 
 @pytest.mark.parametrize(
@@ -88,9 +88,9 @@ def test_an_empty_title_removes_the_title() -> None:
     ],
 )
 def test_a_command_without_durable_effects_changes_nothing(it: Command) -> None:
-    members = Memberships()
-    assert members.apply(it) is None
-    assert known(members) == known(Memberships())
+    memberships = Memberships()
+    assert memberships.apply(it) is None
+    assert durable_state(memberships) == durable_state(Memberships())
 
 
 @pytest.mark.parametrize(
@@ -109,67 +109,65 @@ def test_durable_effects_have_a_key_and_value(
 
 
 def test_a_token_issued_before_the_revocation_or_without_time_is_refused() -> None:
-    members = obeying(Revoke("ann", "1970-01-01T00:01:40.500Z"))
-    assert [members.is_revoked("ann", at) for at in (None, 0.0, 100.0, 100.4)] == [True] * 4
-    assert [members.is_revoked("ann", at) for at in (100.5, 101.0)] == [False] * 2
-    assert not members.is_revoked("bob", None)
-    assert not members.is_revoked(None, None)
+    memberships = after(Revoke("ann", "1970-01-01T00:01:40.500Z"))
+    assert [memberships.is_revoked("ann", at) for at in (None, 0.0, 100.0, 100.4)] == [True] * 4
+    assert [memberships.is_revoked("ann", at) for at in (100.5, 101.0)] == [False] * 2
+    assert not memberships.is_revoked("bob", None)
+    assert not memberships.is_revoked(None, None)
 
 
 def test_an_earlier_revocation_changes_nothing() -> None:
-    members = obeying(Revoke("ann", LATE))
-    assert members.apply(Revoke("ann", EARLY)) == (
+    memberships = after(Revoke("ann", LATE))
+    assert memberships.apply(Revoke("ann", EARLY)) == (
         b"revoked,ann",
         state_records.encode(TokenRevocation("ann", LATE)),
     )
-    assert members.is_revoked("ann", timestamps.rfc3339_to_ms(NOON) / 1000)
+    assert memberships.is_revoked("ann", timestamps.rfc3339_to_ms(NOON) / 1000)
 
 
-# -- facts -----------------------------------------------------------------------------------------
+# -- state records ---------------------------------------------------------------------------------
 
 
 def test_state_records_without_durable_effects_change_nothing() -> None:
-    members = Memberships()
+    memberships = Memberships()
     for fact in (
         alive_record(),
         present_record("c1", ("hall",)),
         state_records.Checkpoint(7),
         Tombstone("connection", ("c1",)),
     ):
-        assert members.load(fact) is None
-    assert known(members) == known(Memberships())
+        assert memberships.load(fact) is None
+    assert durable_state(memberships) == durable_state(Memberships())
 
 
 def test_state_records_restore_the_effects_of_commands() -> None:
-    members = Memberships()
+    memberships = Memberships()
     for fact in (
         Membership("ann", "hall"),
         state_records.RoomTitle("hall", "One"),
         TokenRevocation("ann", NOON),
     ):
-        assert members.load(fact) is None
-    expected = obeying(
-        Join("hall", account="ann"), SetRoomTitle("hall", "One"), Revoke("ann", NOON)
-    )
-    assert known(members) == known(expected)
-    members.load(Tombstone("member", ("ann", "hall")))
-    members.load(Tombstone("title", ("hall",)))
-    assert known(members) == known(obeying(Revoke("ann", NOON)))
+        assert memberships.load(fact) is None
+    expected = after(Join("hall", account="ann"), SetRoomTitle("hall", "One"), Revoke("ann", NOON))
+    assert durable_state(memberships) == durable_state(expected)
+    memberships.load(Tombstone("member", ("ann", "hall")))
+    memberships.load(Tombstone("title", ("hall",)))
+    assert durable_state(memberships) == durable_state(after(Revoke("ann", NOON)))
 
 
 def test_after_loading_state_records_are_ignored() -> None:
-    members = obeying(Join("hall", account="ann"))
-    members.finish_loading()
-    members.apply(Leave("hall", account="ann"))
-    members.load(Membership("ann", "hall"))  # of the join before
-    assert members.rooms_by_account == {}
-    members.apply(Join("yard", account="ann"))
-    members.load(Tombstone("member", ("ann", "yard")))
-    assert members.rooms_by_account == {"ann": {"yard"}}
+    memberships = after(Join("hall", account="ann"))
+    memberships.finish_loading()
+    memberships.apply(Leave("hall", account="ann"))
+    memberships.load(Membership("ann", "hall"))  # of the earlier join
+    assert memberships.rooms_by_account == {}
+    memberships.apply(Join("yard", account="ann"))
+    memberships.load(Tombstone("member", ("ann", "yard")))
+    assert memberships.rooms_by_account == {"ann": {"yard"}}
 
 
 def test_a_late_state_record_does_not_undo_a_command() -> None:
-    members = obeying(
+    memberships = after(
         Leave("hall", account="ann"),
         SetRoomTitle("hall", ""),
         Join("yard", account="ann"),
@@ -182,16 +180,16 @@ def test_a_late_state_record_does_not_undo_a_command() -> None:
         Tombstone("member", ("ann", "yard")),
         Tombstone("title", ("yard",)),
     ]
-    assert [members.load(fact) for fact in before] == [None] * 5
-    expected = obeying(Join("yard", account="ann"), SetRoomTitle("yard", "Y"))
-    assert known(members) == known(expected)
+    assert [memberships.load(fact) for fact in before] == [None] * 5
+    expected = after(Join("yard", account="ann"), SetRoomTitle("yard", "Y"))
+    assert durable_state(memberships) == durable_state(expected)
 
 
 def test_the_later_of_two_revocations_is_stored() -> None:
-    members = obeying(Revoke("ann", EARLY))
+    memberships = after(Revoke("ann", EARLY))
     later = (b"revoked,ann", state_records.encode(TokenRevocation("ann", LATE)))
-    assert members.load(TokenRevocation("ann", LATE)) == later
-    assert members.revoked_before_seconds == obeying(Revoke("ann", LATE)).revoked_before_seconds
+    assert memberships.load(TokenRevocation("ann", LATE)) == later
+    assert memberships.revoked_before_seconds == after(Revoke("ann", LATE)).revoked_before_seconds
 
 
 @settings(max_examples=example_count(300))
@@ -211,33 +209,33 @@ def test_state_records_and_commands_in_any_order_equal_all_commands(
     turns: list[bool],
     compacted: bool,
 ) -> None:
-    # What lasts of the first `folded` commands is in the state topic, and the first `lost` of
-    # those are not in the control topic any more.
+    # The state topic has the effects of the first `folded` commands. The control topic has
+    # lost the first `lost` of those.
     writer = Memberships()
     written = [kept for each in told[:folded] if (kept := writer.apply(each)) is not None]
     facts = [*dict(written).items()] if compacted else [*written]
     log = told[min(lost, folded) :]
-    members, left = Memberships(), dict[bytes, bytes | None]()
+    memberships, left = Memberships(), dict[bytes, bytes | None]()
     for facts_turn in [*[False] * ahead, *turns, *[True] * len(facts), *[False] * len(log)]:
         if facts_turn and facts:
-            again = members.load(stored(*facts.pop(0)))
+            again = memberships.load(state_record_of(*facts.pop(0)))
             left |= dict([again] if again is not None else [])
         elif not facts_turn and log:
-            lasts = members.apply(log.pop(0))
+            lasts = memberships.apply(log.pop(0))
             left |= dict([lasts] if lasts is not None else [])
-    members.finish_loading()
-    assert known(members) == known(obeying(*told))
-    # And what this instance would write says it too, on top of what was written before.
+    memberships.finish_loading()
+    assert durable_state(memberships) == durable_state(after(*told))
+    # The records that this instance writes, after the earlier ones, have the same effect.
     reader = Memberships()
     for key, value in (dict(written) | left).items():
-        reader.load(stored(key, value))
-    assert known(reader) == known(members)
+        reader.load(state_record_of(key, value))
+    assert durable_state(reader) == durable_state(memberships)
 
 
 def test_stored_records_can_be_decoded() -> None:
     with pytest.raises(InvalidRecord):
-        stored(b"member,ann", None)
+        state_record_of(b"member,ann", None)
     for it in (Join("hall", account="ann"), SetRoomTitle("hall", "One"), Revoke("ann", NOON)):
         kept = Memberships().apply(it)
         assert kept is not None
-        assert not isinstance(stored(*kept), Tombstone)
+        assert not isinstance(state_record_of(*kept), Tombstone)

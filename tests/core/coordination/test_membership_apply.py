@@ -1,4 +1,4 @@
-"""What commands do to the clients that are connected here, from the moment they are read."""
+"""Effects of commands on the sessions of this instance."""
 
 from __future__ import annotations
 
@@ -31,29 +31,29 @@ NOON = "1970-01-01T12:00:00Z"
 NOON_SECONDS = 43_200.0
 
 
-class Desk:
-    """A hub, and what backends do to it."""
+class CommandHarness:
+    """A hub to which commands are applied."""
 
     def __init__(self) -> None:
         self.hub: Hub = hub()
-        self.members = Memberships()
-        self.backend = CommandExecutor(self.hub, self.members)
+        self.memberships = Memberships()
+        self.executor = CommandExecutor(self.hub, self.memberships)
 
     def execute(self, command: Command) -> tuple[bytes, bytes | None] | None:
-        kept = self.members.apply(command)
-        self.backend.apply(command)
+        kept = self.memberships.apply(command)
+        self.executor.apply(command)
         return kept
 
-    def here(self, id: str, account: str | None = "ann", **asked: Any) -> Session:
+    def attach(self, id: str, account: str | None = "ann", **asked: Any) -> Session:
         return attached_session(self.hub, id, account, **asked)
 
 
 @pytest.fixture
-def desk() -> Desk:
-    return Desk()
+def harness() -> CommandHarness:
+    return CommandHarness()
 
 
-def rooms_told(of: Session) -> list[tuple[list[str], list[str]]]:
+def room_frames(of: Session) -> list[tuple[list[str], list[str]]]:
     told = take_frames(of)
     assert all(frame["op"] == "rooms" for frame in told)
     return [(frame["joined"], frame["left"]) for frame in told]
@@ -62,127 +62,129 @@ def rooms_told(of: Session) -> list[tuple[list[str], list[str]]]:
 # -- rooms -----------------------------------------------------------------------------------------
 
 
-def test_a_join_of_a_connection_changes_it_alone(desk: Desk) -> None:
-    one, two = desk.here("c1"), desk.here("c2")
-    assert desk.execute(Join("hall", connection="c1")) is None
-    assert (rooms_told(one), rooms_told(two)) == ([(["hall"], [])], [])
-    publish(desk.hub, event(10, rooms=["hall"]))
+def test_a_join_of_a_connection_changes_it_alone(harness: CommandHarness) -> None:
+    one, two = harness.attach("c1"), harness.attach("c2")
+    assert harness.execute(Join("hall", connection="c1")) is None
+    assert (room_frames(one), room_frames(two)) == ([(["hall"], [])], [])
+    publish(harness.hub, event(10, rooms=["hall"]))
     assert ([f["to"] for f in take_frames(one)], take_frames(two)) == (["room:hall"], [])
-    desk.execute(Leave("hall", connection="c1"))
-    assert rooms_told(one) == [([], ["hall"])]
-    assert desk.members.accounts_by_room == {}
+    harness.execute(Leave("hall", connection="c1"))
+    assert room_frames(one) == [([], ["hall"])]
+    assert harness.memberships.accounts_by_room == {}
 
 
-def test_a_join_of_an_account_changes_all_of_its_connections(desk: Desk) -> None:
-    one, two, bob = desk.here("c1"), desk.here("c2"), desk.here("c3", "bob")
-    assert desk.execute(Join("hall", account="ann")) is not None
-    assert [rooms_told(each) for each in (one, two, bob)] == [
+def test_a_join_of_an_account_changes_all_of_its_connections(harness: CommandHarness) -> None:
+    one, two, bob = harness.attach("c1"), harness.attach("c2"), harness.attach("c3", "bob")
+    assert harness.execute(Join("hall", account="ann")) is not None
+    assert [room_frames(each) for each in (one, two, bob)] == [
         [(["hall"], [])],
         [(["hall"], [])],
         [],
     ]
-    desk.execute(Leave("hall", account="ann"))
-    assert [rooms_told(each) for each in (one, two, bob)] == [
+    harness.execute(Leave("hall", account="ann"))
+    assert [room_frames(each) for each in (one, two, bob)] == [
         [([], ["hall"])],
         [([], ["hall"])],
         [],
     ]
 
 
-def test_a_replaying_session_joins_and_leaves_too(desk: Desk) -> None:
-    it = resumed_session(catch_up(desk.hub), cursor_at(0, 0))
-    desk.execute(Join("hall", account="ann"))
-    desk.execute(Join("yard", connection="c1"))
+def test_a_replaying_session_joins_and_leaves_too(harness: CommandHarness) -> None:
+    it = resumed_session(catch_up(harness.hub), cursor_at(0, 0))
+    harness.execute(Join("hall", account="ann"))
+    harness.execute(Join("yard", connection="c1"))
     assert set(it.rooms) == {"hall", "yard"}
-    desk.execute(Disconnect(account="ann"))
+    harness.execute(Disconnect(account="ann"))
     assert it.close_code is not None
 
 
-def test_a_session_that_is_in_the_room_gets_no_frame(desk: Desk) -> None:
-    it = desk.here("c1", rooms=["hall"])
+def test_a_session_that_is_in_the_room_gets_no_frame(harness: CommandHarness) -> None:
+    it = harness.attach("c1", rooms=["hall"])
     for told in (Join("hall", connection="c1"), Join("hall", account="ann")):
-        desk.execute(told)
-        desk.execute(told)
-    assert (rooms_told(it), it.rooms) == ([], {"hall": ~MembershipSource(0)})
+        harness.execute(told)
+        harness.execute(told)
+    assert (room_frames(it), it.rooms) == ([], {"hall": ~MembershipSource(0)})
 
 
-def test_each_source_leaves_separately_and_the_last_one_ends_the_membership(desk: Desk) -> None:
-    it = desk.here("c1", rooms=["hall"])
-    desk.execute(Join("hall", connection="c1"))
-    desk.execute(Join("hall", account="ann"))
-    desk.hub.unsubscribe(it, [], ["hall"])
-    desk.execute(Leave("hall", connection="c1"))
-    desk.execute(Leave("hall", connection="c1"))
-    assert (rooms_told(it), it.rooms) == ([], {"hall": MembershipSource.ACCOUNT})
-    desk.execute(Leave("hall", account="ann"))
-    assert (rooms_told(it), it.rooms) == ([([], ["hall"])], {})
+def test_each_source_leaves_separately_and_the_last_one_ends_the_membership(
+    harness: CommandHarness,
+) -> None:
+    it = harness.attach("c1", rooms=["hall"])
+    harness.execute(Join("hall", connection="c1"))
+    harness.execute(Join("hall", account="ann"))
+    harness.hub.unsubscribe(it, [], ["hall"])
+    harness.execute(Leave("hall", connection="c1"))
+    harness.execute(Leave("hall", connection="c1"))
+    assert (room_frames(it), it.rooms) == ([], {"hall": MembershipSource.ACCOUNT})
+    harness.execute(Leave("hall", account="ann"))
+    assert (room_frames(it), it.rooms) == ([([], ["hall"])], {})
 
 
-def test_a_leave_without_a_join_changes_nothing(desk: Desk) -> None:
-    it = desk.here("c1", rooms=["hall"])
-    desk.execute(Leave("hall", connection="c1"))
-    desk.execute(Leave("hall", account="ann"))
-    desk.execute(Leave("yard", connection="c1"))
-    assert (rooms_told(it), it.rooms) == ([], {"hall": MembershipSource.OWN})
+def test_a_leave_without_a_join_changes_nothing(harness: CommandHarness) -> None:
+    it = harness.attach("c1", rooms=["hall"])
+    harness.execute(Leave("hall", connection="c1"))
+    harness.execute(Leave("hall", account="ann"))
+    harness.execute(Leave("yard", connection="c1"))
+    assert (room_frames(it), it.rooms) == ([], {"hall": MembershipSource.OWN})
 
 
-def test_a_later_session_starts_in_the_rooms_of_its_account(desk: Desk) -> None:
+def test_a_later_session_starts_in_the_rooms_of_its_account(harness: CommandHarness) -> None:
     for room in ("yard", "hall"):
-        desk.execute(Join(room, account="ann"))
-    desk.execute(Leave("yard", account="ann"))
-    desk.execute(Join("attic", connection="c1"))  # it is not there yet
+        harness.execute(Join(room, account="ann"))
+    harness.execute(Leave("yard", account="ann"))
+    harness.execute(Join("attic", connection="c1"))  # it is not connected yet
     it = session("c1", rooms=["own"])
-    desk.backend.add_account_rooms(it)
-    desk.hub.attach(it)
+    harness.executor.add_account_rooms(it)
+    harness.hub.attach(it)
     (welcome,) = take_frames(it)
     assert welcome["rooms"] == ["hall", "own"]
-    publish(desk.hub, event(10, rooms=["hall"]))
+    publish(harness.hub, event(10, rooms=["hall"]))
     assert [frame["to"] for frame in take_frames(it)] == ["room:hall"]
 
 
-def test_a_session_without_account_starts_in_no_room(desk: Desk) -> None:
-    desk.execute(Join("hall", account="ann"))
+def test_a_session_without_account_starts_in_no_room(harness: CommandHarness) -> None:
+    harness.execute(Join("hall", account="ann"))
     it = session("c1", None)
-    desk.backend.add_account_rooms(it)
+    harness.executor.add_account_rooms(it)
     assert it.rooms == {}
 
 
 # -- closing ---------------------------------------------------------------------------------------
 
 
-def test_a_disconnect_closes_one_connection_and_discards_its_queue(desk: Desk) -> None:
-    one, two = desk.here("c1"), desk.here("c2")
-    publish(desk.hub, event(10, all=True))
-    desk.execute(Disconnect(connection="c1"))
-    publish(desk.hub, event(11, all=True))
+def test_a_disconnect_closes_one_connection_and_discards_its_queue(harness: CommandHarness) -> None:
+    one, two = harness.attach("c1"), harness.attach("c2")
+    publish(harness.hub, event(10, all=True))
+    harness.execute(Disconnect(connection="c1"))
+    publish(harness.hub, event(11, all=True))
     (closing,) = take_frames(one)
     assert (closing["code"], closing["reconnect"], closing["cursor"]) == (4504, False, None)
     assert closing["reason"] == DISCONNECTED.reason
     assert [frame["at"] for frame in take_frames(two)] == ["orders:0:10", "orders:0:11"]
 
 
-def test_every_connection_of_an_account_is_closed(desk: Desk) -> None:
-    all = [desk.here("c1"), desk.here("c2"), desk.here("c3", "bob")]
-    desk.execute(Disconnect(account="ann", reason="so it is"))
+def test_every_connection_of_an_account_is_closed(harness: CommandHarness) -> None:
+    all = [harness.attach("c1"), harness.attach("c2"), harness.attach("c3", "bob")]
+    harness.execute(Disconnect(account="ann", reason="so it is"))
     assert [each.is_welcomed for each in all] == [False, False, True]
     assert take_frames(all[0])[0]["reason"] == f"{DISCONNECTED.reason}: so it is"
 
 
-def test_a_long_reason_is_truncated(desk: Desk) -> None:
-    it = desk.here("c1")
-    desk.execute(Disconnect(connection="c1", reason="x" * 81))
+def test_a_long_reason_is_truncated(harness: CommandHarness) -> None:
+    it = harness.attach("c1")
+    harness.execute(Disconnect(connection="c1", reason="x" * 81))
     assert take_frames(it)[0]["reason"] == f"{DISCONNECTED.reason}: {'x' * 80}"
 
 
-def test_a_revocation_closes_sessions_with_older_tokens(desk: Desk) -> None:
+def test_a_revocation_closes_sessions_with_older_tokens(harness: CommandHarness) -> None:
     issued = {"old": NOON_SECONDS - 1, "new": NOON_SECONDS, "timeless": None}
     all = {
-        name: desk.here(name, grant=Permissions("ann", issued_at=seconds))
+        name: harness.attach(name, grant=Permissions("ann", issued_at=seconds))
         for name, seconds in issued.items()
     }
-    bob = desk.here("c9", grant=Permissions("bob", issued_at=0.0))
-    publish(desk.hub, event(10, all=True))
-    assert desk.execute(Revoke("ann", NOON)) is not None
+    bob = harness.attach("c9", grant=Permissions("bob", issued_at=0.0))
+    publish(harness.hub, event(10, all=True))
+    assert harness.execute(Revoke("ann", NOON)) is not None
     assert {name: each.close_code for name, each in all.items()} == {
         "old": EXPIRED,
         "new": None,
@@ -205,9 +207,9 @@ def test_a_revocation_closes_sessions_with_older_tokens(desk: Desk) -> None:
         Revoke("nobody", NOON),
     ],
 )
-def test_a_command_about_others_changes_no_session(desk: Desk, it: Any) -> None:
-    one = desk.here("c1", rooms=["hall"])
-    desk.execute(it)
+def test_a_command_about_others_changes_no_session(harness: CommandHarness, it: Any) -> None:
+    one = harness.attach("c1", rooms=["hall"])
+    harness.execute(it)
     assert (take_frames(one), one.is_welcomed, one.rooms) == (
         [],
         True,

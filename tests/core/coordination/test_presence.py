@@ -1,4 +1,4 @@
-"""Who is lost with an instance, and which rooms have got their first or lost their last."""
+"""Dead instances with their connections, and occupied and vacated rooms."""
 
 from __future__ import annotations
 
@@ -25,112 +25,112 @@ NOTHING = PresenceChanges([], [], [], [])
 HALL = ("room", "hall")
 
 
-def census(*facts: StateRecord | Tombstone, at: float = 0.0) -> PresenceTracker:
+def tracker_with(*facts: StateRecord | Tombstone, at: float = 0.0) -> PresenceTracker:
     made = PresenceTracker()
     for fact in facts:
         made.apply(fact, at)
     return made
 
 
-def told_and_read_back(it: PresenceTracker, now: float) -> PresenceChanges:
-    """Tell what is due, as who is on duty does, and read it back."""
-    findings = it.due_changes(now)
-    it.mark_published(findings)
-    for id in ids(findings):
+def publish_and_read_back(it: PresenceTracker, now: float) -> PresenceChanges:
+    """Publish what is due, as the leader does, and read it back."""
+    changes = it.due_changes(now)
+    it.mark_published(changes)
+    for id in ids(changes):
         it.apply(gone_record(id), now)
-    for instance in findings.dead_instances:
+    for instance in changes.dead_instances:
         it.apply(Tombstone("instance", (instance,)), now)
-    for place in findings.occupied:
+    for place in changes.occupied:
         it.apply(Occupancy(*place), now)
-    for place in findings.vacated:
+    for place in changes.vacated:
         it.apply(Tombstone("occupied", place), now)
-    return findings
+    return changes
 
 
-def ids(findings: PresenceChanges) -> list[str]:
-    return [lost.id for lost in findings.lost_connections]
+def ids(changes: PresenceChanges) -> list[str]:
+    return [lost.id for lost in changes.lost_connections]
 
 
 # -- rooms and topics ------------------------------------------------------------------------------
 
 
 def test_a_room_and_a_topic_are_occupied_at_once() -> None:
-    it = census(alive_record(), present_record("c1", ("hall",), ("orders",)))
-    found = told_and_read_back(it, 0)
+    it = tracker_with(alive_record(), present_record("c1", ("hall",), ("orders",)))
+    found = publish_and_read_back(it, 0)
     assert found == NOTHING._replace(occupied=[HALL, ("topic", "orders")])
-    assert told_and_read_back(it, 1) == NOTHING
+    assert publish_and_read_back(it, 1) == NOTHING
 
 
 def test_a_second_connection_changes_nothing() -> None:
-    it = census(alive_record(), present_record("c1", ("hall",)))
-    told_and_read_back(it, 0)
+    it = tracker_with(alive_record(), present_record("c1", ("hall",)))
+    publish_and_read_back(it, 0)
     it.apply(present_record("c2", ("hall",)), 1)
     it.apply(gone_record("c1"), 1)
     assert it.due_changes(1 + VACATED_AFTER_SECONDS) == NOTHING
 
 
 def test_a_room_is_vacated_after_it_was_empty_for_a_while() -> None:
-    it = census(alive_record(), present_record("c1", ("hall",)))
-    told_and_read_back(it, 0)
+    it = tracker_with(alive_record(), present_record("c1", ("hall",)))
+    publish_and_read_back(it, 0)
     it.apply(gone_record("c1"), 1)
     assert it.due_changes(1 + VACATED_AFTER_SECONDS - 0.01) == NOTHING
-    assert told_and_read_back(it, 1 + VACATED_AFTER_SECONDS) == NOTHING._replace(vacated=[HALL])
+    assert publish_and_read_back(it, 1 + VACATED_AFTER_SECONDS) == NOTHING._replace(vacated=[HALL])
     assert it.due_changes(100) == NOTHING._replace(dead_instances=["i1"])
 
 
 def test_a_return_in_time_is_no_change() -> None:
-    it = census(alive_record(), present_record("c1", ("hall",)))
-    told_and_read_back(it, 0)
+    it = tracker_with(alive_record(), present_record("c1", ("hall",)))
+    publish_and_read_back(it, 0)
     it.apply(gone_record("c1"), 1)
     it.apply(present_record("c2", ("hall",)), 1 + VACATED_AFTER_SECONDS - 0.01)
     assert it.due_changes(1 + VACATED_AFTER_SECONDS) == NOTHING
 
 
 def test_the_timeout_restarts_with_each_leave() -> None:
-    it = census(alive_record(), present_record("c1", ("hall",)))
-    told_and_read_back(it, 0)
+    it = tracker_with(alive_record(), present_record("c1", ("hall",)))
+    publish_and_read_back(it, 0)
     it.apply(gone_record("c1"), 1)
     it.due_changes(1)
     it.apply(present_record("c2", ("hall",)), 2)
-    it.apply(gone_record("c2"), 3)  # nobody has asked in between
+    it.apply(gone_record("c2"), 3)  # nothing was polled in between
     assert it.due_changes(3 + VACATED_AFTER_SECONDS - 0.01) == NOTHING
     assert it.due_changes(3 + VACATED_AFTER_SECONDS).vacated == [HALL]
 
 
 def test_a_move_to_another_room_vacates_the_first() -> None:
-    it = census(alive_record(), present_record("c1", ("hall",)))
-    told_and_read_back(it, 0)
+    it = tracker_with(alive_record(), present_record("c1", ("hall",)))
+    publish_and_read_back(it, 0)
     it.apply(present_record("c1", ("yard",)), 1)
-    assert told_and_read_back(it, 1).occupied == [("room", "yard")]
-    assert told_and_read_back(it, 1 + VACATED_AFTER_SECONDS).vacated == [HALL]
+    assert publish_and_read_back(it, 1).occupied == [("room", "yard")]
+    assert publish_and_read_back(it, 1 + VACATED_AFTER_SECONDS).vacated == [HALL]
 
 
 def test_a_room_that_was_never_published_is_not_vacated() -> None:
-    it = census(alive_record(), present_record("c1", ("hall",)), gone_record("c1"))
+    it = tracker_with(alive_record(), present_record("c1", ("hall",)), gone_record("c1"))
     assert it.due_changes(VACATED_AFTER_SECONDS) == NOTHING
 
 
 def test_a_new_leader_knows_what_was_published() -> None:
-    it = census(alive_record(), Occupancy("room", "hall"), present_record("c1", ("hall",)))
+    it = tracker_with(alive_record(), Occupancy("room", "hall"), present_record("c1", ("hall",)))
     assert it.due_changes(0) == NOTHING
-    it = census(Occupancy("room", "hall"))
+    it = tracker_with(Occupancy("room", "hall"))
     it.reset_timeouts(7)
     assert it.due_changes(7 + VACATED_AFTER_SECONDS - 0.01) == NOTHING
     assert it.due_changes(7 + VACATED_AFTER_SECONDS).vacated == [HALL]
-    it = census(Occupancy("room", "hall"), Tombstone("occupied", HALL))
+    it = tracker_with(Occupancy("room", "hall"), Tombstone("occupied", HALL))
     assert it.due_changes(VACATED_AFTER_SECONDS) == NOTHING
 
 
-# -- what is told is told once ---------------------------------------------------------------------
+# -- each change is published once -----------------------------------------------------------------
 
 
 def test_a_change_is_due_until_it_is_published() -> None:
-    it = census(alive_record(), present_record("c1", ("hall",)))
+    it = tracker_with(alive_record(), present_record("c1", ("hall",)))
     assert it.due_changes(0) == it.due_changes(1) == NOTHING._replace(occupied=[HALL])
 
 
 def test_nothing_is_published_again_until_it_is_read_back() -> None:
-    it = census(alive_record(), present_record("c1", ("hall",)))
+    it = tracker_with(alive_record(), present_record("c1", ("hall",)))
     it.mark_published(it.due_changes(0))
     assert it.due_changes(0.1) == NOTHING
     it.apply(gone_record("c1"), 0.2)
@@ -141,37 +141,37 @@ def test_nothing_is_published_again_until_it_is_read_back() -> None:
 
 
 def test_a_late_read_back_does_not_publish_again() -> None:
-    it = census(alive_record(), present_record("c1", ("hall",)))
-    told_and_read_back(it, 0)
+    it = tracker_with(alive_record(), present_record("c1", ("hall",)))
+    publish_and_read_back(it, 0)
     it.apply(gone_record("c1"), 1)
     it.mark_published(it.due_changes(1 + VACATED_AFTER_SECONDS))
     it.apply(present_record("c2", ("hall",)), 4.2)
     assert it.due_changes(4.3) == NOTHING  # it has not read back that the room is vacated
     it.apply(Tombstone("occupied", HALL), 4.4)
-    assert told_and_read_back(it, 4.5).occupied == [HALL]
+    assert publish_and_read_back(it, 4.5).occupied == [HALL]
     assert it.due_changes(4.6) == NOTHING
 
 
 def test_a_change_that_is_never_read_back_is_published_again() -> None:
-    it = census(alive_record(), present_record("c1", ("hall",)))
+    it = tracker_with(alive_record(), present_record("c1", ("hall",)))
     it.mark_published(it.due_changes(0))
     assert it.due_changes(READ_BACK_TIMEOUT_SECONDS - 0.01).occupied == []
     assert it.due_changes(READ_BACK_TIMEOUT_SECONDS).occupied == [HALL]
 
 
 def test_a_failed_change_is_due_at_once() -> None:
-    it = census(alive_record(), present_record("c1", ("hall",)))
-    findings = it.due_changes(0)
-    it.mark_published(findings)
-    it.mark_failed(findings)
-    assert it.due_changes(0.1) == findings
+    it = tracker_with(alive_record(), present_record("c1", ("hall",)))
+    changes = it.due_changes(0)
+    it.mark_published(changes)
+    it.mark_failed(changes)
+    assert it.due_changes(0.1) == changes
 
 
 # -- instances -------------------------------------------------------------------------------------
 
 
 def test_a_silent_instance_is_dead_with_all_its_connections() -> None:
-    it = census(
+    it = tracker_with(
         alive_record("i1"),
         alive_record("i2"),
         present_record("c1"),
@@ -180,60 +180,60 @@ def test_a_silent_instance_is_dead_with_all_its_connections() -> None:
     )
     it.apply(alive_record("i2"), 5)
     assert it.due_changes(INSTANCE_TIMEOUT_SECONDS - 0.01) == NOTHING
-    found = told_and_read_back(it, INSTANCE_TIMEOUT_SECONDS)
+    found = publish_and_read_back(it, INSTANCE_TIMEOUT_SECONDS)
     assert (ids(found), found.dead_instances) == (["c1", "c2"], ["i1"])
     assert it.due_changes(INSTANCE_TIMEOUT_SECONDS + 1) == NOTHING
     assert set(it.index.instances) == {"i2"}
 
 
 def test_any_record_of_an_instance_restarts_its_timeout() -> None:
-    it = census(alive_record("i1"), present_record("c1"))
+    it = tracker_with(alive_record("i1"), present_record("c1"))
     it.apply(present_record("c1", ("hall",)), 5)
     assert it.due_changes(5 + INSTANCE_TIMEOUT_SECONDS - 0.01).dead_instances == []
 
 
 def test_an_instance_known_by_its_connections_only_can_be_dead() -> None:
-    it = census(present_record("c1"))
-    found = told_and_read_back(it, INSTANCE_TIMEOUT_SECONDS)
+    it = tracker_with(present_record("c1"))
+    found = publish_and_read_back(it, INSTANCE_TIMEOUT_SECONDS)
     assert (ids(found), found.dead_instances) == (["c1"], ["i1"])
 
 
 def test_an_instance_without_connections_can_be_dead() -> None:
-    it = census(alive_record("i1"))
-    assert told_and_read_back(it, INSTANCE_TIMEOUT_SECONDS) == NOTHING._replace(
+    it = tracker_with(alive_record("i1"))
+    assert publish_and_read_back(it, INSTANCE_TIMEOUT_SECONDS) == NOTHING._replace(
         dead_instances=["i1"]
     )
     assert it.due_changes(100) == NOTHING
 
 
 def test_no_instance_is_dead_after_timeouts_were_reset() -> None:
-    it = census(alive_record("i1"), present_record("c1"))
+    it = tracker_with(alive_record("i1"), present_record("c1"))
     it.reset_timeouts(60)
     assert it.due_changes(60) == NOTHING
     assert it.due_changes(60 + INSTANCE_TIMEOUT_SECONDS).dead_instances == ["i1"]
 
 
 def test_a_restarted_instance_has_lost_its_connections_at_once() -> None:
-    it = census(
+    it = tracker_with(
         alive_record("i1", "b1"), present_record("c1", boot="b1"), present_record("c2", boot="b1")
     )
     it.apply(alive_record("i1", "b2"), 1)
     it.apply(present_record("c3", boot="b2"), 1)
-    found = told_and_read_back(it, 1)
+    found = publish_and_read_back(it, 1)
     assert (ids(found), found.dead_instances) == (["c1", "c2"], [])
     assert it.due_changes(2) == NOTHING
     assert set(it.index.connections) == {"c3"}
 
 
 def test_a_late_connection_of_an_earlier_boot_is_lost_too() -> None:
-    it = census(alive_record("i1", "b2"))
+    it = tracker_with(alive_record("i1", "b2"))
     assert it.due_changes(0) == NOTHING
     it.apply(present_record("c1", boot="b1"), 1)
-    assert ids(told_and_read_back(it, 1)) == ["c1"]
+    assert ids(publish_and_read_back(it, 1)) == ["c1"]
 
 
 def test_an_instance_that_stops_cleanly_loses_nothing() -> None:
-    it = census(
+    it = tracker_with(
         alive_record("i1"), present_record("c1"), gone_record("c1"), Tombstone("instance", ("i1",))
     )
     assert it.due_changes(100) == NOTHING
@@ -241,23 +241,23 @@ def test_an_instance_that_stops_cleanly_loses_nothing() -> None:
 
 
 def test_connections_left_by_a_removed_instance_are_lost() -> None:
-    it = census(alive_record("i1"), present_record("c1"), Tombstone("instance", ("i1",)))
+    it = tracker_with(alive_record("i1"), present_record("c1"), Tombstone("instance", ("i1",)))
     assert it.due_changes(INSTANCE_TIMEOUT_SECONDS - 0.01) == NOTHING
-    assert ids(told_and_read_back(it, INSTANCE_TIMEOUT_SECONDS)) == ["c1"]
+    assert ids(publish_and_read_back(it, INSTANCE_TIMEOUT_SECONDS)) == ["c1"]
 
 
 def test_an_instance_may_return_after_it_was_dead() -> None:
-    it = census(alive_record("i1"), present_record("c1"))
-    told_and_read_back(it, INSTANCE_TIMEOUT_SECONDS)
+    it = tracker_with(alive_record("i1"), present_record("c1"))
+    publish_and_read_back(it, INSTANCE_TIMEOUT_SECONDS)
     it.apply(alive_record("i1"), 20)
     it.apply(present_record("c1"), 20)
     assert it.due_changes(20) == NOTHING
-    found = told_and_read_back(it, 20 + INSTANCE_TIMEOUT_SECONDS)
+    found = publish_and_read_back(it, 20 + INSTANCE_TIMEOUT_SECONDS)
     assert (ids(found), found.dead_instances) == (["c1"], ["i1"])
 
 
 def test_a_returned_instance_is_not_dead_at_once_again() -> None:
-    it = census(alive_record("i1"), present_record("c1"))
+    it = tracker_with(alive_record("i1"), present_record("c1"))
     found = it.due_changes(INSTANCE_TIMEOUT_SECONDS)
     it.mark_published(found)
     it.apply(gone_record("c1"), INSTANCE_TIMEOUT_SECONDS + 1)
@@ -268,20 +268,20 @@ def test_a_returned_instance_is_not_dead_at_once_again() -> None:
     assert it.due_changes(INSTANCE_TIMEOUT_SECONDS + 2) == NOTHING
 
 
-# -- how much --------------------------------------------------------------------------------------
+# -- batches ---------------------------------------------------------------------------------------
 
 
 def test_many_lost_connections_are_published_in_batches_and_the_instance_last() -> None:
-    it = census(*(present_record(f"c{number}") for number in range(2 * MAX_CHANGES + 1)))
+    it = tracker_with(*(present_record(f"c{number}") for number in range(2 * MAX_CHANGES + 1)))
     now = INSTANCE_TIMEOUT_SECONDS
-    found = [told_and_read_back(it, now + round * 0.1) for round in range(4)]
+    found = [publish_and_read_back(it, now + round * 0.1) for round in range(4)]
     assert [len(each.lost_connections) for each in found] == [MAX_CHANGES, MAX_CHANGES, 1, 0]
     assert [each.dead_instances for each in found] == [[], [], ["i1"], []]
     assert len({id for each in found for id in ids(each)}) == 2 * MAX_CHANGES + 1
 
 
 def test_batches_continue_before_the_read_back() -> None:
-    it = census(*(present_record(f"c{number}") for number in range(MAX_CHANGES + 1)))
+    it = tracker_with(*(present_record(f"c{number}") for number in range(MAX_CHANGES + 1)))
     first = it.due_changes(INSTANCE_TIMEOUT_SECONDS)
     it.mark_published(first)
     second = it.due_changes(INSTANCE_TIMEOUT_SECONDS + 0.1)
@@ -297,10 +297,14 @@ def test_batches_continue_before_the_read_back() -> None:
 
 def test_many_rooms_are_published_in_batches() -> None:
     rooms = tuple(f"r{number}" for number in range(MAX_CHANGES + 1))
-    it = census(alive_record(), present_record("c1", rooms))
-    assert [len(told_and_read_back(it, now).occupied) for now in (0, 1, 2)] == [MAX_CHANGES, 1, 0]
+    it = tracker_with(alive_record(), present_record("c1", rooms))
+    assert [len(publish_and_read_back(it, now).occupied) for now in (0, 1, 2)] == [
+        MAX_CHANGES,
+        1,
+        0,
+    ]
     it.apply(gone_record("c1"), 3)
-    assert [len(told_and_read_back(it, now).vacated) for now in (6, 7, 8)] == [MAX_CHANGES, 1, 0]
+    assert [len(publish_and_read_back(it, now).vacated) for now in (6, 7, 8)] == [MAX_CHANGES, 1, 0]
 
 
 def test_instances_that_do_not_lead_keep_no_pending_changes() -> None:
@@ -323,6 +327,6 @@ def test_instances_that_do_not_lead_keep_no_pending_changes() -> None:
     "fact", [Membership("ann", "hall"), Checkpoint(7), Tombstone("member", ("ann", "r"))]
 )
 def test_unrelated_state_records_change_nothing(fact: StateRecord | Tombstone) -> None:
-    it = census(fact)
+    it = tracker_with(fact)
     assert it.due_changes(100) == NOTHING
     assert vars(it.index) == vars(PresenceTracker().index)

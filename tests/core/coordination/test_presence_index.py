@@ -1,4 +1,4 @@
-"""Who is connected anywhere, against a model too simple to be wrong: it looks through everybody."""
+"""The indexes of connections, against a model that searches a plain dict."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ comings = st.builds(
 steps = st.lists(comings | st.sampled_from(["c1", "c2", "c3", "never"]), max_size=20)
 
 
-def there(held: dict[str, ConnectionPresence], place: RoomOrTopic) -> set[str]:
-    """Look through everybody for those who are at a place."""
+def connections_in(model: dict[str, ConnectionPresence], place: RoomOrTopic) -> set[str]:
+    """Search all connections for those in a room or topic."""
     kind, name = place
-    return {p.id for p in held.values() if name in (p.rooms if kind == "room" else p.topics)}
+    return {p.id for p in model.values() if name in (p.rooms if kind == "room" else p.topics)}
 
 
 PLACES: list[RoomOrTopic] = [
@@ -36,68 +36,68 @@ PLACES: list[RoomOrTopic] = [
 
 @given(steps)
 def test_a_connection_is_found_by_each_index_once(done: list[ConnectionPresence | str]) -> None:
-    roster, held = PresenceIndex(), dict[str, ConnectionPresence]()
+    index, model = PresenceIndex(), dict[str, ConnectionPresence]()
     for step in done:
-        before = {place: there(held, place) for place in PLACES}
+        before = {place: connections_in(model, place) for place in PLACES}
         if isinstance(step, ConnectionPresence):
-            held[step.id] = step
-            changed = roster.update_connection(step)
+            model[step.id] = step
+            changed = index.update_connection(step)
             moved = {step.id}
         else:
-            held.pop(step, None)
-            changed = roster.remove(gone_record(step))
+            model.pop(step, None)
+            changed = index.remove(gone_record(step))
             moved = {step}
-        after = {place: there(held, place) for place in PLACES}
+        after = {place: connections_in(model, place) for place in PLACES}
         left_or_come = [place for place in PLACES if before[place] != after[place]]
         assert sorted(changed) == sorted(left_or_come), moved
-        assert roster.connections == held
-        assert {place: set(who) for place, who in roster.by_room_or_topic.items()} == {
+        assert index.connections == model
+        assert {place: set(who) for place, who in index.by_room_or_topic.items()} == {
             place: who for place, who in after.items() if who
         }
-        assert by(roster.by_account) == looked_up(held, "account")
-        assert by(roster.by_instance) == looked_up(held, "instance")
+        assert by(index.by_account) == looked_up(model, "account")
+        assert by(index.by_instance) == looked_up(model, "instance")
 
 
 def by(index: dict[str, dict[str, ConnectionPresence]]) -> dict[str, set[str]]:
-    assert all(present.id == id for held in index.values() for id, present in held.items())
-    return {name: set(held) for name, held in index.items()}
+    assert all(present.id == id for model in index.values() for id, present in model.items())
+    return {name: set(model) for name, model in index.items()}
 
 
-def looked_up(held: dict[str, ConnectionPresence], field: str) -> dict[str, set[str]]:
+def looked_up(model: dict[str, ConnectionPresence], field: str) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
-    for each in held.values():
+    for each in model.values():
         if (name := getattr(each, field)) is not None:
             found.setdefault(name, set()).add(each.id)
     return found
 
 
 def test_the_last_record_of_a_connection_is_found() -> None:
-    roster = PresenceIndex()
-    roster.update_connection(present_record("c1", ("hall",)))
+    index = PresenceIndex()
+    index.update_connection(present_record("c1", ("hall",)))
     newer = present_record("c1", ("hall", "yard"))
-    assert roster.update_connection(newer) == [("room", "yard")]
-    assert roster.by_room_or_topic["room", "hall"]["c1"] is newer
-    assert roster.by_account["ann"]["c1"] is newer
+    assert index.update_connection(newer) == [("room", "yard")]
+    assert index.by_room_or_topic["room", "hall"]["c1"] is newer
+    assert index.by_account["ann"]["c1"] is newer
 
 
 def test_removed_connections_leave_no_entries() -> None:
-    roster = PresenceIndex()
-    roster.update_instance(alive_record("i1"))
-    roster.update_connection(present_record("c1", ("hall",), ("news",)))
-    assert roster.remove(gone_record("c1")) == [("room", "hall"), ("topic", "news")]
-    assert roster.remove(gone_record("c1")) == []
-    assert roster.remove(Tombstone("instance", ("i1",))) == []
-    assert roster.remove(Tombstone("instance", ("i1",))) == []
-    assert vars(roster) == vars(PresenceIndex())
+    index = PresenceIndex()
+    index.update_instance(alive_record("i1"))
+    index.update_connection(present_record("c1", ("hall",), ("news",)))
+    assert index.remove(gone_record("c1")) == [("room", "hall"), ("topic", "news")]
+    assert index.remove(gone_record("c1")) == []
+    assert index.remove(Tombstone("instance", ("i1",))) == []
+    assert index.remove(Tombstone("instance", ("i1",))) == []
+    assert vars(index) == vars(PresenceIndex())
 
 
 def test_removing_an_instance_keeps_its_connections() -> None:
-    roster = PresenceIndex()
-    roster.update_instance(alive_record("i1"))
-    roster.update_connection(present_record("c1", ("hall",)))
-    roster.remove(Tombstone("instance", ("i1",)))
-    assert roster.instances == {}
-    assert set(roster.by_instance["i1"]) == {"c1"}
+    index = PresenceIndex()
+    index.update_instance(alive_record("i1"))
+    index.update_connection(present_record("c1", ("hall",)))
+    index.remove(Tombstone("instance", ("i1",)))
+    assert index.instances == {}
+    assert set(index.by_instance["i1"]) == {"c1"}
 
 
 def test_a_repeated_room_counts_once() -> None:

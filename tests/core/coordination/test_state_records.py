@@ -1,4 +1,4 @@
-"""One record is one fact, and its key says which; what is none of ours is dead."""
+"""Keys and values of the state topic. Foreign records are invalid."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ KEYS: list[tuple[StateRecord, bytes, tuple[str, ...]]] = [
 ]
 
 
-def stored(value: bytes | None, key: bytes | None) -> Any:
+def kafka_record(value: bytes | None, key: bytes | None) -> Any:
     return record(value)._replace(key=key)
 
 
@@ -52,8 +52,10 @@ def test_the_key_has_the_kind_and_the_names(
     fact: StateRecord, key: bytes, names: tuple[str, ...]
 ) -> None:
     assert state_records.record_key(fact) == key
-    assert state_records.decode(stored(state_records.encode(fact), key)) == fact
-    assert state_records.decode(stored(None, key)) == Tombstone(key.decode().split(",")[0], names)
+    assert state_records.decode(kafka_record(state_records.encode(fact), key)) == fact
+    assert state_records.decode(kafka_record(None, key)) == Tombstone(
+        key.decode().split(",")[0], names
+    )
 
 
 def test_two_valid_state_records_have_two_keys() -> None:
@@ -63,10 +65,12 @@ def test_two_valid_state_records_have_two_keys() -> None:
 @given(any_state_record)
 def test_encoding_and_decoding_changes_nothing(fact: StateRecord) -> None:
     assert (
-        state_records.decode(stored(state_records.encode(fact), state_records.record_key(fact)))
+        state_records.decode(
+            kafka_record(state_records.encode(fact), state_records.record_key(fact))
+        )
         == fact
     )
-    gone = state_records.decode(stored(None, state_records.record_key(fact)))
+    gone = state_records.decode(kafka_record(None, state_records.record_key(fact)))
     assert isinstance(gone, Tombstone)
     assert ",".join([gone.kind, *gone.names]).encode() == state_records.record_key(fact)
 
@@ -92,9 +96,11 @@ def test_encoding_and_decoding_changes_nothing(fact: StateRecord) -> None:
         (None, b"title,\xff"),
     ],
 )
-def test_a_record_that_is_not_the_bridges_is_rejected(value: bytes | None, key: bytes | None) -> None:
+def test_a_record_that_is_not_the_bridges_is_rejected(
+    value: bytes | None, key: bytes | None
+) -> None:
     with pytest.raises(InvalidRecord) as dead:
-        state_records.decode(stored(value, key))
+        state_records.decode(kafka_record(value, key))
     assert dead.value.reason == "bad_state"
 
 
@@ -103,9 +109,11 @@ def test_a_record_that_is_not_the_bridges_is_rejected(value: bytes | None, key: 
     corrupted(any_state_record.map(state_records.record_key)),
     st.booleans(),
 )
-def test_any_bytes_are_a_state_record_or_an_invalid_record(value: bytes, key: bytes, taken_back: bool) -> None:
+def test_any_bytes_are_a_state_record_or_an_invalid_record(
+    value: bytes, key: bytes, taken_back: bool
+) -> None:
     try:
-        told = state_records.decode(stored(None if taken_back else value, key))
+        told = state_records.decode(kafka_record(None if taken_back else value, key))
     except InvalidRecord:
         return
     if isinstance(told, Tombstone):
@@ -116,7 +124,7 @@ def test_any_bytes_are_a_state_record_or_an_invalid_record(value: bytes, key: by
 
 def test_unknown_fields_of_a_later_version_are_ignored() -> None:
     value = b'{"is": "folded", "offset": 17, "by": "bridge-1"}'
-    assert state_records.decode(stored(value, b"folded")) == Checkpoint(17)
+    assert state_records.decode(kafka_record(value, b"folded")) == Checkpoint(17)
 
 
 def test_a_session_is_described_for_backends() -> None:

@@ -1,4 +1,4 @@
-"""What backends are told about clients, as no client ever is."""
+"""Records of the lifecycle topic, which only backends read."""
 
 from __future__ import annotations
 
