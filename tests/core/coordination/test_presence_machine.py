@@ -1,4 +1,4 @@
-"""Whatever becomes of instances, each connection is told disconnected once, and rooms alternate."""
+"""Through any failures each connection disconnects once, and rooms alternate."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ LAGS = st.sampled_from([0.0, TICK_SECONDS, 3 * TICK_SECONDS, 1.0])
 WAITS = st.sampled_from(
     [0.0, TICK_SECONDS, 3 * TICK_SECONDS, 1.0, VACATED_AFTER_SECONDS, 4.0, 6.0, 12.0]
 )
-#: Until whatever has happened was told: a beat, the silence, the emptiness, and reading between.
+#: Until every change is published: a heartbeat, the timeouts, and the reads between them.
 LONG = INSTANCE_TIMEOUT_SECONDS + VACATED_AFTER_SECONDS + 10
 
 
 class _Nobody(SimulatedLeader):
-    """On duty is nobody."""
+    """No instance leads."""
 
-    def work(self) -> None:
+    def publish_findings(self) -> None:
         """Do nothing."""
 
 
-class CensusMachine(RuleBasedStateMachine):
-    """Two instances, and one of two stewards on duty."""
+class PresenceMachine(RuleBasedStateMachine):
+    """Two instances, and one of two leaders."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class CensusMachine(RuleBasedStateMachine):
         self.boots = self.came = 0
         for name in ("i1", "i2"):
             self.start(name)
-        self.stewards = [SimulatedLeader(self.topics), SimulatedLeader(self.topics)]
+        self.leaders = [SimulatedLeader(self.topics), SimulatedLeader(self.topics)]
 
     def start(self, name: str) -> None:
         self.boots += 1
@@ -54,9 +54,9 @@ class CensusMachine(RuleBasedStateMachine):
             self.topics.now_seconds += TICK_SECONDS
             for instance in self.instances.values():
                 instance.tick()
-            for steward in self.stewards:
-                steward.read_state()
-            self.stewards[0].publish_findings()
+            for leader in self.leaders:
+                leader.read_state()
+            self.leaders[0].publish_findings()
 
     @initialize(lag=LAGS)
     def reading_takes(self, lag: float) -> None:
@@ -102,53 +102,53 @@ class CensusMachine(RuleBasedStateMachine):
             self.instances[name].is_paused = not self.instances[name].is_paused
         self.pass_by(after)
 
-    # -- the one on duty ---------------------------------------------------------------------------
+    # -- the leader --------------------------------------------------------------------------------
 
     @rule(fresh=st.booleans(), away=st.sampled_from([0.0, 1.0, INSTANCE_TIMEOUT_SECONDS]))
     def hand_over(self, fresh: bool, away: float) -> None:
-        before = self.stewards[0]
-        self.stewards[0] = _Nobody(self.topics)
+        before = self.leaders[0]
+        self.leaders[0] = _Nobody(self.topics)
         self.pass_by(away)
-        self.stewards = [SimulatedLeader(self.topics) if fresh else self.stewards[1], before]
-        self.stewards[0].become_leader()
+        self.leaders = [SimulatedLeader(self.topics) if fresh else self.leaders[1], before]
+        self.leaders[0].become_leader()
 
-    # -- what has to be so -------------------------------------------------------------------------
+    # -- invariants --------------------------------------------------------------------------------
 
     @invariant()
-    def what_is_told_alternates(self) -> None:
-        for about, told in self.topics.lifecycle_notices.items():
+    def records_alternate(self) -> None:
+        for about, lifecycle in self.topics.lifecycle_notices.items():
             kinds = ("connected", "disconnected")
             kinds = kinds if isinstance(about, str) else ("occupied", "vacated")
-            assert told == [kinds[number % 2] for number in range(len(told))], about
+            assert lifecycle == [kinds[number % 2] for number in range(len(lifecycle))], about
 
     def teardown(self) -> None:
         for instance in self.instances.values():
             instance.is_paused = False
         self.pass_by(LONG)
-        self.what_is_told_alternates()
-        told = self.topics.lifecycle_notices
-        here = {
+        self.records_alternate()
+        lifecycle = self.topics.lifecycle_notices
+        connected_now = {
             id: rooms for it in self.instances.values() for id, rooms in it.rooms_by_client.items()
         }
-        connected = {id for id, each in told.items() if each[-1] == "connected"}
-        assert connected == here.keys()
-        occupied = {place for place, each in told.items() if each[-1] == "occupied"}
-        assert occupied == {("room", room) for rooms in here.values() for room in rooms}
-        for steward in self.stewards:
-            roster = steward.census.index
-            assert roster.connections.keys() == here.keys()
-            assert roster.instances.keys() == self.instances.keys()
+        connected = {id for id, each in lifecycle.items() if each[-1] == "connected"}
+        assert connected == connected_now.keys()
+        occupied = {place for place, each in lifecycle.items() if each[-1] == "occupied"}
+        assert occupied == {("room", room) for rooms in connected_now.values() for room in rooms}
+        for leader in self.leaders:
+            index = leader.census.index
+            assert index.connections.keys() == connected_now.keys()
+            assert index.instances.keys() == self.instances.keys()
         late = SimulatedLeader(self.topics)
         for entry in compact(self.topics):
             late.census.apply(entry.record, self.topics.now_seconds)
         assert not any(late.census.due_changes(self.topics.now_seconds))
-        assert vars(late.census.index) == vars(self.stewards[0].census.index)
+        assert vars(late.census.index) == vars(self.leaders[0].census.index)
         assert (
-            late.census.published_occupied == self.stewards[0].census.published_occupied == occupied
+            late.census.published_occupied == self.leaders[0].census.published_occupied == occupied
         )
 
 
-CensusMachine.TestCase.settings = settings(
+PresenceMachine.TestCase.settings = settings(
     max_examples=example_count(150), stateful_step_count=30, deadline=None
 )
-TestCensus = CensusMachine.TestCase
+TestCensus = PresenceMachine.TestCase
