@@ -1,4 +1,4 @@
-"""What the downstream bank may ask of the one that it never meets."""
+"""What `web` needs of the side that reads Kafka. The two never import each other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Upstream(Protocol):
-    """The state of reading. Topics are the public ones."""
+    """The state of reading Kafka. Topics have their public names."""
 
     def is_ready(self) -> bool:
         """Whether the instance has caught up with Kafka once."""
@@ -21,25 +21,25 @@ class Upstream(Protocol):
         """Seconds since Kafka was last reached, None while it is."""
 
     def start_replay(self, session: Session) -> None:
-        """Catch up `session`, which was welcomed and is not live yet."""
+        """Replay to `session`, which is welcomed and not live yet."""
 
     def wait_until_active(self, topics: Collection[str]) -> Awaitable[bool]:
-        """Whether all of these topics, which the asker is a follower of, are read by now.
+        """Wait until all of these topics are read; return False after the time limit.
 
-        Waits for those that are asleep, but no longer than clients wait for Kafka.
+        The caller must be a subscriber of the topics, which activates idle ones.
         """
 
     def cursor_at(self, topics: Collection[str], timestamp_ms: int) -> Awaitable[Cursor | None]:
-        """The cursor of these topics at a time, in milliseconds since 1970.
+        """Return the cursor of these topics at a time, in milliseconds since 1970.
 
-        None where Kafka does not tell it within the time for which clients wait.
+        None if Kafka does not answer within the time limit.
         """
 
 
 class MetricSample(NamedTuple):
-    """Something that is counted, from the start on, or measured: one value, or some by `label`.
+    """A counter or a gauge: one value, or values by `label_name`.
 
-    `name` has no prefix and, where it `counts`, no `_total`.
+    `name` has no prefix and, for a counter, no `_total`.
     """
 
     name: str
@@ -50,7 +50,7 @@ class MetricSample(NamedTuple):
 
 
 class MetricSource(Protocol):
-    """Whoever knows what that bank has counted."""
+    """Supplies the metrics of the side that reads Kafka."""
 
     def samples(self) -> Iterable[MetricSample]:
-        """All of it, as it is now. Topics are the public ones."""
+        """Return the current values. Topics have their public names."""

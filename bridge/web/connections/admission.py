@@ -1,6 +1,6 @@
-"""The way in, the same for every kind of client: well-formed, known, allowed, and room for it.
+"""Admission control for every kind of client: form, credentials, permissions and limits.
 
-Rule: a client is counted from its admission until it leaves, and whoever admits it lets it leave.
+Rule: a client counts from `admit` to `release`, and the caller of `admit` must call `release`.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class ExpiryTimers:
         return len(self._heap)
 
     def add(self, session: Session) -> None:
-        """Watch the end of the grant that `session` has now."""
+        """Watch the expiry of the permissions that `session` has now."""
         expires_at = session.permissions.expires_at
         if expires_at is None:
             return
@@ -75,13 +75,13 @@ class ExpiryTimers:
     def close_expired(self) -> None:
         """Close all expired sessions and discard what is queued for them.
 
-        Call it before events are delivered: none is handed out after the end of a grant.
+        Call it before events are delivered: none is sent after the permissions expired.
         """
         for session in self.pop_expired(self._wall_clock()):
             self._hub.close(session, close_codes.EXPIRED, discard_queued=True)
 
     def pop_expired(self, now: float) -> list[Session]:
-        """Return the live sessions whose grants have ended; those that open now are kept."""
+        """Remove and return the welcomed sessions that have expired. Opening ones stay."""
         if not self._heap or self._heap[0][0] > now:
             return []
         expired: list[tuple[float, int, Session]] = []
@@ -95,7 +95,7 @@ class ExpiryTimers:
         return [session for _, _, session in expired]
 
     def _is_current(self, entry_time: float, _number: int, session: Session) -> bool:
-        """Whether this is still the end of what `session` has."""
+        """Whether `session` is not closed and still expires at this time."""
         expires_at = session.permissions.expires_at
         is_closed = session.state in {SessionState.CLOSING, SessionState.CLOSED}
         return (
@@ -106,7 +106,7 @@ class ExpiryTimers:
 
 
 class AdmissionLimits(NamedTuple):
-    """How much this instance takes, and for how long it waits (seconds)."""
+    """Limits of one instance. Times are in seconds."""
 
     request_limits: RequestLimits
     max_connections: int = 18_000
@@ -116,7 +116,7 @@ class AdmissionLimits(NamedTuple):
     max_frame_bytes: int = 65_536
     outbox_timeout_seconds: float = 15.0
     heartbeat_seconds: float = 25.0
-    max_stale_seconds: float = 0.0  #: seconds without Kafka that are allowed; 0 is for ever
+    max_stale_seconds: float = 0.0  #: allowed without Kafka; 0 is no limit
     hello_timeout_seconds: float = 10.0
     close_timeout_seconds: float = 5.0
     start_timeout_seconds: float = 65.0  #: for the keys or the start position of a client
@@ -147,7 +147,7 @@ class AdmissionController:
         counters: ClientCounters,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """`wall_clock` tells the seconds since 1970, which tokens are written in."""
+        """`wall_clock` returns seconds since 1970, as tokens use them."""
         self._hub = hub
         self._catch_up = catch_up
         self._limits = limits
@@ -165,7 +165,7 @@ class AdmissionController:
         self._handshake_bucket = TokenBucket(limits.max_handshakes_per_second)
 
     def parse(self, hello: Hello, *, is_trusted: bool = False) -> ConnectRequest:
-        """Check the form of what `hello` asks for; who is `is_trusted` may say who it is.
+        """Check the form of `hello`; only a trusted client may name its account.
 
         Raises:
             BadRequest: If it is not well-formed.
@@ -180,10 +180,10 @@ class AdmissionController:
         )
 
     def check_rate(self, now: float) -> None:
-        """Count one more client that wants to come in, at `now` seconds.
+        """Count one connection attempt, at `now` seconds of the event loop's clock.
 
         Raises:
-            Refused: If they come faster than allowed, or this instance takes nobody now.
+            AuthRefused: If the rate limit is reached, or this instance admits no clients now.
         """
         if self.is_draining:
             raise AuthRefused(close_codes.DRAINING)
@@ -202,7 +202,7 @@ class AdmissionController:
         return stale_seconds is not None and stale_seconds > self._limits.max_stale_seconds
 
     def pending_keys(self, token: str | None) -> Awaitable[None] | None:
-        """What has to be waited for before `token` can be judged; None in the usual case."""
+        """Return what to await before `token` can be verified; None in the usual case."""
         return self._authenticator.pending_keys(token)
 
     def admit(
@@ -213,10 +213,10 @@ class AdmissionController:
         connection: Connection,
         address: str = "",
     ) -> Session:
-        """Return a session for this client, set to what it wants and not welcomed yet.
+        """Return a subscribed session for this client, not welcomed yet.
 
         Raises:
-            Refused: If it is nobody, may not have that, or there is no room.
+            AuthRefused: If its credential, its permissions or a limit does not allow it.
         """
         network = client_network(address) if self._limits.max_connections_per_address else ""
         if (
@@ -259,10 +259,10 @@ class AdmissionController:
         return session
 
     def authenticate(self, hello: Hello) -> Permissions:
-        """Return the grant of who says `hello`.
+        """Return the permissions of the client that sent `hello`.
 
         Raises:
-            Refused: If it is nobody, or that can not be told now.
+            AuthRefused: If the credential is not valid, or cannot be verified now.
         """
         permissions = self._authenticator.authenticate(hello.token, hello.account)
         if self._is_revoked(permissions):
@@ -276,10 +276,10 @@ class AdmissionController:
         encode_frame: Callable[[bytes], bytes] = bytes,
         connection: Connection = NO_CONNECTION,
     ) -> Session:
-        """Return a session of the holder of `permissions`, set to what it wants, and counted nowhere.
+        """Return a subscribed session with `permissions` that counts towards no limit.
 
         Raises:
-            Refused: If the grant does not cover that.
+            AuthRefused: If the permissions do not cover that.
         """
         session = Session(secrets.token_hex(16), permissions, encode_frame, connection)
         refusal = check_permissions(
@@ -301,14 +301,14 @@ class AdmissionController:
         """Return a session that reads history: it has its account's rooms, and no connection.
 
         Raises:
-            Refused: If the grant does not cover that.
+            AuthRefused: If the permissions do not cover that.
         """
         session = self.create_session(permissions, connect_request)
         self._command_executor.add_account_rooms(session)
         return session
 
     def start(self, session: Session, connect_request: ConnectRequest) -> None:
-        """Welcome `session`: it is live, or will be once it has what it missed."""
+        """Welcome `session`: it becomes live, at once or after its replay."""
         self._command_executor.add_account_rooms(session)
         if connect_request.cursor is None:
             self._hub.attach(session)
@@ -325,7 +325,7 @@ class AdmissionController:
             self._hub.close(session, close_codes.EXPIRED, discard_queued=True)
 
     def must_resolve_start(self, session: Session, connect_request: ConnectRequest) -> bool:
-        """Whether `find` is needed before `session` is welcomed."""
+        """Whether `resolve_start` is needed before `session` is welcomed."""
         return connect_request.since_ms is not None or bool(
             self._hub.on_demand.idle_topics(session.topics)
         )
@@ -333,10 +333,10 @@ class AdmissionController:
     async def resolve_start(
         self, session: Session, connect_request: ConnectRequest
     ) -> ConnectRequest:
-        """Return `connect_request` with the cursor of the time that it says, once all its topics are read.
+        """Wait until all topics are read; return `connect_request` with the cursor of its time.
 
         Raises:
-            Refused: If Kafka does not tell it in time.
+            AuthRefused: If Kafka does not answer in time.
 
         Cancellation: safe.
         """
@@ -353,7 +353,7 @@ class AdmissionController:
         return connect_request._replace(cursor=cursor, cursor_text=encode_cursor(cursor))
 
     def refresh_token(self, session: Session, token: TokenUpdate) -> None:
-        """Answer a newer credential of a live session; a wrong one leaves the old in force."""
+        """Reply to a newer token of a live session; an invalid one leaves the old in force."""
         try:
             permissions = self._authenticator.refresh_token(session.permissions, token.token)
         except AuthRefused as refused:
@@ -373,7 +373,7 @@ class AdmissionController:
         )
 
     def release(self, session: Session) -> None:
-        """Forget `session`, which was admitted."""
+        """Remove a session that was admitted, and no longer count it."""
         self._hub.detach(session)
         self.connection_count -= 1
         if session.close_code is not None:

@@ -1,6 +1,6 @@
-"""What a client asks for when it connects, by URL or by its first frame, checked as to its form.
+"""Parses and checks what a client asks for when it connects, by URL or by its hello.
 
-Rule: both ways ask for the same things under the same rules; what is wrong names the parameter.
+Rule: both ways have the same parameters and rules. An error names the parameter.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from bridge.core.protocol.cursor import Cursor
 
 _LIST_PARAMETERS = frozenset({"topics", "rooms", "types"})
-_MAX_PARAMETERS = 50  # parameters
+_MAX_PARAMETERS = 50
 _match_unescaped = re.compile("[^%+\x80-\U0010ffff]*").fullmatch
 _TEXT_PARAMETERS = frozenset({"cursor", "since", "token", "account"})
 
 
 class BadRequest(ValueError):
-    """A request that has not the right form. The message is for the client."""
+    """A malformed request. The message is for the client."""
 
 
 class ConnectRequest(NamedTuple):
-    """What a client wants, well-formed. `topics` of None means all that it may read unnamed.
+    """A well-formed request. `topics` of None means all that it may read without naming them.
 
-    `resumed` is the cursor as the client wrote it; `since` is in milliseconds since 1970.
+    `cursor_text` is the cursor as the client sent it.
     """
 
     topics: frozenset[str] | None
@@ -45,17 +45,17 @@ class ConnectRequest(NamedTuple):
 
 
 class UrlRequest(NamedTuple):
-    """What a URL asks for; nothing yet, where a hello will follow."""
+    """What a URL asks for; None where a hello follows."""
 
     hello: Hello | None
     connect_request: ConnectRequest | None
 
 
 def parse_websocket_query(query: str) -> Hello | None:
-    """Return the parameters of a URL as a hello; None where it says that a hello will follow.
+    """Return the parameters of a URL as a hello; None if it says that a hello follows.
 
     Raises:
-        BadRequest: If it says that and more, or a parameter is unknown, empty or given twice.
+        BadRequest: If `hello=1` is not alone, or a parameter is unknown, empty or repeated.
     """
     pairs = _split_query(query)
     if any(name == "hello" for name, _ in pairs):
@@ -77,7 +77,7 @@ def parse_query(query: str) -> Hello:
 def parse_query_with_extras(
     query: str, extra_names: Collection[str]
 ) -> tuple[Hello, dict[str, str]]:
-    """Return the parameters of a URL as a hello, and by themselves those that are in `extra_names`.
+    """Return the parameters of a URL as a hello, and those in `extra_names` by name.
 
     Raises:
         BadRequest: If one is unknown, empty or given twice.
@@ -109,7 +109,7 @@ def _parse_parameters(
 
 
 def _split_query(query: str) -> list[tuple[str, str]]:
-    if _match_unescaped(query) and query.count("&") < _MAX_PARAMETERS:  # nothing is to be decoded
+    if _match_unescaped(query) and query.count("&") < _MAX_PARAMETERS:  # nothing is escaped
         parts = [part.partition("=") for part in query.split("&") if part]
         return [(name, value) for name, _, value in parts]
     try:

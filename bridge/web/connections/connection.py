@@ -1,7 +1,7 @@
-"""One client's connection, whatever is spoken on it: what is written, and how far it has got.
+"""One client's connection of any kind: its phase, and writing with flow control.
 
-Rule: nothing here waits. What the transport does not take stays in the session's outbox, which
-has a ceiling.
+Rule: nothing here waits. What the transport does not accept stays in the session's outbox, which
+has a limit.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from bridge.core.sessions.session import Session
     from bridge.web.connections.admission import AdmissionLimits
 
-#: What the transport may hold of a client before frames wait in its outbox instead.
+#: Above this many bytes in the transport, frames wait in the outbox.
 HIGH_WATER_BYTES = 64 * 1024
 WRITE_CHUNK_BYTES = 256 * 1024
 
 
 class Phase(Enum):
-    """Where a connection is on its way."""
+    """A connection is in exactly one of these phases."""
 
     HANDSHAKE = auto()
-    AWAITING_HELLO = auto()  #: upgraded; the hello has not come yet
-    PREPARING = auto()  #: somebody is asked something before the welcome
+    AWAITING_HELLO = auto()  #: upgraded; the hello has not arrived yet
+    PREPARING = auto()  #: a lookup runs before the welcome
     OPEN = auto()
-    FLUSHING = auto()  #: hung up on; its last frames are on their way
-    CLOSING = auto()  #: everything is said; the client's end is awaited
+    FLUSHING = auto()  #: its session is closed; its last frames are being written
+    CLOSING = auto()  #: the close is sent; the client's end is awaited
     CLOSED = auto()
 
 
@@ -85,20 +85,20 @@ _WRITABLE_PHASES: Final = (Phase.OPEN, Phase.FLUSHING)
 
 
 class ConnectionHandler(Protocol):
-    """What a pipe asks of those who look after all of them. `now` is the loop's clock."""
+    """What a connection needs of its pool or endpoint. `now` is the loop's clock."""
 
     now: Callable[[], float]
     limits: AdmissionLimits
     closes_by_code: Counter[int]
 
     def remove(self, connection: ClientConnection, error: Exception | None) -> None:
-        """Let go of a pipe that is gone; `error` is the transport's."""
+        """Remove a connection that is lost; `error` is the transport's."""
 
 
 class ClientConnection(asyncio.Protocol):
-    """The writing half. `heard` and `deadline` are on the loop's clock, in seconds."""
+    """The writing half. Times are in seconds of the event loop's clock."""
 
-    #: What is spoken, in the word that it is counted by.
+    #: The protocol, as the metrics label it.
     kind: ClassVar[str]
 
     __slots__ = (
@@ -119,9 +119,7 @@ class ClientConnection(asyncio.Protocol):
     def __init__(self, handler: ConnectionHandler) -> None:
         self._handler = handler
         self._write_prefix = b""  # goes out with whatever is written next
-        self._written_bytes = (
-            0  # bytes handed to the transport, and of them what the kernel had taken
-        )
+        self._written_bytes = 0  # bytes handed to the transport
         self._sent_bytes = 0
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)
         self.session: Session | None = None
@@ -134,7 +132,7 @@ class ClientConnection(asyncio.Protocol):
 
     @staticmethod
     def encode_frame(frame: bytes, /) -> bytes:
-        """Return what this kind of connection carries of a frame's text."""
+        """Return the bytes that carry a frame's text on this kind of connection."""
         raise NotImplementedError
 
     def transition(self, trigger: PhaseTrigger) -> None:
@@ -149,33 +147,33 @@ class ClientConnection(asyncio.Protocol):
             raise AssertionError(f"{trigger.name} in {self.phase.name}") from None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget everything."""
+        """Close the phase and remove this connection from its handler."""
         self.transition(PhaseTrigger.DISCONNECTED)
         self._handler.remove(self, exc)
 
     def eof_received(self) -> None:
-        """Let the transport close."""
+        """Return None: the transport closes itself."""
 
     def pause_writing(self) -> None:
-        """Stop writing."""
+        """Keep further frames in the outbox."""
         self.is_write_paused = True
 
     def resume_writing(self) -> None:
-        """Go on."""
+        """Write what has waited."""
         self.is_write_paused = False
-        ClientConnection.flush(self)  # nothing new was queued: whatever belongs behind it is there
+        ClientConnection.flush(self)  # nothing new was queued, so no cursor has to follow
 
     # -- writing ---------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Begin: its session is about to be welcomed."""
+        """Start writing and the heartbeats; the welcome follows."""
         now = self._handler.now()
         self.transition(PhaseTrigger.OPENED)
         self.deadline = now + self._handler.limits.heartbeat_seconds
         self.last_progress = now
 
     def flush(self) -> None:
-        """Write what is queued, as far as the transport takes it; and then the close, if any."""
+        """Write the outbox until the transport is full, then the close if the session has one."""
         session = self.session
         if session is None or self.phase not in _WRITABLE_PHASES:
             return
@@ -192,44 +190,42 @@ class ClientConnection(asyncio.Protocol):
         self.transport.write(data)
 
     def reject(self, frame: bytes, close: CloseCode) -> None:
-        """Close on a client that was never welcomed; `frame` tells it."""
+        """Send `frame` and close; for a client that was never welcomed."""
         self._write(self.encode_frame(frame))
         self.begin_close(close)
 
     def begin_close(self, close: CloseCode) -> None:
-        """Close; the client has some seconds to see it."""
+        """Close; the client has the close timeout to end its side."""
         if self.session is None or self.session.close_code is None:
-            self._handler.closes_by_code[close.code] += (
-                1  # the entrance counts those who were hung up on
-            )
+            self._handler.closes_by_code[close.code] += 1  # `release` counts the closed sessions
         self.transition(PhaseTrigger.CLOSE_SENT)
         self.deadline = self._handler.now() + self._handler.limits.close_timeout_seconds
 
-    # -- what the clock asks ---------------------------------------------------------------------
+    # -- what the clock reads --------------------------------------------------------------------
 
     @property
     def unsent_bytes(self) -> int:
-        """Bytes that wait here or in the transport."""
+        """Bytes in the outbox and in the transport."""
         outbox_bytes = self.session.outbox.pending_bytes if self.session is not None else 0
         return outbox_bytes + self.transport.get_write_buffer_size()
 
     def has_progressed(self) -> bool:
-        """Whether the kernel has taken bytes since this was asked last."""
+        """Whether the kernel has accepted bytes since the last call."""
         sent_bytes = self._written_bytes - self.transport.get_write_buffer_size()
         has_progressed, self._sent_bytes = sent_bytes != self._sent_bytes, sent_bytes
         return has_progressed
 
     @property
     def is_live(self) -> bool:
-        """Whether its session is welcomed and not yet closing."""
+        """Whether its session is welcomed and not closing."""
         return self.session is not None and self.session.is_welcomed
 
-    def is_silent(self, now: float) -> bool:  # noqa: ARG002 - who can not speak is never silent
-        """Whether the client should have been heard of by `now`."""
+    def is_silent(self, now: float) -> bool:  # noqa: ARG002 - a client that cannot send is never silent
+        """Whether the client has sent nothing for too long at `now`."""
         return False
 
     def ping(self) -> None:
-        """Ask for a sign of life, where what is spoken has one."""
+        """Send a ping, where the protocol has one."""
 
     def send_keepalive(self, now: float) -> None:
-        """Do at `now` what this kind of connection needs every now and then."""
+        """Send at `now` what keeps an idle connection open."""

@@ -1,6 +1,6 @@
-"""All connections of this instance, whatever is spoken on them: clock, flushing and end.
+"""All connections of this instance: deadlines, heartbeats and drain.
 
-Rule: one timer looks after everybody, a slice of them at a time.
+Rule: one timer checks all connections, one slice at a time.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from bridge.web.connections.flushing import Flusher
     from bridge.web.upstream import Upstream
 
-#: Every connection is looked after once in SLICES * SLICE_SECONDS, or sooner.
+#: Every connection is checked once in SLICE_COUNT * SLICE_SECONDS, or sooner.
 SLICE_COUNT = 20
 SLICE_SECONDS = 0.05
 
 
 class ConnectionPool:
-    """Every connection of this instance."""
+    """Checks, closes and drains the connections of this instance."""
 
     def __init__(
         self,
@@ -56,10 +56,10 @@ class ConnectionPool:
         self.limits = limits
         self.closes_by_code = counters.closes_by_code
         self.now = asyncio.get_running_loop().time
-        #: Set when this instance begins to leave.
+        #: Set when the drain starts.
         self.drain_started = asyncio.Event()
         self._slices: list[set[ClientConnection]] = [set() for _ in range(SLICE_COUNT)]
-        # Everybody is looked after several times in a heartbeat, however short it is.
+        # Every connection is checked several times per heartbeat, however short that is.
         self._slice_interval_seconds = min(
             SLICE_SECONDS, self.limits.heartbeat_seconds / (4 * SLICE_COUNT)
         )
@@ -69,22 +69,22 @@ class ConnectionPool:
         return sum(map(len, self._slices))
 
     def last_seen(self, connection_id: str) -> float | None:
-        """When `connection_id` was heard of last, in seconds since 1970; None if it is not here."""
+        """When `connection_id` last sent something, in seconds since 1970; None if not here."""
         session = self._hub.registry.by_id.get(connection_id)
         return (
             None if session is None else time.time() - (self.now() - session.connection.last_seen)
         )
 
     def add(self, connection: ClientConnection) -> None:
-        """Look after `connection` from now on."""
+        """Check `connection` from now on."""
         self._next_slice += 1
         self._slices[self._next_slice % SLICE_COUNT].add(connection)
 
     def close(self, connection: ClientConnection, close: CloseCode) -> None:
-        """Close a connection, in whatever phase it is: a `closing` frame, then the close."""
+        """Close a connection in any phase: a `closing` frame, then the close."""
         session = connection.session
         if connection.phase in {Phase.CLOSING, Phase.CLOSED} or (session and session.close_code):
-            return  # the first reason is the one that is told
+            return  # the client gets the first reason
         if connection.is_live and session is not None:
             self._hub.close(session, close)
             self.flusher.flush()
@@ -94,15 +94,15 @@ class ConnectionPool:
     # -- the clock -------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Look after everybody until cancelled."""
+        """Check all connections until cancelled."""
         slice_index = 0
         last_check = self.now()
         while True:
             await asyncio.sleep(self._slice_interval_seconds)
             now = self.now()
             self._expiry.close_expired()
-            # One that woke late makes up for it at once: while thousands come in, every turn of
-            # the event loop is long, and a slice in each would make heartbeats very late.
+            # A late timer checks all overdue slices at once. While thousands connect, each turn of
+            # the event loop is long, and one slice per turn would make heartbeats very late.
             due_slices = int((now - last_check) / self._slice_interval_seconds)
             last_check += due_slices * self._slice_interval_seconds
             for _ in range(min(due_slices, SLICE_COUNT)):
@@ -110,7 +110,7 @@ class ConnectionPool:
                 self.check_connections(tuple(self._slices[slice_index]), now)
 
     def check_connections(self, connections: Iterable[ClientConnection], now: float) -> None:
-        """Send what is due at `now`, and close on those who are late."""
+        """Send what is due at `now`, and close the connections past their deadline."""
         stale_seconds, is_too_stale = (
             self._upstream.stale_seconds(),
             self._admission.is_too_stale,
@@ -124,7 +124,7 @@ class ConnectionPool:
                 case Phase.AWAITING_HELLO if now >= connection.deadline:
                     self.close(connection, closes.HELLO_TIMEOUT)
                 case Phase.FLUSHING | Phase.CLOSING if now >= connection.deadline:
-                    connection.transport.abort()  # close() would wait for one that stopped reading
+                    connection.transport.abort()  # close() would wait for a client that stopped reading
         self.flusher.flush()
 
     def _check_open(
@@ -143,7 +143,7 @@ class ConnectionPool:
             connection.deadline = now + self.limits.close_timeout_seconds
         elif now >= connection.deadline:
             if now - connection.deadline >= self.limits.heartbeat_seconds:
-                connection.last_seen = now  # we are late ourselves, and have not asked
+                connection.last_seen = now  # this timer was late, and has sent no ping
             connection.deadline = now + self.limits.heartbeat_seconds
             if connection.is_silent(now):
                 self._hub.close(session, closes.SILENT)
@@ -153,25 +153,25 @@ class ConnectionPool:
         else:
             connection.send_keepalive(now)
 
-    # -- going -----------------------------------------------------------------------------------
+    # -- the end ---------------------------------------------------------------------------------
 
     def remove(self, connection: ClientConnection, error: Exception | None) -> None:
-        """Let go of a connection that is gone; `error` is the transport's."""
+        """Remove a lost connection; `error` is the transport's."""
         for slice_ in self._slices:
             slice_.discard(connection)
         session, connection.session = connection.session, None
         if session is None:
             return
-        if isinstance(error, TimeoutError):  # the kernel has waited in vain for a sign of life
+        if isinstance(error, TimeoutError):  # TCP_USER_TIMEOUT: the peer acknowledged nothing
             self._hub.close(session, closes.SILENT)
         self._admission.release(session)
 
     async def drain(self, timeout_seconds: float) -> None:
-        """Say to everybody that this instance is leaving; return when all have gone.
+        """Close all connections with 4001; return when all are gone.
 
-        Those who are not gone after `timeout_seconds` are cut off.
+        Connections that remain after `timeout_seconds` are aborted.
 
-        Cancellation: safe; those who are left stay connected.
+        Cancellation: safe; the remaining connections stay open.
         """
         self._admission.is_draining = True
         self.drain_started.set()
@@ -180,7 +180,7 @@ class ConnectionPool:
             for connection in tuple(slice_):
                 self.close(connection, closes.DRAINING)
             await asyncio.sleep(0)
-        while len(self) and self.now() < deadline:  # noqa: ASYNC110 - the clock's own pace
+        while len(self) and self.now() < deadline:  # noqa: ASYNC110 - as often as the timer
             await asyncio.sleep(SLICE_SECONDS)
         for slice_ in self._slices:
             for connection in tuple(slice_):

@@ -1,8 +1,7 @@
-"""`GET /events`: Server-Sent Events, for those who only listen.
+"""`GET /events`: Server-Sent Events, with the parameters and the admission of WebSockets.
 
-Rules: the same parameters as for WebSockets and the same way in; but a refusal is an answer of
-HTTP. A browser's `EventSource` takes every answer but 200 for the end and never comes back, so
-what says "come back later" is told to it on a stream (WHATWG HTML, section 9.2.3).
+Rule: a refusal is an HTTP response. A browser's `EventSource` never reconnects after another status
+than 200, so "come back later" is sent to it on a stream (WHATWG HTML, section 9.2.3).
 """
 
 from __future__ import annotations
@@ -41,21 +40,21 @@ if TYPE_CHECKING:
     from bridge.web.connections.connect_request import ConnectRequest
     from bridge.web.connections.pool import ConnectionPool
 
-#: On a stream without events something goes out as often, for proxies that would take it for dead.
+#: An idle stream gets a comment this often. Proxies would close it otherwise.
 COMMENT_INTERVAL_SECONDS: Final = 15.0
 _TCP_USER_TIMEOUT: Final = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux has it
 _LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
 class SseHandler(ConnectionHandler, Protocol):
-    """What a stream asks of those who have opened it."""
+    """What a stream needs of its endpoint."""
 
     def cursor(self, session: Session) -> str:
-        """The cursor that covers exactly what `session` has been handed."""
+        """Return the cursor that covers exactly what `session` was sent."""
 
 
 class SseConnection(ClientConnection):
-    """One client's event stream."""
+    """Writes one client's event stream."""
 
     kind = "sse"
     encode_frame = staticmethod(sse_format.encode_frame)
@@ -71,21 +70,21 @@ class SseConnection(ClientConnection):
     def take_over(
         self, transport: asyncio.Transport, response_head: bytes, *, is_chunked: bool
     ) -> None:
-        """Take over `transport`, and answer with `response_head`."""
+        """Take over `transport` and send `response_head`."""
         self.transport = transport
         self._is_chunked = is_chunked
         limits = self._handler.limits
         transport.set_protocol(self)
         transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
         if _TCP_USER_TIMEOUT is not None:
-            # What is sent has to be acknowledged within two heartbeats; who reads slowly has as
-            # long as for its outbox.
+            # The peer must acknowledge data within two heartbeats, but never sooner than the
+            # slow-client limit.
             timeout_seconds = max(
                 2 * limits.heartbeat_seconds,
                 limits.outbox_timeout_seconds + limits.close_timeout_seconds,
             )
             tcp_socket = transport.get_extra_info("socket")
-            with contextlib.suppress(OSError):  # it has gone
+            with contextlib.suppress(OSError):  # the peer has gone
                 tcp_socket.setsockopt(
                     socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, int(timeout_seconds * 1000)
                 )
@@ -93,25 +92,25 @@ class SseConnection(ClientConnection):
         transport.write(response_head)
 
     def data_received(self, data: bytes) -> None:  # noqa: ARG002 - whatever it is
-        """Pass over it: a client that is known here only listens."""
+        """Ignore it: clients of a stream only listen."""
         self.last_seen = self._handler.now()
 
     # -- writing ---------------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Write what was queued, and behind it the cursor that covers it."""
+        """Write the outbox, then the cursor that covers it."""
         session = self.session
         if session is not None and session.is_welcomed and session.outbox.pending_bytes:
             session.outbox.append(sse_format.encode_cursor(self._endpoint.cursor(session)))
         super().flush()
 
     def send_keepalive(self, now: float) -> None:
-        """Let something be seen on a stream on which nothing happens."""
+        """Send a comment on an idle stream."""
         if now - self._last_write >= COMMENT_INTERVAL_SECONDS and not self.is_write_paused:
             self._write(sse_format.COMMENT)
 
     def begin_close(self, close: CloseCode) -> None:
-        """End the answer; the client has some seconds to read the rest."""
+        """End the response; the client has the close timeout to read the rest."""
         super().begin_close(close)
         if self._is_chunked:
             self.transport.write(_LAST_CHUNK)
@@ -129,7 +128,7 @@ class SseConnection(ClientConnection):
 
 PATH: Final = "/events"
 _LAST_EVENT_ID: Final = "Last-Event-ID"
-#: Seconds within which clients come back to a stream that broke.
+#: Clients of a broken stream reconnect within this time.
 _RECONNECT_SECONDS: Final = 5.0
 _STREAM_HEADERS: Final = {
     "Content-Type": sse_format.MEDIA_TYPE,
@@ -140,7 +139,7 @@ _STREAM_HEADERS: Final = {
 
 
 class SseEndpoint:
-    """Lets in everybody who comes for an event stream; `sockets` looks after them."""
+    """Admits clients of event streams."""
 
     def __init__(
         self,
@@ -163,22 +162,22 @@ class SseEndpoint:
         self.closes_by_code = counters.closes_by_code
         self.now = pool.now
 
-    # -- what a stream asks ----------------------------------------------------------------------
+    # -- for the streams ----------------------------------------------------------------------
 
     def cursor(self, session: Session) -> str:
-        """Return the cursor that covers exactly what `session` has been handed."""
+        """Return the cursor that covers exactly what `session` was sent."""
         return self._hub.cursor(session)
 
     def remove(self, connection: ClientConnection, error: Exception | None) -> None:
-        """Let go of a stream that is gone."""
+        """Remove a lost stream."""
         self._pool.remove(connection, error)
 
-    # -- answering -------------------------------------------------------------------------------
+    # -- requests -------------------------------------------------------------------------------
 
     async def handle_request(self, request: Request) -> Response:
-        """Open a stream, or say why not.
+        """Open a stream, or return the refusal.
 
-        Cancellation: safe; nobody is let in.
+        Cancellation: safe; no client is admitted.
         """
         if (rejection := client_http.reject_origin(request, self._origin_policy)) is not None:
             self._refused_by_reason["origin"] += 1
@@ -198,7 +197,7 @@ class SseEndpoint:
             self._refused_by_reason[refused.metric_reason] += 1
             return self._refusal_response(request, refused.close, cors_headers)
         except client_http.ClientDisconnected:
-            return Response()  # nobody is there to read it
+            return Response()  # the client has gone
 
     async def _admit(
         self,
@@ -224,7 +223,7 @@ class SseEndpoint:
         try:
             if request.method == "HEAD":
                 response = Response(headers={**_STREAM_HEADERS, **cors_headers})
-                del response.headers["Content-Length"]  # nobody knows it
+                del response.headers["Content-Length"]  # a stream has no length
                 return response
             if self._admission.must_resolve_start(session, connect_request):
                 resolving = self._admission.resolve_start(session, connect_request)
@@ -237,7 +236,7 @@ class SseEndpoint:
         finally:
             if not is_started:
                 self._admission.release(session)
-        return Response()  # it goes nowhere: the stream has the connection
+        return Response()  # it is not sent: the stream has the connection
 
     def _start_stream(
         self,
@@ -247,7 +246,7 @@ class SseEndpoint:
         connect_request: ConnectRequest,
         cors_headers: Mapping[str, str],
     ) -> bool:
-        """Take the connection over from HTTP, and welcome the client; tell whether it is there."""
+        """Take the connection over from HTTP and welcome the client; False if it has gone."""
         detached = request.scope["extensions"][TAKE_OVER_EXTENSION]()
         if detached is None:
             return False
@@ -277,7 +276,7 @@ class SseEndpoint:
         return client_http.refusal_response(close, closing_frame.retry_after, cors_headers)
 
     def preflight(self, request: Request) -> Response:
-        """Say what another origin's page may send, where it may send anything."""
+        """Return the CORS preflight response."""
         return client_http.preflight_response(
             request,
             self._origin_policy,
@@ -287,17 +286,17 @@ class SseEndpoint:
 
 
 def _hello_from_request(request: Request) -> frames.Hello:
-    """What the client asks for, by its URL and its headers."""
+    """Return the parameters of the URL and the headers."""
     hello = parse_query(request.scope["query_string"].decode("ascii"))  # uvicorn takes no other
     hello.token = parse_bearer(request.headers.get("Authorization")) or hello.token
     if last_event_id := request.headers.get(_LAST_EVENT_ID):
-        # An `EventSource` comes back by the URL that it began with.
+        # An `EventSource` reconnects with its first URL.
         hello.cursor, hello.since = last_event_id, None
     return hello
 
 
 def _is_browser_event_source(request: Request) -> bool:
-    """Whether it is a browser's, which tells nobody why it was refused, and gives up."""
+    """Whether a browser asks, which hides a refusal from the page and never reconnects."""
     headers = request.headers
     return "Sec-Fetch-Mode" in headers and headers.get("Accept") == sse_format.MEDIA_TYPE
 
@@ -305,7 +304,7 @@ def _is_browser_event_source(request: Request) -> bool:
 def _response_head(
     default_headers: list[tuple[bytes, bytes]], cors_headers: Mapping[str, str], *, is_chunked: bool
 ) -> bytes:
-    """Return the head of the answer; without chunks the end of the connection is its end."""
+    """Return the response head; without chunks the connection's end is the body's end."""
     headers = {**_STREAM_HEADERS, **cors_headers, "Connection": "close"}
     if is_chunked:
         headers["Transfer-Encoding"] = "chunked"

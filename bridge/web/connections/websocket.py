@@ -1,6 +1,6 @@
-"""The clients that speak WebSocket: how they come in, and what they say.
+"""The WebSocket endpoint: handshakes, admission, client messages and token refresh.
 
-Rule: a refusal of who or what comes after the upgrade, because browsers hide HTTP's answers to a
+Rule: clients are refused after the upgrade, with a close code. Browsers hide HTTP responses to a
 WebSocket.
 """
 
@@ -51,22 +51,20 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-#: At some tenths of a millisecond each.
+#: Each accept takes some tenths of a millisecond.
 ACCEPTS_PER_TURN: Final = 32
 
 
 class AcceptThrottle:
-    """One door of this instance."""
+    """Limits the accepts per turn of the event loop."""
 
     def __init__(self) -> None:
         self._call_soon = asyncio.get_running_loop().call_soon
-        self._accepts_left = (
-            ACCEPTS_PER_TURN  # who may still come in in this turn; all, where none is awaited
-        )
+        self._accepts_left = ACCEPTS_PER_TURN  # in this turn of the event loop
         self._queue: deque[Callable[[], object]] = deque()
 
     def submit(self, accept: Callable[[], object]) -> bool:
-        """Call `accept` now or in its turn; tell whether it was now."""
+        """Call `accept` now or in a later turn; return whether it was now."""
         if self._accepts_left == ACCEPTS_PER_TURN:
             self._call_soon(self._start_turn)
         if not self._accepts_left:
@@ -81,12 +79,12 @@ class AcceptThrottle:
         if self._queue:
             self._call_soon(self._start_turn)
         for _ in range(ACCEPTS_PER_TURN - self._accepts_left):
-            # By itself, so that what fails there fails alone.
+            # One callback each, so that an exception affects one connection only.
             self._call_soon(self._queue.popleft())
 
 
 class TokenRefresh:
-    """Judges the tokens of live sessions; `flush` writes what was answered later."""
+    """Verifies the tokens of live sessions; `flush` writes replies that came later."""
 
     def __init__(self, hub: Hub, admission: AdmissionController, flush: Callable[[], None]) -> None:
         self._hub = hub
@@ -95,7 +93,7 @@ class TokenRefresh:
         self._pending: dict[Session, asyncio.Task[None]] = {}
 
     def refresh(self, session: Session, token: TokenUpdate) -> None:
-        """Answer `token`, at once or once its key is there."""
+        """Reply to `token`, at once or after its key was fetched."""
         if session in self._pending:
             reason = "the token before is still being judged"
             self._hub.reply_error(session, "limit", reason, token.id)
@@ -122,12 +120,12 @@ _NO_STATUS_RECEIVED = 1005  # what a close frame without a code stands for (RFC 
 
 
 class WebSocketHandler(ConnectionHandler, Protocol):
-    """What a socket asks of those who talk with all of them."""
+    """What a WebSocket connection needs of its endpoint."""
 
     accept_throttle: AcceptThrottle
 
     def check_upgrade(self, upgrade_request: UpgradeRequest) -> UrlRequest | UpgradeRefusal:
-        """Say what a client asks for, or why its handshake is answered with an error."""
+        """Return what the URL asks for, or the refusal of the handshake."""
 
     def accept(
         self,
@@ -135,19 +133,19 @@ class WebSocketHandler(ConnectionHandler, Protocol):
         upgrade_request: UpgradeRequest,
         url_request: UrlRequest,
     ) -> None:
-        """Take in a socket that was upgraded."""
+        """Add an upgraded connection."""
 
     def handle_message(self, connection: WebSocketConnection, text: bytes | None) -> None:
-        """Take one message; None stands for one that is not text."""
+        """Handle one message; None stands for a binary one."""
 
     def handle_violation(
         self, connection: WebSocketConnection, violation: ProtocolViolation
     ) -> None:
-        """Close on a client that broke WebSocket itself."""
+        """Close a connection that violated RFC 6455."""
 
 
 class WebSocketConnection(ClientConnection):
-    """One client's WebSocket."""
+    """Reads and writes one client's WebSocket."""
 
     kind = "websocket"
     encode_frame = staticmethod(ws_framing.encode_text)
@@ -164,29 +162,27 @@ class WebSocketConnection(ClientConnection):
         super().__init__(endpoint)
         self._endpoint = endpoint
         self._frame_parser: FrameParser | None = None
-        self._pending_messages: (
-            list[WebSocketMessage] | tuple[()]
-        ) = ()  # read, and not listened to yet
+        self._pending_messages: list[WebSocketMessage] | tuple[()] = ()  # read, and not handled yet
         self.client_requests: ClientRequests | None = None
-        self.bearer_token: str | None = None  # the credential in a header, until it has been judged
+        self.bearer_token: str | None = None  # from the header, until it is verified
 
     # -- asyncio.Protocol ------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the transport over from uvicorn's HTTP protocol."""
+        """Take over the transport after the first bytes."""
         self.transport = cast("asyncio.Transport", transport)
         self.transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
         peer = transport.get_extra_info("peername")
         self.address = peer[0] if peer else ""
 
     def pause_writing(self) -> None:
-        """Stop writing, and stop reading too: who does not read can not make us answer."""
+        """Stop reading too: a client that does not read cannot request more replies."""
         super().pause_writing()
         if self.phase is not Phase.CLOSED:
             self.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """Go on with both; only from now on can the client be called silent."""
+        """Resume writing and reading; the silence of the client counts from now on."""
         self.is_write_paused = False
         if self.phase is not Phase.CLOSED:
             self.last_seen = self._handler.now()
@@ -195,7 +191,7 @@ class WebSocketConnection(ClientConnection):
             self.handle_pending()
 
     def data_received(self, data: bytes) -> None:
-        """Read what the client sent."""
+        """Parse what the client sent and handle whole messages."""
         self.last_seen = self._handler.now()
         if self.phase is Phase.HANDSHAKE:
             self._negotiate_handshake(data)
@@ -225,7 +221,7 @@ class WebSocketConnection(ClientConnection):
     def _complete_handshake(
         self, upgrade_request: UpgradeRequest, response: bytes, checked: UrlRequest | None
     ) -> None:
-        self.transport.resume_reading()  # one that has gone meanwhile is noticed from here on
+        self.transport.resume_reading()  # a client that left meanwhile is noticed from here on
         self.last_seen = self._handler.now()
         url_request = checked or self._endpoint.check_upgrade(upgrade_request)
         if isinstance(url_request, UpgradeRefusal):
@@ -260,7 +256,7 @@ class WebSocketConnection(ClientConnection):
     # -- reading ---------------------------------------------------------------------------------
 
     def handle_pending(self) -> None:
-        """Take in what was read, as far as it can be answered now."""
+        """Handle the messages that were read, until replies have to wait."""
         messages, self._pending_messages = self._pending_messages, ()
         for index, message in enumerate(messages):
             if self.is_write_paused or self.phase is Phase.PREPARING:
@@ -302,21 +298,21 @@ class WebSocketConnection(ClientConnection):
     # -- writing ---------------------------------------------------------------------------------
 
     def begin_close(self, close: CloseCode) -> None:
-        """Send the close frame; the client has some seconds to answer it."""
+        """Send the close frame; the client has the close timeout to reply."""
         self.transport.write(ws_framing.encode_close(close.code, close.reason))
         super().begin_close(close)
         if not self.is_write_paused:
-            self.transport.resume_reading()  # for the answer, where the welcome was awaited
+            self.transport.resume_reading()  # for the close frame of a client that waited for its welcome
 
     def is_silent(self, now: float) -> bool:
-        """Whether nothing was heard for two heartbeats; who is not written to is slow instead."""
+        """Whether nothing came for two heartbeats. A client with paused writes is slow instead."""
         return (
             not self.is_write_paused
             and now - self.last_seen >= 2 * self._handler.limits.heartbeat_seconds
         )
 
     def ping(self) -> None:
-        """Ask for a pong, so that a client that only listens is heard of."""
+        """Send a ping: the pong shows that a client that only listens is alive."""
         if not self.is_write_paused:
             self.transport.write(ws_framing.PING_FRAME)
 
@@ -325,7 +321,7 @@ PATH = "/ws"
 
 
 class WebSocketEndpoint:
-    """Talks with everybody who has come by WebSocket; `sockets` looks after them."""
+    """Admits WebSocket clients and handles their messages."""
 
     def __init__(
         self,
@@ -354,13 +350,13 @@ class WebSocketEndpoint:
         self._token_refresh = TokenRefresh(hub, admission, pool.flusher.flush)
 
     def create_connection(self, **_: object) -> WebSocketConnection:
-        """Make one for uvicorn, which calls this as it would its own class."""
+        """Return a new connection; uvicorn calls this in place of a protocol class."""
         return WebSocketConnection(self)
 
-    # -- coming ----------------------------------------------------------------------------------
+    # -- admission ----------------------------------------------------------------------------------
 
     def check_upgrade(self, upgrade_request: UpgradeRequest) -> UrlRequest | UpgradeRefusal:
-        """Say what a client asks for, or why its handshake gets an HTTP error."""
+        """Return what the URL asks for, or the refusal of the handshake."""
         path, _, query = upgrade_request.target.partition("?")
         if path != PATH:
             return UpgradeRefusal(404, f"WebSockets are served at {PATH}")
@@ -384,7 +380,7 @@ class WebSocketEndpoint:
         upgrade_request: UpgradeRequest,
         url_request: UrlRequest,
     ) -> None:
-        """Take in a socket that was upgraded: admit it, or wait for its hello."""
+        """Admit an upgraded connection, or wait for its hello."""
         self._pool.add(connection)
         forwarded = upgrade_request.headers.get("x-forwarded-for", ())
         connection.address = self._trusted_proxies.client_address(connection.address, forwarded)
@@ -485,7 +481,7 @@ class WebSocketEndpoint:
             self._reject(connection, refused)
             return
         if connection.phase is not Phase.PREPARING:
-            return  # it has gone meanwhile
+            return  # it was closed meanwhile
         connection.transport.resume_reading()
         self._start_session(connection, session, resolved)
         connection.handle_pending()
@@ -502,10 +498,10 @@ class WebSocketEndpoint:
         self._refused_by_reason[refused.metric_reason] += 1
         self._pool.close(connection, refused.close)
 
-    # -- talking ---------------------------------------------------------------------------------
+    # -- messages --------------------------------------------------------------------------------
 
     def handle_message(self, connection: WebSocketConnection, text: bytes | None) -> None:
-        """Take one message of a client; None stands for one that is not text."""
+        """Handle one message; None stands for a binary one."""
         if connection.phase is Phase.AWAITING_HELLO:
             self._handle_hello(connection, text)
         elif (
@@ -537,14 +533,14 @@ class WebSocketEndpoint:
     def handle_violation(
         self, connection: WebSocketConnection, violation: ws_framing.ProtocolViolation
     ) -> None:
-        """Close on a client that broke WebSocket itself, or sent too large a frame."""
+        """Close a connection that violated RFC 6455 or sent too large a frame."""
         close = closes.MISBEHAVING._replace(code=violation.code, reason=violation.reason)
         self._pool.close(connection, close)
 
-    # -- going -----------------------------------------------------------------------------------
+    # -- the end -----------------------------------------------------------------------------------
 
     def remove(self, connection: ClientConnection, error: Exception | None) -> None:
-        """Let go of a socket that is gone."""
+        """Remove a lost connection and end its lookup."""
         if isinstance(connection, WebSocketConnection):
             connection.client_requests = None
             if (task := self._admission_tasks.get(connection)) is not None:

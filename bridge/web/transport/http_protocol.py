@@ -1,7 +1,7 @@
-"""Receives a connection: its first bytes say whether it is a WebSocket's, or uvicorn's to read.
+"""Reads the first bytes of a connection, and limits the head of each HTTP request.
 
-Rule: who opens a WebSocket as everybody does costs nothing of HTTP's machinery; for anybody else
-nothing is different. Who says nothing is not waited for.
+Rule: ordinary WebSocket upgrades are answered here, without uvicorn's HTTP parser. Everything else
+goes to uvicorn unchanged. A connection that sends no head for 10 s is closed.
 """
 
 from __future__ import annotations
@@ -33,31 +33,31 @@ _HEAD_TOO_LARGE_RESPONSE: Final = b"\r\n".join(
         b"",
     ]
 )
-#: The ASGI extension by which an application has the connection of its request, as `TakeOver`.
+#: The ASGI extension with the `TakeOver` of a request's connection.
 TAKE_OVER_EXTENSION: Final = "push_bridge.take_over"
 
 
 class DetachedConnection(NamedTuple):
-    """A connection, and the headers that every answer has."""
+    """A connection, and the headers that every response has."""
 
     transport: asyncio.Transport
     default_headers: list[tuple[bytes, bytes]]
 
 
 class TakeOver:
-    """Takes a connection away from uvicorn, to be answered on by others."""
+    """Takes a connection away from uvicorn, for a response that is not written by ASGI."""
 
     __slots__ = ("_cycle", "_http")
 
     def __init__(self, http: HttpProtocol, cycle: RequestResponseCycle) -> None:
-        # They hold the scope, which holds this.
+        # Weak: both hold the scope, which holds this.
         self._http = weakref.ref(http)
         self._cycle = weakref.ref(cycle)
 
     def __call__(self) -> DetachedConnection | None:
-        """Return the connection, which somebody else looks after from now on; None if it is gone.
+        """Return the connection, which uvicorn then forgets; None if it is lost.
 
-        What the application answers by ASGI goes nowhere from then on.
+        The ASGI response of the application is discarded from then on.
         """
         http, cycle = self._http(), self._cycle()
         if http is None or cycle is None or cycle.disconnected or http.transport.is_closing():
@@ -67,7 +67,7 @@ class TakeOver:
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, with bounds on each request's head."""
+    """uvicorn's protocol with a size and a time limit on each request's head."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - uvicorn's own
         super().__init__(*args, **kwargs)
@@ -76,18 +76,18 @@ class HttpProtocol(HttpToolsProtocol):
         self._head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for the first head."""
+        """Start the time limit of the first head."""
         super().connection_made(transport)
         self._start_head_timer()
 
     def on_message_begin(self) -> None:
-        """Wait for the rest of a head."""
+        """Start the time limit of the next head."""
         super().on_message_begin()
         self._cancel_head_timer()
         self._start_head_timer()
 
     def on_headers_complete(self) -> None:
-        """Wait no longer."""
+        """Stop the time limit, and offer the connection to the application."""
         self._cancel_head_timer()
         super().on_headers_complete()
         if self.cycle is not None and self.cycle.scope is self.scope:
@@ -95,7 +95,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.scope["extensions"] = {TAKE_OVER_EXTENSION: take_over}
 
     def detach(self) -> DetachedConnection:
-        """Let go of the connection; requests that came behind are never answered."""
+        """Give up the connection; pipelined requests get no response."""
         self.connections.discard(self)
         self._cancel_head_timer()
         self.flow.resume_reading()  # they had stopped it
@@ -103,7 +103,7 @@ class HttpProtocol(HttpToolsProtocol):
         return DetachedConnection(self.transport, self.server_state.default_headers)
 
     def data_received(self, data: bytes) -> None:
-        """Read on, but no further than a head may reach."""
+        """Parse, and answer 431 if the head is too large."""
         head_timer = self._head_timer
         super().data_received(data)
         if head_timer is not None and self._head_timer is head_timer:
@@ -113,7 +113,7 @@ class HttpProtocol(HttpToolsProtocol):
                 self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget what was awaited."""
+        """Stop the time limit."""
         self._cancel_head_timer()
         super().connection_lost(exc)
 
@@ -128,7 +128,7 @@ class HttpProtocol(HttpToolsProtocol):
 
 
 class FirstBytesProtocol(asyncio.Protocol):
-    """A connection of which nothing has come yet."""
+    """A connection that has sent nothing yet."""
 
     __slots__ = ("_config", "_first_bytes_timer", "_server_state", "transport")
 
@@ -139,14 +139,14 @@ class FirstBytesProtocol(asyncio.Protocol):
         self._first_bytes_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Wait for the first bytes."""
+        """Start the time limit of the first bytes."""
         self.transport = cast("asyncio.Transport", transport)
         self._server_state.connections.add(cast("Any", self))  # uvicorn calls `shutdown` of each
         loop = asyncio.get_running_loop()
         self._first_bytes_timer = loop.call_later(HEAD_TIMEOUT_SECONDS, self.transport.abort)
 
     def data_received(self, data: bytes) -> None:
-        """Hand the connection to whom it is for, with these bytes."""
+        """Hand the connection and these bytes to the WebSocket or the HTTP protocol."""
         self._stop_waiting()
         create_connection: Any = (
             self._config.ws_protocol_class
@@ -164,11 +164,11 @@ class FirstBytesProtocol(asyncio.Protocol):
             connection.start_handshake(*handshake)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's own
-        """Forget it."""
+        """Stop the time limit."""
         self._stop_waiting()
 
     def shutdown(self) -> None:
-        """Let go of it: the server ends."""
+        """Close: the server ends."""
         self.transport.close()
 
     def _stop_waiting(self) -> None:

@@ -1,8 +1,7 @@
-"""uvicorn, with our order of leaving.
+"""uvicorn's server with a drain before its shutdown.
 
-Rule: everybody is told to go elsewhere, those too who still come meanwhile; then the listener
-closes, and HTTP ends. uvicorn by itself would close WebSockets with 1012 before anything of ours
-runs.
+Rule: all clients are closed with 4001, new ones too; then the listener closes, and HTTP ends.
+uvicorn itself would close WebSockets with 1012 first.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ class DrainingServer(Server):
                 log_config=None,
                 access_log=False,  # it would show the tokens in URLs
                 server_header=False,
-                proxy_headers=False,  # whom to believe is BRIDGE_TRUSTED_PROXIES' to say
+                proxy_headers=False,  # BRIDGE_TRUSTED_PROXIES decides
                 backlog=BACKLOG,
                 timeout_graceful_shutdown=shutdown_timeout_seconds,
             )
@@ -60,9 +59,9 @@ class DrainingServer(Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Take SIGINT and SIGTERM as a wish to drain, the second of them as one to hurry.
+        """Drain on SIGINT or SIGTERM; a second one ends the drain.
 
-        uvicorn would raise them again at its end, before anything behind it could be closed.
+        uvicorn would raise them again at its end, before the other parts are closed.
         """
         loop = asyncio.get_running_loop()
         for signal_number in (signal.SIGINT, signal.SIGTERM):
@@ -74,12 +73,12 @@ class DrainingServer(Server):
                 loop.remove_signal_handler(signal_number)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to leave; a second signal is a wish to hurry, whichever it is."""
+        """Start the drain; any second signal ends it."""
         self.force_exit = self.should_exit
         super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Drain, then end as uvicorn does: it stops listening first."""
+        """Drain, then run uvicorn's shutdown, which closes the listener first."""
         drain_task = asyncio.ensure_future(self._drain())
         while not drain_task.done() and not self.force_exit:
             await asyncio.wait([drain_task], timeout=_DRAIN_POLL_SECONDS)

@@ -1,8 +1,7 @@
-"""WebSocket's frames after the handshake (RFC 6455, section 5), as few bytes of memory as can be.
+"""Encodes and parses WebSocket frames after the handshake (RFC 6455, section 5).
 
-Rules: what the bridge sends is never masked, fragmented or compressed, so a frame is a header
-and the text, made once for all its readers. What a client sends is read strictly: anything that
-breaks section 5 is a `ProtocolViolation` with the close code that the RFC asks for.
+Rule: sent frames are never masked, fragmented or compressed, so one encoding serves all readers. A
+received frame that breaks section 5 raises `ProtocolViolation` with the RFC's close code.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ class WebSocketMessage(NamedTuple):
 
 
 class ProtocolViolation(Exception):
-    """A client broke the protocol; `code` is what to close with."""
+    """A client broke the protocol; `code` is the close code."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
@@ -66,7 +65,7 @@ def encode_text(payload: bytes) -> bytes:
 
 
 def encode_close(code: int, reason: str = "") -> bytes:
-    """Return a close frame; a reason that is too long for it is cut, between two characters."""
+    """Return a close frame; a reason that is too long is cut between two characters."""
     truncated_reason = reason.encode()[: _MAX_SHORT_BYTES - 2].decode(errors="ignore")
     return encode_frame(CLOSE, code.to_bytes(2, "big") + truncated_reason.encode())
 
@@ -75,14 +74,14 @@ PING_FRAME: Final = encode_frame(PING, b"")
 
 
 class FrameParser:
-    """Turns what a client sends into messages; holds bytes only between two halves of one."""
+    """Parses what a client sends into messages; keeps bytes of unfinished ones only."""
 
     __slots__ = ("_buffer", "_fragment_bytes", "_fragments", "_max_bytes", "_opcode")
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._buffer = b""
-        self._opcode = _CONTINUATION  # of the message whose parts are being gathered
+        self._opcode = _CONTINUATION  # of the fragmented message
         self._fragments: list[bytes] = []
         self._fragment_bytes = 0
 
@@ -90,7 +89,7 @@ class FrameParser:
         """Return the messages that `data` completes.
 
         Raises:
-            Violation: If the client broke the protocol; what came before it is lost too.
+            ProtocolViolation: If the client broke the protocol; earlier messages in `data` are lost.
         """
         buffer = self._buffer + data if self._buffer else data
         offset = 0
@@ -104,7 +103,7 @@ class FrameParser:
         return messages
 
     def _parse_frame(self, buffer: bytes, offset: int) -> tuple[int, bytes, int] | None:
-        """Cut one frame out of `buffer`: its first byte, its payload, and where the next begins."""
+        """Return the first byte and payload of one frame, and the offset of the next."""
         if len(buffer) < offset + 2:
             return None
         first_byte, second_byte = buffer[offset], buffer[offset + 1]
@@ -170,10 +169,10 @@ def _check_utf8(payload: bytes) -> None:
 
 
 def parse_close_code(payload: bytes) -> int:
-    """Return the code in a client's close frame (RFC 6455, 7.1.5), 1005 where it has none.
+    """Return the code in a client's close frame (RFC 6455, 7.1.5), 1005 if it has none.
 
     Raises:
-        Violation: If the frame is malformed.
+        ProtocolViolation: If the frame is malformed.
     """
     if not payload:
         return _NO_STATUS_RECEIVED

@@ -1,7 +1,7 @@
-"""The handshake of a WebSocket (RFC 6455, section 4.2).
+"""The server's side of the WebSocket handshake (RFC 6455, section 4.2).
 
-Rule: an ordinary one, as browsers and libraries begin it, is answered at a glance; any other is
-left to `websockets`, so that nothing is let in that the library would not let in.
+Rule: ordinary requests, as browsers and libraries send them, match a regular expression. All others
+go to `websockets`; nothing is accepted that the library would not accept.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 SUBPROTOCOL: Final = "push-bridge.v1"
 _log = logging.getLogger(__name__)
-_log.setLevel(logging.CRITICAL)  # a rude client's handshake is its own affair
+_log.setLevel(logging.CRITICAL)  # malformed handshakes are the clients' errors
 _CONNECTION_VALUES: Final = frozenset({b"upgrade", b"keep-alive, upgrade"})
 _BODY_HEADERS: Final = frozenset({b"content-length", b"transfer-encoding"})
-# What 16 bytes are in base64, written as they should be.
+# 16 bytes in canonical base64.
 _match_key: Final = re.compile(rb"[A-Za-z0-9+/]{21}[AQgw]==").fullmatch
 _match_request: Final = re.compile(
     rb"GET (/[!-~]*) HTTP/1\.1\r\n((?:[A-Za-z0-9-]+:[ -~]*\r\n)+)\r\n"
@@ -44,35 +44,35 @@ _REFUSAL_RESPONSE: Final = (
     "HTTP/1.1 {status} {title}\r\nConnection: close\r\nContent-Type: {type}\r\n"
     "Content-Length: {size}\r\n\r\n"
 )
-# For what `websockets` does not take for a request at all.
+# For bytes in which `websockets` finds no request.
 _BAD_REQUEST_RESPONSE: Final = (
     b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 )
 
 
 class UpgradeRequest(NamedTuple):
-    """A request to open a WebSocket: its target, and its headers by their names in lower case."""
+    """A request to open a WebSocket; header names are in lower case."""
 
     target: str
     headers: Mapping[str, Sequence[str]]
 
     def header(self, name: str) -> str | None:
-        """Return the first value of a header, None where there is none."""
+        """Return the first value of a header, None if it is absent."""
         values = self.headers.get(name)
         return values[0] if values else None
 
 
 class UpgradeRefusal(NamedTuple):
-    """An HTTP status instead of an upgrade, and a sentence that says what to change."""
+    """An HTTP status instead of an upgrade, with the remedy in `detail`."""
 
     status: int
     detail: str
 
 
 def try_fast_handshake(data: bytes) -> tuple[UpgradeRequest, bytes] | None:
-    """Return the request that the first bytes of a connection are, and the answer that accepts it.
+    """Return the request in the first bytes of a connection, and the response that accepts it.
 
-    None where they are not a whole request, or not an ordinary one.
+    None if they are not one whole ordinary request.
     """
     match = _match_request(data) if len(data) <= _FAST_PATH_MAX_BYTES else None
     if match is None:
@@ -104,9 +104,9 @@ def try_fast_handshake(data: bytes) -> tuple[UpgradeRequest, bytes] | None:
 def negotiate_handshake(
     data: bytes, find_refusal: Callable[[UpgradeRequest], UpgradeRefusal | None]
 ) -> tuple[UpgradeRequest | None, bytes]:
-    """Let `websockets` judge a request; return it, if it is to be let in, and the answer.
+    """Let `websockets` check a request; return it if it is accepted, and the response.
 
-    `find_refusal` says why a request that could be read is not let in, whatever the library says of it.
+    `find_refusal` comes first: its refusal of a readable request wins over the library's.
     """
     server_protocol = ServerProtocol(
         subprotocols=[SUBPROTOCOL],  # type: ignore[list-item]
@@ -130,7 +130,7 @@ def negotiate_handshake(
 
 
 def encode_refusal(refusal: UpgradeRefusal) -> bytes:
-    """Return the answer instead of an upgrade, in the form that all of HTTP's errors have."""
+    """Return the RFC 9457 response in place of an upgrade."""
     response = problem_response(refusal.status, refusal.detail)
     body = bytes(response.body)
     head = _REFUSAL_RESPONSE.format(
@@ -143,5 +143,5 @@ def encode_refusal(refusal: UpgradeRefusal) -> bytes:
 
 
 def _select_subprotocol(_server_protocol: ServerProtocol, offered: Any) -> Any:  # noqa: ANN401 - websockets' NewType
-    """Choose our subprotocol where it is offered, and none where none of ours is."""
+    """Return our subprotocol if it is offered, else None."""
     return SUBPROTOCOL if SUBPROTOCOL in offered else None
