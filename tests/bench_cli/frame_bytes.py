@@ -1,4 +1,4 @@
-"""Bytes as a bridge sends them, for what reads them."""
+"""Frames as a bridge sends them, as input of the stream readers."""
 
 from __future__ import annotations
 

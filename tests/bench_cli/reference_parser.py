@@ -1,4 +1,4 @@
-"""A plain reading of frames, one after another, to hold the quick ones against."""
+"""A simple frame parser, as the reference for the fast stream readers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class ParsedFrames(NamedTuple):
-    """What is in some bytes: events, other frames with their first byte, and where the rest is."""
+    """The events and other frames in some bytes, and how many bytes were parsed."""
 
     events: list[EventStamp]
     other_frames: list[tuple[int, bytes]]
@@ -20,7 +20,7 @@ class ParsedFrames(NamedTuple):
 
 
 def parse_frames(data: bytes, mark: bytes) -> ParsedFrames:
-    """Take `data` apart, which begins with a frame."""
+    """Parse `data`, which begins with a frame."""
     events: list[EventStamp] = []
     other_frames: list[tuple[int, bytes]] = []
     parsed_bytes, width = 0, len(mark)
@@ -35,6 +35,6 @@ def parse_frames(data: bytes, mark: bytes) -> ParsedFrames:
 
 
 def record_events(events: list[EventStamp], check: DeliveryCheck) -> None:
-    """Let `check` have them one by one."""
+    """Add the events to `check` one by one."""
     for lane, number, _ in events:
         check.add(lane, number)

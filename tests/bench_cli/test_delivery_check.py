@@ -1,4 +1,4 @@
-"""Losses, duplicates and disorder are seen, each planted fault as what it is."""
+"""Lost, duplicate and out-of-order events are each counted as what they are."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     import random
 
 
-def judged(*numbers: int, owed: int) -> DeliveryErrors:
+def judged(*numbers: int, expected: int) -> DeliveryErrors:
     ledger = DeliveryCheck()
     for number in numbers:
         ledger.add(0, number)
-    return ledger.errors({0: owed})
+    return ledger.errors({0: expected})
 
 
 @pytest.mark.parametrize(
-    ("numbers", "owed", "verdict"),
+    ("numbers", "expected", "errors"),
     [
         ((0, 1, 2), 3, DeliveryErrors()),
         ((), 0, DeliveryErrors()),
@@ -39,11 +39,11 @@ def judged(*numbers: int, owed: int) -> DeliveryErrors:
         ((0, 3, 1), 5, DeliveryErrors(lost=2, disorder=1)),
     ],
 )
-def test_a_fault_is_told_as_what_it_is(numbers, owed, verdict):
-    assert judged(*numbers, owed=owed) == verdict
+def test_each_error_has_its_kind(numbers, expected, errors):
+    assert judged(*numbers, expected=expected) == errors
 
 
-def test_lanes_are_numbered_each_for_itself():
+def test_sequences_are_independent():
     ledger = DeliveryCheck()
     for lane, number in ((0, 0), (7, 0), (0, 1), (7, 1)):
         ledger.add(lane, number)
@@ -52,20 +52,20 @@ def test_lanes_are_numbered_each_for_itself():
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 9), st.integers(1, 4))))
-def test_a_run_is_what_its_numbers_are_one_by_one(runs):
+def test_range_counts_like_its_numbers(runs):
     whole, single = DeliveryCheck(), DeliveryCheck()
     for lane, first, count in runs:
         whole.add(lane, first, count)
         for number in range(first, first + count):
             single.add(lane, number)
-    owed = dict.fromkeys(range(3), 13)
-    assert whole.errors(owed) == single.errors(owed)
+    expected = dict.fromkeys(range(3), 13)
+    assert whole.errors(expected) == single.errors(expected)
 
 
 @given(st.integers(0, 40), st.randoms(use_true_random=False))
-def test_every_number_is_taken_once_lost_or_late(owed, chance: random.Random):
-    come = [number for number in range(owed) if chance.random() < 0.8]
+def test_every_number_is_received_missing_or_late(expected, chance: random.Random):
+    come = [number for number in range(expected) if chance.random() < 0.8]
     chance.shuffle(come)
     again = [number for number in come if chance.random() < 0.2]
-    verdict = judged(*come, *again, owed=owed)
-    assert (verdict.lost, verdict.duplicates) == (owed - len(come), len(again))
+    errors = judged(*come, *again, expected=expected)
+    assert (errors.lost, errors.duplicates) == (expected - len(come), len(again))

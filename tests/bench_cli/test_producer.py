@@ -1,4 +1,4 @@
-"""The producer writes what a source makes, all of it, and says what is wrong with Kafka."""
+"""The producer writes every record of a workload, and names what is wrong with Kafka."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bridge.bench.workloads import AccountsWorkload
 from bridge.kafka.client.embedded import EmbeddedBroker
 
 
-def test_everything_is_written_and_a_topic_that_is_absent_is_named():
+def test_producer_writes_all_records_and_names_a_missing_topic():
     broker = EmbeddedBroker(["demo"])
     settings = {"bootstrap.servers": broker.bootstrap_servers}
     producer = LoadProducer(settings, "demo")
@@ -28,7 +28,7 @@ def test_everything_is_written_and_a_topic_that_is_absent_is_named():
         LoadProducer(settings, "absent").prepare_partitions()
 
 
-def test_a_setting_that_librdkafka_does_not_know_is_exit_2():
-    with pytest.raises(BenchError) as told:
+def test_unknown_librdkafka_setting_exits_with_2():
+    with pytest.raises(BenchError) as raised:
         LoadProducer({"bootstrap.servers": "h:1", "no.such": "x"}, "demo")
-    assert told.value.exit_code == 2
+    assert raised.value.exit_code == 2

@@ -1,4 +1,4 @@
-"""What is read from `/metrics`, which records are made, and what a result says."""
+"""Parsing of `/metrics`, records of the workloads, and the result."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ PLAN = Plan("fanout", (Target("127.0.0.1", 80),), (), {}, rate=100.0)
 GOOD = {"lost": 0, "duplicates": 0, "disorder": 0, "client_use": 0.2, "produced_per_second": 100}
 
 
-def test_samples_are_read_with_their_labels():
+def test_samples_are_parsed_with_labels():
     samples = report.parse_metrics(METRICS)
     assert (samples[report.CPU_SECONDS_METRIC], samples[report.SLOW_CLOSES_METRIC]) == (1.5, 3.0)
     assert report.bridge_version(samples) == "0.1.0"
 
 
-def test_what_does_not_answer_is_named():
+def test_unreachable_metrics_url_is_named():
     with pytest.raises(BenchError, match=r"http://127\.0\.0\.1:1/metrics does not answer"):
         report.scrape_metrics(("http://127.0.0.1:1/metrics",))
 
 
-def test_a_job_survives_the_pipe():
+def test_job_survives_json():
     job = LoadJob(
         "r", (Target("h", 1), Target("g", 2, "/x")), 9, first=1, step=2, has_private_events=True
     )
@@ -41,7 +41,7 @@ def test_a_job_survives_the_pipe():
     assert [*job.numbers] == [1, 3, 5, 7]
 
 
-def test_a_room_is_numbered_by_partition_and_owed_to_every_member():
+def test_room_workload_numbers_partitions_and_expects_every_member():
     source = RoomWorkload("r", "room", 3, 205, 10)
     records = [source.record(place, 0) for place in range(7)]
     assert [each.partition for each in records] == [0, 1, 2, 0, 1, 2, 0]
@@ -50,7 +50,7 @@ def test_a_room_is_numbered_by_partition_and_owed_to_every_member():
 
 
 @pytest.mark.parametrize("accounts", [1, 10, 7_919])
-def test_every_account_has_its_turn(accounts):
+def test_every_account_gets_as_many_records(accounts):
     source = AccountsWorkload("r", "a", accounts, 3, 205)
     for place in range(2 * accounts):
         source.record(place, 0)
@@ -58,7 +58,7 @@ def test_every_account_has_its_turn(accounts):
     assert len(source.sent_by_sequence) == accounts
 
 
-def test_of_a_hundred_records_one_is_for_somebody():
+def test_one_record_of_a_hundred_is_for_a_client():
     source = AccountsWorkload("r", "a", 5, 3, 205, one_in=100)
     keys = [source.record(place, 0).key or b"" for place in range(1_000)]
     assert source.expected_deliveries() == 10
@@ -80,28 +80,30 @@ def test_of_a_hundred_records_one_is_for_somebody():
         ({"told_to_come_later": 4}, "HANDSHAKES"),
     ],
 )
-def test_a_result_says_what_it_does_not_prove(changed, words):
+def test_remarks_name_what_limits_the_figures(changed, words):
     remarks = list(report.remarks(PLAN, {**GOOD, **changed}))
     assert len(remarks) == (words is not None)
     assert words is None or words in remarks[0]
 
 
 @pytest.mark.parametrize("name", ["lost", "duplicates", "disorder"])
-def test_a_broken_promise_is_one_wherever_it_stands(name):
+def test_delivery_errors_are_found_in_nested_figures(name):
     assert report.has_delivery_errors({**GOOD, name: 1})
     assert report.has_delivery_errors({"alike": {**GOOD, name: 1}})
     assert not report.has_delivery_errors({**GOOD, "alike": GOOD})
 
 
-def test_a_result_is_json_and_lines_and_names_the_machine():
-    told = report.build_result(PLAN, "0.1.0", {**GOOD, "latency_ms": {"p50": 1.0}, "nothing": None})
-    assert json.loads(json.dumps(told)) == told
-    assert set(machine_info()) == set(told["machine"])
-    lines = list(report.format_result(told))
-    assert str(told["machine"]["cpu"]) in lines[0]
+def test_result_is_json_and_lines_and_names_the_machine():
+    result = report.build_result(
+        PLAN, "0.1.0", {**GOOD, "latency_ms": {"p50": 1.0}, "nothing": None}
+    )
+    assert json.loads(json.dumps(result)) == result
+    assert set(machine_info()) == set(result["machine"])
+    lines = list(report.format_result(result))
+    assert str(result["machine"]["cpu"]) in lines[0]
     assert any("p50 1.0" in line for line in lines)
 
 
-def test_too_few_files_are_said_with_what_to_raise():
+def test_low_file_limit_names_the_remedy():
     with pytest.raises(BenchError, match="ulimit -Hn"):
         raise_open_file_limit(2**40)

@@ -1,4 +1,4 @@
-"""Frames are found in whatever pieces they come, and what is in them is counted rightly."""
+"""Frames are found in any pieces, and their events are counted correctly."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ SIZES = st.sampled_from([0, 1, 125, 126, 127, 300, 65_535, 65_536, 70_000])
 
 
 @given(st.lists(SIZES, max_size=6), st.integers(0, 20))
-def test_frames_of_every_length_are_found_and_a_part_of_one_is_not(sizes, cut):
+def test_complete_frames_of_every_length_are_found(sizes, cut):
     whole = b"".join(encode_server_frame(TEXT, b"x" * size) for size in sizes)
-    told = list(split_frames(whole + encode_server_frame(TEXT, b"y" * 300)[:cut]))
-    assert [end - body for _, body, end in told] == sizes
-    assert (told[-1][2] if told else 0) == len(whole)
+    found = list(split_frames(whole + encode_server_frame(TEXT, b"y" * 300)[:cut]))
+    assert [end - body for _, body, end in found] == sizes
+    assert (found[-1][2] if found else 0) == len(whole)
 
 
-def test_a_clients_frame_is_masked_with_zeros():
+def test_client_frame_is_masked_with_zeros():
     assert encode_client_frame(0x8A, b"ab") == b"\x8a\x82\0\0\0\0ab"
 
 
 @pytest.mark.parametrize("size", [1, 205, 70_000])
-def test_a_record_has_the_size_that_was_asked_for_where_that_is_possible(size):
+def test_record_has_the_requested_size_if_possible(size):
     value = RecordTemplate("0123abcd", {"all": True}, size).render(1, 2, 3)
     assert len(value) == max(
         size, len(RecordTemplate("0123abcd", {"all": True}, 0).render(0, 0, 0))
@@ -69,44 +69,51 @@ PIECES = st.lists(
     st.lists(st.integers(1, 2_000), max_size=30),
     st.sampled_from([PrivateStreamReader, SharedStreamReader]),
 )
-def test_however_it_is_cut_everything_is_found(pieces, cuts, way):
+def test_events_are_found_in_any_pieces(pieces, cuts, reader_class):
     data = b"".join(pieces)
-    parts, once, ledger = parse_frames(data, MARK), LatencyHistogram(), DeliveryCheck()
-    record_events(parts.events, ledger)
+    parts, expected_latencies, reference = (
+        parse_frames(data, MARK),
+        LatencyHistogram(),
+        DeliveryCheck(),
+    )
+    record_events(parts.events, reference)
     for one in parts.events:
-        once.add(5_000 - one.created_ns)
+        expected_latencies.add(5_000 - one.created_ns)
     histogram, reader = LatencyHistogram(), ReadProgress()
-    reading = way(MARK, histogram)
-    reading.add_client(reader)
+    stream_reader = reader_class(MARK, histogram)
+    stream_reader.add_client(reader)
     count, others, at = 0, [], 0
     for size in [*cuts, len(data) + 1]:
-        events, told = reading.read(reader, memoryview(data)[at : at + size], 5_000)
+        events, frames = stream_reader.read(reader, memoryview(data)[at : at + size], 5_000)
         at += size
         count += events
-        others += told
-    if isinstance(reading, SharedStreamReader):
-        reading.flush()
+        others += frames
+    if isinstance(stream_reader, SharedStreamReader):
+        stream_reader.flush()
     assert (count, others, reader.partial_frame) == (len(parts.events), parts.other_frames, b"")
-    owed = dict.fromkeys(range(4), 31)
-    assert reader.delivery_check.errors(owed) == ledger.errors(owed)
-    assert (histogram.counts, histogram.max_value) == (once.counts, once.max_value)
+    expected = dict.fromkeys(range(4), 31)
+    assert reader.delivery_check.errors(expected) == reference.errors(expected)
+    assert (histogram.counts, histogram.max_value) == (
+        expected_latencies.counts,
+        expected_latencies.max_value,
+    )
 
 
-def test_runs_are_of_one_lane_and_without_holes():
-    told = [EventStamp(*it, 0) for it in ((0, 4), (1, 9), (0, 5), (1, 10), (0, 7))]
-    assert consecutive_ranges(told) == [(0, 4, 2), (0, 7, 1), (1, 9, 2)]
+def test_ranges_have_one_sequence_and_no_holes():
+    found = [EventStamp(*it, 0) for it in ((0, 4), (1, 9), (0, 5), (1, 10), (0, 7))]
+    assert consecutive_ranges(found) == [(0, 4, 2), (0, 7, 1), (1, 9, 2)]
 
 
-@pytest.mark.parametrize("way", [PrivateStreamReader, SharedStreamReader])
-def test_an_event_of_another_run_is_no_event_of_ours(way):
-    reading, reader = way(MARK, LatencyHistogram()), ReadProgress()
-    reading.add_client(reader)
-    count, others = reading.read(reader, event_frame(0, 0, run="ffffffff"), 1)
+@pytest.mark.parametrize("reader_class", [PrivateStreamReader, SharedStreamReader])
+def test_events_of_another_run_are_not_counted(reader_class):
+    stream_reader, reader = reader_class(MARK, LatencyHistogram()), ReadProgress()
+    stream_reader.add_client(reader)
+    count, others = stream_reader.read(reader, event_frame(0, 0, run="ffffffff"), 1)
     assert (count, len(others)) == (0, 1)
 
 
 @pytest.mark.parametrize(
-    ("numbers", "verdict"),
+    ("numbers", "errors"),
     [
         ([0, 1, 2, 3], DeliveryErrors()),
         ([0, 1, 3], DeliveryErrors(lost=1)),
@@ -114,11 +121,11 @@ def test_an_event_of_another_run_is_no_event_of_ours(way):
         ([0, 2, 1, 3], DeliveryErrors(disorder=1)),
     ],
 )
-@pytest.mark.parametrize("way", [PrivateStreamReader, SharedStreamReader])
-def test_a_planted_fault_is_seen_on_both_ways(numbers, verdict, way):
-    reading, reader = way(MARK, LatencyHistogram()), ReadProgress()
-    reading.add_client(reader)
-    reading.read(reader, event_frames((0, number) for number in numbers), 1)
-    if isinstance(reading, SharedStreamReader):
-        reading.flush()
-    assert reader.delivery_check.errors({0: 4}) == verdict
+@pytest.mark.parametrize("reader_class", [PrivateStreamReader, SharedStreamReader])
+def test_both_readers_find_each_error(numbers, errors, reader_class):
+    stream_reader, reader = reader_class(MARK, LatencyHistogram()), ReadProgress()
+    stream_reader.add_client(reader)
+    stream_reader.read(reader, event_frames((0, number) for number in numbers), 1)
+    if isinstance(stream_reader, SharedStreamReader):
+        stream_reader.flush()
+    assert reader.delivery_check.errors({0: 4}) == errors

@@ -1,4 +1,4 @@
-"""A bridge's `/v1` on a port, as the commands for operators find it: of a process of no Kafka."""
+"""A server with a bridge's `/v1` but without Kafka, for the operator commands."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TOKEN = "an-admin-token"
 
 
 class AdminApiServer(NamedTuple):
-    """Where it listens, and whom it knows."""
+    """Its port, and the directory that it serves."""
 
     backend: DirectoryBackend
     port: int
@@ -34,7 +34,7 @@ class AdminApiServer(NamedTuple):
 
 @contextlib.contextmanager
 def serving_admin_api(*, page_token: str | None = None) -> Iterator[AdminApiServer]:
-    """Serve; `page_token` is a token that the page gives to whoever opens it."""
+    """Serve; `page_token` is the token that the page hands out."""
     backend = DirectoryBackend()
     routers = [
         *backend.routers(TOKEN),
@@ -56,7 +56,7 @@ def serving_admin_api(*, page_token: str | None = None) -> Iterator[AdminApiServ
 
 @contextlib.contextmanager
 def serving_response(response: bytes) -> Iterator[tuple[str, list[bytes]]]:
-    """Give `response`, as it stands, to every request; yield the address and the requests."""
+    """Send the raw `response` to every request; yield the URL and the received requests."""
     requests: list[bytes] = []
     stop = threading.Event()
 

@@ -1,4 +1,4 @@
-"""The command as people run it: a process of its own, of which only its output is seen."""
+"""Runs `push-bridge` as a process; tests see only its output and exit code."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def command_environment(**settings: str) -> dict[str, str]:
 def wait_until(
     condition: Callable[[], object], description: str, seconds: float = TIMEOUT_SECONDS
 ) -> None:
-    """Wait for `condition`; fail with `description` where it does not come."""
+    """Wait until `condition` holds; fail with `description` after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {description}"
+        assert time.monotonic() < deadline, f"timed out waiting for {description}"
         time.sleep(0.01)
 
 
 class CommandProcess:
-    """A command that runs; `out` and `err` are the lines that it has printed so far."""
+    """A running command, with the lines that it has printed so far."""
 
     def __init__(self, folder: Path, *arguments: str, **settings: str) -> None:
         self._process = subprocess.Popen(
@@ -89,7 +89,7 @@ class CommandProcess:
 
         wait_until(lambda: matching_lines() or not self.is_running, repr(text))
         assert matching_lines(), (
-            f"it ended without {text!r}: {self.stdout_lines} {self.stderr_lines}"
+            f"the command ended without {text!r}: {self.stdout_lines} {self.stderr_lines}"
         )
         return matching_lines()[0]
 
@@ -97,7 +97,7 @@ class CommandProcess:
         self._process.send_signal(number)
 
     def wait_exit(self) -> int:
-        """Wait for its end; return the exit code. Its output is complete then."""
+        """Wait until it ends and its output is complete; return the exit code."""
         code = self._process.wait(TIMEOUT_SECONDS)
         for reader in self._readers:
             reader.join()
@@ -111,7 +111,7 @@ def _read_lines(stream: IO[str], lines: list[str]) -> None:
 
 
 class CommandResult(NamedTuple):
-    """A command that has ended: its exit code and its lines."""
+    """An ended command: its exit code and its lines."""
 
     exit_code: int
     stdout_lines: list[str]
@@ -133,12 +133,12 @@ def run(
 
 
 def get(url: str, **headers: str) -> httpx.Response:
-    """Ask a bridge by HTTP, whatever proxy is set here."""
+    """Request `url` without any proxy of the environment."""
     return httpx.get(url, headers=headers, trust_env=False)
 
 
 def error_line(result: CommandResult, exit_code: int) -> str:
-    """The one line on stderr of a command that ended with `exit_code` and has printed nothing else."""
+    """Return the only line of a command's output; it must be on stderr."""
     assert result.exit_code == exit_code, result
     assert result.stdout_lines == [], result
     (line,) = result.stderr_lines

@@ -1,4 +1,4 @@
-"""One `push-bridge dev` for all tests of the commands: each has accounts and rooms of its own."""
+"""One `push-bridge dev` for all tests of commands; each test uses its own accounts and rooms."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class DevServer(NamedTuple):
 
 
 def running_dev(command: CommandProcess) -> DevServer:
-    """Wait until it serves; what it printed says where."""
+    """Wait until it serves; read its addresses from its output."""
     command.wait_for_line("publish ")
     addresses = {line.split()[0]: line.split()[1] for line in command.stdout_lines}
     return DevServer(command, addresses["bridge"], addresses["kafka"])
@@ -48,18 +48,18 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
 
 @pytest.fixture
 def account() -> str:
-    """An account that no other test has."""
+    """An account of this test alone."""
     return f"account-{uuid.uuid4().hex[:8]}"
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where a command runs, with no `.env` about."""
+    """The working directory of a command, without a `.env`."""
     return tmp_path
 
 
 async def next_frame(client: ClientConnection, op: str) -> dict[str, Any]:
-    """The next frame of `op`."""
+    """Return the next frame with this `op`; skip others."""
     while True:
         frame = read_frame(await client.recv())
         if frame["op"] == op:

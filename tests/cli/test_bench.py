@@ -1,4 +1,4 @@
-"""`bench`: each scenario on an embedded broker, and why not, as a sentence."""
+"""`bench`: each scenario on an embedded broker, and its errors."""
 
 from __future__ import annotations
 
@@ -27,59 +27,64 @@ def bench(dev: DevServer, folder: Path, scenario: str, *arguments: str) -> Comma
 def figures(ended: CommandResult) -> dict[str, Any]:
     assert ended.exit_code == 0, ended
     (line,) = ended.stdout_lines
-    told: dict[str, Any] = json.loads(line)["figures"]
-    return told
+    result: dict[str, Any] = json.loads(line)["figures"]
+    return result
 
 
-def whole(told: dict[str, Any]) -> None:
-    assert (told["lost"], told["duplicates"], told["disorder"], told["gaps"]) == (0, 0, 0, 0)
-    assert told["received"] == told["due"] > 0
+def check_complete(result: dict[str, Any]) -> None:
+    assert (result["lost"], result["duplicates"], result["disorder"], result["gaps"]) == (
+        0,
+        0,
+        0,
+        0,
+    )
+    assert result["received"] == result["due"] > 0
 
 
 @pytest.mark.parametrize(
     ("scenario", "rate", "due"),
     [("fanout", 50, 35 * 8), ("accounts", 200, 140), ("filter", 1_000, 7)],
 )
-def test_everything_that_was_written_is_delivered_and_counted(dev, folder, scenario, rate, due):
-    told = figures(bench(dev, folder, scenario, "--rate", str(rate)))
-    whole(told)
-    assert told["due"] == due
-    assert 0 < told["latency_ms"]["p50"] <= told["latency_ms"]["max"] < 60_000
-    assert told["deliveries_per_second"] > 0
+def test_every_record_is_delivered_and_counted(dev, folder, scenario, rate, due):
+    result = figures(bench(dev, folder, scenario, "--rate", str(rate)))
+    check_complete(result)
+    assert result["due"] == due
+    assert 0 < result["latency_ms"]["p50"] <= result["latency_ms"]["max"] < 60_000
+    assert result["deliveries_per_second"] > 0
 
 
-def test_several_processes_are_one_load(dev, folder):
-    told = figures(bench(dev, folder, "accounts", "--processes", "2", "--sources", "3"))
-    whole(told)
+def test_several_workers_are_one_load(dev, folder):
+    result = figures(bench(dev, folder, "accounts", "--processes", "2", "--sources", "3"))
+    check_complete(result)
 
 
-def test_idle_tells_memory_and_accepts(dev, folder):
-    told = figures(bench(dev, folder, "idle"))
-    assert told["cut"] == 0
-    assert told["accepts_per_second"] > 0
-    assert told["memory_kib_per_connection"] >= 0
+def test_idle_reports_memory_and_accepts(dev, folder):
+    result = figures(bench(dev, folder, "idle"))
+    assert result["cut"] == 0
+    assert result["accepts_per_second"] > 0
+    assert result["memory_kib_per_connection"] >= 0
 
 
-def test_who_comes_back_in_a_storm_has_missed_nothing(dev, folder):
-    told = figures(bench(dev, folder, "storm", "--missed", "400"))
-    whole(told)
-    assert told["due"] == 400
+def test_clients_resumed_in_a_storm_miss_nothing(dev, folder):
+    result = figures(bench(dev, folder, "storm", "--missed", "400"))
+    check_complete(result)
+    assert result["due"] == 400
 
 
-def test_who_does_not_read_delays_nobody(dev, folder):
-    told = figures(bench(dev, folder, "slow", "--slow", "2", "--rate", "100"))
-    whole(told)
-    assert told["due"] == 70 * 6
+def test_stalled_clients_do_not_delay_others(dev, folder):
+    result = figures(bench(dev, folder, "slow", "--slow", "2", "--rate", "100"))
+    check_complete(result)
+    assert result["due"] == 70 * 6
 
 
-def test_the_ceiling_needs_no_bridge(folder: Path):
+def test_ceiling_needs_no_bridge(folder: Path):
     ended = run(folder, "bench", "ceiling", "--connections", "5", "--seconds", "0.1", "--json")
-    told = figures(ended)
-    assert len(told) == 4
-    assert all(each["counted"] == each["sent"] > 0 for each in told.values())
+    result = figures(ended)
+    assert len(result) == 4
+    assert all(each["counted"] == each["sent"] > 0 for each in result.values())
 
 
-def test_for_people_it_prints_lines(dev, folder):
+def test_without_json_it_prints_lines(dev, folder):
     where = ["--url", dev.url, "--kafka", dev.kafka, "--topic", "demo"]
     ended = run(folder, "bench", "fanout", *where, "--connections", "2", "--seconds", "0.3")
     assert ended.exit_code == 0
@@ -87,34 +92,34 @@ def test_for_people_it_prints_lines(dev, folder):
     assert any("connected" in line for line in ended.stderr_lines)
 
 
-# -- why not ---------------------------------------------------------------------------------------
+# -- errors ----------------------------------------------------------------------------------------
 
 
-def told(ended: CommandResult, code: int = 1) -> str:
-    """The last line on stderr; progress may stand before it."""
+def error_of(ended: CommandResult, code: int = 1) -> str:
+    """Return the last line on stderr; progress may precede it."""
     assert (ended.exit_code, ended.stdout_lines) == (code, []), ended
     return ended.stderr_lines[-1]
 
 
-def test_a_kafka_that_does_not_answer_is_named(dev, folder):
-    assert "127.0.0.1:1 cannot be used" in told(
+def test_unreachable_kafka_is_named(dev, folder):
+    assert "127.0.0.1:1 cannot be used" in error_of(
         bench(dev, folder, "fanout", "--kafka", "127.0.0.1:1")
     )
 
 
-def test_a_topic_that_does_not_exist_is_named(dev, folder):
-    assert "'no-such'" in told(bench(dev, folder, "fanout", "--topic", "no-such"))
+def test_missing_topic_is_named(dev, folder):
+    assert "'no-such'" in error_of(bench(dev, folder, "fanout", "--topic", "no-such"))
 
 
-def test_a_bridge_that_does_not_answer_is_named(folder):
+def test_unreachable_bridge_is_named(folder):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     ended = run(folder, "bench", "idle", "--topic", "demo", "--url", f"http://127.0.0.1:{port}")
     assert f"127.0.0.1:{port}" in error_line(ended, 1)
 
 
-def test_clients_that_are_refused_are_told_with_the_reason(dev, folder):
-    assert "4501" in told(bench(dev, folder, "idle", "--topic", "not-served"))
+def test_refused_clients_are_reported_with_the_reason(dev, folder):
+    assert "4501" in error_of(bench(dev, folder, "idle", "--topic", "not-served"))
 
 
 @pytest.mark.parametrize(
@@ -128,9 +133,9 @@ def test_clients_that_are_refused_are_told_with_the_reason(dev, folder):
         (["slow", "--topic", "demo", "--connections", "2", "--slow", "2"], "--slow"),
     ],
 )
-def test_a_wrong_option_is_exit_2_and_a_sentence(folder, arguments, words):
+def test_wrong_option_exits_with_2(folder, arguments, words):
     assert words in error_line(run(folder, "bench", *arguments), 2)
 
 
-def test_an_unknown_scenario_is_exit_2(folder):
+def test_unknown_scenario_exits_with_2(folder):
     assert run(folder, "bench", "fan-out").exit_code == 2

@@ -1,4 +1,4 @@
-"""`check`: whether `serve` would work, and what it would read."""
+"""`check`: the topics that `serve` would read, and its errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def settings(dev: DevServer, **more: str) -> dict[str, str]:
     return {"KAFKA__BOOTSTRAP_SERVERS": dev.kafka, "AUTH__MODE": "none", **more}
 
 
-def test_it_prints_what_would_be_read(dev, folder):
+def test_check_prints_topics(dev, folder):
     (folder / "b.yaml").write_text(
         "topics: [{name: public, kafka: shop.orders.v1, private: true, on_demand: true}, demo]"
     )
@@ -30,7 +30,7 @@ def test_it_prints_what_would_be_read(dev, folder):
     assert "4 partitions" in demo
 
 
-def test_with_json_each_topic_is_a_line(dev, folder):
+def test_check_json_prints_one_line_per_topic(dev, folder):
     ended = run(folder, "check", "--json", **settings(dev, TOPICS='["demo", "orders"]'))
     assert (ended.exit_code, ended.stderr_lines) == (0, [])
     rows = [json.loads(line) for line in ended.stdout_lines]
@@ -41,7 +41,7 @@ def test_with_json_each_topic_is_a_line(dev, folder):
     assert all(row["records"] >= 0 for row in rows)
 
 
-def test_a_topic_that_does_not_exist_yet_is_a_warning_and_exit_0(dev, folder):
+def test_missing_topic_is_a_warning(dev, folder):
     ended = run(folder, "check", **settings(dev, TOPICS='["demo", "not-yet"]'))
     assert ended.exit_code == 0
     assert ["demo" in line for line in ended.stdout_lines] == [True]
@@ -50,16 +50,16 @@ def test_a_topic_that_does_not_exist_yet_is_a_warning_and_exit_0(dev, folder):
     assert "not-yet" in warning
 
 
-def test_a_broker_that_does_not_answer_is_a_sentence_and_exit_1(folder):
+def test_unreachable_broker_exits_with_1(folder):
     (port,) = free_ports(1)
     where = f"{HOST}:{port}"
     open_topics = {"TOPICS": '["demo"]', "AUTH__MODE": "none"}
-    told = error_line(run(folder, "check", KAFKA__BOOTSTRAP_SERVERS=where, **open_topics), 1)
-    assert where in told
-    assert "BRIDGE_KAFKA__BOOTSTRAP_SERVERS" in told
+    message = error_line(run(folder, "check", KAFKA__BOOTSTRAP_SERVERS=where, **open_topics), 1)
+    assert where in message
+    assert "BRIDGE_KAFKA__BOOTSTRAP_SERVERS" in message
 
 
-def test_no_topic_or_no_authentication_is_a_setting_so_exit_2(dev, folder):
+def test_missing_topics_or_authentication_exit_with_2(dev, folder):
     assert error_line(run(folder, "check", **settings(dev)), 2).startswith("BRIDGE_TOPICS: ")
     wrong = {**settings(dev, TOPICS='["demo"]'), "AUTH__MODE": "jwt"}
     assert error_line(run(folder, "check", **wrong), 2).startswith("BRIDGE_AUTH__")

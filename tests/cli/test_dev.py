@@ -1,4 +1,4 @@
-"""`dev`: says where everything is, serves at once on loopback, and leaves in order."""
+"""`dev`: prints its addresses, serves on loopback, and drains on a signal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.cli.conftest import TOPICS, next_frame, running_dev
 from tests.harness.ports import HOST
 
 
-def test_it_prints_where_everything_is(dev):
+def test_dev_prints_all_addresses(dev):
     assert [line.split()[0] for line in dev.command.stdout_lines] == [
         "kafka",
         "bridge",
@@ -35,22 +35,22 @@ def test_it_prints_where_everything_is(dev):
     assert dev.command.stderr_lines == []
 
 
-def test_it_is_ready_when_it_says_so(dev):
+def test_dev_is_ready_when_it_prints(dev):
     answer = get(f"{dev.url}/readyz")
     assert (answer.status_code, "stale" in answer.json()) == (200, False)
 
 
-async def test_it_serves_its_topics_to_who_says_who_it_is(dev, account):
+async def test_dev_serves_its_topics_to_a_named_account(dev, account):
     async with dev.client(f"account={account}") as client:
         welcome = await next_frame(client, "welcome")
     assert (welcome["account"], welcome["topics"]) == (account, sorted(TOPICS))
 
 
-def test_it_checks_the_host_because_it_asks_nobody_who_he_is(dev):
+def test_dev_checks_the_host_header(dev):
     assert get(f"{dev.url}/healthz", Host="evil.example").status_code == 403
 
 
-def test_it_listens_on_loopback_only(dev):
+def test_dev_listens_on_loopback_only(dev):
     port = urlsplit(dev.url).port
     lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
     bound = {fields[1] for fields in map(str.split, lines) if fields[3] == "0A"}
@@ -58,7 +58,7 @@ def test_it_listens_on_loopback_only(dev):
     assert f"00000000:{port:04X}" not in bound
 
 
-async def test_the_topic_is_demo_where_none_is_said_and_a_demo_has_events(folder):
+async def test_default_topic_is_demo_and_demo_produces_events(folder):
     with CommandProcess(folder, "dev", "--demo", PORT="0") as command:
         dev = running_dev(command)
         async with dev.client("account=alice&rooms=lobby") as client:
@@ -72,7 +72,7 @@ async def test_the_topic_is_demo_where_none_is_said_and_a_demo_has_events(folder
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_ends_it_with_0_after_telling_everybody_4001(folder, number):
+async def test_signal_closes_clients_with_4001_and_exits_with_0(folder, number):
     with CommandProcess(folder, "dev", PORT="0") as command:
         dev = running_dev(command)
         async with dev.client("account=alice") as client:
@@ -88,7 +88,7 @@ async def test_a_signal_ends_it_with_0_after_telling_everybody_4001(folder, numb
         assert command.stderr_lines == []
 
 
-async def test_authentication_is_off_and_the_broker_its_own_whatever_the_settings_say(folder):
+async def test_dev_ignores_settings_of_authentication_and_broker(folder):
     settings = {
         "PORT": "0",
         "AUTH__MODE": "jwt",
@@ -100,14 +100,14 @@ async def test_authentication_is_off_and_the_broker_its_own_whatever_the_setting
             assert (await next_frame(client, "welcome"))["account"] == "alice"
 
 
-def test_topics_and_port_come_from_the_file_too(folder: Path):
+def test_topics_and_port_are_read_from_the_file(folder: Path):
     (folder / "b.yaml").write_text("port: 0\nheartbeat_seconds: 7\ntopics: [{name: fromfile}]")
     with CommandProcess(folder, "dev", "--config", "b.yaml") as command:
         assert "--topic fromfile" in command.wait_for_line("publish ")
         assert get(f"{running_dev(command).url}/readyz").status_code == 200
 
 
-def test_it_has_the_page_and_hands_it_a_token_to_send_with(dev, account):
+def test_page_receives_a_token_on_loopback(dev, account):
     assert "open it in a browser" in next(
         line for line in dev.command.stdout_lines if "bridge" in line
     )
@@ -118,7 +118,7 @@ def test_it_has_the_page_and_hands_it_a_token_to_send_with(dev, account):
     assert post(dev.url, token[:-1], account).status_code == 401
 
 
-def test_where_others_can_reach_it_the_token_is_printed_and_not_handed_out(folder, account):
+def test_token_is_only_printed_on_other_addresses(folder, account):
     with CommandProcess(folder, "dev", HOST="0.0.0.0", PORT="0") as command:
         dev = running_dev(command)
         url = dev.url.replace("0.0.0.0", HOST)
@@ -127,7 +127,7 @@ def test_where_others_can_reach_it_the_token_is_printed_and_not_handed_out(folde
         assert post(url, token, account).status_code == 202
 
 
-def test_with_an_admin_port_the_page_is_there_and_it_says_so(folder):
+def test_page_is_on_the_admin_port(folder):
     with CommandProcess(folder, "dev", PORT="0", ADMIN_PORT="0") as command:
         dev = running_dev(command)
         assert get(dev.url).status_code == 404
@@ -136,17 +136,17 @@ def test_with_an_admin_port_the_page_is_there_and_it_says_so(folder):
         assert get(found[1]).status_code == 200
 
 
-def test_an_ipv6_address_is_printed_as_a_url_has_it():
+def test_ipv6_address_has_brackets():
     assert http_url("::1", 8080) == "http://[::1]:8080"
     assert http_url("localhost", 8080) == "http://localhost:8080"
 
 
-def test_a_port_that_is_taken_is_a_sentence_and_exit_1(folder):
+def test_port_in_use_exits_with_1(folder):
     with socket.create_server((HOST, 0)) as taken:
         port = str(taken.getsockname()[1])
-        told = error_line(run(folder, "dev", PORT=port), 1)
-    assert port in told
-    assert "BRIDGE_PORT" in told
+        message = error_line(run(folder, "dev", PORT=port), 1)
+    assert port in message
+    assert "BRIDGE_PORT" in message
 
 
 def post(url: str, token: str, account: str) -> httpx.Response:
@@ -157,11 +157,11 @@ def post(url: str, token: str, account: str) -> httpx.Response:
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "203.0.113.1"])
-def test_a_host_that_is_not_this_machine_is_a_sentence_and_exit_1(folder, host):
-    told = error_line(run(folder, "dev", HOST=host, PORT="0"), 1)
-    assert host in told
-    assert "BRIDGE_HOST" in told
+def test_foreign_host_exits_with_1(folder, host):
+    message = error_line(run(folder, "dev", HOST=host, PORT="0"), 1)
+    assert host in message
+    assert "BRIDGE_HOST" in message
 
 
-def test_no_topic_at_all_is_a_sentence_and_exit_2(folder):
+def test_empty_topics_exit_with_2(folder):
     assert error_line(run(folder, "dev", TOPICS=json.dumps([])), 2).startswith("BRIDGE_TOPICS: ")

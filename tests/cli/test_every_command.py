@@ -1,4 +1,4 @@
-"""What holds for every command: wrong settings, its name, and colours only for people."""
+"""Rules for every command: wrong settings, the command's name, colours only on a terminal."""
 
 from __future__ import annotations
 
@@ -28,52 +28,52 @@ each_command = pytest.mark.parametrize("arguments", COMMANDS.values(), ids=COMMA
 
 
 @each_command
-def test_an_unknown_variable_is_exit_2_and_one_line_that_names_it(folder, arguments):
+def test_unknown_variable_exits_with_2_and_is_named(folder, arguments):
     assert error_line(run(folder, *arguments, PROT="1"), 2).startswith("BRIDGE_PROT: ")
 
 
 @each_command
-def test_a_wrong_value_is_exit_2_and_one_line_that_names_it(folder, arguments):
-    told = error_line(run(folder, *arguments, LIMITS__ROOMS="many"), 2)
-    assert told.startswith("BRIDGE_LIMITS__ROOMS: ")
+def test_wrong_value_exits_with_2_and_is_named(folder, arguments):
+    message = error_line(run(folder, *arguments, LIMITS__ROOMS="many"), 2)
+    assert message.startswith("BRIDGE_LIMITS__ROOMS: ")
 
 
 @each_command
-def test_what_is_wrong_in_the_file_is_exit_2_and_one_line_that_names_it(folder: Path, arguments):
+def test_wrong_file_exits_with_2_and_is_named(folder: Path, arguments):
     (folder / "b.yaml").write_text("limits: {romms: 7}")
-    told = error_line(run(folder, *arguments, "--config", "b.yaml"), 2)
-    assert told.startswith("b.yaml: limits.romms: ")
+    message = error_line(run(folder, *arguments, "--config", "b.yaml"), 2)
+    assert message.startswith("b.yaml: limits.romms: ")
 
 
 @each_command
-def test_what_is_wrong_in_env_is_exit_2_and_one_line_that_names_it(folder: Path, arguments):
+def test_wrong_env_file_exits_with_2_and_is_named(folder: Path, arguments):
     (folder / ".env").write_text("BRIDGE_TOPICS=orders\n")
     assert error_line(run(folder, *arguments), 2).startswith("BRIDGE_TOPICS: ")
 
 
 @each_command
-def test_a_long_line_stays_one_line(folder, arguments):
+def test_long_error_stays_one_line(folder, arguments):
     assert "y" * 300 in error_line(run(folder, *arguments, HEARTBEAT_SECONDS="y" * 300), 2)
 
 
-def test_the_command_is_installed_under_its_name():
+def test_command_is_installed_as_push_bridge():
     installed = Path(sys.executable).with_name("push-bridge")
     done = subprocess.run([installed, "--help"], capture_output=True, text=True, check=True)
     assert all(name in done.stdout for name in COMMANDS)
 
 
-def test_without_a_command_it_shows_its_help(folder):
+def test_help_is_shown_without_a_command(folder):
     ended = run(folder)
     assert ended.exit_code in {0, 2}
     assert any("push-bridge" in line for line in (*ended.stdout_lines, *ended.stderr_lines))
 
 
-def test_an_unknown_command_is_exit_2(folder):
+def test_unknown_command_exits_with_2(folder):
     assert run(folder, "sevre").exit_code == 2
 
 
 def on_a_terminal(folder: Path, *arguments: str) -> str:
-    """What a command prints to a terminal, until it ends."""
+    """Return what a command prints to a terminal."""
     ours, theirs = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-m", "bridge", *arguments],
@@ -89,14 +89,14 @@ def on_a_terminal(folder: Path, *arguments: str) -> str:
             while data := os.read(ours, 4096):
                 printed += data
         except OSError:
-            pass  # so a terminal tells its end
+            pass  # how a pseudo-terminal reports its end
         finally:
             os.close(ours)
         process.wait(TIMEOUT_SECONDS)
     return printed.decode()
 
 
-def test_colours_vanish_in_a_pipe(folder):
+def test_pipe_gets_no_colours(folder):
     arguments = ["publish", "--topic", "demo", "1"]
     assert "\x1b[" in on_a_terminal(folder, *arguments)
     assert "\x1b" not in error_line(run(folder, *arguments), 2)

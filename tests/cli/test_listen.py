@@ -1,4 +1,4 @@
-"""`listen`: prints a client's events, comes back where it may, and says why where it may not."""
+"""`listen`: prints a client's events, reconnects, and prints why it ended."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from tests.cli.conftest import DevServer
 
-LARGE = "9" * 5000  # more digits than Python makes a number of
+LARGE = "9" * 5000  # more digits than Python converts to an int
 
 
 def publish(dev: DevServer, folder: Path, account: str, data: str, *more: str) -> str:
@@ -36,7 +36,7 @@ def publish(dev: DevServer, folder: Path, account: str, data: str, *more: str) -
     return ended.stdout_lines[0]
 
 
-def test_with_json_each_frame_is_a_line_as_it_came(dev, folder, account):
+def test_listen_json_prints_frames_as_received(dev, folder, account):
     with CommandProcess(folder, "listen", dev.url, "--account", account, "--json") as listening:
         welcome = read_frame(listening.wait_for_line('"welcome"'))
         assert (welcome["account"], welcome["op"]) == (account, "welcome")
@@ -49,7 +49,7 @@ def test_with_json_each_frame_is_a_line_as_it_came(dev, folder, account):
         assert listening.stderr_lines == []
 
 
-def test_without_json_an_event_is_a_line_for_people(dev, folder, account):
+def test_listen_prints_one_line_per_event(dev, folder, account):
     with CommandProcess(
         folder, "listen", dev.url, "--account", account, "--room", "r"
     ) as listening:
@@ -62,7 +62,7 @@ def test_without_json_an_event_is_a_line_for_people(dev, folder, account):
         assert listening.stdout_lines == [line], "what is no event is on stderr"
 
 
-def test_what_a_terminal_would_obey_is_written_out(dev, folder, account):
+def test_control_characters_are_escaped(dev, folder, account):
     with CommandProcess(folder, "listen", dev.url, "--account", account) as listening:
         listening.wait_for_line("connected")
         publish(dev, folder, account, '"\x9b2J \u202e end"', "--type", "\x1b[2J\x07\r")
@@ -71,10 +71,21 @@ def test_what_a_terminal_would_obey_is_written_out(dev, folder, account):
         assert r"\x1b[2J\x07\r" in line
 
 
-def test_types_topics_and_rooms_are_asked_for(dev, folder, account):
-    asked = ["--type", "a.*", "--topic", "demo", "--topic", "orders", "--room", "r", "--room", "s"]
+def test_types_topics_and_rooms_are_requested(dev, folder, account):
+    options = [
+        "--type",
+        "a.*",
+        "--topic",
+        "demo",
+        "--topic",
+        "orders",
+        "--room",
+        "r",
+        "--room",
+        "s",
+    ]
     with CommandProcess(
-        folder, "listen", dev.url, "--account", account, *asked, "--json"
+        folder, "listen", dev.url, "--account", account, *options, "--json"
     ) as listening:
         welcome = read_frame(listening.wait_for_line('"welcome"'))
         assert (welcome["topics"], welcome["rooms"]) == (["demo", "orders"], ["r", "s"])
@@ -95,7 +106,7 @@ def test_types_topics_and_rooms_are_asked_for(dev, folder, account):
         ("http://[::1]:8080", "ws://[::1]:8080/ws"),
     ],
 )
-def test_any_of_the_bridges_addresses_will_do(url, target):
+def test_every_url_of_the_bridge_is_accepted(url, target):
     assert websocket_url(url) == target
 
 
@@ -103,26 +114,26 @@ def test_any_of_the_bridges_addresses_will_do(url, target):
     "url",
     ["ftp://a", "http://", "http://a:port", "http://a:99999", "http://[", "http://::1:80", ""],
 )
-def test_what_is_no_address_is_a_sentence_and_exit_2(folder, url):
+def test_invalid_url_exits_with_2(folder, url):
     assert "not the address" in error_line(run(folder, "listen", url), 2)
 
 
-def test_a_refusal_for_good_is_a_sentence_and_exit_1(dev, folder):
+def test_final_refusal_exits_with_1(dev, folder):
     assert "4501" in error_line(run(folder, "listen", dev.url, "--topic", "no-such-topic"), 1)
 
 
-def test_a_bad_request_is_a_sentence_and_exit_1(dev, folder):
-    told = error_line(run(folder, "listen", dev.url, "--since", "yesterday"), 1)
-    assert "4502" in told
-    assert "since: " in told
-    assert "{" not in told
+def test_bad_request_exits_with_1(dev, folder):
+    message = error_line(run(folder, "listen", dev.url, "--since", "yesterday"), 1)
+    assert "4502" in message
+    assert "since: " in message
+    assert "{" not in message
 
 
-def said(command: CommandProcess, words: str) -> int:
+def count_lines(command: CommandProcess, words: str) -> int:
     return sum(words in line for line in command.stderr_lines)
 
 
-async def test_it_comes_back_from_whatever_is_not_for_good(folder):
+async def test_listen_reconnects_after_temporary_failures(folder):
     answers = [
         b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n",
         b"",
@@ -148,20 +159,20 @@ async def test_it_comes_back_from_whatever_is_not_for_good(folder):
     assert last == "refused: 403 enough"
 
 
-def test_it_waits_for_a_bridge_and_survives_its_restart(folder, account):
+def test_listen_waits_for_a_bridge_and_survives_its_restart(folder, account):
     (port,) = free_ports(1)
     with CommandProcess(folder, "listen", "--account", account, PORT=str(port)) as listening:
         listening.wait_for_line(f":{port}")
         for times in (1, 2):
             with CommandProcess(folder, "dev", PORT=str(port)) as bridge:
-                wait_until(lambda: said(listening, "connected") == times, "a connection")  # noqa: B023
+                wait_until(lambda: count_lines(listening, "connected") == times, "a connection")  # noqa: B023
                 bridge.send_signal(signal.SIGTERM)
                 assert bridge.wait_exit() == 0
-            wait_until(lambda: said(listening, "4001") == times, "the end of it")  # noqa: B023
+            wait_until(lambda: count_lines(listening, "4001") == times, "the end of it")  # noqa: B023
         assert listening.is_running
 
 
-def test_it_ends_when_nobody_reads_its_output_any_more(dev, folder, account):
+def test_listen_ends_when_its_output_is_closed(dev, folder, account):
     arguments = [sys.executable, "-m", "bridge", "listen", dev.url, "--account", account, "--json"]
     with subprocess.Popen(
         arguments,

@@ -1,4 +1,4 @@
-"""`publish`: an event gets to its audience, or a sentence and an exit code say why not."""
+"""`publish`: an event reaches its audience, or an error and an exit code say why not."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def publish(
     return run(folder, "publish", "--kafka", dev.kafka, *arguments, stdin=stdin)
 
 
-async def test_an_event_gets_to_its_account_as_it_was_written(dev, folder, account):
+async def test_event_reaches_its_account_unchanged(dev, folder, account):
     async with dev.client(f"account={account}&topics=orders") as client:
         await next_frame(client, "welcome")
         fields = ["--type", "order.shipped", "--tag", "3", "--key", "k"]
@@ -39,7 +39,7 @@ async def test_an_event_gets_to_its_account_as_it_was_written(dev, folder, accou
     assert (event["to"], event["type"], event["tag"]) == ("account", "order.shipped", "3")
 
 
-async def test_with_json_it_prints_the_id_and_the_position(dev, folder, account):
+async def test_publish_json_prints_id_and_position(dev, folder, account):
     async with dev.client(f"account={account}") as client:
         await next_frame(client, "welcome")
         ended = publish(dev, folder, "--topic", "demo", "--account", account, "--json", "1")
@@ -50,7 +50,7 @@ async def test_with_json_it_prints_the_id_and_the_position(dev, folder, account)
 
 
 @pytest.mark.parametrize("data", [["-"], []])
-async def test_data_is_standard_input_where_it_is_a_dash_or_absent(dev, folder, account, data):
+async def test_data_is_read_from_standard_input(dev, folder, account, data):
     async with dev.client(f"account={account}") as client:
         await next_frame(client, "welcome")
         arguments = ["--topic", "demo", "--account", account, *data]
@@ -58,7 +58,7 @@ async def test_data_is_standard_input_where_it_is_a_dash_or_absent(dev, folder, 
         assert (await next_frame(client, "event"))["data"] == {"from": "stdin"}
 
 
-async def test_there_may_be_several_accounts_and_rooms(dev, folder, account):
+async def test_several_accounts_and_rooms_are_addressed(dev, folder, account):
     room = f"room-{uuid.uuid4().hex}"
     async with (
         dev.client(f"account={account}") as one,
@@ -74,7 +74,7 @@ async def test_there_may_be_several_accounts_and_rooms(dev, folder, account):
     assert tos == ["account", "account", f"room:{room}"]
 
 
-async def test_all_is_for_everybody(dev, folder):
+async def test_all_addresses_every_client(dev, folder):
     async with dev.client("types=to.all") as client:
         await next_frame(client, "welcome")
         assert (
@@ -83,13 +83,13 @@ async def test_all_is_for_everybody(dev, folder):
         assert (await next_frame(client, "event"))["to"] == "all"
 
 
-def test_events_of_one_key_go_to_one_partition(dev, folder, account):
+def test_events_with_one_key_share_a_partition(dev, folder, account):
     arguments = ["--topic", "demo", "--account", account, "--key", "same", "1"]
     places = {publish(dev, folder, *arguments).stdout_lines[0].rpartition(":")[0] for _ in range(3)}
     assert len(places) == 1
 
 
-def test_a_topic_is_called_by_its_public_name_where_the_file_gives_kafkas(dev, folder, account):
+def test_public_topic_name_is_mapped_to_the_kafka_name(dev, folder, account):
     (folder / "b.yaml").write_text("topics: [{name: public, kafka: shop.orders.v1}]")
     arguments = ["--config", "b.yaml", "--topic", "public", "--account", account, "1"]
     ended = publish(dev, folder, *arguments)
@@ -97,20 +97,20 @@ def test_a_topic_is_called_by_its_public_name_where_the_file_gives_kafkas(dev, f
     assert ended.stdout_lines[0].startswith("public:")
 
 
-def test_the_brokers_are_the_settings_where_none_are_given(dev, folder, account):
+def test_brokers_default_to_the_settings(dev, folder, account):
     arguments = ["publish", "--topic", "demo", "--account", account, "1"]
     assert run(folder, *arguments, KAFKA__BOOTSTRAP_SERVERS=dev.kafka).exit_code == 0
 
 
-# -- why not ---------------------------------------------------------------------------------------
+# -- errors ----------------------------------------------------------------------------------------
 
 
-def test_a_topic_that_does_not_exist_is_a_sentence_and_exit_1(dev, folder):
-    told = error_line(publish(dev, folder, "--topic", "no-such-topic", "--all", "1"), 1)
-    assert "no-such-topic" in told
+def test_missing_topic_exits_with_1(dev, folder):
+    message = error_line(publish(dev, folder, "--topic", "no-such-topic", "--all", "1"), 1)
+    assert "no-such-topic" in message
 
 
-def test_a_broker_that_does_not_answer_is_a_sentence_and_exit_1(folder):
+def test_unreachable_broker_exits_with_1(folder):
     for servers in ("127.0.0.1:1", "no-such-host.invalid:9092"):
         ended = run(folder, "publish", "--kafka", servers, "--topic", "demo", "--all", "1")
         assert servers in error_line(ended, 1)
@@ -131,21 +131,21 @@ def test_a_broker_that_does_not_answer_is_a_sentence_and_exit_1(folder):
         (["--all", "--type", b"\xff", "1"], "UTF-8"),
     ],
 )
-def test_what_is_wrong_with_the_event_is_a_sentence_and_exit_2(dev, folder, arguments, words):
+def test_wrong_event_exits_with_2(dev, folder, arguments, words):
     assert words in error_line(publish(dev, folder, "--topic", "demo", *arguments), 2)
 
 
 @pytest.mark.parametrize("stdin", [b"", b"not JSON", b"\xff", b'"\xff"', b"1 2"])
-def test_standard_input_that_is_not_json_is_a_sentence_and_exit_2(dev, folder, stdin):
+def test_invalid_json_on_standard_input_exits_with_2(dev, folder, stdin):
     assert "JSON" in error_line(publish(dev, folder, "--topic", "demo", "--all", stdin=stdin), 2)
 
 
-def test_an_event_too_large_for_kafka_is_a_sentence_and_exit_1(dev, folder):
+def test_event_too_large_for_kafka_exits_with_1(dev, folder):
     ended = publish(dev, folder, "--topic", "demo", "--all", stdin=b'"%s"' % (b"x" * 2_000_000))
     assert error_line(ended, 1)
 
 
-def test_a_topic_is_asked_for_where_none_is_given(dev, folder):
+def test_topic_is_required(dev, folder):
     ended = publish(dev, folder, "--all", "1")
     assert ended.exit_code == 2
     assert any("--topic" in line for line in ended.stderr_lines)

@@ -1,4 +1,4 @@
-"""`serve`: starts with settings that are said, waits for Kafka, and leaves in order."""
+"""`serve`: requires its settings, waits for Kafka, and drains on a signal."""
 
 from __future__ import annotations
 
@@ -25,25 +25,23 @@ def at(port: int, path: str) -> str:
     return f"http://{HOST}:{port}{path}"
 
 
-def test_topics_have_to_be_named(folder):
-    told = error_line(run(folder, "serve", AUTH__MODE="none"), 2)
-    assert told.startswith("BRIDGE_TOPICS: ")
+def test_serve_needs_topics(folder):
+    message = error_line(run(folder, "serve", AUTH__MODE="none"), 2)
+    assert message.startswith("BRIDGE_TOPICS: ")
 
 
-def test_how_clients_are_known_has_to_be_said(folder):
-    told = error_line(run(folder, "serve", TOPICS='["demo"]', PORT="0"), 2)
-    assert told.startswith("BRIDGE_AUTH__")
+def test_serve_needs_authentication_settings(folder):
+    message = error_line(run(folder, "serve", TOPICS='["demo"]', PORT="0"), 2)
+    assert message.startswith("BRIDGE_AUTH__")
 
 
-def test_a_port_that_is_taken_is_a_sentence_and_exit_1(folder):
+def test_port_in_use_exits_with_1(folder):
     with socket.create_server((HOST, 0)) as taken:
         port = str(taken.getsockname()[1])
         assert port in error_line(run(folder, "serve", PORT=port, **OPEN), 1)
 
 
-async def test_it_serves_from_kafka_and_a_signal_ends_it_with_0_after_telling_everybody_4001(
-    dev: DevServer, folder, account
-):
+async def test_serve_closes_clients_with_4001_on_a_signal(dev: DevServer, folder, account):
     (port,) = free_ports(1)
     settings = {"KAFKA__BOOTSTRAP_SERVERS": dev.kafka, "PORT": str(port), "INSTANCE": "blue"}
     with CommandProcess(folder, "serve", **OPEN, **settings) as command:
@@ -66,7 +64,7 @@ async def test_it_serves_from_kafka_and_a_signal_ends_it_with_0_after_telling_ev
         assert command.stdout_lines == []
 
 
-async def test_where_kafka_is_away_at_the_start_it_is_alive_not_ready_and_ends_in_order(folder):
+async def test_without_kafka_serve_is_alive_but_not_ready(folder):
     (port,) = free_ports(1)
     settings = {"KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1", "PORT": str(port)}
     with CommandProcess(folder, "serve", **OPEN, **settings) as command:
@@ -81,7 +79,7 @@ async def test_where_kafka_is_away_at_the_start_it_is_alive_not_ready_and_ends_i
         assert not any("Traceback" in line for line in command.stderr_lines)
 
 
-def test_a_topic_that_does_not_exist_yet_keeps_nobody_from_being_ready(dev: DevServer, folder):
+def test_missing_topic_does_not_prevent_readiness(dev: DevServer, folder):
     (port,) = free_ports(1)
     settings = {"KAFKA__BOOTSTRAP_SERVERS": dev.kafka, "PORT": str(port), "AUTH__MODE": "none"}
     with CommandProcess(folder, "serve", TOPICS='["demo", "not-yet"]', **settings) as command:
@@ -89,7 +87,7 @@ def test_a_topic_that_does_not_exist_yet_keeps_nobody_from_being_ready(dev: DevS
         assert get(at(port, "/readyz")).status_code == 200
 
 
-def test_the_topics_may_be_the_files(dev: DevServer, folder):
+def test_topics_are_read_from_the_file(dev: DevServer, folder):
     catalogue = [{"name": "public", "kafka": "shop.orders.v1"}, "demo"]
     content = {"topics": catalogue, "auth": {"mode": "none"}, "port": 0}
     (folder / "bridge.yaml").write_text(json.dumps(content))

@@ -32,15 +32,15 @@ def alone(extra: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def test_it_is_imported_where_nothing_else_is_installed() -> None:
+def test_client_imports_without_the_bridge() -> None:
     done = alone()
     assert (done.stdout, done.stderr) == ("idle []\n", "")
 
 
-def test_whatever_else_it_imported_would_be_seen() -> None:
+def test_other_imports_would_be_detected() -> None:
     for other in ("fastapi", "msgspec", "bridge.core.protocol.cursor", "bridge.config.settings"):
         assert f"{other.split('.')[0]}" in alone(f"import {other}").stderr
 
 
-def test_it_tells_type_checkers_that_it_is_typed() -> None:
+def test_package_is_marked_as_typed() -> None:
     assert (ROOT / "bridge" / "client" / "py.typed").exists()

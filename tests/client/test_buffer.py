@@ -22,9 +22,7 @@ def item(frame: Frame) -> Item | None:
 
 
 @given(frame_sequences(duplicates=True), st.lists(st.booleans()))
-def test_however_taking_and_arriving_alternate_it_is_the_same(
-    story: list[Frame], turns: list[bool]
-) -> None:
+def test_get_and_put_interleave_in_any_order(story: list[Frame], turns: list[bool]) -> None:
     async def play() -> None:
         inbox = Buffer(ResumeCursor(), 1000)
         arriving, taken = iter(story), list[Frame]()
@@ -73,7 +71,7 @@ def event(offset: int) -> tuple[Frame, Item]:
     return {"op": "event", "at": f"t:0:{offset}"}, Live(offset, "", "")
 
 
-async def test_a_cursor_counts_when_all_before_it_was_taken() -> None:
+async def test_cursor_advances_once_earlier_items_are_taken() -> None:
     inbox = Buffer(place := ResumeCursor("C0"), 10)
     inbox.put(*event(1))
     inbox.put(*event(2))
@@ -89,7 +87,7 @@ async def test_a_cursor_counts_when_all_before_it_was_taken() -> None:
     assert place.text == "C3"
 
 
-async def test_cursors_alone_take_no_room() -> None:
+async def test_cursors_do_not_fill_the_buffer() -> None:
     inbox = Buffer(ResumeCursor("C0"), 1)
     inbox.put(*event(1))
     for number in range(1000):
@@ -97,7 +95,7 @@ async def test_cursors_alone_take_no_room() -> None:
     assert (inbox.waiting, len(inbox._entries)) == (1, 2)
 
 
-async def test_who_brings_more_than_there_is_room_for_waits_until_something_is_taken() -> None:
+async def test_full_buffer_blocks_until_an_item_is_taken() -> None:
     inbox = Buffer(ResumeCursor(), 2)
     inbox.put(*event(1))
     await inbox.wait_for_space()
@@ -110,7 +108,7 @@ async def test_who_brings_more_than_there_is_room_for_waits_until_something_is_t
     await waiting
 
 
-async def test_what_was_let_go_is_not_taken_and_makes_room() -> None:
+async def test_cleared_items_are_not_taken_and_free_space() -> None:
     inbox = Buffer(place := ResumeCursor("C0"), 1)
     inbox.put(*event(1))
     waiting = asyncio.create_task(inbox.wait_for_space())
@@ -122,7 +120,7 @@ async def test_what_was_let_go_is_not_taken_and_makes_room() -> None:
     assert place.text == "C0"
 
 
-async def test_what_waits_is_handed_out_before_the_end_and_its_error_again_and_again() -> None:
+async def test_waiting_items_come_before_the_error() -> None:
     inbox = Buffer(ResumeCursor(), 10)
     inbox.put(*event(1))
     inbox.close(LookupError("over"))
@@ -132,7 +130,7 @@ async def test_what_waits_is_handed_out_before_the_end_and_its_error_again_and_a
             await inbox.get()
 
 
-async def test_a_take_that_is_cancelled_takes_nothing() -> None:
+async def test_cancelled_get_takes_nothing() -> None:
     inbox = Buffer(ResumeCursor(), 10)
     taking = asyncio.create_task(inbox.get())
     await asyncio.sleep(0)

@@ -38,7 +38,7 @@ async def the(kind: type[Item], client: Client) -> Any:
     raise AssertionError(f"no {kind}")
 
 
-async def test_nothing_is_left_of_a_client_that_was_closed() -> None:
+async def test_closed_client_leaves_nothing() -> None:
     before = asyncio.all_tasks()
     async with running_bridge(welcoming) as url:
         served = asyncio.all_tasks()
@@ -51,7 +51,7 @@ async def test_nothing_is_left_of_a_client_that_was_closed() -> None:
     assert asyncio.all_tasks() == before
 
 
-async def test_what_a_body_raises_comes_through_and_the_client_is_closed() -> None:
+async def test_error_in_the_body_closes_the_client() -> None:
     async def fails(client: Client) -> None:
         async with client:
             await the(Event, client)
@@ -64,7 +64,7 @@ async def test_what_a_body_raises_comes_through_and_the_client_is_closed() -> No
         assert client.state is State.CLOSED
 
 
-async def test_to_iterate_starts_it_and_its_close_ends_the_iteration() -> None:
+async def test_iteration_starts_the_client_and_close_ends_it() -> None:
     async with running_bridge(welcoming) as url:
         client = Client(url, **QUICK)
         assert client.state is State.IDLE
@@ -78,14 +78,14 @@ async def test_to_iterate_starts_it_and_its_close_ends_the_iteration() -> None:
         await client.close()
 
 
-async def test_events_alone_can_be_had() -> None:
+async def test_events_skips_other_items() -> None:
     async with running_bridge(welcoming) as url, Client(url, **QUICK) as client:
         events = client.events()
         assert [(await anext(events)).data, (await anext(events)).data] == [1, 2]
         await events.aclose()
 
 
-async def test_what_is_left_of_one_client_is_enough_for_the_next() -> None:
+async def test_resume_from_continues_in_another_client() -> None:
     hellos = []
 
     async def treat(guest: StubConnection) -> None:
@@ -100,7 +100,7 @@ async def test_what_is_left_of_one_client_is_enough_for_the_next() -> None:
     assert [hello.get("cursor") for hello in hellos] == [None, "C0,t:0:1"]
 
 
-async def test_of_several_addresses_each_attempt_takes_the_next() -> None:
+async def test_each_attempt_uses_the_next_url() -> None:
     came = []
 
     async def first(guest: StubConnection) -> None:
@@ -121,7 +121,7 @@ async def test_of_several_addresses_each_attempt_takes_the_next() -> None:
     assert came[:4] == [1, 2, 1, 2]
 
 
-async def test_a_token_callback_that_fails_is_an_attempt_that_failed() -> None:
+async def test_failing_token_callback_is_a_failed_attempt() -> None:
     tokens: list[Any] = [OSError("no network"), "t2"]
     hellos = []
 
@@ -141,7 +141,7 @@ async def test_a_token_callback_that_fails_is_an_attempt_that_failed() -> None:
     assert hellos == [{"op": "hello", "token": "t2"}]
 
 
-async def test_a_renewal_whose_callback_fails_is_told_and_tried_again() -> None:
+async def test_failing_renewal_warns_and_is_retried() -> None:
     tokens = iter(["t1", None, "t3"])
     renewed = asyncio.Event()
 
@@ -165,7 +165,7 @@ async def test_a_renewal_whose_callback_fails_is_told_and_tried_again() -> None:
         await renewed.wait()
 
 
-async def test_a_refusal_is_an_error_of_the_iteration_behind_all_that_waits() -> None:
+async def test_refusal_is_raised_behind_waiting_items() -> None:
     async def treat(guest: StubConnection) -> None:
         await guest.send(WELCOME, event_frame("t:0:1"))
         await guest.connection.close(4504, "go away")
@@ -199,7 +199,7 @@ async def test_an_error_of_on_state_reaches_the_user() -> None:
         assert client.state is State.CLOSED
 
 
-async def test_a_change_of_topics_follows_the_welcome_where_all_were_asked_for() -> None:
+async def test_topic_request_follows_the_welcome_with_default_topics() -> None:
     hellos = []
 
     async def treat(guest: StubConnection) -> None:
@@ -221,7 +221,7 @@ async def test_a_change_of_topics_follows_the_welcome_where_all_were_asked_for()
 
 
 @pytest.mark.parametrize("frame", ["nonsense", "[]", '{"op":"event"}', '{"op":"live"}'])
-async def test_what_breaks_the_protocol_ends_the_connection(frame: str) -> None:
+async def test_malformed_frame_ends_the_connection(frame: str) -> None:
     async def treat(guest: StubConnection) -> None:
         await guest.send(WELCOME)
         await guest.connection.send(frame)
@@ -232,7 +232,7 @@ async def test_what_breaks_the_protocol_ends_the_connection(frame: str) -> None:
 
 
 @pytest.mark.parametrize("cursor", ["C1,t", "C1,", 7])
-async def test_a_cursor_that_would_be_none_never_becomes_the_place(cursor: object) -> None:
+async def test_malformed_cursor_is_never_kept(cursor: object) -> None:
     async def treat(guest: StubConnection) -> None:
         await guest.send(WELCOME, {"op": "heartbeat", "cursor": cursor})
         await guest.wait_closed()
@@ -254,8 +254,6 @@ async def test_a_cursor_that_would_be_none_never_becomes_the_place(cursor: objec
         ({"url": "a", "types": "t"}, TypeError),
     ],
 )
-def test_what_makes_no_sense_is_said_at_once(
-    options: dict[str, Any], error: type[Exception]
-) -> None:
+def test_wrong_options_raise_at_once(options: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error):
         Client(**options)

@@ -34,7 +34,7 @@ NOW = datetime(2026, 11, 21, 9, tzinfo=UTC)
 
 
 @given(st.dictionaries(st.text(), JSON, max_size=5), st.sampled_from([None, 0, 2]), st.booleans())
-def test_each_field_can_be_had_as_it_is_written(
+def test_raw_field_returns_the_text_as_written(
     fields: dict[str, object], indent: int | None, plain: bool
 ) -> None:
     text = json.dumps(fields, indent=indent, ensure_ascii=plain)
@@ -46,25 +46,25 @@ def test_each_field_can_be_had_as_it_is_written(
     assert raw_field(text, "no such field") is None or "no such field" in fields
 
 
-def test_what_the_producer_wrote_is_kept_to_the_letter() -> None:
+def test_data_text_keeps_every_digit() -> None:
     text = f'{{"op":"event", "data" : {{"n": 1.10, "m":{DIGITS}}} ,"id":"1"}}'
     assert raw_field(text, "data") == f'{{"n": 1.10, "m":{DIGITS}}}'
 
 
-def test_no_number_is_too_large() -> None:
+def test_large_numbers_are_parsed() -> None:
     frame = parse_frame(f'{{"op":"event","data":[{DIGITS},-{DIGITS},7]}}')
     assert frame["data"] == [Decimal(DIGITS), Decimal(f"-{DIGITS}"), 7]
     assert type(frame["data"][2]) is int
 
 
 @pytest.mark.parametrize("text", ["", "[]", "7", '{"at":1}', '{"op":1}', '{"op":"x"', "null"])
-def test_what_is_no_frame_is_an_error(text: str) -> None:
+def test_invalid_frame_raises(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         parse_frame(text)
 
 
 @pytest.mark.parametrize("at", ["t:0:x", "t:0:", "", "t:0", "0"])
-def test_an_event_of_no_position_is_an_error(at: str) -> None:
+def test_event_without_position_raises(at: str) -> None:
     fields = dict.fromkeys(("topic", "to", "id", "type", "time"), "x")
     with pytest.raises(ValueError, match="not a position"):
         item_from_frame({"op": "event", "at": at, **fields}, "")
@@ -82,11 +82,11 @@ def test_an_event_of_no_position_is_an_error(at: str) -> None:
         *((code, True) for code in (400, 401, 403, 404, 426)),
     ],
 )
-def test_the_code_says_whether_to_come_back(code: int | None, is_final: bool) -> None:
+def test_code_decides_whether_to_reconnect(code: int | None, is_final: bool) -> None:
     assert ConnectionEnd(code, "").is_final is is_final
 
 
-def test_the_close_that_came_counts_and_else_the_one_that_was_announced() -> None:
+def test_received_close_precedes_the_closing_frame() -> None:
     announced = {"code": 4006, "reason": "later", "retry_after": 2.5}
     came = ConnectionClosedError(Close(4001, "leaving"), None)
     broke = ConnectionClosedError(None, None)
@@ -103,7 +103,7 @@ def test_the_close_that_came_counts_and_else_the_one_that_was_announced() -> Non
     ("body", "reason"),
     [(b'{"detail": "no"}', "no"), (b"no\n", "no"), (b"", "Gone"), (b"[1]", "[1]"), (None, "Gone")],
 )
-def test_an_http_answer_says_why(body: bytes | None, reason: str) -> None:
+def test_http_response_has_the_reason(body: bytes | None, reason: str) -> None:
     answer = Response(503, "Gone", Headers({"Retry-After": "7"}), body or b"")
     assert end_from_http_response(answer, NOW) == ConnectionEnd(503, reason, 7)
 

@@ -15,7 +15,7 @@ def event(at: str) -> Frame:
 
 
 @given(frame_sequences())
-def test_it_comes_back_as_the_client_that_judges_the_core_would(story: list[Frame]) -> None:
+def test_cursor_equals_that_of_the_replay_client(story: list[Frame]) -> None:
     place = ResumeCursor()
     for number, frame in enumerate(story, 1):
         assert place.advance(frame)
@@ -23,15 +23,13 @@ def test_it_comes_back_as_the_client_that_judges_the_core_would(story: list[Fram
 
 
 @given(frame_sequences(duplicates=True))
-def test_what_is_not_above_the_last_of_its_partition_is_not_new(story: list[Frame]) -> None:
+def test_offset_not_above_the_last_is_a_duplicate(story: list[Frame]) -> None:
     place = ResumeCursor()
     assert [frame for frame in story if place.advance(frame)] == without_duplicates(story)
 
 
 @given(frame_sequences(), st.data())
-def test_a_place_kept_and_read_again_is_the_same_place(
-    story: list[Frame], data: st.DataObject
-) -> None:
+def test_cursor_text_round_trips(story: list[Frame], data: st.DataObject) -> None:
     cut = data.draw(st.integers(1, len(story)))
     place = ResumeCursor()
     for frame in story[:cut]:
@@ -44,14 +42,14 @@ def test_a_place_kept_and_read_again_is_the_same_place(
     assert not any(again.advance(frame) for frame in covered if frame["op"] == "event")
 
 
-def test_without_a_cursor_there_is_no_place_although_events_were_seen() -> None:
+def test_without_a_cursor_there_is_no_position() -> None:
     place = ResumeCursor()
     assert place.advance(event("t:0:1"))
     assert place.text is None
     assert not place.advance(event("t:0:1"))
 
 
-def test_a_topic_that_is_forgotten_is_not_another_that_begins_alike() -> None:
+def test_forgetting_a_topic_keeps_topics_with_its_prefix() -> None:
     place = ResumeCursor("C1,t:0:7,tt:0:7")
     place.forget_topic("t")
     assert place.text == "C1,tt:0:7"
@@ -59,7 +57,7 @@ def test_a_topic_that_is_forgotten_is_not_another_that_begins_alike() -> None:
     assert not place.advance(event("tt:0:7"))
 
 
-def test_a_frame_without_a_cursor_leaves_the_place() -> None:
+def test_frame_without_a_cursor_changes_nothing() -> None:
     place = ResumeCursor("C1,t:0:7")
     place.advance({"op": "closing", "cursor": None})
     assert place.text == "C1,t:0:7"
@@ -68,10 +66,10 @@ def test_a_frame_without_a_cursor_leaves_the_place() -> None:
 @pytest.mark.parametrize(
     "text", ["C1,", "C1,t:0", "C1,t:0:x", "C1,t:0:1,", "C1,t:0:-1", "C1,t:0: 1"]
 )
-def test_a_text_that_was_garbled_is_refused(text: str) -> None:
+def test_malformed_text_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match="not a position"):
         ResumeCursor(text)
 
 
-def test_a_position_is_taken_apart_at_its_last_colon() -> None:
+def test_position_is_split_at_its_last_colon() -> None:
     assert split_position("a.b-c:12:9007199254740993") == ("a.b-c:12", 9007199254740993)

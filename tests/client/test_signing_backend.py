@@ -42,7 +42,7 @@ async def login(backend: httpx.AsyncClient, name: str, password: str) -> int:
     return (await backend.post("/login", json=told)).status_code
 
 
-async def test_a_client_whose_callback_asks_it_says_hello_as_who_is_logged_in(backend):
+async def test_token_callback_authenticates_the_logged_in_user(backend):
     assert await login(backend, "alice", "wonderland") == 204
     admits, _ = build_authenticator(AuthSettings(secret=SecretStr(SECRET)), loopback_only=False)
     grants: list[Any] = []
@@ -70,12 +70,12 @@ async def test_a_client_whose_callback_asks_it_says_hello_as_who_is_logged_in(ba
 @pytest.mark.parametrize(
     ("name", "password"), [("alice", "builder"), ("alice", ""), ("mallory", ""), ("mallory", "é")]
 )
-async def test_who_is_not_logged_in_gets_no_token(backend, name, password):
+async def test_no_login_no_token(backend, name, password):
     assert await login(backend, name, password) == 403
     assert (await backend.post("/push-token")).status_code == 401
 
 
-async def test_a_token_is_not_kept_by_caches_and_none_is_signed_after_the_logout(backend):
+async def test_token_is_not_cached_and_none_is_signed_after_logout(backend):
     await login(backend, "bob", "builder")
     assert (await backend.post("/push-token")).headers["Cache-Control"] == "no-store"
     await backend.post("/logout")

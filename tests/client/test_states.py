@@ -28,19 +28,19 @@ def drawn() -> dict[tuple[State, Trigger], State]:
 
 @pytest.mark.parametrize("state", State)
 @pytest.mark.parametrize("happening", Trigger)
-def test_what_follows_is_what_the_docs_draw(state: State, happening: Trigger) -> None:
+def test_transitions_equal_the_diagram(state: State, happening: Trigger) -> None:
     assert next_state(state, happening) == drawn().get((state, happening))
 
 
-def test_the_docs_draw_something_for_each_state_but_the_last() -> None:
+def test_diagram_has_every_state_but_the_last() -> None:
     assert {state for state, _ in drawn()} == set(State) - {State.CLOSED}
 
 
-def test_every_state_can_be_reached_and_from_each_the_user_gets_out() -> None:
+def test_every_state_is_reachable_and_can_be_closed() -> None:
     assert {to for row in TRANSITIONS.values() for to in row.values()} == set(State) - {State.IDLE}
     for state in set(State) - {State.CLOSED}:
         assert next_state(state, Trigger.STOPPED) is State.CLOSED
 
 
-def test_what_is_closed_stays_closed() -> None:
+def test_closed_is_final() -> None:
     assert {next_state(State.CLOSED, happening) for happening in Trigger} == {None}

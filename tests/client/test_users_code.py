@@ -27,7 +27,7 @@ def test_users_code_is_typed_strictly() -> None:
     assert "Success" in mypy(EXAMPLE)
 
 
-def test_users_code_that_is_wrong_is_seen(tmp_path: Path) -> None:
+def test_wrong_user_code_is_detected(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.py"
     wrong.write_text(
         "from bridge.client import Client, Event, Item\n"
@@ -52,7 +52,7 @@ async def run(url: str, file: Path) -> list[str]:
     return out.decode().splitlines()
 
 
-async def test_the_example_misses_nothing_over_a_restart(tmp_path: Path) -> None:
+async def test_example_misses_nothing_over_a_restart(tmp_path: Path) -> None:
     hellos: list[Frame] = []
 
     async def treat(guest: StubConnection) -> None:

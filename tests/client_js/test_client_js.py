@@ -32,13 +32,13 @@ LIMIT = 4096
 
 
 @pytest.mark.node
-def test_its_pieces_do_what_their_unit_tests_say() -> None:
+def test_unit_tests_in_node_pass() -> None:
     done = run_unit_tests()
     assert done.returncode == 0, done.stdout[-8000:]
 
 
 @pytest.mark.node
-def test_it_has_the_states_of_every_client() -> None:
+def test_states_equal_those_of_the_python_client() -> None:
     show = "import { states } from './push-bridge.js'; console.log(JSON.stringify(states))"
     done = run_command("node", "--input-type=module", "--eval", show, cwd=CLIENT)
     assert json.loads(done.stdout) == {
@@ -58,14 +58,14 @@ def test_it_is_small(capsys: pytest.CaptureFixture[str]) -> None:
     assert zipped <= LIMIT
 
 
-def test_it_depends_on_nothing() -> None:
+def test_module_has_no_dependencies() -> None:
     told = json.loads((CLIENT / "package.json").read_text())
     assert not {"dependencies", "peerDependencies", "optionalDependencies"} & told.keys()
     assert re.findall(r"\bimport\b|\brequire\b", SOURCE.read_text()) == []
 
 
 @pytest.mark.npm
-def test_what_npm_gets_is_the_module_its_types_and_nothing_else() -> None:
+def test_package_has_only_the_module_and_its_types() -> None:
     told = pack_client("--dry-run")
     names = {file["path"] for file in told["files"]}
     assert names == {"package.json", "push-bridge.js", "push-bridge.d.ts"}
@@ -80,7 +80,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.npm
 @pytest.mark.timeout(300)
-def test_users_code_compiles_at_the_strictest_and_mistakes_do_not(project: Path) -> None:
+def test_users_code_compiles_strictly_and_mistakes_do_not(project: Path) -> None:
     shutil.copy(TESTS_FOLDER / "users.ts", project)
     assert compile_files(project, ["users.ts"]) == ""
     # And the compiler does look: a mistake that nobody expects is a complaint.
@@ -93,7 +93,7 @@ def test_users_code_compiles_at_the_strictest_and_mistakes_do_not(project: Path)
 @pytest.mark.npm
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", ["listen.mjs", "use-push-bridge.js", "page/page.js"])
-def test_an_example_is_right_about_types(project: Path, name: str) -> None:
+def test_examples_are_typed_correctly(project: Path, name: str) -> None:
     file = project / name.rpartition("/")[2]
     shutil.copy(EXAMPLES / name, file)
     assert compile_files(project, [file.name], "--allowJs", "--checkJs") == ""
@@ -101,7 +101,7 @@ def test_an_example_is_right_about_types(project: Path, name: str) -> None:
 
 @pytest.mark.npm
 @pytest.mark.timeout(300)
-def test_the_package_is_found_by_its_name(project: Path) -> None:
+def test_package_is_imported_by_its_name(project: Path) -> None:
     show = "import * as it from 'push-bridge'; console.log(Object.keys(it).sort().join())"
     done = run_command("node", "--input-type=module", "--eval", show, cwd=project)
     assert done.stdout.strip() == "Place,createClient,states"

@@ -27,7 +27,7 @@ def judge(outcome: Outcome) -> None:
     assert outcome.failure is None, f"{outcome.scenario.about}\n{outcome.failure}"
 
 
-def test_every_scenario_is_for_one_of_them() -> None:
+def test_every_scenario_suits_a_driver() -> None:
     assert [
         each.name
         for each in find_scenarios()

@@ -27,12 +27,12 @@ OF_TOMORROW = {"unknown-ignored", "gap-unknown-reason", "code-4599"}
 each = pytest.mark.parametrize("scenario", ALL, ids=lambda scenario: scenario.name)
 
 
-def test_the_form_is_a_schema() -> None:
+def test_scenario_schema_is_valid() -> None:
     meta.validate(FORM)
 
 
 @each
-def test_a_scenario_is_of_the_form(scenario: Scenario) -> None:
+def test_scenario_matches_the_schema(scenario: Scenario) -> None:
     told = json.loads((SCENARIO_SCHEMA.with_suffix("") / f"{scenario.name}.json").read_text())
     Draft202012Validator(FORM).validate(told)
 
@@ -41,11 +41,11 @@ def test_a_scenario_is_of_the_form(scenario: Scenario) -> None:
     "wrong",
     [{"sends": {}}, {"send": {}}, {"states": ["idle"]}, {"drop": False}, {"drop": True, "send": 1}],
 )
-def test_a_step_that_there_is_not_is_seen(wrong: dict[str, Any]) -> None:
+def test_unknown_step_is_rejected(wrong: dict[str, Any]) -> None:
     assert not Draft202012Validator(FORM).is_valid({"about": "It.", "steps": [wrong]})
 
 
-def test_there_are_enough_and_no_two_tell_the_same() -> None:
+def test_scenarios_are_many_and_distinct() -> None:
     assert len(ALL) >= 30
     assert len({scenario.about for scenario in ALL}) == len(ALL)
 
@@ -56,7 +56,7 @@ def check_all(frames: list[dict[str, Any]]) -> None:
 
 
 @each
-def test_what_a_scenario_sends_a_bridge_may_send(scenario: Scenario) -> None:
+def test_sent_frames_match_the_protocol(scenario: Scenario) -> None:
     bound = {"$1": "1", "$2": "2"}
     frames = [complete_frame(step["send"], bound) for step in scenario.steps if "send" in step]
     if scenario.name in OF_TOMORROW:
@@ -66,7 +66,7 @@ def test_what_a_scenario_sends_a_bridge_may_send(scenario: Scenario) -> None:
         check_all(frames)
 
 
-def test_every_way_through_the_state_table_is_gone() -> None:
+def test_scenarios_cover_every_transition() -> None:
     gone = set()
     for scenario in ALL:
         states = [State.IDLE]
@@ -103,9 +103,7 @@ EVENT = says(item="event")
         ("raise SystemExit('not today')", "not today"),
     ],
 )
-def test_the_runner_sees_what_a_driver_does_wrong(
-    tmp_path: Path, driver: str, why: str | None
-) -> None:
+def test_runner_reports_driver_errors(tmp_path: Path, driver: str, why: str | None) -> None:
     (tmp_path / "story.json").write_text(STORY)
     outcome = asyncio.run(
         play_scenario(read_scenario(tmp_path / "story.json"), [sys.executable, "-c", driver])
@@ -115,7 +113,7 @@ def test_the_runner_sees_what_a_driver_does_wrong(
     )
 
 
-def test_a_driver_that_can_not_is_not_asked(tmp_path: Path) -> None:
+def test_missing_capability_skips_the_scenario(tmp_path: Path) -> None:
     (tmp_path / "story.json").write_text(STORY.replace('"steps"', '"needs": ["sse"], "steps"'))
     outcome = asyncio.run(
         play_scenario(read_scenario(tmp_path / "story.json"), [sys.executable, "-c", DRIVER])
@@ -137,7 +135,7 @@ def test_a_driver_that_can_not_is_not_asked(tmp_path: Path) -> None:
         ({"token": "t1"}, {}, False),
     ],
 )
-def test_hellos_that_mean_the_same_are_alike(
+def test_equivalent_hellos_are_equal(
     one: dict[str, Any], other: dict[str, Any], alike: bool
 ) -> None:
     assert (find_difference(normalize_hello(one), normalize_hello(other), {}) is None) is alike

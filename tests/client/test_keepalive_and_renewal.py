@@ -26,27 +26,27 @@ def jwt(claims: object) -> str:
 @pytest.mark.parametrize(
     "text", [NINE, "2026-11-21T09:00:00.000Z", "2026-11-21t09:00:00z", "2026-11-21T10:00:00+01:00"]
 )
-def test_a_time_is_read_whatever_its_form(text: str) -> None:
+def test_time_is_parsed_in_any_form(text: str) -> None:
     assert timestamp_seconds(text) == AT_NINE
 
 
-def test_a_token_is_renewed_at_four_fifths_of_what_is_left() -> None:
+def test_token_is_renewed_at_four_fifths_of_its_life() -> None:
     assert RenewalSchedule(NINE, AT_NINE - 1000).delay_seconds(AT_NINE - 1000) == 800
     assert RenewalSchedule(NINE, AT_NINE - 1000).delay_seconds(AT_NINE - 100) == 80
 
 
 @given(st.floats(-100, 6))
-def test_never_more_often_than_each_five_seconds(left: float) -> None:
+def test_renewals_are_at_least_five_seconds_apart(left: float) -> None:
     assert RenewalSchedule(NINE, AT_NINE - left).delay_seconds(AT_NINE - left) == 5
 
 
-def test_a_token_that_tells_nothing_lives_as_long_as_the_first() -> None:
+def test_token_without_expiry_lives_as_long_as_the_first() -> None:
     renewal = RenewalSchedule(NINE, AT_NINE - 1000)
     renewal.set_token("opaque", AT_NINE - 200)
     assert renewal.delay_seconds(AT_NINE - 200) == 800
 
 
-def test_a_token_that_tells_its_end_is_believed() -> None:
+def test_expiry_of_a_jwt_is_used() -> None:
     renewal = RenewalSchedule(NINE, AT_NINE - 1000)
     renewal.set_token(jwt({"exp": AT_NINE + 300}), AT_NINE - 200)
     assert renewal.delay_seconds(AT_NINE - 200) == 400
@@ -55,14 +55,14 @@ def test_a_token_that_tells_its_end_is_believed() -> None:
 @pytest.mark.parametrize(
     "token", ["", "a.b", "a.b.c", "a.é.c", jwt([]), jwt({}), jwt({"exp": None}), jwt({"exp": "x"})]
 )
-def test_what_tells_no_end_is_no_trouble(token: str) -> None:
+def test_unreadable_expiry_is_no_error(token: str) -> None:
     assert jwt_expiry(token) is None
 
 
 # -- silence ---------------------------------------------------------------------------------------
 
 
-def test_a_server_is_asked_once_and_then_left() -> None:
+def test_silent_server_is_probed_once_then_dropped() -> None:
     silence = Keepalive(25, 0)
     assert silence.seconds_until_due(0) == 51
     assert not silence.probe_if_due(50.9)
@@ -73,7 +73,7 @@ def test_a_server_is_asked_once_and_then_left() -> None:
     assert silence.has_timed_out(75)
 
 
-def test_whatever_is_heard_begins_anew() -> None:
+def test_every_frame_restarts_the_limits() -> None:
     silence = Keepalive(25, 0)
     assert silence.probe_if_due(51)
     silence.mark_received(60)
@@ -83,14 +83,14 @@ def test_whatever_is_heard_begins_anew() -> None:
 
 
 @given(st.floats(0.01, 1))
-def test_however_short_its_heartbeats_a_server_has_a_second_to_answer(heartbeat: float) -> None:
+def test_server_has_at_least_a_second_to_respond(heartbeat: float) -> None:
     silence = Keepalive(heartbeat, 0)
     asked = silence.seconds_until_due(0)
     assert silence.probe_if_due(asked)
     assert silence.seconds_until_due(asked) >= 0.999
 
 
-def test_a_client_that_was_woken_gives_three_seconds() -> None:
+def test_woken_client_waits_three_seconds() -> None:
     silence = Keepalive(25, 0)
     silence.probe_now(10)
     assert not silence.probe_if_due(10)

@@ -1,4 +1,4 @@
-"""`join`, `title`, `kick` and `who`: what operators do to clients, over a bridge's own API."""
+"""`join`, `title`, `kick` and `who` against the API of a bridge."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def call(stage: AdminApiServer, folder: Path, *arguments: str | bytes) -> Comman
     ],
     ids=str,
 )
-def test_it_is_ordered_and_where_it_stands_is_printed(stage, folder, arguments, ordered):
+def test_command_is_sent_and_its_position_printed(stage, folder, arguments, ordered):
     stage.backend.connect_here("c1")
     ended = call(stage, folder, *arguments)
     assert (ended.exit_code, ended.stderr_lines) == (0, [])
@@ -75,7 +75,7 @@ def test_it_is_ordered_and_where_it_stands_is_printed(stage, folder, arguments, 
     assert ended.stdout_lines == [f"push-bridge.control:0:{at}" for at in range(len(ordered))]
 
 
-def test_with_json_it_is_an_object(stage, folder):
+def test_json_prints_the_position_as_an_object(stage, folder):
     ended = call(stage, folder, "kick", "--account", "ann", "--revoke", "--json")
     assert [json.loads(line) for line in ended.stdout_lines] == [
         {"at": "push-bridge.control:0:0"},
@@ -83,7 +83,7 @@ def test_with_json_it_is_an_object(stage, folder):
     ]
 
 
-def test_a_name_may_have_any_characters(stage, folder):
+def test_names_are_escaped_in_the_path(stage, folder):
     names = ["a/%2F//b?c#d", "-é ж [red]"]
     for name in names:
         where = ["--url", stage.url, "--token", TOKEN]
@@ -110,22 +110,22 @@ def test_a_name_may_have_any_characters(stage, folder):
     ],
     ids=str,
 )
-def test_what_is_wrong_with_what_is_said_is_a_sentence_and_exit_2(stage, folder, arguments, words):
+def test_wrong_arguments_exit_with_2(stage, folder, arguments, words):
     assert words in error_line(call(stage, folder, *arguments), 2)
     assert stage.backend.command_publisher.commands == []
 
 
-def test_a_connection_that_nobody_knows_is_a_sentence_and_exit_1(stage, folder):
+def test_unknown_connection_exits_with_1(stage, folder):
     for arguments in (["join", "hall"], ["kick"]):
-        told = error_line(call(stage, folder, *arguments, "--connection", "nobody"), 1)
-        assert told == "refused: 404 there is no connection 'nobody'"
+        message = error_line(call(stage, folder, *arguments, "--connection", "nobody"), 1)
+        assert message == "refused: 404 there is no connection 'nobody'"
 
 
-def test_what_kafka_has_not_acknowledged_is_a_sentence_and_exit_1(stage, folder):
+def test_unacknowledged_command_exits_with_1(stage, folder):
     stage.backend.command_publisher.error = NotAcknowledged()
-    told = error_line(call(stage, folder, "join", "hall", "--account", "ann"), 1)
-    assert told.startswith("refused: 503 ")
-    assert "retry" in told
+    message = error_line(call(stage, folder, "join", "hall", "--account", "ann"), 1)
+    assert message.startswith("refused: 503 ")
+    assert "retry" in message
 
 
 # -- who -------------------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ def full() -> Iterator[AdminApiServer]:
         yield backstage
 
 
-def test_everybody_is_printed_in_a_line_each(full, folder):
+def test_who_prints_one_line_per_connection(full, folder):
     ended = call(full, folder, "who")
     assert (ended.exit_code, ended.stderr_lines) == (0, [])
     header, *rows = (line.split() for line in ended.stdout_lines)
@@ -159,11 +159,11 @@ def test_everybody_is_printed_in_a_line_each(full, folder):
     ]
 
 
-def test_with_json_they_are_objects_as_the_api_has_them(full, folder):
+def test_who_json_prints_the_objects_of_the_api(full, folder):
     ended = call(full, folder, "who", "--json")
-    told = [json.loads(line) for line in ended.stdout_lines]
-    assert [each["id"] for each in told] == ["c1", "c2", "c3"]
-    for each in told:
+    connections = [json.loads(line) for line in ended.stdout_lines]
+    assert [each["id"] for each in connections] == ["c1", "c2", "c3"]
+    for each in connections:
         schema_validator("http/connection").validate(each)
 
 
@@ -176,19 +176,19 @@ def test_with_json_they_are_objects_as_the_api_has_them(full, folder):
         (["--room", "[red]"], ["c3"]),
     ],
 )
-def test_those_are_printed_who_are_asked_for(full, folder, wanted, found):
+def test_who_filters_connections(full, folder, wanted, found):
     ended = call(full, folder, "who", "--json", *wanted)
     assert [json.loads(line)["id"] for line in ended.stdout_lines] == found
 
 
-def test_nobody_is_said_and_is_no_error(full, folder):
+def test_who_without_connections_is_no_error(full, folder):
     ended = call(full, folder, "who", "--account", "nobody")
     assert (ended.exit_code, ended.stdout_lines, ended.stderr_lines) == (0, [], ["nobody"])
     ended = call(full, folder, "who", "--account", "nobody", "--json")
     assert (ended.exit_code, ended.stdout_lines, ended.stderr_lines) == (0, [], [])
 
 
-def test_everybody_is_printed_however_many_pages_they_take(folder):
+def test_who_prints_all_pages(folder):
     with serving_admin_api() as many:
         for number in range(2_500):
             many.backend.connect_elsewhere(f"c{number:04}")
@@ -198,41 +198,41 @@ def test_everybody_is_printed_however_many_pages_they_take(folder):
     ]
 
 
-def test_colours_are_for_people(full, folder):
+def test_who_uses_colours_only_on_a_terminal(full, folder):
     arguments = ["who", "--url", full.url, "--token", TOKEN]
     assert "\x1b[" in on_a_terminal(folder, *arguments)
     assert "\x1b" not in "".join(run(folder, *arguments).stdout_lines)
 
 
-# -- which bridge, and who one is ------------------------------------------------------------------
+# -- the bridge and the token -----------------------------------------------------------------------
 
 
 @each_command
-def test_the_settings_say_where_it_is_and_with_which_token(stage, folder, arguments):
-    told = {"PORT": str(stage.port), "ADMIN_TOKENS": json.dumps([TOKEN, "another"])}
-    assert run(folder, *arguments, **told).exit_code == 0
+def test_url_and_token_default_to_the_settings(stage, folder, arguments):
+    settings = {"PORT": str(stage.port), "ADMIN_TOKENS": json.dumps([TOKEN, "another"])}
+    assert run(folder, *arguments, **settings).exit_code == 0
 
 
-def test_where_operators_have_a_port_of_their_own_it_is_there(stage, folder):
-    told = {"PORT": "1", "ADMIN_PORT": str(stage.port), "ADMIN_TOKENS": json.dumps([TOKEN])}
-    assert run(folder, "who", **told).exit_code == 0
+def test_admin_port_is_used_if_configured(stage, folder):
+    settings = {"PORT": "1", "ADMIN_PORT": str(stage.port), "ADMIN_TOKENS": json.dumps([TOKEN])}
+    assert run(folder, "who", **settings).exit_code == 0
 
 
 @each_command
-def test_a_wrong_token_is_a_sentence_and_exit_1(stage, folder, arguments):
+def test_wrong_token_exits_with_1(stage, folder, arguments):
     ended = run(folder, *arguments, "--url", stage.url, "--token", "another")
     assert error_line(ended, 1).startswith("refused: 401 ")
     assert stage.backend.command_publisher.commands == []
 
 
 @each_command
-def test_without_a_token_it_is_a_sentence_and_exit_2(stage, folder, arguments):
-    told = error_line(run(folder, *arguments, "--url", stage.url), 2)
-    assert told.startswith("BRIDGE_ADMIN_TOKENS: ")
+def test_missing_token_exits_with_2(stage, folder, arguments):
+    message = error_line(run(folder, *arguments, "--url", stage.url), 2)
+    assert message.startswith("BRIDGE_ADMIN_TOKENS: ")
     assert stage.backend.command_publisher.commands == []
 
 
-def test_a_token_that_no_header_can_carry_is_a_sentence_and_exit_2(stage, folder):
+def test_token_invalid_in_a_header_exits_with_2(stage, folder):
     for token in ("", "a b", b"\xff"):
         ended = run(folder, "who", "--url", stage.url, "--token", token)
         assert error_line(ended, 2).startswith("--token: ")
@@ -245,11 +245,11 @@ def test_dev_needs_no_token(folder, arguments):
 
 
 @pytest.mark.parametrize("token", [[], ["--token", TOKEN]])
-def test_a_bridge_that_does_not_answer_is_a_sentence_and_exit_1(folder, token):
+def test_unreachable_bridge_exits_with_1(folder, token):
     for url in ("http://127.0.0.1:1", "no-such-host.invalid:8080"):
-        told = error_line(run(folder, "who", "--url", url, *token), 1)
-        assert url.removeprefix("http://") in told
-        assert "does not answer" in told
+        message = error_line(run(folder, "who", "--url", url, *token), 1)
+        assert url.removeprefix("http://") in message
+        assert "does not answer" in message
 
 
 @pytest.mark.parametrize(
@@ -263,23 +263,23 @@ def test_a_bridge_that_does_not_answer_is_a_sentence_and_exit_1(folder, token):
         b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello",
     ],
 )
-def test_what_is_no_bridge_is_a_sentence_and_exit_1(folder, answer):
+def test_response_of_another_server_exits_with_1(folder, answer):
     with serving_response(answer) as (url, _):
         assert error_line(run(folder, "who", "--url", url, "--token", TOKEN), 1)
 
 
-def test_no_redirect_is_followed_for_the_token_would_be_too(folder):
-    with serving_response(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as (elsewhere, asked):
+def test_redirects_are_not_followed_with_the_token(folder):
+    with serving_response(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as (elsewhere, requests):
         redirect = f"HTTP/1.1 302 Found\r\nLocation: {elsewhere}\r\nContent-Length: 0\r\n\r\n"
         with serving_response(redirect.encode()) as (url, first):
             assert "302" in error_line(run(folder, "who", "--url", url, "--token", TOKEN), 1)
             assert len(first) == 1
-    assert asked == []
+    assert requests == []
 
 
 @pytest.mark.parametrize(
     "url",
     ["ftp://x", "http://x:0", "http://x:99999", "http://[::1", "http://a b", "http://x/?y", ""],
 )
-def test_what_is_no_address_is_a_sentence_and_exit_2(folder, url):
+def test_invalid_url_exits_with_2(folder, url):
     assert "address" in error_line(run(folder, "who", "--url", url, "--token", TOKEN), 2)
