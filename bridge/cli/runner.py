@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.app.instance import Instance
 from bridge.cli.output import exit_with_error
+from bridge.kafka.client.aiokafka_internals import UnsupportedAiokafka
+from bridge.web.transport.uvicorn_internals import UnsupportedUvicorn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,6 +78,9 @@ async def run_instance(
     **instance_options: Any,  # noqa: ANN401 - options of Instance
 ) -> None:
     """Run an instance until a signal; `on_ready` is called once it accepts clients."""
-    instance = Instance(settings, access=kafka_access, **instance_options)
+    try:
+        instance = Instance(settings, access=kafka_access, **instance_options)
+    except (UnsupportedAiokafka, UnsupportedUvicorn) as error:
+        exit_with_error(str(error))
     tune_memory()
     await instance.run(listener_socket, on_ready=on_ready)

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import math
-from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from aiokafka import AIOKafkaProducer
@@ -14,6 +13,12 @@ from aiokafka.errors import MessageSizeTooLargeError
 
 from bridge.core.ports import NotAcknowledged, RecordTooLarge, UnknownTopic
 from bridge.core.protocol.cursor import Position
+from bridge.kafka.client.aiokafka_internals import (
+    close_connections,
+    mark_closed,
+    pending_futures,
+    sender_task,
+)
 from bridge.kafka.client.client import CLIENT_ERRORS, KafkaClient
 
 if TYPE_CHECKING:
@@ -117,11 +122,8 @@ def _ignore_all_exceptions(producer: AIOKafkaProducer) -> None:
 
     A producer that was fenced leaves its error in futures of its own that it never looks at.
     """
-    accumulator, transactions = producer._message_accumulator, producer._txn_manager  # noqa: SLF001
-    for batch in chain(*accumulator._batches.values(), accumulator._pending_batches):  # noqa: SLF001
-        ignore_exception(batch._drain_waiter)  # noqa: SLF001
-    if transactions is not None and transactions._transaction_waiter is not None:  # noqa: SLF001
-        ignore_exception(transactions._transaction_waiter)  # noqa: SLF001
+    for future in pending_futures(producer):
+        ignore_exception(future)
 
 
 async def stop_producer(producer: AIOKafkaProducer, timeout_seconds: float) -> None:
@@ -135,13 +137,12 @@ async def stop_producer(producer: AIOKafkaProducer, timeout_seconds: float) -> N
             await producer.flush()
             await producer.stop()
     except CLIENT_ERRORS:
-        producer._closed = True  # noqa: SLF001 - there is no public way to give up
-        sender_task = producer._sender.sender_task  # noqa: SLF001
-        for connection in [*producer.client._conns.values()]:  # noqa: SLF001
-            connection.close()
-        while sender_task is not None and not sender_task.done():
-            sender_task.cancel()
-            await asyncio.wait([sender_task], timeout=_CANCEL_WAIT_SECONDS)
+        mark_closed(producer)
+        task = sender_task(producer)
+        close_connections(producer)
+        while task is not None and not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=_CANCEL_WAIT_SECONDS)
         with contextlib.suppress(*CLIENT_ERRORS):
             await producer.client.close()
     finally:

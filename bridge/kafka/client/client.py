@@ -15,11 +15,17 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiokafka import errors
-from aiokafka.client import AIOKafkaClient, CoordinationType
-from aiokafka.protocol.admin import DescribeConfigsRequest
-from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
-from aiokafka.protocol.offset import OffsetRequest
 
+from bridge.kafka.client.aiokafka_internals import (
+    AIOKafkaClient,
+    CoordinationType,
+    DescribeConfigsRequest,
+    OffsetCommitRequest,
+    OffsetFetchRequest,
+    OffsetRequest,
+    check_aiokafka,
+    disable_topic_refresh,
+)
 from bridge.kafka.client.protocol import NO_ID, DescribeTopics, FetchById, FetchByName
 
 if TYPE_CHECKING:
@@ -103,16 +109,6 @@ class FetchedPartition(NamedTuple):
     data: bytes
 
 
-class _NoRefreshedTopics(set[str]):
-    """The topics whose metadata aiokafka refreshes by itself: none, where empty would mean all.
-
-    We describe our own, by id, and never create one by asking.
-    """
-
-    def __bool__(self) -> bool:
-        return True
-
-
 class KafkaClient:
     """One client of the brokers. Safe to use from many tasks.
 
@@ -122,13 +118,14 @@ class KafkaClient:
     """
 
     def __init__(self, access: KafkaAccess) -> None:
+        check_aiokafka()
         self._access = access
         self._client = AIOKafkaClient(
             bootstrap_servers=access.bootstrap_servers,
             request_timeout_ms=int(_TIMEOUT_SECONDS * 1000),
             **access.options,
         )
-        self._client._topics = _NoRefreshedTopics()  # noqa: SLF001 - there is no public way to ask for none
+        disable_topic_refresh(self._client)
         self._compacted_topics: set[str] = set()
 
     async def connect(self) -> None:

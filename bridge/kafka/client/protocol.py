@@ -11,19 +11,21 @@ import struct
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from aiokafka.protocol.api import Request, RequestStruct, Response
-from aiokafka.protocol.fetch import FetchRequest_v11
-from aiokafka.protocol.metadata import MetadataRequest_v5
-from aiokafka.protocol.types import (
+from bridge.kafka.client.aiokafka_internals import (
     AbstractType,
     Boolean,
     CompactArray,
     CompactBytes,
     CompactString,
+    FetchRequest_v11,
     Int8,
     Int16,
     Int32,
     Int64,
+    MetadataRequest_v5,
+    Request,
+    RequestStruct,
+    Response,
     Schema,
     TaggedFields,
 )

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
-from aiokafka.record.memory_records import MemoryRecords
+from bridge.kafka.client.aiokafka_internals import ABORT_MARKER, ControlRecord, MemoryRecords
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
