@@ -34,11 +34,12 @@ NO_TESTS_COLLECTED: Final = 5  # pytest's exit code
 def suites(tier: str | None) -> Iterator[tuple[str, list[str]]]:
     """Yield the pytest runs of a tier, or of all, by name.
 
+    The tests of a file share a worker, and with it a broker, a browser or a running bridge.
     Tests marked `alone` measure time. They run last, in one process.
     """
     workers = max(2, os.cpu_count() or 1)
     for each in [tier] if tier else TIERS:
-        parallel = [f"--numprocesses={workers}", "--dist=loadgroup"]
+        parallel = [f"--numprocesses={workers}", "--dist=loadfile"]
         yield each, [*PYTEST, f"--tier={each}", "-m", "not alone", *parallel]
     yield "alone", [*PYTEST, *([f"--tier={tier}"] if tier else []), "-m", "alone"]
 

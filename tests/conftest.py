@@ -27,15 +27,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--tier", choices=tiers.TIERS, help="run the tests of this tier only")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if chosen := config.getoption("tier"):
         others = [item for item in items if tiers.tier_of(item) != chosen]
         config.hook.pytest_deselected(items=others)
         items[:] = [item for item in items if tiers.tier_of(item) == chosen]
     for item in items:
-        if group := tiers.group_of(item):
-            item.add_marker(pytest.mark.xdist_group(group))
         # The first test also waits for the broker and perhaps for its jars. These have deadlines of
         # their own, so they are not part of the test's time.
         if item.get_closest_marker("kafka") and not item.get_closest_marker("timeout"):

@@ -1,4 +1,4 @@
-"""Which tier a test belongs to, which tests share a worker, and how many examples Hypothesis tries.
+"""Which tier a test belongs to, and how many examples Hypothesis tries.
 
 Rule: every test is in exactly one tier, and a program that only some machines have decides which.
 This module does not run anything.
@@ -19,8 +19,6 @@ TESTS: Final = Path(__file__).parent
 TIERS: Final = ("fast", "kafka", "journey")
 #: Markers of programs that only the journey tier starts.
 JOURNEY_MARKERS: Final = ("browser", "npm", "nginx")
-#: Session fixtures that start processes or play everything at once: their tests share one worker.
-SHARED_FIXTURES: Final = ("dev", "verdicts")
 DAILY: Final = "daily"
 #: The daily run tries this part of the nightly run's examples.
 DAILY_PART: Final = 0.3
@@ -33,21 +31,6 @@ def tier_of(item: pytest.Item) -> str:
     ):
         return "journey"
     return "kafka" if item.get_closest_marker("kafka") else "fast"
-
-
-def group_of(item: pytest.Item) -> str | None:
-    """Return the name of the tests that must run in one worker with `item`; None for any worker.
-
-    A file with a broker or a browser shares it: each start costs seconds.
-    """
-    if tier_of(item) != "fast":
-        return str(item.path.relative_to(TESTS))
-    fixtures = getattr(item, "fixturenames", ())
-    for fixture in SHARED_FIXTURES:
-        if fixture in fixtures:
-            # The scenarios of one driver are played at once, those of the other beside them.
-            return f"{fixture}-{item.name.split('_')[1]}" if fixture == "verdicts" else fixture
-    return None
 
 
 def register_hypothesis_profiles() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.conformance.__main__ import Outcome, play_scenario
-from tests.conformance.scenario import SCENARIO_FOLDER, read_scenario
+from tests.conformance.scenario import SCENARIO_FOLDER, find_scenarios, read_scenario
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +32,20 @@ CAPABILITIES = {
     "python": frozenset({"http_status", "pause", "wake"}),
     "javascript": frozenset({"leave", "sse", "wake"}),
 }
+
+
+def scenarios_for(driver: str) -> pytest.MarkDecorator:
+    """Parametrize `scenario` with those that this client can play."""
+    names = [each.name for each in find_scenarios() if each.needs <= CAPABILITIES[driver]]
+    return pytest.mark.parametrize("scenario", names)
+
+
+def check_outcome(outcome: Outcome) -> None:
+    """Fail with the outcome's own sentence where the client did not do what it must."""
+    assert not outcome.missing_capabilities, (
+        f"its driver does not say that it can: {sorted(outcome.missing_capabilities)}"
+    )
+    assert outcome.failure is None, f"{outcome.scenario.about}\n{outcome.failure}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
