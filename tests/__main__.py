@@ -1,4 +1,4 @@
-"""The one command: `python -m tests [TIER] [PYTEST ARGUMENTS]` checks whether the tree may be committed.
+"""The one command: `python -m tests [TIER] [PYTEST ARGUMENTS]` checks the whole tree.
 
 Rule: every check runs, even after one has failed. A test that misses a program is skipped with a
 sentence and counted. `python -m tests mutants [TEXT...]` tries the planted bugs instead.

@@ -1,1 +1,1 @@
-"""The upstream bank: everything that knows of Kafka."""
+"""Reads and writes topics in Kafka; knows nothing of clients."""

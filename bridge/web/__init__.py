@@ -1,1 +1,1 @@
-"""The downstream bank: everything that knows of HTTP, WebSocket and clients."""
+"""HTTP, WebSocket and Server-Sent Events: clients and operators; knows nothing of Kafka."""

@@ -168,7 +168,8 @@ def print_memory(stage: str, journal: Journal, before: int) -> None:
     """Print how much it takes, by its own account and by the system's."""
     resident_growth = resident_bytes() - before
     print(
-        f"{stage}: {journal.used_bytes / 1e6:.1f} MB counted, {resident_growth / 1e6:.1f} MB resident more,",
+        f"{stage}: {journal.used_bytes / 1e6:.1f} MB counted,"
+        f" {resident_growth / 1e6:.1f} MB resident more,",
         end=" ",
     )
     print(f"budget {JOURNAL_BYTES / 1e6:.1f} MB")

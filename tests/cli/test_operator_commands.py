@@ -204,7 +204,7 @@ def test_who_uses_colours_only_on_a_terminal(full, folder):
     assert "\x1b" not in "".join(run(folder, *arguments).stdout_lines)
 
 
-# -- the bridge and the token -----------------------------------------------------------------------
+# -- the bridge and the token --------------------------------------------------------------------
 
 
 @each_command

@@ -1,6 +1,6 @@
 """No test reads a frame that the schemas have not judged.
 
-The rule kept here: whoever opens a WebSocket makes objects of texts by `tests.harness.frame_schemas`, or
+Rule: whoever opens a WebSocket parses texts by `tests.harness.frame_schemas`, or
 leaves that to somebody who does.
 """
 

@@ -124,7 +124,7 @@ def resumed_session(
 ) -> Session:
     """Return a session that goes on at `cursor`, its welcome already taken."""
     new = session(id, account, **options)
-    catch_up.start(new, cursor, encode_cursor(cursor), reset_to_earliest=clip)
+    catch_up.start(new, cursor, encode_cursor(cursor), may_clamp=clip)
     take_frames(new)
     return new
 

@@ -90,7 +90,7 @@ class HistoryModel:
     def fill_page(
         self, page: HistoryPage, partition_cursor: PartitionCursor, max_offsets: int
     ) -> None:
-        """Look at some more of `partition_cursor`: in the journal, or else at so many offsets of the list."""
+        """Read on from `partition_cursor`: in the journal, else at `max_offsets` of the list."""
         if page.read_from_journal(partition_cursor, self.hub.journal):
             return
         first_offset = partition_cursor.read_offset

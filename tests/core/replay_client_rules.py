@@ -141,7 +141,7 @@ class ClientRules(RuleBasedStateMachine):
         if cursor is None:
             instance.hub.attach(session)
         else:
-            instance.catch_up.start(session, cursor, cursor_text, reset_to_earliest=is_since)
+            instance.catch_up.start(session, cursor, cursor_text, may_clamp=is_since)
         self.check_all()
 
     @precondition(lambda self: len(self.clients) < MAX_CLIENTS and self.clients + self.disconnected)

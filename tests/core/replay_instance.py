@@ -122,7 +122,7 @@ class ReplayInstance:
     def advance_scan(
         self, scan: ScanState, key: tuple[str, int], max_events: int, offsets_back: int
     ) -> set[Session]:
-        """Read on for a pass, beginning at an offset that is `offsets_back` before; return the released."""
+        """Continue a scan at an offset that is `offsets_back` earlier; return the released."""
         topic, partition = key
         next_to_read = scan.next_offsets[key]
         if not self.is_reading(*key):

@@ -47,7 +47,8 @@ def missing_sentence(marker: str) -> str | None:
         if not any(shutil.which(command) for command in commands)
     ]
     if not absent and "nodejs" in packages and node_version() < MIN_NODE_VERSION:
-        return f"{purpose} {'.'.join(map(str, MIN_NODE_VERSION))} or newer: install `nodejs` from nodejs.org"
+        version = ".".join(map(str, MIN_NODE_VERSION))
+        return f"{purpose} {version} or newer: install `nodejs` from nodejs.org"
     return f"{purpose}: install {' and '.join(absent)}" if absent else None
 
 

@@ -99,7 +99,8 @@ def check_received(
                 received.add(frame["at"])
                 partition, _, offset = frame["at"].rpartition(":")
                 if int(offset) <= last_offsets.get(partition, -1):
-                    yield f"client {number} got {frame['at']} after offset {last_offsets[partition]}"
+                    last_offset = last_offsets[partition]
+                    yield f"client {number} got {frame['at']} after offset {last_offset}"
                 last_offsets[partition] = int(offset)
             case "welcome":
                 replayed = 0
@@ -108,7 +109,7 @@ def check_received(
             case "gap":
                 yield f"client {number} was told {frame}"
     if live_counts_match != [True]:
-        yield f"client {number} was not told once, and rightly, that it is live: {live_counts_match}"
+        yield f"client {number} did not become live exactly once: {live_counts_match}"
     if missing := expected - received:
         yield f"client {number} did not get {len(missing)} events: {sorted(missing)[:3]}"
     if unexpected := received - expected:

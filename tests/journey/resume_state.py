@@ -27,7 +27,7 @@ class ResumeState:
         self._last_offsets: dict[str, int] = {}  # by partition, on this connection
 
     def resume(self, *, cursor_only: bool) -> str | None:
-        """What to come back with: the cursor and the last positions since, or the cursor `cursor_only`.
+        """Return what to come back with: the cursor, and without `cursor_only` later positions.
 
         None as long as there was no welcome.
         """

@@ -208,7 +208,7 @@ class HeadlessInstance:
             self.hub.attach(client.session)
             self._close_overloaded(client.session)
             return client
-        self.catch_up.start(client.session, cursor, encode_cursor(cursor), reset_to_earliest=True)
+        self.catch_up.start(client.session, cursor, encode_cursor(cursor), may_clamp=True)
         self.replayer.add(client.session)
         self._flush()
         return client

@@ -141,11 +141,11 @@ class CatchUp:
         self.gap_counts: Counter[str] = Counter()  #: gaps sent instead of a replay, by reason
 
     def start(
-        self, session: Session, cursor: Cursor, cursor_text: str, *, reset_to_earliest: bool = False
+        self, session: Session, cursor: Cursor, cursor_text: str, *, may_clamp: bool = False
     ) -> None:
         """Welcome `session`, whose events continue from `cursor`, as text `cursor_text`.
 
-        With `reset_to_earliest`, positions that are too old are raised without a gap: the client
+        With `may_clamp`, positions that are too old are raised without a gap: the client
         asked for events from a time on.
         """
         self.resume_count += 1
@@ -163,7 +163,7 @@ class CatchUp:
                 for topic, place in start_places.items()
             },
             {topic: dict(place.offsets) for topic, place in start_places.items()}
-            if reset_to_earliest
+            if may_clamp
             else {},
         )
         session.transition(SessionTrigger.RESUMED)
@@ -298,7 +298,7 @@ class CatchUp:
     def _check_topic_bounds(self, session: Session, topic: str, bounds: LogBounds) -> int:
         """Call `check_retention` for one topic; positions that may be raised are raised."""
         assert session.min_offsets is not None and session.replay is not None  # noqa: PT018, S101
-        offsets, reset_offsets = (
+        offsets, clampable_offsets = (
             session.min_offsets[topic],
             session.replay.clampable_offsets.get(topic),
         )
@@ -306,20 +306,20 @@ class CatchUp:
             partition: self.journal.start_offset(topic, partition)
             for partition in self._hub.topic_positions[topic].next_offsets
         }
-        if reset_offsets is None:
-            return check_retention(offsets, read_until, bounds, reset_partitions=())
-        reset_partitions = {
+        if clampable_offsets is None:
+            return check_retention(offsets, read_until, bounds, clampable_partitions=())
+        clampable_partitions = {
             partition
             for partition in read_until
-            if offsets.get(partition, 0) == reset_offsets.get(partition, 0)
+            if offsets.get(partition, 0) == clampable_offsets.get(partition, 0)
         }
         record_count = check_retention(
-            offsets, read_until, bounds, reset_partitions=reset_partitions
+            offsets, read_until, bounds, clampable_partitions=clampable_partitions
         )
-        reset_offsets.update(
+        clampable_offsets.update(
             {
                 partition: offsets[partition]
-                for partition in reset_partitions
+                for partition in clampable_partitions
                 if partition in offsets
             }
         )

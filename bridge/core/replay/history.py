@@ -439,7 +439,7 @@ def start_page(
             partition: min(offsets.get(partition, 0), end)
             for partition, end in bounds.end_offsets.items()
         }
-        check_retention(offsets, read_until, bounds, reset_partitions=read_until)
+        check_retention(offsets, read_until, bounds, clampable_partitions=read_until)
         for partition in offsets:
             if offsets[partition] < (
                 readable_from := constraints.readable_from.get((topic, partition), 0)
@@ -480,7 +480,7 @@ def _requested_offsets(
     if hub.topic_positions[topic].was_recreated_since(requested_place.topic_id):
         return {}, "recreated"
     try:
-        check_retention(dict(requested_place.offsets), read_until, bounds, reset_partitions=())
+        check_retention(dict(requested_place.offsets), read_until, bounds, clampable_partitions=())
     except ReplayRefused as refused:
         return requested_place.offsets, str(refused)
     return requested_place.offsets, None

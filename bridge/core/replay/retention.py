@@ -44,12 +44,12 @@ def check_retention(
     read_until: Mapping[int, int],
     bounds: LogBounds,
     *,
-    reset_partitions: Container[int],
+    clampable_partitions: Container[int],
 ) -> int:
     """Return how many records of one topic must be read from Kafka to continue at `offsets`.
 
-    `read_until` has the first offsets that the journal has. In `reset_partitions`, an offset that
-    is too low is raised in `offsets` to the first that may be replayed, instead of refused.
+    `read_until` has the first offsets that the journal has. In `clampable_partitions` an offset
+    that is too low is raised in `offsets` to the first that may be replayed, instead of refused.
 
     Raises:
         ReplayRefused: If an offset is above the log (`truncated`), below it (`expired`) or too
@@ -69,7 +69,7 @@ def check_retention(
             (bounds.replayable_from, "limit"),
         ):
             if offset < lowest_offsets.get(partition, 0):
-                if partition not in reset_partitions:
+                if partition not in clampable_partitions:
                     raise ReplayRefused(reason)
                 offset = offsets[partition] = lowest_offsets[partition]
         record_count += max(0, until - offset)

@@ -317,7 +317,7 @@ class AdmissionController:
                 session,
                 connect_request.cursor,
                 connect_request.cursor_text,
-                reset_to_earliest=connect_request.since_ms is not None,
+                may_clamp=connect_request.since_ms is not None,
             )
             self._upstream.start_replay(session)
         self._expiry.close_expired()

@@ -124,7 +124,8 @@ class ConnectionPool:
                 case Phase.AWAITING_HELLO if now >= connection.deadline:
                     self.close(connection, closes.HELLO_TIMEOUT)
                 case Phase.FLUSHING | Phase.CLOSING if now >= connection.deadline:
-                    connection.transport.abort()  # close() would wait for a client that stopped reading
+                    # close() would wait for a client that stopped reading.
+                    connection.transport.abort()
         self.flusher.flush()
 
     def _check_open(

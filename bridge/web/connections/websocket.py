@@ -212,7 +212,7 @@ class WebSocketConnection(ClientConnection):
         response: bytes,
         url_request: UrlRequest | None = None,
     ) -> None:
-        """Accept a request with `response`, unless `url_request` is None and the check refuses it."""
+        """Accept a request with `response`; without `url_request`, check the request first."""
         if not self._endpoint.accept_throttle.submit(
             partial(self._complete_handshake, upgrade_request, response, url_request)
         ):
@@ -302,7 +302,8 @@ class WebSocketConnection(ClientConnection):
         self.transport.write(ws_framing.encode_close(close.code, close.reason))
         super().begin_close(close)
         if not self.is_write_paused:
-            self.transport.resume_reading()  # for the close frame of a client that waited for its welcome
+            # The close frame of a client that waited for its welcome must be read.
+            self.transport.resume_reading()
 
     def is_silent(self, now: float) -> bool:
         """Whether nothing came for two heartbeats. A client with paused writes is slow instead."""
@@ -353,7 +354,7 @@ class WebSocketEndpoint:
         """Return a new connection; uvicorn calls this in place of a protocol class."""
         return WebSocketConnection(self)
 
-    # -- admission ----------------------------------------------------------------------------------
+    # -- admission -------------------------------------------------------------------------------
 
     def check_upgrade(self, upgrade_request: UpgradeRequest) -> UrlRequest | UpgradeRefusal:
         """Return what the URL asks for, or the refusal of the handshake."""
@@ -425,7 +426,7 @@ class WebSocketEndpoint:
     def _run_in_background(
         self, connection: WebSocketConnection, lookup: Callable[[], Awaitable[None]]
     ) -> None:
-        """Run a lookup before the welcome; it ends with the connection, or when its time is over."""
+        """Run a lookup before the welcome; it ends with the connection, or at its time limit."""
         connection.transition(PhaseTrigger.LOOKUP_STARTED)
         connection.transport.pause_reading()  # what the client sends meanwhile has to wait
         task = asyncio.create_task(self._run_lookup(connection, lookup))

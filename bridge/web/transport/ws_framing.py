@@ -89,7 +89,7 @@ class FrameParser:
         """Return the messages that `data` completes.
 
         Raises:
-            ProtocolViolation: If the client broke the protocol; earlier messages in `data` are lost.
+            ProtocolViolation: If the client broke the protocol. Earlier messages are lost.
         """
         buffer = self._buffer + data if self._buffer else data
         offset = 0

@@ -26,7 +26,7 @@ def kafka(
 
 def verdict(at: dict[int, int], bounds: LogBounds, clip: Container[int] = ()) -> int | str:
     try:
-        return check_retention(at, FLOORS, bounds, reset_partitions=clip)
+        return check_retention(at, FLOORS, bounds, clampable_partitions=clip)
     except ReplayRefused as refused:
         return str(refused)
 

@@ -114,7 +114,8 @@ def test_an_age_is_by_the_clock_of_the_bridge() -> None:
     script = """(() => { const there = new Date(Date.now() + 3_600_000);
         syncClock(there.toUTCString()); const far = formatAge(there.toISOString());
         syncClock(null); syncClock("nonsense"); const still = formatAge(there.toISOString());
-        syncClock(new Date().toUTCString()); return [far, still, formatAge(new Date().toISOString())]; })()"""
+        syncClock(new Date().toUTCString());
+        return [far, still, formatAge(new Date().toISOString())]; })()"""
     assert evaluate("format.js", "formatAge, syncClock", script) == ["0 s", "0 s", "0 s"]
 
 
