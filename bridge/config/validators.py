@@ -10,9 +10,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
+from bridge.web.auth.algorithms import check_secret, select_algorithms
 from bridge.web.auth.client_address import TrustedProxies
 from bridge.web.auth.fetch import parse_location
-from bridge.web.auth.jwks import check_secret, select_algorithms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from bridge.coordination.presence import PresencePublisher
     from bridge.coordination.topics import BridgeTopics
     from bridge.core.coordination.commands import Command
-    from bridge.core.coordination.membership import CommandExecutor
     from bridge.core.coordination.presence import PresenceTracker
+    from bridge.core.coordination.room_memberships import CommandExecutor
     from bridge.core.protocol.cursor import Position
     from bridge.core.protocol.envelope import Batch, Record
     from bridge.kafka.client.client import KafkaAccess

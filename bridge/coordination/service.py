@@ -17,8 +17,8 @@ from bridge.coordination.presence import PresencePublisher
 from bridge.coordination.state_writer import StateWriter
 from bridge.coordination.topics import create_topics
 from bridge.core.coordination.directory import PresenceDirectory
-from bridge.core.coordination.membership import CommandExecutor, Memberships
 from bridge.core.coordination.presence import PresenceTracker
+from bridge.core.coordination.room_memberships import CommandExecutor, Memberships
 from bridge.kafka.client.client import LATEST, REQUEST_ERRORS, TopicPartition
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from bridge.coordination import commands as commands_module
 from bridge.coordination.commands import CommandConsumer
 from bridge.coordination.topics import BridgeTopics
 from bridge.core.coordination import state_records
-from bridge.core.coordination.membership import CommandExecutor, Memberships
 from bridge.core.coordination.presence import PresenceTracker
+from bridge.core.coordination.room_memberships import CommandExecutor, Memberships
 from bridge.core.coordination.state_records import (
     Checkpoint,
     Membership,

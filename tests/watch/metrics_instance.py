@@ -18,8 +18,8 @@ from bridge.coordination.leader import LeaderElection
 from bridge.coordination.leader_tasks import LeaderTasks
 from bridge.coordination.state_writer import StateWriter
 from bridge.coordination.topics import BridgeTopics
-from bridge.core.coordination.membership import CommandExecutor, Memberships
 from bridge.core.coordination.presence import PresenceTracker
+from bridge.core.coordination.room_memberships import CommandExecutor, Memberships
 from bridge.core.protocol.envelope import EnvelopeDecoder
 from bridge.core.protocol.topic_catalogue import TopicCatalogue
 from bridge.core.replay import retention

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from bridge.core.coordination.directory import PresenceDirectory
-from bridge.core.coordination.membership import Memberships
 from bridge.core.coordination.presence import PresenceIndex
+from bridge.core.coordination.room_memberships import Memberships
 from bridge.core.coordination.state_records import ConnectionPresence, InstanceHeartbeat
 from bridge.core.protocol.cursor import Position
 from bridge.web.api.commands import commands_router

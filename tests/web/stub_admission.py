@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from bridge.core.coordination.membership import CommandExecutor, Memberships
+from bridge.core.coordination.room_memberships import CommandExecutor, Memberships
 from bridge.web.auth.authenticator import AllowAll
 from bridge.web.connections.admission import AdmissionController, ClientCounters, ExpiryTimers
 

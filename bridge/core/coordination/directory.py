@@ -14,8 +14,8 @@ from bridge.core.coordination import state_records
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from bridge.core.coordination.membership import Memberships
     from bridge.core.coordination.presence import PresenceIndex
+    from bridge.core.coordination.room_memberships import Memberships
     from bridge.core.coordination.state_records import ConnectionPresence, InstanceHeartbeat
     from bridge.core.sessions.hub import Hub
     from bridge.core.sessions.session import Session

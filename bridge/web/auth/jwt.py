@@ -17,8 +17,9 @@ from jwt.warnings import InsecureKeyLengthWarning
 from bridge.core.protocol import close_codes
 from bridge.core.protocol.names import is_valid_name
 from bridge.core.sessions.permissions import NamePatterns, Permissions
+from bridge.web.auth.algorithms import MIN_SECRET_BYTES, select_algorithms
 from bridge.web.auth.authenticator import AllowAll, AuthRefused
-from bridge.web.auth.jwks import MIN_SECRET_BYTES, JwksCache, KeysUnavailable, select_algorithms
+from bridge.web.auth.jwks import JwksCache, KeysUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence

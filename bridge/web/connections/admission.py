@@ -25,7 +25,7 @@ from bridge.web.http.rate_limit import TokenBucket
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from bridge.core.coordination.membership import CommandExecutor
+    from bridge.core.coordination.room_memberships import CommandExecutor
     from bridge.core.protocol.frames import Hello, TokenUpdate
     from bridge.core.replay.catchup import CatchUp
     from bridge.core.sessions.hub import Hub

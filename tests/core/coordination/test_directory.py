@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from bridge.core.coordination.commands import Join, SetRoomTitle
 from bridge.core.coordination.directory import ConnectionFilter, PresenceDirectory
-from bridge.core.coordination.membership import Memberships
 from bridge.core.coordination.presence import PresenceIndex
+from bridge.core.coordination.room_memberships import Memberships
 from bridge.core.coordination.state_records import Tombstone
 from bridge.core.protocol import close_codes
 from tests.core.factories import attached_session, catch_up, cursor_at, hub, resumed_session

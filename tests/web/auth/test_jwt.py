@@ -9,8 +9,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from bridge.web.auth.algorithms import (
+    PUBLIC_KEY_ALGORITHMS,
+    SHARED_SECRET_ALGORITHMS,
+    select_algorithms,
+)
 from bridge.web.auth.authenticator import AuthRefused
-from bridge.web.auth.jwks import PUBLIC_KEY_ALGORITHMS, SHARED_SECRET_ALGORITHMS, select_algorithms
 from tests.web.authenticator_checks import (
     INVALID_TOKENS,
     auth_error_reason,

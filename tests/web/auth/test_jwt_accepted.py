@@ -9,8 +9,8 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from bridge.web.auth.algorithms import PUBLIC_KEY_ALGORITHMS, SHARED_SECRET_ALGORITHMS
 from bridge.web.auth.authenticator import parse_bearer
-from bridge.web.auth.jwks import PUBLIC_KEY_ALGORITHMS, SHARED_SECRET_ALGORITHMS
 from tests.web.authenticator_checks import auth_error_reason, ready_authenticator, to_json
 from tests.web.token_signing import (
     SECRET,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bridge.core.coordination.commands import Disconnect, Drain, Join, Leave, Revoke, SetRoomTitle
-from bridge.core.coordination.membership import CommandExecutor, Memberships
+from bridge.core.coordination.room_memberships import CommandExecutor, Memberships
 from bridge.core.protocol.close_codes import DISCONNECTED, EXPIRED
 from bridge.core.sessions.permissions import Permissions
 from bridge.core.sessions.session import MembershipSource, Session

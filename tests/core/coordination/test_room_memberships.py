@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bridge.core.coordination import state_records
 from bridge.core.coordination.commands import Disconnect, Drain, Join, Leave, Revoke, SetRoomTitle
-from bridge.core.coordination.membership import Memberships
+from bridge.core.coordination.room_memberships import Memberships
 from bridge.core.coordination.state_records import Membership, TokenRevocation, Tombstone
 from bridge.core.protocol import timestamps
 from bridge.core.protocol.event import InvalidRecord
