@@ -1,7 +1,7 @@
-"""The feed: has every partition of the topics read, for as long as the instance runs.
+"""The consumer: finds topics and partitions, and runs one fetch loop per leader.
 
-Rules: no outage ends it, however long and from the first second on; no record or batch stops
-the ones behind it; and what can not be read is told, never passed over in silence.
+Rules: no outage ends it, however long, even at the start. No record or batch stops the ones behind
+it. Whatever cannot be read is reported as a gap, never skipped silently.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _FINAL_COMMIT_SECONDS = 3.0
 
 
 class OffsetCommitter:
-    """Commits the positions of `partitions` into `group`."""
+    """Commits the positions of `partitions` for the consumer group `group`."""
 
     def __init__(self, client: KafkaClient, group: str, partitions: AssignedPartitions) -> None:
         self._client = client
@@ -47,7 +47,7 @@ class OffsetCommitter:
             await self._commit()
 
     async def commit_final(self) -> None:
-        """Commit once more, if Kafka takes it soon."""
+        """Commit once more, within a time limit."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_FINAL_COMMIT_SECONDS):
                 await self._commit()
@@ -66,16 +66,16 @@ class OffsetCommitter:
 
 METADATA_REFRESH_SECONDS = 2.0
 _REFRESH_DELAY_SECONDS = 0.2
-#: So long the first who wakes a topic waits for others.
+#: The first activation waits this long, so that others share the metadata request.
 _ACTIVATION_DELAY_SECONDS = 0.02
 
 
 class Consumer:
-    """Reads `topics`, Kafka's names mapped to the public ones, and tells `sink`.
+    """Reads topics into `sink`. `public_names` maps Kafka's names to the public ones.
 
-    Its commits into `group` are for Kafka's tools; they are never read back. It reads the last
-    `warm_seconds` of what exists at the start before it is ready; of the topics that are `whole`,
-    everything; of the `sleepers` only what happens while somebody follows them.
+    Its commits for `group` serve Kafka's tools. It never reads them back. Before it is ready it
+    reads the last `warm_seconds` of existing topics, and all of those in `from_beginning`. The
+    topics of `active_topics` are read only while they have subscribers.
     """
 
     def __init__(
@@ -122,16 +122,16 @@ class Consumer:
         )
         self.ready = ready or asyncio.Event()  #: set once it has caught up
         self.outages = 0
-        self.reconnects = 0  #: how often the bootstrap servers were asked again
+        self.reconnects = 0  #: how often it connected to the bootstrap servers again
 
     def stale_seconds(self) -> float | None:
-        """Seconds since Kafka was last reached; None while it is."""
+        """Seconds since the last contact with Kafka; None if Kafka is reachable."""
         if not self._is_unreachable or self._last_contact_at is None:
             return None
         return round(asyncio.get_running_loop().time() - self._last_contact_at, 3)
 
     def lag(self) -> dict[str, int]:
-        """Return the records that Kafka has and that are still to be read, by public topic."""
+        """Return the number of records in Kafka that were not read yet, by public topic."""
         lag = {topic: 0 for topics in self._public_names.values() for topic in topics}
         for partition, state in self.partitions.states.items():
             for topic in self._public_names[partition.topic]:
@@ -140,31 +140,31 @@ class Consumer:
 
     @property
     def internal_errors(self) -> int:
-        """Bugs of ours that reading met, and went on."""
+        """How many unexpected exceptions reading has survived. Each is a bug."""
         return self._fetcher.internal_errors
 
     @property
     def topic_ids(self) -> Mapping[str, uuid.UUID | None]:
-        """The ids of the topics as the sink knows them, by Kafka's names."""
+        """The topic ids that the sink has received, by Kafka's names."""
         return self._topic_ids
 
     def request_refresh(self) -> None:
-        """Look soon which topics, partitions and leaders there are."""
+        """Refresh topics, partitions and leaders soon."""
         self._refresh_requested.set()
 
     async def run(self) -> None:
         """Read until cancelled.
 
-        Cancellation: safe. The last positions are committed if Kafka takes them soon.
+        Cancellation: safe. The last positions are committed if Kafka responds within 3 s.
         """
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._keep_refreshing(tasks), name="feed: watch")
-                tasks.create_task(self._committer.run(), name="feed: commit")
+                tasks.create_task(self._keep_refreshing(tasks), name="consumer: metadata")
+                tasks.create_task(self._committer.run(), name="consumer: commit")
         finally:
             await self._committer.commit_final()
 
-    # -- which partitions there are --------------------------------------------------------------
+    # -- metadata --------------------------------------------------------------------------------
 
     async def _keep_refreshing(self, tasks: asyncio.TaskGroup) -> None:
         while True:
@@ -178,12 +178,12 @@ class Consumer:
             for node in self.partitions.leader_nodes():
                 if node not in self._fetch_tasks or self._fetch_tasks[node].done():
                     self._fetch_tasks[node] = tasks.create_task(
-                        self._fetcher.fetch_from(node), name=f"feed: {node}"
+                        self._fetcher.fetch_from(node), name=f"consumer: node {node}"
                     )
             try:
                 async with asyncio.timeout(METADATA_REFRESH_SECONDS):
                     await self._refresh_requested.wait()
-                # Many may call for one look.
+                # One refresh serves all requests of this time.
                 await asyncio.sleep(
                     _ACTIVATION_DELAY_SECONDS
                     if self.active_topics.to_activate(self._has_subscribers)
@@ -195,7 +195,7 @@ class Consumer:
     def _deactivate_unused(self) -> None:
         now = asyncio.get_running_loop().time()
         for topic in self.active_topics.to_deactivate(self._has_subscribers, now):
-            _log.info("reading %s no more: nobody follows it", topic)
+            _log.info("stopped reading %s: it has no subscribers", topic)
             self.partitions.drop_topic(topic)
             self.active_topics.mark_idle(topic)
             self._report_idle(topic)
@@ -208,7 +208,7 @@ class Consumer:
         activating = self.active_topics.to_activate(self._has_subscribers)
         descriptions = await self._client.describe_topics(self.partitions.topics)
         self._mark_reachable()
-        # A broker may not have heard of a topic that was there a moment ago.
+        # A known topic may be missing here: this broker's metadata may be older.
         activating = {t for t in activating if t in descriptions or not self.partitions.is_known(t)}
         recreated = set(self.partitions.drop_recreated(descriptions))
         timestamps = self.partitions.update_metadata(descriptions, activating)
@@ -218,7 +218,7 @@ class Consumer:
             for number, leader in description.leaders.items()
         }
         end_offsets = await self._client.list_offsets(timestamps, leaders) if timestamps else {}
-        # Of a partition that began later than its topic woke, something would be missed.
+        # A topic is activated with all partitions: one that started later would miss records.
         activated = {
             t for t in activating if all(p in end_offsets for p in timestamps if p.topic == t)
         }
@@ -266,7 +266,7 @@ class Consumer:
         from_end: set[TopicPartition],
         leaders: Mapping[TopicPartition, int],
     ) -> dict[TopicPartition, int]:
-        """Return where to begin instead, so that the last seconds of `from_end` are read again."""
+        """Return start offsets that include the warm-up time of the partitions in `from_end`."""
         partitions = from_end & end_offsets.keys()
         warm_up_ms = int((self._wall_clock() - self._warm_seconds) * 1000)
         timestamps = {
@@ -284,7 +284,7 @@ class Consumer:
 
     async def _reconnect(self) -> None:
         self.reconnects += 1
-        # The brokers that were known may be gone for good: ask the bootstrap servers again.
+        # The known brokers may be gone for good. Only the bootstrap servers know their successors.
         try:
             await self._client.connect()
         except REQUEST_ERRORS as error:

@@ -1,7 +1,7 @@
-"""Reads what one broker leads, one request after another, and hands it on.
+"""Fetches the partitions of one broker, one request after another, and delivers their records.
 
-Rule: no record or batch stops the ones behind it, and what the sink has not taken yet delays the
-next request: that is the back-pressure.
+Rules: no record or batch stops the ones behind it. The next request waits until the sink has
+accepted the records: that is the back-pressure.
 """
 
 from __future__ import annotations
@@ -31,43 +31,43 @@ if TYPE_CHECKING:
 
 
 class RecordSink(Protocol):
-    """Topics are the public ones."""
+    """Receives records and gaps. All topic names are public ones."""
 
     def start_reading(self, topic: str, topic_id: bytes, offsets: Mapping[int, int]) -> None:
-        """Reading starts at `offsets`; or these partitions were added, or it is another topic."""
+        """Start at `offsets`. The topic is new or recreated, or has these new partitions."""
 
     def report_gap(self, topic: str, reason: str, offsets: Mapping[int, int]) -> None:
-        """What is below `offsets` can not be read; `reason` is a gap's."""
+        """Report that records below `offsets` cannot be read. `reason` is a gap reason."""
 
     def deactivate(self, topic: str, topic_id: bytes) -> None:
-        """This topic, read on demand, is not read now, and is of this identity."""
+        """Report that an on-demand topic is not read now, and its current id."""
 
     def deliver(self, batches: Sequence[Batch]) -> Awaitable[None]:
-        """Records, in order per partition. The feed waits for it: that is its back-pressure."""
+        """Deliver records, in order per partition. The fetcher awaits this: its back-pressure."""
 
 
 class PendingBatches:
-    """What was read and is handed on together."""
+    """Collects batches, so that the sink receives them together."""
 
     def __init__(self, sink: RecordSink) -> None:
         self._sink = sink
         self._batches: list[Batch] = []
         self._record_count = 0
-        self.total_records = 0  #: records, from the start on
+        self.total_records = 0  #: all records since this object was created
 
     def add(self, batch: Batch) -> None:
-        """Take in a batch."""
+        """Append `batch` to the next delivery."""
         self._batches.append(batch)
         self._record_count += len(batch.records)
         self.total_records += len(batch.records)
 
     @property
     def is_full(self) -> bool:
-        """Whether it should be handed on before more is added."""
+        """Whether to deliver before more is added."""
         return self._record_count >= MAX_CHUNK_RECORDS
 
     async def deliver(self) -> None:
-        """Hand on what there is; return when it was taken."""
+        """Deliver the collected batches, and wait until the sink has accepted them."""
         if self._batches:
             batches, self._batches, self._record_count = self._batches, [], 0
             await self._sink.deliver(batches)
@@ -119,7 +119,7 @@ class FetchErrors:
             max_offset = fetched.high_watermark
         resume_offset = resume_offset if max_offset is None else min(resume_offset, max_offset)
         _log.error(
-            "%s:%d: %s; passing offsets %d to %d",
+            "%s:%d: %s; skipping offsets %d to %d",
             *fetched.partition,
             result.reason,
             state.offset,
@@ -142,7 +142,7 @@ class FetchErrors:
             _log.error("%s:%d: offsets below %d have expired unread", *partition, start_offset)
             self._skip(partition, state, "expired", start_offset)
         elif end_offset is not None and state.offset > end_offset:
-            _log.error("%s:%d: the log was cut off at %d", *partition, end_offset)
+            _log.error("%s:%d: the log was truncated at %d", *partition, end_offset)
             self._skip(partition, state, "truncated", end_offset)
         else:
             state.pause(RETRY_SECONDS)
@@ -151,27 +151,27 @@ class FetchErrors:
         self, partition: TopicPartition, state: PartitionState, reason: str, offset: int
     ) -> None:
         if state.is_dropped:
-            return  # while it was asked what is the matter
+            return  # the topic was recreated or deactivated during the request
         state.offset, state.batch_end = offset, -1
-        if reason == "truncated":  # what was to be caught up with is no more
+        if reason == "truncated":  # the records up to the catch-up offset do not exist any more
             state.catch_up_offset = min(state.catch_up_offset, offset)
         for name in self._public_names[partition.topic]:
             self._sink.report_gap(name, reason, {partition.number: offset})
 
 
 MAX_FETCH_BYTES: Final = 8 * 1024 * 1024
-#: So long at least from one request to the next: what comes in between comes together.
+#: Fetches are at least this far apart. Records that arrive meanwhile share one response.
 MIN_FETCH_INTERVAL_SECONDS: Final = 0.004
-#: After fewer records than this, rest for as long as the sink took for them, but no longer than
-#: this: ten frames joined cost a socket hardly more than one.
+#: After a fetch of fewer records, the next one also waits as long as their delivery took, at most
+#: `MAX_SMALL_FETCH_DELAY_SECONDS`. Ten joined frames cost a socket hardly more than one.
 SMALL_FETCH_RECORDS: Final = 10
 MAX_SMALL_FETCH_DELAY_SECONDS: Final = 0.005
 
 
 def fetch_delay(request_seconds: float, delivery_seconds: float, record_count: int) -> float:
-    """Return the seconds to wait before the next request, if they are more than none.
+    """Return the seconds to wait before the next fetch. Zero or less means no wait.
 
-    The last one took `request_seconds` seconds, of which `delivery_seconds` were the sink's, for its `record_count`.
+    The last fetch took `request_seconds`, including the delivery of its records to the sink.
     """
     min_delay_seconds = MIN_FETCH_INTERVAL_SECONDS - request_seconds
     return (
@@ -182,7 +182,7 @@ def fetch_delay(request_seconds: float, delivery_seconds: float, record_count: i
 
 
 class Fetcher:
-    """Reads `partitions`; `names` maps Kafka's names of topics to the public ones."""
+    """Reads `partitions`. `public_names` maps Kafka's topic names to the public ones."""
 
     def __init__(
         self,
@@ -196,7 +196,7 @@ class Fetcher:
         on_unreachable: Callable[[], None],
         on_delivered: Callable[[], None],
     ) -> None:
-        """`on_reachable` and `on_unreachable` are told of the broker, `on_delivered` that the sink has taken something."""
+        """Callbacks: after each fetch a broker was reachable or not; records were delivered."""
         self._client = client
         self._partitions = partitions
         self._public_names = public_names
@@ -207,17 +207,17 @@ class Fetcher:
         self._on_unreachable = on_unreachable
         self._on_delivered = on_delivered
         self._rotation = 0
-        self.internal_errors = 0  #: bugs of ours that reading met, and went on
+        self.internal_errors = 0  #: unexpected exceptions that reading survived
 
     async def fetch_from(self, node: int) -> None:
-        """Read what `node` leads until it leads nothing of it any more.
+        """Read the partitions of `node` until it leads none of them.
 
-        Cancellation: safe; what was fetched and not handed on is fetched again by whoever goes on.
+        Cancellation: safe. Records that were not delivered are fetched again by the next loop.
         """
         try:
             await self._fetch_loop(node)
-        except Exception:  # noqa: BLE001 - logged, counted and begun anew
-            # A bug of ours must not end the stream; the next look at the topics starts anew.
+        except Exception:  # noqa: BLE001 - logged, counted and restarted
+            # A bug must not end the stream. The next metadata refresh starts this loop again.
             _log.exception("reading from node %d failed", node)
             self.internal_errors += 1
 
@@ -253,19 +253,19 @@ class Fetcher:
                 await asyncio.sleep(delay_seconds)
 
     def _rotated(self, offsets: dict[TopicPartition, int]) -> dict[TopicPartition, int]:
-        """A broker fills its answer in the order of the request: let each be first in turn."""
+        """Let each partition be first in turn: a broker fills its response in request order."""
         self._rotation += 1
         shift = self._rotation % len(offsets)
         items = list(offsets.items())
         return dict(items[shift:] + items[:shift])
 
     async def _deliver(self, fetched_partitions: Sequence[FetchedPartition]) -> int:
-        """Hand on what came; return how many records it was."""
+        """Deliver the records of a response; return their number."""
         pending = PendingBatches(self._sink)
         for fetched in fetched_partitions:
             state = self._partitions.states.get(fetched.partition)
             if state is None or state.offset != fetched.fetch_offset:
-                continue  # the topic was recreated while the answer was on its way
+                continue  # the topic was recreated while the response was in flight
             state.end_offset = max(fetched.high_watermark, state.offset)
             if not (fetched.data or fetched.error_code):
                 continue

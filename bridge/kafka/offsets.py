@@ -1,7 +1,7 @@
-"""How far back Kafka's logs reach, and which place a time is.
+"""The bounds of Kafka's logs, and the cursor at a time.
 
-Rule: of each topic the answer is whole or there is none, so that one partition without a leader
-keeps nobody waiting for other topics; what is not known now is asked again.
+Rule: `log_bounds` returns all partitions of a topic or leaves the topic out. So a partition without
+a leader delays only clients of its own topic. This module does not retry: callers do.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class LogOffsets:
-    """Asks the brokers about the topics `names`, public ones mapped to Kafka's."""
+    """Requests offsets of the topics in `kafka_names`, which maps public names to Kafka's."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class LogOffsets:
         max_age_seconds: float,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """`wall_clock` tells the seconds since 1970, which records' timestamps are of."""
+        """`wall_clock` returns seconds since 1970, like the timestamps of records."""
         self._client = client
         self._kafka_names = kafka_names
         self._max_age_seconds = max_age_seconds
@@ -39,12 +39,12 @@ class LogOffsets:
     async def log_bounds(
         self, topics: Iterable[str], *, grace_seconds: float = 0
     ) -> dict[str, LogBounds]:
-        """Return where the logs of these topics begin and end, of those that Kafka tells now.
+        """Return where logs begin, end and may be replayed from, for topics known completely.
 
-        What may be replayed may be older by `grace_seconds` seconds.
+        `grace_seconds` extends the age that may be replayed.
 
         Raises:
-            One of `OUT_OF_REACH`.
+            One of `REQUEST_ERRORS`.
         """
         descriptions = await self._describe(topics)
         leaders = _leaders(descriptions)
@@ -62,7 +62,7 @@ class LogOffsets:
             & young_offsets.keys()
             & first_record_offsets.keys()
         )
-        # Below the first record of all is nothing, so nothing that is too old.
+        # If the first record is young enough, so is the whole log: there are no records below it.
         replayable_from = {
             p: start_offsets[p] if young_offsets[p] == first_record_offsets[p] else young_offsets[p]
             for p in known
@@ -88,14 +88,14 @@ class LogOffsets:
     async def cursor_at(self, topics: Iterable[str], timestamp_ms: int) -> Cursor:
         """Return the cursor of these topics at a time, in milliseconds since 1970.
 
-        Where that is before what may be replayed, it is the beginning of that.
+        A time too old to be replayed is replaced by the oldest time that may be.
 
         Raises:
-            One of `OUT_OF_REACH`; also where Kafka does not tell all of them.
+            One of `REQUEST_ERRORS`, also if Kafka does not return all partitions.
         """
         descriptions = await self._describe(topics)
         leaders = _leaders(descriptions)
-        # The ends first: else what is written between the two answers would be passed over.
+        # The ends first: records written between the two responses would be skipped otherwise.
         end_offsets = await self._list_offsets(leaders, LATEST)
         time_offsets = await self._list_offsets(leaders, max(timestamp_ms, self._oldest_ms()))
         if not leaders.keys() <= end_offsets.keys() & time_offsets.keys():
@@ -112,7 +112,7 @@ class LogOffsets:
         return cursor
 
     def _oldest_ms(self, grace_seconds: float = 0) -> int:
-        # Where nothing may be replayed there is nothing to be graceful about.
+        # No grace if nothing may be replayed.
         return int(
             (self._wall_clock() - self._max_age_seconds - min(grace_seconds, self._max_age_seconds))
             * 1000

@@ -1,7 +1,7 @@
-"""The topics that are read on demand: which of them are asleep, and who waits until one wakes.
+"""The topics that are read on demand: which of them are active, and waiting for their activation.
 
-Rules: a topic that somebody follows is awake or about to wake; one goes to sleep, in a single step,
-when nobody has followed it for as long as it lingers. A topic of Kafka's wakes as a whole.
+Rules: a topic with a subscriber is active or becomes active soon. Without subscribers it becomes
+idle after its linger time. A Kafka topic changes as a whole, for all of its public names.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ if TYPE_CHECKING:
 
 
 class ActiveTopics:
-    """Kafka's topics that are `on_demand`, each with the seconds for which it lingers.
+    """The on-demand topics of the catalogue, each with its linger time.
 
-    `public_names` maps Kafka's topics to the public ones. A client waits at most `wait_seconds`
-    for a topic to become active.
+    A client waits at most `wait_seconds` for a topic to become active.
     """
 
     def __init__(
@@ -39,22 +38,22 @@ class ActiveTopics:
         self._wait_seconds = wait_seconds
         self.idle_topics = set(catalogue.linger_seconds)
         self._active_events = {topic: asyncio.Event() for topic in catalogue.linger_seconds}
-        self._unused_since: dict[str, float] = {}  # since when nobody follows those that are awake
-        self.refresh_requested = asyncio.Event()  #: asks the consumer to refresh its metadata
+        self._unused_since: dict[str, float] = {}  # active topics without subscribers
+        self.refresh_requested = asyncio.Event()  #: set to make the consumer refresh its metadata
 
-    # -- what followers ask: topics are the public ones ------------------------------------------
+    # -- for subscribers: public topic names -----------------------------------------------------
 
     def request_activation(self, topic: str) -> None:
-        """Say that `topic` has got a follower."""
+        """Activate `topic` soon: it has a subscriber."""
         kafka_name = self._kafka_names[topic]
         self._unused_since.pop(kafka_name, None)
         if kafka_name in self.idle_topics:
             self.refresh_requested.set()
 
     async def wait_until_active(self, topics: Collection[str]) -> bool:
-        """Wait until all of `topics` are awake; tell whether they were in time.
+        """Wait until all of `topics` are active; return whether they became so in time.
 
-        To be asked by who is counted as a follower of them, or they go to sleep again.
+        The caller must already count as a subscriber. Otherwise they may become idle again.
 
         Cancellation: safe.
         """
@@ -67,20 +66,20 @@ class ActiveTopics:
         return True
 
     def activity(self) -> dict[str, bool]:
-        """Return whether each of the topics is awake."""
+        """Return whether each on-demand topic is active, by public name."""
         return {
             name: kafka_name not in self.idle_topics
             for name, kafka_name in self._kafka_names.items()
         }
 
-    # -- what the feed asks: topics are Kafka's --------------------------------------------------
+    # -- for the consumer: Kafka's topic names ---------------------------------------------------
 
     def to_activate(self, has_subscribers: HasSubscribers) -> set[str]:
         """Return the idle topics that have subscribers."""
         return {topic for topic in self.idle_topics if self._is_in_use(topic, has_subscribers)}
 
     def to_deactivate(self, has_subscribers: HasSubscribers, now: float) -> list[str]:
-        """Return active topics without subscribers for long enough, at `now` on a steady clock."""
+        """Return active topics whose linger time is over, at `now` on a monotonic clock."""
         for topic in self._idle_after_seconds.keys() - self.idle_topics:
             if self._is_in_use(topic, has_subscribers):
                 self._unused_since.pop(topic, None)
@@ -93,13 +92,13 @@ class ActiveTopics:
         ]
 
     def mark_idle(self, topic: str) -> None:
-        """Say that `topic` is not read any more."""
+        """Record that `topic` is not read any more."""
         self.idle_topics.add(topic)
         self._active_events[topic].clear()
         self._unused_since.pop(topic, None)
 
     def mark_active(self, topics: Iterable[str]) -> None:
-        """Say that these are read."""
+        """Record that `topics` are read now, and wake those that wait for them."""
         for topic in topics:
             self.idle_topics.discard(topic)
             self._active_events[topic].set()

@@ -1,4 +1,4 @@
-"""What an answer to a fetch means: records, another try later, or bytes that cannot be read.
+"""Reads one fetch response: records, a retry later, or bytes that cannot be read.
 
 Rule: live reading, replays and history pages read through this one class, so that they retry alike.
 It does not decide what follows from bytes that cannot be read: each caller does.
@@ -33,12 +33,12 @@ MAX_ATTEMPTS = 3
 
 
 class ReadProgress:
-    """How far one reader has come in one partition, and what its last failures were."""
+    """One reader's state in one partition: last batch end, failures in a row, and pause."""
 
     __slots__ = ("batch_end", "failed_attempts", "paused_until")
 
     def __init__(self) -> None:
-        self.batch_end = -1  #: an offset before which a batch is known to end, -1 if none is
+        self.batch_end = -1  #: an offset at which a batch is known to end, -1 if none is
         self.failed_attempts = 0  #: failures to read one batch, in a row
         self.paused_until = 0.0  #: on the loop's clock
 
@@ -48,7 +48,7 @@ class ReadProgress:
 
 
 class ReadStatus(Enum):
-    """What became of one answer."""
+    """The outcome of one fetch response."""
 
     READ = auto()  #: the caller has all chunks, or wanted no more
     RETRY = auto()  #: the broker cannot answer now; the partition is paused
@@ -58,7 +58,7 @@ class ReadStatus(Enum):
 
 
 class ReadResult(NamedTuple):
-    """What became of one answer, and where reading can go on behind damaged bytes."""
+    """The outcome of one fetch response, and where reading can continue behind damaged bytes."""
 
     status: ReadStatus
     reason: str = ""
@@ -72,7 +72,7 @@ _OUT_OF_RANGE: Final = ReadResult(ReadStatus.OUT_OF_RANGE)
 
 
 class PartitionReader:
-    """Classifies, decodes and checks what brokers answer; `purpose` is a word for the log."""
+    """Classifies, decodes and checks fetch responses. `purpose` prefixes its log lines."""
 
     def __init__(self, client: KafkaClient, purpose: str, retry_seconds: float) -> None:
         self._client = client
@@ -87,9 +87,9 @@ class PartitionReader:
         *,
         before_request: Callable[[], Awaitable[object]] | None = None,
     ) -> ReadResult:
-        """Hand the records of one answer to `accept`, chunk by chunk.
+        """Pass the records of one response to `accept`, chunk by chunk.
 
-        `before_request` is awaited before a hole makes this ask the broker.
+        `before_request` is awaited before a request to the broker about a hole.
         """
         if fetched.error_code:
             return self._classify_error(fetched, progress)

@@ -1,8 +1,8 @@
 """Where each partition is read from: at the start, when it is added, when its topic is new.
 
-Rules: what exists when the instance starts is read from its end, or from a while before; what
-comes later, partition or topic, from its beginning, for nothing of it can have been seen. A topic
-that comes back with another id is a new one; one that wakes is read from its end.
+Rules: partitions that exist at the start are read from the end, or a warm-up time before it. Later
+ones and recreated topics are read from the beginning: nobody has seen their records. An activated
+topic is read from the end.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class PartitionState(ReadProgress):
 
 
 class AssignedPartitions:
-    """The partitions of the topics that an instance reads; those `asleep` it does not read now."""
+    """The partitions of an instance's topics. Those of `idle_topics` are not read now."""
 
     def __init__(self, topics: Iterable[str], idle_topics: Collection[str] = ()) -> None:
         self.topics = tuple(topics)
@@ -50,12 +50,11 @@ class AssignedPartitions:
         self.topic_ids: dict[str, uuid.UUID | None] = {}
         self.states: dict[TopicPartition, PartitionState] = {}
         self._initial: set[TopicPartition] | None = None
-        self._known_leaders: dict[
-            TopicPartition, int
-        ] = {}  # and its leaders, when it was last looked
+        #: The leaders in the last metadata.
+        self._known_leaders: dict[TopicPartition, int] = {}
 
     def drop_recreated(self, descriptions: Mapping[str, TopicDescription]) -> list[str]:
-        """Return the topics that are not the ones that were read; forget what was known of them."""
+        """Return the topics that have another id than before, and drop their state."""
         recreated = [
             topic
             for topic, description in descriptions.items()
@@ -69,18 +68,18 @@ class AssignedPartitions:
         return recreated
 
     def drop_topic(self, topic: str) -> None:
-        """Read `topic` no more as it was; what is on its way of it is not taken."""
+        """Stop reading `topic`. Responses in flight for it are discarded."""
         for partition in [p for p in self.states if p.topic == topic]:
             self.states.pop(partition).is_dropped = True
 
     def is_known(self, topic: str) -> bool:
-        """Whether `topic` was there when it was last looked."""
+        """Whether `topic` was in the last metadata."""
         return any(partition.topic == topic for partition in self._known_leaders)
 
     def update_metadata(
         self, descriptions: Mapping[str, TopicDescription], activating: Collection[str] = ()
     ) -> dict[TopicPartition, int]:
-        """Take note of leaders; return the timestamps to ask for where reading has to begin."""
+        """Apply new leaders; return the timestamps that partitions must start at."""
         leaders = {
             TopicPartition(topic, number): leader
             for topic, description in descriptions.items()
@@ -103,14 +102,14 @@ class AssignedPartitions:
     def start(
         self, partition: TopicPartition, offset: int, leader: int, catch_up_offset: int = 0
     ) -> None:
-        """Read `partition` from `offset`; it has caught up at `catch_up_offset`."""
+        """Read `partition` from `offset`. It has caught up at `catch_up_offset`."""
         if self._initial is not None:
             self._initial.discard(partition)
         self.states[partition] = PartitionState(offset, leader, catch_up_offset)
 
     @property
     def has_caught_up(self) -> bool:
-        """Whether everything that existed at the start, and still does, has been caught up with."""
+        """Whether all partitions that existed at the start, and still exist, have caught up."""
         return (
             self._initial is not None
             and not self._initial & self._known_leaders.keys()
@@ -122,9 +121,9 @@ class AssignedPartitions:
         )
 
     def leader_of(self, partition: TopicPartition) -> int:
-        """The node that leads `partition`, -1 where none does."""
+        """The node that leads `partition`, or -1 if none does."""
         state = self.states.get(partition)
-        if state is None:  # what is asleep can be looked back into
+        if state is None:  # replays and history also read idle topics
             return (
                 self._known_leaders.get(partition, -1)
                 if partition.topic in self._idle_topics
@@ -133,28 +132,28 @@ class AssignedPartitions:
         return state.leader
 
     def position(self, partition: TopicPartition) -> int:
-        """The next offset that is read of `partition`, -1 where it is not read."""
+        """The next offset of `partition`, or -1 if it is not read."""
         state = self.states.get(partition)
         return -1 if state is None else state.offset
 
     def states_of(self, topic: str) -> dict[int, PartitionState]:
-        """What is read of `topic`, by the numbers of its partitions."""
+        """The partitions of `topic` that are read, by their numbers."""
         return {p.number: state for p, state in self.states.items() if p.topic == topic}
 
     def led_by(self, node: int) -> dict[TopicPartition, PartitionState]:
-        """The partitions that `node` leads."""
+        """The partitions whose leader is `node`."""
         return {p: state for p, state in self.states.items() if state.leader == node}
 
     def leader_nodes(self) -> set[int]:
-        """The nodes that lead any of them."""
+        """The nodes that lead at least one partition."""
         return {state.leader for state in self.states.values() if state.leader >= 0}
 
     def uncommitted_offsets(self) -> dict[TopicPartition, int]:
-        """The offsets that were moved since they were last committed."""
+        """The offsets that have changed since the last commit."""
         return {p: r.offset for p, r in self.states.items() if r.offset != r.committed_offset}
 
     def mark_committed(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Take note that these were committed."""
+        """Exclude these offsets from the next commit, unless they change."""
         for partition, offset in offsets.items():
             if partition in self.states:
                 self.states[partition].committed_offset = offset

@@ -1,4 +1,7 @@
-"""Writes records: idempotent, and acknowledged by all in-sync replicas before it says so."""
+"""Writes records to Kafka with an idempotent producer, and publishes to the public topics.
+
+Rule: a write returns once all in-sync replicas have acknowledged it. It never creates a topic.
+"""
 
 from __future__ import annotations
 
@@ -27,12 +30,12 @@ if TYPE_CHECKING:
     from bridge.kafka.client.client import KafkaAccess
 
 _CANCEL_WAIT_SECONDS: Final = 0.1
-#: A topic that existed this recently is written to without asking Kafka again.
+#: A topic that existed this recently is written to without a new metadata request.
 TOPIC_MAX_AGE_SECONDS: Final = 5.0
 
 
 class KafkaProducer:
-    """Writes to any topic that exists."""
+    """Writes to any existing topic, by its Kafka name."""
 
     def __init__(self, access: KafkaAccess) -> None:
         self._client = KafkaClient(access)
@@ -45,16 +48,16 @@ class KafkaProducer:
         self._described_at: dict[str, float] = {}  # on the loop's clock; only topics that exist
 
     async def start(self) -> None:
-        """Connect.
+        """Connect to the brokers.
 
         Raises:
-            One of `cluster.OUT_OF_REACH`.
+            One of `CLIENT_ERRORS`.
         """
         await self._client.connect()
         await self._producer.start()
 
     async def stop(self) -> None:
-        """Wait for what is on its way, then let go."""
+        """Wait for the records in flight, then close the connections."""
         await self._producer.stop()
         await self._client.close()
 
@@ -66,12 +69,12 @@ class KafkaProducer:
         key: bytes | None = None,
         headers: Sequence[tuple[str, bytes]] = (),
     ) -> Position:
-        """Write one record; return where it stands, once Kafka has acknowledged it.
+        """Write one record; return its position once Kafka has acknowledged it.
 
         Raises:
-            NoTopic: If there is no such topic; asking creates none.
-            TooLarge: If Kafka does not take so much at a time.
-            One of `cluster.OUT_OF_REACH`: The record may or may not have been written.
+            UnknownTopic: If the topic does not exist. It is not created.
+            RecordTooLarge: If the record is larger than Kafka accepts.
+            One of `CLIENT_ERRORS`: The record may or may not have been written.
 
         Cancellation: the record may or may not have been written.
         """
@@ -90,9 +93,9 @@ class KafkaProducer:
         return Position(topic, metadata.partition, metadata.offset)
 
     async def _require_topic(self, topic: str) -> None:
-        """Ask Kafka whether `topic` exists, unless it did a moment ago.
+        """Raise `UnknownTopic` if Kafka does not have `topic`. A recent check counts.
 
-        aiokafka's own request for metadata would create it on brokers that create topics.
+        aiokafka's own metadata request would create it on brokers that create topics.
         """
         now = asyncio.get_running_loop().time()
         if now - self._described_at.get(topic, -math.inf) < TOPIC_MAX_AGE_SECONDS:
@@ -104,9 +107,9 @@ class KafkaProducer:
 
 
 def ignore_exception(future: asyncio.Future[Any]) -> asyncio.Future[Any]:
-    """Return `future`, of which asyncio does not say that nobody has looked how it ended.
+    """Return `future`, and keep asyncio from logging its exception as never retrieved.
 
-    Of many records on their way to a broker that is gone, only the first error is of interest.
+    If many records are in flight to a lost broker, only the first error matters.
     """
     future.add_done_callback(_retrieve_exception)
     return future
@@ -118,19 +121,19 @@ def _retrieve_exception(future: asyncio.Future[Any]) -> None:
 
 
 def _ignore_all_exceptions(producer: AIOKafkaProducer) -> None:
-    """Let asyncio know that what aiokafka keeps of its errors is not for anybody to look at.
+    """Keep asyncio from logging errors that aiokafka leaves in its own futures.
 
-    A producer that was fenced leaves its error in futures of its own that it never looks at.
+    A fenced producer stores its error in futures that it never awaits.
     """
     for future in pending_futures(producer):
         ignore_exception(future)
 
 
 async def stop_producer(producer: AIOKafkaProducer, timeout_seconds: float) -> None:
-    """Stop `producer`: what it holds is written within `timeout_seconds`, or never.
+    """Stop `producer`: its pending records are written within `timeout_seconds`, or never.
 
-    aiokafka's own `stop` waits for as long as Kafka is away; one that was only left alone would
-    write what it holds when Kafka is back, after what others have written by then.
+    aiokafka's own `stop` waits as long as Kafka is away. A producer that is not stopped would
+    write its records when Kafka is back, after the records that others wrote meanwhile.
     """
     try:
         async with asyncio.timeout(timeout_seconds):
@@ -151,7 +154,7 @@ async def stop_producer(producer: AIOKafkaProducer, timeout_seconds: float) -> N
 
 _log = logging.getLogger(__name__)
 
-#: How long one record may take, in seconds.
+#: Seconds within which Kafka must acknowledge one record.
 ACKNOWLEDGEMENT_TIMEOUT_SECONDS: Final = 15.0
 _RETRY_SECONDS: Final = 1.0
 _STOP_TIMEOUT_SECONDS: Final = 3.0
@@ -164,20 +167,20 @@ _OUTCOMES: Final[dict[type[Exception], str]] = {
 
 
 class KafkaPublisher:
-    """Writes to `topics`: the public names, mapped to Kafka's."""
+    """Writes to the public topics. `kafka_names` maps their names to Kafka's."""
 
     def __init__(self, access: KafkaAccess, kafka_names: Mapping[str, str]) -> None:
         self._access = access
         self._kafka_names = kafka_names
-        self._producer: KafkaProducer | None = None  # once it is connected
+        self._producer: KafkaProducer | None = None  # set once it is connected
         self._is_failing = False
-        #: How often what was to be written ended how.
+        #: The number of records by outcome.
         self.outcomes = dict.fromkeys([_ACKNOWLEDGED, *_OUTCOMES.values()], 0)
 
     async def run(self) -> None:
-        """Connect, however long that takes, and stay so until cancelled.
+        """Retry until connected, then keep the connection until cancelled.
 
-        Cancellation: what is on its way has some seconds to be acknowledged.
+        Cancellation: records in flight have three seconds to be acknowledged.
         """
         producer = KafkaProducer(self._access)
         try:
@@ -202,12 +205,12 @@ class KafkaPublisher:
         key: bytes | None,
         headers: Sequence[tuple[str, bytes]] = (),
     ) -> Position:
-        """Write one record to a public topic; return where it stands there.
+        """Write one record to a public topic; return its position in that topic.
 
         Raises:
-            NoTopic: If there is no such topic.
-            TooLarge: If Kafka does not take so much at a time.
-            NotAcknowledged: If Kafka has not answered in time, or not at all yet.
+            UnknownTopic: If the topic does not exist.
+            RecordTooLarge: If the record is larger than Kafka accepts.
+            NotAcknowledged: If Kafka does not answer in time, or was never connected.
 
         Cancellation: the record may or may not have been written.
         """
@@ -235,10 +238,10 @@ class KafkaPublisher:
             raise NotAcknowledged from None
         if self._is_failing:
             self._is_failing = False
-            _log.warning("Kafka takes records again")
+            _log.warning("Kafka accepts records again")
         return position._replace(topic=topic)
 
     def _mark_failing(self, error: BaseException) -> None:
         if not self._is_failing:
-            _log.warning("Kafka does not take records: %r", error)
+            _log.warning("Kafka does not accept records: %r", error)
         self._is_failing = True

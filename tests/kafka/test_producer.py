@@ -114,7 +114,7 @@ async def test_an_outage_is_told_in_time_and_ends_by_itself(
                         break
     said = [each.getMessage() for each in caplog.records if each.name == writing.__name__]
     assert len(said) == 2, said
-    assert ("does not take" in said[0], "again" in said[1]) == (True, True)
+    assert ("does not accept" in said[0], "again" in said[1]) == (True, True)
 
 
 async def test_before_kafka_was_ever_reached_that_is_told_at_once(topic_name: str) -> None:

@@ -1,8 +1,7 @@
-"""The brokers, asked directly: topics, offsets and record batches.
+"""Sends requests to the brokers: topics, offsets and record batches.
 
-aiokafka's client keeps the connections and its parsers read the bytes; its consumer is not
-used. Positions are ours, topics are read by their id, and what a broker answers is seen here
-instead of in a log line (docs/decisions/0002-own-fetch.md).
+aiokafka's client keeps the connections, and its parsers read the bytes. Its consumer is not used:
+this client keeps positions, reads topics by id and sees errors (docs/decisions/0002-own-fetch.md).
 """
 
 from __future__ import annotations
@@ -31,18 +30,18 @@ from bridge.kafka.client.protocol import NO_ID, DescribeTopics, FetchById, Fetch
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
 
-#: What a request raises where the broker is away, busy or says no.
+#: What a request raises if the broker is away, busy or refuses it.
 REQUEST_ERRORS = (errors.KafkaError, OSError, TimeoutError)
-#: The same of aiokafka's own clients: uvloop has another word for a connection just closed.
+#: The same for aiokafka's own clients. uvloop raises RuntimeError on a connection just closed.
 CLIENT_ERRORS = (*REQUEST_ERRORS, RuntimeError)
 EARLIEST, LATEST = -2, -1
 _READ_COMMITTED = 1
-_TOPIC_RESOURCE = 2  # among the kinds of resources that have a configuration
+_TOPIC_RESOURCE = 2  # the resource type of topics in DescribeConfigs
 _TIMEOUT_SECONDS = 10.0
 
 
 class BrokerConnection(IntEnum):
-    """A connection to each broker, which answers one request of it after the other."""
+    """Separate connections to each broker. A broker answers the requests of each one in order."""
 
     METADATA = 0
     CONSUMER = 1
@@ -51,9 +50,9 @@ class BrokerConnection(IntEnum):
 
 
 class _LastErrorHandler(logging.Handler):
-    """Keeps aiokafka's last error, which alone says why no broker could be asked.
+    """Keeps aiokafka's last error: only that has the reason why no broker could be reached.
 
-    Its words about one outage would fill thousands of lines; `feed` says it once.
+    aiokafka would log thousands of lines about one outage. The consumer logs one.
     """
 
     message = ""
@@ -68,7 +67,7 @@ logging.getLogger("aiokafka").propagate = False
 
 
 class KafkaAccess(NamedTuple):
-    """How to reach Kafka. `options` are aiokafka's: SASL, TLS and the client's name."""
+    """How to reach Kafka. `options` are aiokafka's: SASL, TLS and the client id."""
 
     bootstrap_servers: str
     options: Mapping[str, Any]
@@ -77,21 +76,21 @@ class KafkaAccess(NamedTuple):
 
 
 class TopicPartition(NamedTuple):
-    """One partition of a topic, by Kafka's name of it."""
+    """One partition of a topic, with the topic's Kafka name."""
 
     topic: str
     number: int
 
 
 class TopicDescription(NamedTuple):
-    """A topic that exists. `id` is None where the broker tells none; leaders are node ids."""
+    """An existing topic. `topic_id` is None if the broker sends none; leaders are node ids."""
 
     topic_id: uuid.UUID | None
     leaders: dict[int, int]
 
 
 class FetchErrorCode(IntEnum):
-    """The errors of a fetch that call for something else than another try (protocol, 1)."""
+    """The error codes of a fetch that need more than a retry (Kafka protocol, API key 1)."""
 
     NONE = 0
     OFFSET_OUT_OF_RANGE = 1
@@ -99,7 +98,7 @@ class FetchErrorCode(IntEnum):
 
 
 class FetchedPartition(NamedTuple):
-    """What a broker answered for one partition. `error` is a `FetchErrorCode` or another of Kafka's."""
+    """A broker's response for one partition. `error_code` is any of Kafka's error codes."""
 
     partition: TopicPartition
     fetch_offset: int
@@ -110,11 +109,11 @@ class FetchedPartition(NamedTuple):
 
 
 class KafkaClient:
-    """One client of the brokers. Safe to use from many tasks.
+    """Connections to all brokers, and the requests of the bridge. Many tasks may share one.
 
-    Every request raises one of `REQUEST_ERRORS` where it fails.
+    Every request that fails raises one of `REQUEST_ERRORS`.
 
-    Cancellation: any request may be cancelled; its answer is then thrown away.
+    Cancellation: any request may be cancelled. Its response is then discarded.
     """
 
     def __init__(self, access: KafkaAccess) -> None:
@@ -129,7 +128,7 @@ class KafkaClient:
         self._compacted_topics: set[str] = set()
 
     async def connect(self) -> None:
-        """Find the brokers, through any of the bootstrap servers; may be called again."""
+        """Find the brokers through any of the bootstrap servers. May be called again."""
         try:
             async with _request_timeout(_TIMEOUT_SECONDS * 2):
                 await self._client.bootstrap()
@@ -137,17 +136,17 @@ class KafkaClient:
             raise errors.KafkaConnectionError(_last_error.message or str(error)) from error
 
     async def close(self) -> None:
-        """Let go of the connections."""
-        with contextlib.suppress(RuntimeError):  # one of them was closed just now
+        """Close all connections."""
+        with contextlib.suppress(RuntimeError):  # uvloop, if a connection was closed just now
             await self._client.close()
 
     async def describe_topics(self, topics: Iterable[str]) -> dict[str, TopicDescription]:
-        """Return those of `topics` that exist."""
+        """Return descriptions of those `topics` that exist."""
         request = DescribeTopics(list(topics), allow_creation=self._access.may_create_topics)
         response = await self._send(self._any_node(), request)
         descriptions: dict[str, TopicDescription] = {}
         for error, name, *rest in response.topics:
-            # Behind the name v5 has a flag and the partitions, v12 an id before them.
+            # After the name, v5 has a flag and the partitions. v12 has an id before them.
             topic_id = rest[0] if isinstance(rest[0], uuid.UUID) else NO_ID
             partitions = next(field for field in rest if isinstance(field, list))
             if error == 0:
@@ -162,10 +161,10 @@ class KafkaClient:
     async def list_offsets(
         self, timestamps: Mapping[TopicPartition, int], leaders: Mapping[TopicPartition, int]
     ) -> dict[TopicPartition, int]:
-        """Return the first offset at or after each timestamp (ms), or EARLIEST or LATEST.
+        """Return the first offset at or after each timestamp (ms), or at EARLIEST or LATEST.
 
-        A partition is left out where its leader does not answer for it; the offset is -1 where no
-        record is as young as the timestamp. LATEST is the end of what is committed.
+        Partitions without an answer from their leader are left out. An offset is -1 if all records
+        are older than the timestamp. LATEST is the end of the committed records.
         """
         by_node: dict[int, dict[str, list[tuple[int, int]]]] = {}
         for partition, timestamp in timestamps.items():
@@ -194,7 +193,7 @@ class KafkaClient:
         wait_ms: int | None = None,
         connection: BrokerConnection = BrokerConnection.CONSUMER,
     ) -> list[FetchedPartition]:
-        """Read committed records from these offsets; waits until there is one, or for the wait."""
+        """Read committed records from `offsets`; wait at most `wait_ms` for the first one."""
         limits = {
             "max_wait_ms": self._access.fetch_wait_ms if wait_ms is None else wait_ms,
             "max_bytes": max_bytes,
@@ -225,7 +224,7 @@ class KafkaClient:
         ]
 
     async def is_compacted(self, topic: str) -> bool:
-        """Whether `topic` is compacted, or the broker cannot report it. True is remembered."""
+        """Whether `topic` is compacted, or the broker cannot report it. True is cached."""
         if topic not in self._compacted_topics and await self._has_compaction(topic):
             self._compacted_topics.add(topic)
         return topic in self._compacted_topics
@@ -245,7 +244,7 @@ class KafkaClient:
         return policies != ["delete"]
 
     async def commit(self, group: str, offsets: Mapping[TopicPartition, int]) -> None:
-        """Write `group`'s offsets, for Kafka's tools to show its lag; nobody reads them back."""
+        """Write `group`'s offsets for Kafka's tools, which show its lag. They are not read back."""
         topics: dict[str, list[tuple[int, int, str]]] = {}
         for partition, offset in offsets.items():
             topics.setdefault(partition.topic, []).append((partition.number, offset, ""))
@@ -260,7 +259,7 @@ class KafkaClient:
                     raise errors.for_code(error)
 
     async def committed(self, group: str) -> dict[TopicPartition, int]:
-        """Return the offsets that `group` has committed, whoever did it."""
+        """Return the offsets of `group`, whichever member committed them."""
         async with _request_timeout():
             node = await self._client.coordinator_lookup(CoordinationType.GROUP, group)
         response = await self._send(node, OffsetFetchRequest(group, None))
@@ -269,14 +268,14 @@ class KafkaClient:
         return {
             TopicPartition(topic, number): offset
             for topic, partitions in response.topics
-            or ()  # the embedded broker knows no "all of them"
+            or ()  # the embedded broker does not support "all partitions"
             for number, offset, _, error in partitions
             if error == 0 and offset >= 0
         }
 
     @property
     def broker_count(self) -> int:
-        """How many brokers are known."""
+        """The number of known brokers."""
         return len(self._client.cluster.brokers())
 
     def _any_node(self) -> int:
@@ -289,17 +288,17 @@ class KafkaClient:
         self, node: int, request: Any, connection: BrokerConnection = BrokerConnection.METADATA
     ) -> Any:
         async with _request_timeout():
-            # aiokafka names two groups of connections; to its client any number is one.
+            # aiokafka names two groups of connections. Its client accepts any number as a group.
             return await self._client.send(node, request, group=connection)
 
 
 @contextlib.asynccontextmanager
 async def _request_timeout(timeout_seconds: float = _TIMEOUT_SECONDS) -> AsyncIterator[None]:
-    """Bound a request in time, and let every way in which a broker is away be out of reach."""
+    """Limit a request in time. Raise `KafkaConnectionError` instead of uvloop's RuntimeError."""
     try:
         async with asyncio.timeout(timeout_seconds):
             yield
-    except RuntimeError as error:  # uvloop's word for a connection that was closed just now
+    except RuntimeError as error:  # uvloop, if the connection was closed just now
         raise errors.KafkaConnectionError(str(error)) from error
 
 

@@ -1,8 +1,7 @@
 """A broker for development inside this process: librdkafka's mock cluster.
 
-It speaks enough of Kafka to produce, fetch, commit and create topics by using them. It keeps
-nothing on disk, drops old records after a few megabytes, and knows no admin calls: what is tried
-on it is tried, not proven.
+It supports produce, fetch, commit and the creation of a topic by its first use, but no admin calls.
+It keeps nothing on disk and drops old records after a few megabytes. It is no proof for Kafka.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ _TIMEOUT_SECONDS = 10.0
 
 
 class EmbeddedBroker:
-    """One broker on a loopback port of its own; it lives as long as this object."""
+    """One broker on its own loopback port. It ends with this object."""
 
     def __init__(self, topics: list[str]) -> None:
-        """Start it, with `topics` of four partitions each.
+        """Start the broker, with four partitions in each of `topics`.
 
         Raises:
-            RuntimeError: If it does not come up.
+            RuntimeError: If the broker does not start.
         """
         self._client = Producer(
             {"bootstrap.servers": "unused", "test.mock.num.brokers": 1, "log_level": 0}
@@ -48,12 +47,12 @@ class EmbeddedBroker:
 
 
 class EmbeddedKafkaClient(KafkaClient):
-    """A client of the embedded broker, which does not know offsets by time: they are searched."""
+    """Searches offsets by time itself: the embedded broker cannot look them up."""
 
     async def list_offsets(
         self, timestamps: Mapping[TopicPartition, int], leaders: Mapping[TopicPartition, int]
     ) -> dict[TopicPartition, int]:
-        """Return what a real broker would."""
+        """Return the offsets that a real broker would return."""
         by_time = {
             partition: timestamp_ms
             for partition, timestamp_ms in timestamps.items()

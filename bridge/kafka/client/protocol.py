@@ -1,8 +1,7 @@
 """Requests that aiokafka does not have: metadata and fetches by topic id (KIP-516).
 
-A topic that was deleted, created again and has grown past our position is read on without any
-error where it is fetched by name; fetched by its id, the broker refuses. Brokers before 3.1, and
-librdkafka's mock, are asked by name, in the versions that aiokafka has.
+Rule: fetch by id. By name, a topic that was recreated and has grown past our position is read on
+without an error. Brokers before 3.1 and librdkafka's mock get aiokafka's versions, by name.
 """
 
 from __future__ import annotations
@@ -38,43 +37,43 @@ NO_ID = uuid.UUID(int=0)
 
 
 class Uuid(AbstractType[uuid.UUID]):
-    """Sixteen bytes."""
+    """A UUID of sixteen bytes."""
 
     @classmethod
     def encode(cls, value: uuid.UUID) -> bytes:
-        """Write it."""
+        """Return the sixteen bytes of `value`."""
         return value.bytes
 
     @classmethod
     def decode(cls, data: BytesIO) -> uuid.UUID:
-        """Read it."""
+        """Read sixteen bytes."""
         return uuid.UUID(bytes=data.read(16))
 
 
 class FixedHeadSchema(Schema):
-    """Fields that begin with some of fixed width, which are read and written all at once.
+    """A schema whose first fields have a fixed width and are encoded in one step.
 
-    One at a time they took most of what a request for records costs here: there is one of these
-    for each partition, several hundred times a second.
+    Encoded one by one they were most of the cost of a fetch request. Each partition has one of
+    these, several hundred times a second.
     """
 
     def __init__(self, head_format: str, *fields: Any) -> None:
-        """`head_format` is in the words of `struct`."""
+        """`head_format` is a format of `struct` for the first fields."""
         super().__init__(*fields)
         self._head_struct = struct.Struct(head_format)
         self._head_count = len(self._head_struct.unpack(bytes(self._head_struct.size)))
 
     def encode(self, item: Sequence[Any]) -> bytes:
-        """Write it."""
+        """Return the bytes of all fields in `item`."""
         tail: bytes = super().encode(item[self._head_count :])
         return self._head_struct.pack(*item[: self._head_count]) + tail
 
     def decode(self, data: BytesIO) -> tuple[Any, ...]:
-        """Read it."""
+        """Read all fields."""
         return (*self._head_struct.unpack(data.read(self._head_struct.size)), *super().decode(data))
 
 
-class MetadataResponse_v12(Response):  # noqa: N801 - as aiokafka names them
+class MetadataResponse_v12(Response):  # noqa: N801 - named like aiokafka's
     """Brokers and topics with their ids."""
 
     API_KEY = 3
@@ -121,8 +120,8 @@ class MetadataResponse_v12(Response):  # noqa: N801 - as aiokafka names them
     )
 
 
-class MetadataRequest_v12(RequestStruct):  # noqa: N801 - as aiokafka names them
-    """Which topics, and whether asking may create them."""
+class MetadataRequest_v12(RequestStruct):  # noqa: N801 - named like aiokafka's
+    """The topics, and whether the request may create them."""
 
     FLEXIBLE_VERSION = True
     API_KEY = 3
@@ -142,7 +141,7 @@ class MetadataRequest_v12(RequestStruct):  # noqa: N801 - as aiokafka names them
 
 
 class DescribeTopics(Request[MetadataRequest_v5 | MetadataRequest_v12]):
-    """The ids, partitions and leaders of `topics`; `create` lets a broker that may create them."""
+    """Requests ids, partitions and leaders. `allow_creation` lets the broker create the topics."""
 
     API_KEY = 3
 
@@ -151,14 +150,14 @@ class DescribeTopics(Request[MetadataRequest_v5 | MetadataRequest_v12]):
         self._allow_creation = allow_creation
 
     def build(self, request_struct_class: Any) -> Any:
-        """Build the version that the broker speaks."""
+        """Build the version that the broker supports."""
         if request_struct_class is MetadataRequest_v12:
             entries: list[Any] = [(NO_ID, topic, {}) for topic in self._topics]
             return MetadataRequest_v12(entries, self._allow_creation, False, {})  # noqa: FBT003
         return MetadataRequest_v5(list(self._topics), self._allow_creation)
 
 
-class FetchResponse_v13(Response):  # noqa: N801 - as aiokafka names them
+class FetchResponse_v13(Response):  # noqa: N801 - named like aiokafka's
     """Record batches by topic id and partition."""
 
     API_KEY = 1
@@ -175,7 +174,7 @@ class FetchResponse_v13(Response):  # noqa: N801 - as aiokafka names them
                     "partitions",
                     CompactArray(
                         FixedHeadSchema(
-                            # partition, error code, high watermark, last stable and first offset
+                            # partition, error code, high watermark, last stable and log start offset
                             ">ihqqq",
                             (
                                 "aborted_transactions",
@@ -198,7 +197,7 @@ class FetchResponse_v13(Response):  # noqa: N801 - as aiokafka names them
     )
 
 
-class FetchRequest_v13(RequestStruct):  # noqa: N801 - as aiokafka names them
+class FetchRequest_v13(RequestStruct):  # noqa: N801 - named like aiokafka's
     """Offsets to read from, by topic id and partition."""
 
     FLEXIBLE_VERSION = True
@@ -219,8 +218,8 @@ class FetchRequest_v13(RequestStruct):  # noqa: N801 - as aiokafka names them
                 ("topic_id", Uuid),
                 (
                     "partitions",
-                    # partition, current leader's epoch, offset, last fetched epoch, start of the
-                    # log, most bytes, and no tagged fields
+                    # partition, current leader epoch, offset, last fetched epoch, log start
+                    # offset, max bytes, and no tagged fields
                     CompactArray(FixedHeadSchema(">iiqiqix")),
                 ),
                 ("tags", TaggedFields),
@@ -238,7 +237,7 @@ class FetchRequest_v13(RequestStruct):  # noqa: N801 - as aiokafka names them
 
 
 class FetchById(Request[FetchRequest_v13]):
-    """Read committed records, by topic id: `offsets` are the next ones, by partition."""
+    """Requests committed records by topic id, from the next offset of each partition."""
 
     API_KEY = 1
 
@@ -255,7 +254,7 @@ class FetchById(Request[FetchRequest_v13]):
         self._partition_bytes = partition_bytes
 
     def build(self, request_struct_class: Any) -> Any:
-        """Build the one version there is."""
+        """Build the only version."""
         topics: list[Any] = [
             (
                 topic_id,
@@ -271,7 +270,7 @@ class FetchById(Request[FetchRequest_v13]):
 
 
 class FetchByName(Request[FetchRequest_v11]):
-    """The same by topic name, for brokers that know no ids."""
+    """Requests the same by topic name, for brokers that do not know topic ids."""
 
     API_KEY = 1
 
@@ -288,7 +287,7 @@ class FetchByName(Request[FetchRequest_v11]):
         self._partition_bytes = partition_bytes
 
     def build(self, request_struct_class: Any) -> Any:
-        """Build the one version there is."""
+        """Build the only version."""
         topics = [
             (
                 topic,

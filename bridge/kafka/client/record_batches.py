@@ -1,8 +1,7 @@
-"""Bytes that a broker sent to the committed records in them.
+"""Decodes a broker's bytes into committed records.
 
-Rules: what was aborted is passed over (KIP-98), holes in offsets are no losses, and bytes that
-can not be read are told apart from records: `CorruptBatch`, with the offset behind them where their
-header still says it.
+Rules: aborted records are skipped (KIP-98). Holes in offsets are no losses. Unreadable bytes raise
+`CorruptBatch`, with the offset behind them if their header still has it.
 """
 
 from __future__ import annotations
@@ -18,22 +17,22 @@ if TYPE_CHECKING:
 
 
 class CorruptBatch(Exception):
-    """Bytes that are no records. `next` is the offset that follows them, or None if unknown."""
+    """Bytes that are no records. `next_offset` is the offset behind them, or None if unknown."""
 
     def __init__(self, message: str, next_offset: int | None) -> None:
         super().__init__(message)
         self.next_offset = next_offset
 
 
-#: Records handed on at a time: so long may one of them hold up everything else.
+#: Records per chunk. The event loop runs nothing else while one chunk is delivered.
 MAX_CHUNK_RECORDS = 500
 
 
 class RecordChunk(NamedTuple):
     """Some consecutive records, and the offset that follows them.
 
-    `first` is above the offset before them where there is a hole between two batches; `whole`
-    says that no more of their batch follows.
+    `first_offset` is above the previous chunk's `next_offset` if there is a hole between two
+    batches. `ends_batch` is True for the last chunk of a batch.
     """
 
     records: list[Record]
@@ -43,7 +42,7 @@ class RecordChunk(NamedTuple):
 
 
 class AbortedTransactions:
-    """Which producers' transactions are aborted at the place where a reader stands."""
+    """The producers whose transactions are aborted at a reader's position."""
 
     def __init__(self, transactions: Sequence[tuple[int, int]]) -> None:
         """`transactions` are (producer id, first offset)."""
@@ -51,13 +50,13 @@ class AbortedTransactions:
         self._aborted_producers: set[int] = set()
 
     def is_aborted(self, producer_id: int, last_offset: int) -> bool:
-        """Whether a batch of `producer_id` that ends at `last_offset` belongs to one of them."""
+        """Whether a batch of `producer_id` that ends at `last_offset` is aborted."""
         while self._upcoming and self._upcoming[-1][1] <= last_offset:
             self._aborted_producers.add(self._upcoming.pop()[0])
         return producer_id in self._aborted_producers
 
     def end_transaction(self, producer_id: int) -> None:
-        """Say that the marker of `producer_id`'s aborted transaction was read."""
+        """Apply the abort marker of `producer_id`: its transaction ends here."""
         self._aborted_producers.discard(producer_id)
 
 
@@ -69,16 +68,16 @@ def decode_batches(
     *,
     at_batch_boundary: bool = False,
 ) -> Iterator[RecordChunk]:
-    """Yield what `data` holds from `offset` on; `high_watermark` is the log's.
+    """Yield the records in `data` from `offset` on; `high_watermark` is the log's.
 
-    `at_batch_boundary` says that a batch ends before `offset`, so that none may reach over it.
+    `at_batch_boundary` means that a batch ends before `offset`. Then no batch may reach across it.
 
     Raises:
-        Corrupt: Where a batch can not be read; the chunks before it are good.
+        CorruptBatch: If a batch cannot be read. The chunks before it are good.
     """
     batches = MemoryRecords(data)
     if data and not batches.has_next():
-        # Brokers send a first batch whole, however large (KIP-74), so this is no batch.
+        # Brokers send the first batch complete, whatever its size (KIP-74). So this is no batch.
         raise CorruptBatch("the length of a batch is wrong", None)
     while batches.has_next():
         records, next_offset, first_offset, _ = _decode_next(
@@ -103,7 +102,7 @@ def _decode_next(
     next_offset: int | None = None
     try:
         batch = batches.next_batch()
-        # The formats before version 2 do not say where a batch begins.
+        # The formats before version 2 do not contain the first offset of a batch.
         first_offset = getattr(batch, "base_offset", offset)
         # The checksum does not cover a batch's first offset.
         is_plausible = offset < batch.next_offset <= high_watermark
@@ -115,8 +114,8 @@ def _decode_next(
                 records, batch.next_offset, max(first_offset, offset), ends_batch=True
             )
     except Exception as error:
-        # Decompression and record parsing raise whatever they like on bytes that are not theirs.
-        raise CorruptBatch(f"a batch can not be read: {error!r}", next_offset) from error
+        # Decompression and record parsing raise any exception on damaged bytes.
+        raise CorruptBatch(f"a batch cannot be read: {error!r}", next_offset) from error
     raise CorruptBatch("a batch has a wrong checksum or is out of its place", next_offset)
 
 

@@ -1,7 +1,7 @@
-"""The making of one page of the past: from the journal, and where that does not reach from Kafka.
+"""Builds one history page: from the journal, and from Kafka for older records.
 
-Rules: a page reads no more than it may, and not for long; what can not be read stands before a
-page, never within it; and the live feed gets its turn between any two portions.
+Rules: a page is limited in records, bytes and time. Unreadable records lie before a page, never
+within it. Live delivery gets a turn between any two portions.
 """
 
 from __future__ import annotations
@@ -47,19 +47,19 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-#: A page that has come on is answered as it is after so long.
+#: A page with progress ends after this time.
 MAX_PAGE_SECONDS = 10.0
-#: A cursor may be older than what is replayed by so much: pages begin at its very edge.
+#: A cursor may be this much older than the replay limit: pages start exactly at that limit.
 GRACE_SECONDS = 600.0
-#: So long what the feed has not read yet is left to it.
+#: Records that the consumer has not read yet are left to it for this long.
 CONSUMER_WAIT_SECONDS = 0.5
-#: Seconds for which the journal is looked through before everything else has its turn.
+#: Seconds of journal reading before the event loop gets a turn.
 YIELD_AFTER_SECONDS = 0.005
 _POLL_SECONDS = 0.01
 
 
 class HistoryDependencies(NamedTuple):
-    """What pages are made from. `stale` tells the seconds without Kafka, None while it answers."""
+    """What pages are built from. `stale_seconds` is the time without Kafka; None if reachable."""
 
     hub: Hub
     log_offsets: LogOffsets
@@ -68,15 +68,15 @@ class HistoryDependencies(NamedTuple):
 
 
 class _RestartPage(Exception):
-    """A page has to be begun anew: what it began with does not hold any more."""
+    """The page must be started again: its bounds are outdated."""
 
 
 class _EndPage(Exception):
-    """A page has to end where it is."""
+    """The page must end at its current position."""
 
 
 class HistoryScan:
-    """The making of one page. `take_turn` waits until it may read from Kafka."""
+    """Builds one page. `acquire_slot` waits until it may read from Kafka."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class HistoryScan:
         replay_limits: ReplayLimits,
         acquire_slot: Callable[[], Awaitable[object]],
     ) -> None:
-        """`wait_seconds` is in seconds, for a turn and then for something to come."""
+        """`wait_seconds` limits the wait for a slot, and then the wait for first records."""
         self._dependencies = dependencies
         self._wait_seconds = wait_seconds
         self._replay_limits = replay_limits
@@ -99,10 +99,10 @@ class HistoryScan:
         self._bytes_read = 0
 
     async def run(self, request: HistoryRequest) -> HistoryPage:
-        """Return the page.
+        """Return the page that `request` describes.
 
         Raises:
-            NotNow: If Kafka is away, or too many ask.
+            HistoryUnavailable: If Kafka is away, or no slot is free in time.
         """
         while True:
             page = await self._start_page(request)
@@ -115,7 +115,7 @@ class HistoryScan:
                 continue
             return page
 
-    # -- the beginning ---------------------------------------------------------------------------
+    # -- start -----------------------------------------------------------------------------------
 
     async def _start_page(self, request: HistoryRequest) -> HistoryPage:
         log_offsets, topics = self._dependencies.log_offsets, request.session.topics
@@ -147,7 +147,7 @@ class HistoryScan:
             raise HistoryUnavailable("Kafka does not answer now")
 
     def _check_time(self, page: HistoryPage | None) -> None:
-        """End what takes too long: a page as it is where it has come on, else with a refusal."""
+        """Enforce the time limits: end a page with progress, refuse one without."""
         elapsed_seconds = self._clock() - self._started_at
         if page is not None and page.has_progressed:
             if elapsed_seconds > MAX_PAGE_SECONDS:
@@ -155,7 +155,7 @@ class HistoryScan:
         elif elapsed_seconds > self._wait_seconds:
             raise HistoryUnavailable("Kafka does not answer in time")
 
-    # -- looking ---------------------------------------------------------------------------------
+    # -- reading ---------------------------------------------------------------------------------
 
     async def _fill(self, page: HistoryPage) -> None:
         journal = self._dependencies.hub.journal
@@ -163,7 +163,7 @@ class HistoryScan:
             page.is_in_journal(s, journal) or page.is_ahead_of_consumer(s)
             for s in page.partitions_to_read()
         ):
-            await self._wait_for_slot()  # nothing is kept for one who waits
+            await self._wait_for_slot()  # a waiting page holds no events in memory
         while not page.merge():
             self._check_time(page)
             wanted = page.partitions_to_read()
@@ -189,7 +189,7 @@ class HistoryScan:
         return page.read_from_journal(partition_cursor, self._dependencies.hub.journal)
 
     async def _fetch(self, page: HistoryPage, partition_cursors: Iterable[PartitionCursor]) -> None:
-        """Read some more of these from Kafka."""
+        """Read more records of these partitions from Kafka."""
         await self._wait_for_slot()
         source = self._dependencies.source
         by_node: dict[int, dict[TopicPartition, int]] = {}
@@ -221,7 +221,7 @@ class HistoryScan:
     async def _fetch_from(
         self, page: HistoryPage, node: int, offsets: Mapping[TopicPartition, int]
     ) -> bool:
-        """Read once from `node`; tell whether the page is done."""
+        """Send one fetch to `node`; return whether the page is complete."""
         source, remaining_bytes = (
             self._dependencies.source,
             self._replay_limits.max_bytes - self._bytes_read,
@@ -241,18 +241,18 @@ class HistoryScan:
             if page.merge():
                 return True
         if not any(fetched.data or fetched.error_code for fetched in fetched_partitions):
-            await asyncio.sleep(RETRY_SECONDS)  # it was there a moment ago: a leader on the move
+            await asyncio.sleep(RETRY_SECONDS)  # the bounds had records: the leader may be changing
         return False
 
     async def _wait_for_slot(self) -> None:
-        """Wait for a turn to read from Kafka, once; it lasts until the page is done."""
+        """Acquire a slot for reads from Kafka, once per page. The page keeps it until it ends."""
         if self._acquire_slot is None:
             return
         try:
             async with asyncio.timeout(self._wait_seconds):
                 await self._acquire_slot()
         except TimeoutError:
-            raise HistoryUnavailable("too many read the past from Kafka at once") from None
+            raise HistoryUnavailable("too many history requests read from Kafka at once") from None
         self._acquire_slot = None
         self._started_at = self._clock()
 
@@ -263,7 +263,7 @@ class HistoryScan:
         ):
             raise _EndPage
 
-    # -- what Kafka answers ----------------------------------------------------------------------
+    # -- responses -------------------------------------------------------------------------------
 
     async def _handle_fetched(self, page: HistoryPage, fetched: FetchedPartition) -> None:
         partition, progress = fetched.partition, self._progress[fetched.partition]
@@ -297,7 +297,7 @@ class HistoryScan:
     def _add_records(
         self, page: HistoryPage, partition: TopicPartition, offset: int, chunk: RecordChunk
     ) -> bool:
-        """Give `page` a portion, as large as may be read; tell whether it needs more."""
+        """Add a chunk to `page`, up to its record limit; return whether it needs more."""
         source, remaining_records = (
             self._dependencies.source,
             self._replay_limits.max_records - self._records_read,
@@ -329,9 +329,9 @@ class HistoryScan:
     def _cursors_at_start(
         self, page: HistoryPage, partition: TopicPartition
     ) -> list[PartitionCursor]:
-        """Return the page's cursors of a damaged partition; end a page that has read of it.
+        """Return the page's cursors of a damaged partition; end a page that has read from it.
 
-        So what is missing lies before a page, never within it.
+        So missing records lie before a page, never within it.
         """
         partition_cursors = [
             partition_cursor
@@ -351,7 +351,7 @@ class HistoryScan:
         """Restart the page behind bytes that cannot be read."""
         partition_cursors = self._cursors_at_start(page, partition)
         _log.error(
-            "history: %s:%d can not be read at %d", *partition, partition_cursors[0].read_offset
+            "history: %s:%d cannot be read at %d", *partition, partition_cursors[0].read_offset
         )
         for partition_cursor in partition_cursors:
             journal_start = self._dependencies.hub.journal.start_offset(
@@ -368,12 +368,12 @@ class HistoryScan:
         raise _RestartPage
 
 
-#: Requests at a time, whatever they wait for.
+#: Concurrent requests, including those that wait.
 MAX_REQUESTS = 100
 
 
 class KafkaHistoryReader:
-    """Makes pages; `rules.passes` of them at a time read from Kafka, each within `limits`."""
+    """Builds pages. At most `scan_limits.max_scans` of them read from Kafka at a time."""
 
     def __init__(
         self,
@@ -388,15 +388,15 @@ class KafkaHistoryReader:
         self.active_requests = 0
 
     async def read_page(self, request: HistoryRequest) -> HistoryPage:
-        """Return the page that was asked for.
+        """Return the page that `request` describes.
 
         Raises:
-            NotNow: If Kafka is away, or too many ask.
+            HistoryUnavailable: If Kafka is away, or there are too many requests.
 
-        Cancellation: safe; nothing is read for it any more.
+        Cancellation: safe. Nothing more is read for the page.
         """
         if self.active_requests >= MAX_REQUESTS:
-            raise HistoryUnavailable("too many ask for the past at once")
+            raise HistoryUnavailable("too many history requests at once")
         self.active_requests += 1
         try:
             async with contextlib.AsyncExitStack() as slot:

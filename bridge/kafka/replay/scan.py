@@ -1,8 +1,7 @@
-"""One pass over a range of Kafka's records, for all the sessions that need it.
+"""One scan of a range of Kafka's records, shared by all sessions that need it.
 
-Rules: it reads from the lowest place of those who share it up to where the journal begins, keeps
-what it reads for the journal, lets go of whoever has what it needs, and ends when the last of its
-sessions has left. What keeps one partition from being read keeps no other.
+Rules: it reads from the sessions' lowest offset up to the journal, and stores what it reads there.
+It releases sessions that have all they need, and ends with the last. Partitions fail separately.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 
 
 class ScanSource:
-    """What passes read from: the brokers, and what the feed knows of them. Counts what it costs."""
+    """What scans read from: the brokers, with the consumer's metadata. Counts records and bytes."""
 
     def __init__(
         self,
@@ -63,18 +62,18 @@ class ScanSource:
 _log = logging.getLogger(__name__)
 
 MAX_SCAN_FETCH_BYTES = 2 * 1024 * 1024
-#: Frames that are handed out, at the most, before everything else has its turn.
+#: Most frames that are sent before the event loop gets a turn.
 MAX_PORTION_FRAMES = 10_000
 
 
 class ReleaseSessions(Protocol):
-    """Takes sessions back; `full` are those whose clients have to read first."""
+    """Returns sessions to the scheduler. With `outbox_full`, their clients must read first."""
 
     def __call__(self, sessions: Iterable[Session], *, outbox_full: bool) -> None: ...  # noqa: D102
 
 
 class Scan:
-    """A pass from `start` on, an offset by public topic and partition; sessions `enter` it."""
+    """A scan from `start_offsets`, by public topic and partition. `add` adds sessions to it."""
 
     def __init__(
         self,
@@ -88,7 +87,7 @@ class Scan:
         self._journal = catch_up.journal
         self._source = source
         self._release = release
-        # What the journal has by now is not needed any more.
+        # The journal may hold some partitions completely by now.
         start_offsets = {
             key: offset
             for key, offset in start_offsets.items()
@@ -98,21 +97,19 @@ class Scan:
         self._tails = {key: self._journal.partition(*key) for key in start_offsets}
         for key, offset in start_offsets.items():
             self._state.backfills[key] = self._journal.start_backfill(offset)
-        self._remaining_topics = {
-            topic for topic, _ in start_offsets
-        }  # of which there is more to be read
+        self._remaining_topics = {topic for topic, _ in start_offsets}  # not read completely yet
         self._reader = PartitionReader(source.client, "replay", RETRY_SECONDS)
         self._progress: defaultdict[TopicPartition, ReadProgress] = defaultdict(ReadProgress)
         self._chunks_read = 0
 
     @property
     def sessions(self) -> Iterable[Session]:
-        """Those who are in it now."""
+        """The sessions in this scan."""
         return tuple(self._state.subscriptions.all_sessions)
 
     @property
     def remaining_records(self) -> int:
-        """About how many records are still to be read."""
+        """The approximate number of records that are not read yet."""
         next_offsets = self._state.next_offsets.items()
         return sum(
             max(0, self._journal.start_offset(*key) - offset) for key, offset in next_offsets
@@ -120,15 +117,15 @@ class Scan:
 
     @property
     def fits_journal(self) -> bool:
-        """Whether the journal has had room for all of it so far."""
+        """Whether the journal still holds everything that this scan has read."""
         return all(map(self._journal.has_backfill, self._state.backfills.values()))
 
     def accepts(self, session: Session) -> bool:
-        """Whether `session` can still enter."""
+        """Whether `session` can still join."""
         return self._catch_up.can_serve(self._state, session)
 
     def will_cover(self, missing: Mapping[tuple[str, int], tuple[int, int]]) -> bool:
-        """Whether the journal will have all that is missing when this ends, as far as is known."""
+        """Whether the journal will hold `missing` after this scan, unless it drops records."""
         return all(
             key in self._state.next_offsets
             and self._state.start_offsets[key] <= start_offset
@@ -137,11 +134,11 @@ class Scan:
         )
 
     def add(self, session: Session) -> None:
-        """Serve `session` too, which is in the middle of its replay."""
+        """Serve `session` too. Its replay must have started."""
         self._catch_up.join_scan(self._state, session)
 
     async def run(self, flush: Callable[[], Awaitable[None]], stall_seconds: float) -> None:
-        """Read until the journal has the rest, or nobody is left.
+        """Read until the journal has the rest, or no session is left.
 
         Raises:
             TimeoutError: If nothing could be read for `stall_seconds` seconds.
@@ -166,9 +163,9 @@ class Scan:
                 self._journal.prepend_backfill(*key, stretch)
 
     def _offsets_to_read(self) -> dict[TopicPartition, int]:
-        """The partitions that are still to be read, from where; those that end soonest first.
+        """Return the next offsets of unfinished partitions, those with the fewest records first.
 
-        Who needs none of them is let go.
+        Sessions that need none of these partitions are released.
         """
         self._release_replaced_logs()
         remaining = {
@@ -193,7 +190,7 @@ class Scan:
         return offsets
 
     def _release_replaced_logs(self) -> None:
-        """Let go of logs that were begun anew: they may be other ones under the same names."""
+        """Drop partitions whose log was replaced: it may be a recreated topic of the same name."""
         for key in tuple(self._state.next_offsets):
             if not self._is_same_log(key):
                 self._journal.remove_backfill(self._state.backfills.pop(key))
@@ -205,7 +202,7 @@ class Scan:
         return self._journal.is_current(*key, self._tails[key])
 
     def _public_keys(self, partition: TopicPartition) -> list[tuple[str, int]]:
-        """What is still read of `partition`: as which public topics."""
+        """Return the public topics of `partition` that are still read, each with its number."""
         keys = [(name, partition.number) for name in self._source.public_names[partition.topic]]
         return [key for key in keys if key in self._state.next_offsets and self._is_same_log(key)]
 
@@ -248,7 +245,7 @@ class Scan:
     ) -> None:
         partition = fetched.partition
         if not self._public_keys(partition):
-            return  # begun anew while the answer was on its way
+            return  # replaced while the response was in flight
         result = await self._reader.read(
             fetched, self._progress[partition], partial(self._add_chunk, partition, flush)
         )
@@ -256,7 +253,7 @@ class Scan:
             # Sessions that need it are admitted anew: their offset is not in the log now.
             self._drop_partition(partition, None)
         elif result.status is ReadStatus.UNREADABLE:
-            _log.error("replay: %s:%d can not be read", *partition)
+            _log.error("replay: %s:%d cannot be read", *partition)
             self._drop_partition(partition, "corrupt")
 
     async def _add_chunk(
@@ -270,7 +267,7 @@ class Scan:
         self._chunks_read += 1
         self._source.records_read += len(chunk.records)
         for records, next_offset in self._portions(chunk):
-            # What was left to a journal that now begins later has to be read again first.
+            # A public topic whose journal start has moved up needs earlier offsets first.
             keys = [
                 key
                 for key in self._public_keys(partition)
@@ -289,7 +286,7 @@ class Scan:
     def _portions(self, chunk: RecordChunk) -> Iterator[tuple[Sequence[Record], int]]:
         """Yield the records of `chunk` in portions, each with the offset that follows it.
 
-        Each record may be for every session, so the more there are, the smaller a portion is.
+        Each record may go to every session, so portions are smaller with more sessions.
         """
         size = max(1, MAX_PORTION_FRAMES // max(1, len(self._state.subscriptions.all_sessions)))
         end = len(chunk.records)
@@ -298,7 +295,7 @@ class Scan:
         yield chunk.records[(end - 1) // size * size if end else 0 :], chunk.next_offset
 
     def _has_more(self, partition: TopicPartition) -> bool:
-        """Whether there is more of `partition` to be read."""
+        """Whether `partition` has records below the journal that are not read yet."""
         next_offsets = self._state.next_offsets
         return any(
             next_offsets[key] < self._journal.start_offset(*key)

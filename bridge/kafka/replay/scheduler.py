@@ -1,8 +1,7 @@
-"""Catches up those who come back: from the journal in turns, from Kafka in shared passes.
+"""Runs replays of resumed sessions: from the journal in turns, from Kafka in shared scans.
 
-Rules: nobody reads Kafka alone who can share; busy is not a gap, so whoever waits too long for a
-turn is told to come back later; the live feed gets its turn between any two portions; and a session
-that can not be served is closed, never forgotten.
+Rules: sessions share scans if they can. Live delivery gets a turn between any two portions.
+Overload is not a gap: a session that waits too long, or cannot be served, is closed with 4006.
 """
 
 from __future__ import annotations
@@ -27,19 +26,19 @@ if TYPE_CHECKING:
     from bridge.kafka.replay.scan import ScanSource
 
 T = TypeVar("T")
-#: By public topic and partition: from which offset, up to which.
+#: By public topic and partition: the first offset, and the offset behind the last.
 MissingRanges: TypeAlias = "Mapping[tuple[str, int], tuple[int, int]]"
 
-#: Who has this many times more to be read than another does not share with it.
+#: Sessions share a scan only if their record counts differ by at most this factor.
 _MAX_SIZE_RATIO = 4
-#: Nobody minds so many records.
+#: A session that needs fewer records counts as needing this many: such a scan is short.
 _SMALL_SCAN_RECORDS = 10_000
-#: Sessions that are looked at before everything else has its turn.
+#: Sessions that are handled before the event loop gets a turn.
 _SLICE_SESSIONS = 100
 
 
 async def in_slices(sessions: Iterable[Session]) -> AsyncIterator[Session]:
-    """Yield these, and let everything else have its turn now and then."""
+    """Yield `sessions`, with a turn of the event loop after every `_SLICE_SESSIONS`."""
     for number, session in enumerate(sessions, 1):
         yield session
         if number % _SLICE_SESSIONS == 0:
@@ -47,19 +46,19 @@ async def in_slices(sessions: Iterable[Session]) -> AsyncIterator[Session]:
 
 
 def count_missing(missing: MissingRanges) -> int:
-    """Return how many offsets that is."""
+    """Return the number of offsets in all ranges."""
     return sum(end - start for start, end in missing.values())
 
 
 def may_share(remaining_records: int, needed_records: int) -> bool:
-    """Whether one who needs so much can wait for a pass that has so much left to read."""
+    """Whether a session with `needed_records` may wait for a scan with `remaining_records`."""
     return remaining_records <= _MAX_SIZE_RATIO * max(needed_records, _SMALL_SCAN_RECORDS)
 
 
 def similar_in_size(
     missing_by_session: Mapping[T, MissingRanges], *, prefer_smallest: bool
 ) -> list[T]:
-    """Those who need about as much as the first of them; or as the one who needs the least."""
+    """Return the sessions that need about as much as the first one, or as the smallest one."""
     sizes = {session: count_missing(missing) for session, missing in missing_by_session.items()}
     reference_size = min(sizes.values()) if prefer_smallest else next(iter(sizes.values()))
     return [
@@ -70,7 +69,7 @@ def similar_in_size(
 
 
 def lowest_offsets(all_missing: Iterable[MissingRanges]) -> dict[tuple[str, int], int]:
-    """Return where reading has to begin for all of these."""
+    """Return the offsets from which one scan reads all of these."""
     offsets: dict[tuple[str, int], int] = {}
     for missing in all_missing:
         for key, (offset, _) in missing.items():
@@ -80,14 +79,13 @@ def lowest_offsets(all_missing: Iterable[MissingRanges]) -> dict[tuple[str, int]
 
 _log = logging.getLogger(__name__)
 
-#: So long the first who has to be judged waits for others to be judged with.
-#: Questions for a time at once; the feed asks the brokers on the same connections.
+#: Concurrent offset look-ups by time. They share the consumer's connections to the brokers.
 MAX_TIME_LOOKUPS = 8
 _RETRY_SECONDS = 0.3
 
 
 class ReplayAdmission:
-    """Judges sessions; `judged` and `failed` get each of them back."""
+    """Checks sessions against Kafka's log bounds, then calls `on_admitted` or `on_failed`."""
 
     def __init__(
         self,
@@ -106,18 +104,18 @@ class ReplayAdmission:
         self._lookup_slots = asyncio.Semaphore(MAX_TIME_LOOKUPS)
 
     def add(self, session: Session) -> None:
-        """Judge `session` soon."""
+        """Check `session` soon."""
         self.waiting[session] = None
         self._waiting_changed.set()
 
     def remove(self, session: Session) -> None:
-        """Forget `session`, if it waits here."""
+        """Remove `session`, if it waits here."""
         self.waiting.pop(session, None)
 
     async def cursor_at(
         self, topics: Iterable[str], timestamp_ms: int, *, timeout_seconds: float
     ) -> Cursor | None:
-        """Return the cursor of these topics at a time; None where it is not told within seconds.
+        """Return the cursor at a time; None if Kafka does not answer within `timeout_seconds`.
 
         Cancellation: safe.
         """
@@ -134,7 +132,7 @@ class ReplayAdmission:
             return None
 
     async def run(self) -> None:
-        """Judge until cancelled."""
+        """Check sessions until cancelled. Each batch shares one request for log bounds."""
         while True:
             await self._waiting_changed.wait()
             await asyncio.sleep(BATCHING_DELAY_SECONDS)
@@ -147,15 +145,15 @@ class ReplayAdmission:
                     await asyncio.sleep(_RETRY_SECONDS)
 
     async def _admit(self, sessions: Iterable[Session]) -> None:
-        """Judge those for whom Kafka's answer is enough."""
+        """Admit the sessions that can be checked with the bounds that Kafka returns now."""
         topics = {topic for session in sessions for topic in session.topics}
         bounds: dict[str, LogBounds] = {}
         try:
             bounds = await self._log_offsets.log_bounds(topics)
         except REQUEST_ERRORS as error:
             _log.debug("bounds: %r", error)
-        except Exception:  # noqa: BLE001 - logged; a bug must not end the replay of everybody
-            _log.exception("asking Kafka what may be replayed failed")
+        except Exception:  # noqa: BLE001 - logged; a bug must not end all replays
+            _log.exception("fetching log bounds for replays failed")
         async for session in in_slices(sessions):
             if session not in self.waiting:
                 continue
@@ -167,26 +165,26 @@ class ReplayAdmission:
                 self._on_failed(session)
 
 
-#: Seconds for which sessions are handed events before everything else has its turn.
+#: Seconds of journal replay before the event loop gets a turn.
 YIELD_AFTER_SECONDS = 0.005
-#: How often those are looked at whose clients have to read first, and those who wait too long.
+#: Seconds between checks of full outboxes, and of the deadlines of waiting sessions.
 OUTBOX_CHECK_SECONDS = 0.01
 DEADLINE_CHECK_SECONDS = 0.25
-#: So long the first who needs Kafka waits for others to share with.
+#: The first session that needs Kafka waits this long, so that others share its request.
 BATCHING_DELAY_SECONDS = 0.03
 
 
 class ScanLimits(NamedTuple):
-    """How many passes there may be at a time, and how long anybody waits for one (seconds)."""
+    """How many scans may run at a time, and how long a session waits for one."""
 
     max_scans: int
     max_wait_seconds: float
 
 
 class ReplayStats(NamedTuple):
-    """What coming back takes: records, bytes and passes so far; passes and clients now.
+    """The cost of replays: records, bytes and scans so far; scans and sessions now.
 
-    Those who are `waiting` need Kafka, and no pass serves them yet.
+    `sessions_waiting` need Kafka, and no scan serves them yet.
     """
 
     records_read: int
@@ -197,10 +195,10 @@ class ReplayStats(NamedTuple):
 
 
 class ReplayScheduler:
-    """Looks after the sessions that are between their welcome and live.
+    """Schedules the sessions between `welcome` and live.
 
-    Each of them is in one place: in its turn, with a client that has to read, not judged yet,
-    waiting for a pass, or in one.
+    Each session is in one place: runnable, blocked by a full outbox, not admitted yet, waiting for
+    a scan, or in a scan.
     """
 
     def __init__(
@@ -213,7 +211,7 @@ class ReplayScheduler:
         flush: Callable[[], Awaitable[None]],
         on_overloaded: Callable[[Session], None],
     ) -> None:
-        """`flush` writes what was queued; `on_overloaded` closes on one that has waited too long."""
+        """`flush` writes queued frames. `on_overloaded` closes a session after too long a wait."""
         self._catch_up = catch_up
         self._admission = ReplayAdmission(
             catch_up, log_offsets, on_admitted=self.add, on_failed=self._fail
@@ -223,25 +221,23 @@ class ReplayScheduler:
         self._flush = flush
         self._on_overloaded = on_overloaded
         self._runnable: deque[Session] = deque()
-        self._blocked: set[Session] = set()  # their clients have to read first
-        self._awaiting_scan: dict[Session, None] = {}  # for a pass, in the order in which they came
-        self._newly_awaiting: list[
-            Session
-        ] = []  # of those who wait, the ones that were not looked at yet
+        self._blocked: set[Session] = set()  # until their clients have read
+        self._awaiting_scan: dict[Session, None] = {}  # in order of arrival
+        self._newly_awaiting: list[Session] = []  # of `_awaiting_scan`: not assigned yet
         self._deadlines: dict[Session, float] = {}
         self._scans: dict[Scan, asyncio.Task[None]] = {}
-        self._journaled_scans: set[Scan] = set()  # those that the journal has had room for so far
+        self._journaled_scans: set[Scan] = set()  # scans that the journal has held so far
         self._quick_scan: Scan | None = None
         self._runnable_changed = asyncio.Event()
         self._awaiting_changed = asyncio.Event()
 
     def add(self, session: Session) -> None:
-        """Catch up `session`, which was welcomed."""
+        """Replay `session`, which has its `welcome`, until it is live."""
         self._runnable.append(session)
         self._runnable_changed.set()
 
     async def cursor_at(self, topics: Iterable[str], timestamp_ms: int) -> Cursor | None:
-        """Return the cursor of these topics at a time; None where Kafka does not tell it in time.
+        """Return the cursor of these topics at a time; None if Kafka does not answer in time.
 
         Cancellation: safe.
         """
@@ -251,28 +247,28 @@ class ReplayScheduler:
 
     @property
     def stats(self) -> ReplayStats:
-        """What all this takes."""
+        """The current counts."""
         source, waiting = self._source, len(self._deadlines)
         return ReplayStats(
             source.records_read, source.bytes_read, source.scans_started, len(self._scans), waiting
         )
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Schedule sessions until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._run_journal_replays(), name="replay: journal")
-            tasks.create_task(self._admission.run(), name="replay: judge")
-            tasks.create_task(self._start_scans(tasks), name="replay: passes")
-            tasks.create_task(self._close_overdue(), name="replay: waiting")
+            tasks.create_task(self._admission.run(), name="replay: admission")
+            tasks.create_task(self._start_scans(tasks), name="replay: scans")
+            tasks.create_task(self._close_overdue(), name="replay: deadlines")
 
     def _fail(self, session: Session) -> None:
-        """Close on `session`, which met a bug of ours: nobody else has to suffer it."""
+        """Close `session` after a bug, and log the exception. No other session is affected."""
         _log.exception("a replay failed")
         self._remove_waiting(session)
         self._on_overloaded(session)
 
     def _remove_waiting(self, session: Session) -> None:
-        """Take `session` out of wherever it waits."""
+        """Remove `session` from every place where it may wait."""
         self._admission.remove(session)
         self._awaiting_scan.pop(session, None)
         self._deadlines.pop(session, None)
@@ -321,7 +317,7 @@ class ReplayScheduler:
                 else:
                     self._admission.add(session)
 
-    # -- for as long as anybody waits ----------------------------------------------------------
+    # -- deadlines -----------------------------------------------------------------------------
 
     async def _close_overdue(self) -> None:
         while True:
@@ -334,12 +330,12 @@ class ReplayScheduler:
                 if not has_left and now >= deadline:
                     self._on_overloaded(session)
             if any(not scan.fits_journal for scan in self._journaled_scans):
-                self._recheck_waiting()  # some may have waited for what the journal has dropped
+                self._recheck_waiting()  # the journal has dropped records that they waited for
 
-    # -- from Kafka, in shared passes ------------------------------------------------------------
+    # -- from Kafka, in shared scans -------------------------------------------------------------
 
     def _recheck_waiting(self) -> None:
-        """Look at all who wait for a pass, as something has changed for them."""
+        """Assign all waiting sessions again: a scan ended, or the journal dropped records."""
         self._journaled_scans = {scan for scan in self._scans if scan.fits_journal}
         self._newly_awaiting = list(self._awaiting_scan)
         self._awaiting_changed.set()
@@ -353,10 +349,10 @@ class ReplayScheduler:
             unassigned = await self._assign_all(sessions)
             while unassigned and len(self._scans) < self._scan_limits.max_scans:
                 await self._start_scan(unassigned, tasks)
-            await self._assign_all(unassigned)  # perhaps one that has just begun takes them
+            await self._assign_all(unassigned)  # a scan that has just started may accept them
 
     async def _assign_all(self, sessions: Iterable[Session]) -> dict[Session, MissingRanges]:
-        """Place these, and return what those need who stand apart."""
+        """Assign `sessions` to scans; return the missing ranges of the others."""
         unassigned: dict[Session, MissingRanges] = {}
         async for session in in_slices(sessions):
             try:
@@ -367,9 +363,10 @@ class ReplayScheduler:
         return unassigned
 
     def _assign(self, session: Session) -> MissingRanges | None:
-        """Let `session` into a pass that can take it; else return what only Kafka has of it.
+        """Add `session` to a scan that accepts it; otherwise return its missing ranges.
 
-        Whom a pass came by already waits for it to end: by then the journal may have it all.
+        A session behind a running scan waits for it: afterwards the journal may hold everything it
+        needs.
         """
         if session not in self._awaiting_scan:
             return None
@@ -395,10 +392,10 @@ class ReplayScheduler:
     async def _start_scan(
         self, unassigned: dict[Session, MissingRanges], tasks: asyncio.TaskGroup
     ) -> None:
-        """Begin a pass for some of those who stand apart, and take them out of there.
+        """Start a scan for some of the `unassigned` sessions, and remove those from it.
 
-        One pass is for those who need least. The others are for those who have waited longest, so
-        that neither keep the others waiting.
+        One scan is for the sessions that need least. The others are for those that have waited
+        longest. So neither group delays the other.
         """
         is_quick = self._scan_limits.max_scans > 1 and self._quick_scan is None
         group = similar_in_size(unassigned, prefer_smallest=is_quick)
@@ -412,13 +409,13 @@ class ReplayScheduler:
             if self._catch_up.missing_ranges(session) and scan.accepts(session):
                 self._stop_waiting(session)
                 scan.add(session)
-            else:  # it has gone meanwhile, or something else is true of it now
+            else:  # it left or changed meanwhile
                 self._newly_awaiting.append(session)
                 self._awaiting_changed.set()
         self._quick_scan = scan if is_quick else self._quick_scan
         self._journaled_scans.add(scan)
         self._source.scans_started += 1
-        self._scans[scan] = tasks.create_task(self._run_scan(scan), name="replay: pass")
+        self._scans[scan] = tasks.create_task(self._run_scan(scan), name="replay: scan")
 
     def _stop_waiting(self, session: Session) -> None:
         self._awaiting_scan.pop(session, None)
@@ -429,13 +426,13 @@ class ReplayScheduler:
         try:
             await scan.run(self._flush, self._scan_limits.max_wait_seconds)
         except TimeoutError as error:
-            _log.warning("a replay does not come on: %s", error)
+            _log.warning("a replay makes no progress: %s", error)
             next_action = self._on_overloaded
-        except Exception:  # noqa: BLE001 - logged; a bug must not leave anybody waiting
+        except Exception:  # noqa: BLE001 - logged; a bug must not leave sessions waiting
             _log.exception("a replay failed")
             next_action = self._on_overloaded
         finally:
-            del self._scans[scan]  # nobody enters it any more
+            del self._scans[scan]  # no session can join it any more
             self._quick_scan = None if self._quick_scan is scan else self._quick_scan
             self._recheck_waiting()
         async for session in in_slices(scan.sessions):
@@ -443,7 +440,7 @@ class ReplayScheduler:
             next_action(session)
 
     def _release(self, sessions: Iterable[Session], *, outbox_full: bool) -> None:
-        """Take back sessions that a pass can not serve any further."""
+        """Schedule sessions again that a scan cannot serve any further."""
         if outbox_full:
             self._blocked.update(sessions)
         else:
