@@ -174,7 +174,7 @@ class FetchResponse_v13(Response):  # noqa: N801 - named like aiokafka's
                     "partitions",
                     CompactArray(
                         FixedHeadSchema(
-                            # partition, error code, high watermark, last stable and log start offset
+                            # partition, error code, high watermark, last stable offset, log start
                             ">ihqqq",
                             (
                                 "aborted_transactions",
