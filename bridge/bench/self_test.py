@@ -1,7 +1,7 @@
-"""Scenario `ceiling`: the load generator against a minimal sender, to find its own limit.
+"""Scenario `ceiling`: finds the load generator's own limit, with a minimal sender.
 
-Rule: every frame is checked as in any scenario. A bridge near these figures was not measured: the
-load generator was the limit.
+Rule: every frame is checked as in any scenario. If another scenario comes near these figures, it
+has measured the load generator, not the bridge.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from operator import itemgetter
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from bridge.bench.load.job import BenchError, LoadJob, Target
@@ -40,20 +41,23 @@ _JOINED_FRAMES: Final = 10
 
 
 def measure(plan: Plan, on_progress: Callable[[str], None]) -> dict[str, Any]:
-    """Return figures for shared and private events, single and joined frames."""
+    """Return figures for each kind of traffic, with one frame and with ten frames per write.
+
+    `alike`: all clients receive the same events. `distinct`: each client receives its own.
+    """
     raise_open_file_limit(plan.connections)
     figures = {}
     for traffic in ("alike", "distinct"):
         for frames_per_write in (1, _JOINED_FRAMES):
             name = f"{traffic}_{'singly' if frames_per_write == 1 else 'ten_joined'}"
-            figures[name] = _measure_one(plan, traffic, frames_per_write)
+            figures[name] = _measure_traffic(plan, traffic, frames_per_write)
             on_progress(
                 f"{name}: {figures[name]['frames_per_cpu_second']:,.0f} frames per CPU-second"
             )
     return figures
 
 
-def _measure_one(plan: Plan, traffic: str, frames_per_write: int) -> dict[str, Any]:
+def _measure_traffic(plan: Plan, traffic: str, frames_per_write: int) -> dict[str, Any]:
     run_id = new_run_id()
     with _run_sender(plan, run_id, traffic, frames_per_write) as (port, send):
         has_private_events = traffic == "distinct"
@@ -95,7 +99,7 @@ def _measure_one(plan: Plan, traffic: str, frames_per_write: int) -> dict[str, A
 def _run_sender(
     plan: Plan, run_id: str, traffic: str, frames_per_write: int
 ) -> Iterator[tuple[int, Callable[[], dict[str, Any]]]]:
-    """Start a sender; yield its port, and a function that sends and returns the totals."""
+    """Start a sender process; yield its port, and a function that sends and returns the totals."""
     arguments = (
         run_id,
         plan.connections,
@@ -104,7 +108,7 @@ def _run_sender(
         plan.record_bytes,
         traffic,
     )
-    with subprocess.Popen(  # noqa: S603 - this Python
+    with subprocess.Popen(  # noqa: S603 - runs this Python interpreter
         [sys.executable, "-m", "bridge.bench.self_test", *map(str, arguments)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -157,7 +161,7 @@ class FrameFactory:
 
 
 def _accept_clients(server_socket: socket.socket, count: int) -> list[socket.socket]:
-    clients = []
+    numbered_clients: list[tuple[int, socket.socket]] = []
     for _ in range(count):
         client, _ = server_socket.accept()
         request = b""
@@ -168,18 +172,19 @@ def _accept_clients(server_socket: socket.socket, count: int) -> list[socket.soc
             request += received
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         client.sendall(_UPGRADE_RESPONSE + encode_text_frame(_WELCOME_FRAME))
-        sequence_id = int(request.partition(b"account=")[2].split(b" ")[0].split(b"&")[0])
-        clients.append((sequence_id, client))
-    return [client for _, client in sorted(clients, key=lambda numbered_client: numbered_client[0])]
+        # The account of a client is its number, because the account prefix is empty.
+        client_number = int(request.partition(b"account=")[2].split(b" ")[0].split(b"&")[0])
+        numbered_clients.append((client_number, client))
+    return [client for _, client in sorted(numbered_clients, key=itemgetter(0))]
 
 
 def send_alike(
     clients: list[socket.socket], frames: FrameFactory, frames_per_write: int, deadline: float
 ) -> dict[int, int]:
-    """Send all clients the same until `deadline`; return the number of events by sequence."""
+    """Send the same events to all clients until `deadline`; return the event count by sequence."""
     number = 0
     while time.monotonic() < deadline:
-        data = b"".join([frames.build(0, number + each) for each in range(frames_per_write)])
+        data = b"".join([frames.build(0, number + index) for index in range(frames_per_write)])
         number += frames_per_write
         for client in clients:
             client.sendall(data)
@@ -189,13 +194,13 @@ def send_alike(
 def send_distinct(
     clients: list[socket.socket], frames: FrameFactory, frames_per_write: int, deadline: float
 ) -> dict[int, int]:
-    """Send each client its own events until `deadline`; return their number by sequence."""
+    """Send each client its own events until `deadline`; return the event count by sequence."""
     number = 0
     while time.monotonic() < deadline:
         for sequence_id, client in enumerate(clients):
             client.sendall(
                 b"".join(
-                    [frames.build(sequence_id, number + each) for each in range(frames_per_write)]
+                    [frames.build(sequence_id, number + index) for index in range(frames_per_write)]
                 )
             )
         number += frames_per_write
@@ -210,7 +215,7 @@ def main(
     record_bytes: str,
     traffic: str,
 ) -> None:
-    """Accept the clients; send once for each line of standard input."""
+    """Print the port, accept the clients, and send once for each line of standard input."""
     senders: dict[str, Callable[[list[socket.socket], FrameFactory, int, float], dict[int, int]]]
     senders = {"alike": send_alike, "distinct": send_distinct}
     with socket.create_server(("127.0.0.1", 0), backlog=4096) as server_socket:

@@ -1,4 +1,4 @@
-"""Runs one instance in the foreground, with tuned memory: what `dev` and `serve` share."""
+"""Runs one instance in the foreground, for the commands `dev` and `serve`."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 _M_MMAP_THRESHOLD = -3  # mallopt(3)
 _MMAP_THRESHOLD_BYTES = 64 * 1024
 # Thresholds of GC generations 0, 1 and 2. A batch of records has more objects than Python's
-# default of 700, and they are freed soon.
+# default of 700, and reference counting frees them soon.
 _GC_THRESHOLDS = (50_000, 20, 100)
 _BACKLOG = 4096
 
 
 def tune_memory() -> None:
-    """Exclude loaded modules from garbage collection, and large blocks from the heap.
+    """Exclude loaded modules from garbage collection, and allocate large blocks with mmap.
 
-    glibc raises its mmap threshold after it frees a larger block. Then memory that the journal
-    frees stays with the process, as much again as the journal holds. Without `mallopt` only the
-    collector is tuned.
+    glibc raises its mmap threshold after it frees a larger block. Then the process keeps memory
+    that the journal has freed, and uses twice the journal's size. `mallopt` fixes the threshold.
+    Where libc has no `mallopt`, only the collector is tuned.
     """
     gc.collect()
     gc.freeze()
@@ -51,9 +51,9 @@ def open_admin_listener(settings: Settings) -> socket.socket | None:
 def open_listener(
     host: str, port: int, setting_names: str = "BRIDGE_HOST, BRIDGE_PORT"
 ) -> socket.socket:
-    """Return a listening socket; exit with a sentence if the address cannot be used.
+    """Return a listening socket; exit with an error message if the address cannot be used.
 
-    `setting_names` are the settings that the sentence names.
+    `setting_names` are the settings that the message advises to change.
     """
     try:
         family, socket_type, protocol, _, address = socket.getaddrinfo(
@@ -77,7 +77,7 @@ async def run_instance(
     on_ready: Callable[[], None],
     **instance_options: Any,  # noqa: ANN401 - options of Instance
 ) -> None:
-    """Run an instance until a signal; `on_ready` is called once it accepts clients."""
+    """Run an instance until SIGTERM or SIGINT; `on_ready` is called once it accepts clients."""
     try:
         instance = Instance(settings, access=kafka_access, **instance_options)
     except (UnsupportedAiokafka, UnsupportedUvicorn) as error:

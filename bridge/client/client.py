@@ -1,7 +1,7 @@
 """The client: one stream of items over any number of connections.
 
-Rule: each event is handed out once and in order. Whatever happens between two connections, no
-event is missed without a `Gap`.
+Rule: the caller receives each event once and in order, also after a reconnect. If events cannot be
+replayed, the caller receives a `Gap`.
 """
 
 from __future__ import annotations
@@ -35,19 +35,20 @@ NORMAL_CLOSURE = 1000
 
 
 class Client:
-    """Iterate over it, or over its `events()`; close it, or use it in `async with`.
+    """Receives items: `async for item in client`. Close it, or use `async with`.
 
     Args:
-        url: The bridge, such as `https://push.example`; of several, each attempt uses the next.
+        url: The bridge, such as `https://push.example`. Each attempt uses the next of several URLs.
         token: The credential, or a function or coroutine function that returns one. It is called
             for each connection, and before the current token expires.
         account: The account, if authentication is off.
-        topics: The topics; None for all that need no name, empty for none.
+        topics: The topics; empty for none, None for all that the client may read. Without
+            authentication, a private topic must be named.
         rooms: The rooms to join.
         types: The event types, such as `order.*`; None for all.
-        since: An RFC 3339 time to replay from, as long as there is no cursor.
-        resume_from: The `resume_from` of another client, to continue behind it.
-        queue: How many items may wait; above that the socket is not read.
+        since: An RFC 3339 time to replay from. It is ignored once there is a cursor.
+        resume_from: The `resume_from` of another client; this client continues after it.
+        queue: The most items that may wait. While so many wait, the socket is not read.
         on_state: Called with each new state; it must not block.
         welcome_seconds: The time limit from connecting to the welcome.
         backoff: The base and the upper bound of the delay between attempts, in seconds.
@@ -106,12 +107,15 @@ class Client:
 
     @property
     def waiting(self) -> int:
-        """The number of items that were not taken yet."""
+        """The number of received items that the caller has not read yet."""
         return self._buffer.waiting
 
     @property
     def resume_from(self) -> str | None:
-        """The position behind everything that was taken; another client can continue there."""
+        """The position after the last item that the caller has read.
+
+        Another client can continue there.
+        """
         return self._cursor.text
 
     @property
@@ -122,13 +126,13 @@ class Client:
     # -- control -----------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start to connect. Iteration does it too."""
+        """Start to connect. Iteration and `async with` call it too."""
         if self._state is State.IDLE:
             self._transition(Trigger.START)
             self._task = asyncio.create_task(self._run(), name="push-bridge client")
 
     async def close(self) -> None:
-        """Close the connection. Items that wait are dropped; `resume_from` is before them."""
+        """Close the connection and drop the waiting items. `resume_from` stays before them."""
         self._transition(Trigger.STOPPED)
         self._subscriptions.fail_all(NORMAL_CLOSURE, "the client was closed")
         if self._task is not None and not self._task.done():
@@ -140,7 +144,7 @@ class Client:
     async def subscribe(
         self, *, topics: Iterable[str] = (), rooms: Iterable[str] = ()
     ) -> Subscription:
-        """Add topics and rooms, on this and every later connection.
+        """Add topics and rooms to this and every later connection.
 
         Raises:
             Rejected: If the bridge refuses the change, or the client is closed before the reply.
@@ -150,7 +154,7 @@ class Client:
     async def unsubscribe(
         self, *, topics: Iterable[str] = (), rooms: Iterable[str] = ()
     ) -> Subscription:
-        """Remove topics and rooms, on this and every later connection.
+        """Remove topics and rooms from this and every later connection.
 
         Raises:
             Rejected: If the bridge refuses the change, or the client is closed before the reply.
@@ -186,7 +190,7 @@ class Client:
         return item
 
     async def events(self) -> AsyncGenerator[Event, None]:
-        """Yield events only; other items are skipped, gaps too.
+        """Yield events only. All other items are skipped, even a `Gap`.
 
         Raises:
             Refused: If the bridge has refused the client for good.
@@ -207,7 +211,7 @@ class Client:
     ) -> None:
         await self.close()
 
-    # -- connections, one after another ------------------------------------------------------------
+    # -- connecting and reconnecting ---------------------------------------------------------------
 
     async def _run(self) -> None:
         try:
@@ -230,18 +234,18 @@ class Client:
         for url in cycle(self._options.urls):
             try:
                 token = await self._get_token()
-            except Exception as error:  # noqa: BLE001 - the user's code, and perhaps temporary
+            except Exception as error:  # noqa: BLE001 - the user's code; it may succeed later
                 end, was_welcomed = ConnectionEnd(None, f"no token: {error!r}"), False
             else:
                 end, was_welcomed = await self._connect(url, token)
             unauthenticated_count = (0 if was_welcomed else unauthenticated_count) + (
                 end.code == UNAUTHENTICATED
             )
-            may_retry_token = callable(self._options.token) and unauthenticated_count == 1
-            if end.is_final and not (end.code == UNAUTHENTICATED and may_retry_token):
+            may_get_new_token = callable(self._options.token) and unauthenticated_count == 1
+            if end.is_final and not (end.code == UNAUTHENTICATED and may_get_new_token):
                 return end
             await self._wait_before_retry(end)
-        raise AssertionError
+        raise AssertionError  # not reached: `cycle` does not end
 
     async def _connect(self, url: str, token: str | None) -> tuple[ConnectionEnd, bool]:
         connection = self._connection = Connection(

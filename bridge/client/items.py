@@ -1,7 +1,7 @@
-"""The items that a client hands out, and their construction from frames.
+"""The items that a client yields, and how they are built from frames.
 
-Rule: a field that the bridge did not send is None. `frame` has the frame's text, with fields that
-this version does not know.
+Rule: a field that the bridge did not send is None. `frame` is the frame's whole text, including
+fields that this version does not know.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """A connection has begun. After a resume the missed events follow, then a `Live`."""
+    """The bridge has sent its welcome. After a resume the missed events follow, then a `Live`."""
 
     connection: str
     account: str | None
@@ -33,7 +33,7 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An event. `data` is None if it is `deleted` or has `data_base64`."""
+    """An event. `data` is None if `deleted` is true or `data_base64` is set."""
 
     topic: str
     at: str
@@ -119,7 +119,7 @@ Item: TypeAlias = Connected | Event | Gap | Live | Rooms | Disconnected | Warned
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """The topics and rooms of a client, from `cursor` on."""
+    """The topics and rooms of a client after a change, valid from `cursor` on."""
 
     topics: tuple[str, ...]
     rooms: tuple[str, ...]
@@ -127,11 +127,11 @@ class Subscription:
 
 
 def item_from_frame(frame: Frame, text: str) -> Item | None:
-    """Return the item of a frame; None for frames that are not handed out.
+    """Return the item of a frame; None for frames that are no items.
 
     Raises:
         KeyError: If a field is missing.
-        ValueError: If its position is malformed.
+        ValueError: If the `at` of an event is malformed.
     """
     match frame["op"]:
         case "event":

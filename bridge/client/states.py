@@ -1,6 +1,7 @@
 """The states of a client and their transitions; the JavaScript client has the same table.
 
-Rule: a client's state changes only by this table. A trigger that is not in it has no effect.
+Rule: a client's state changes only by this table. In a state, every trigger that the table does
+not list has no effect.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ class State(StrEnum):
     """The state of a client."""
 
     IDLE = "idle"  #: not started
-    CONNECTING = "connecting"  #: until the welcome
+    CONNECTING = "connecting"  #: dials, and waits for the `welcome`
     REPLAYING = "replaying"  #: missed events arrive
     LIVE = "live"  #: events arrive as they happen
-    WAITING = "waiting"  #: until the next attempt
+    WAITING = "waiting"  #: the backoff before the next attempt
     CLOSED = "closed"  #: ended, with a code and a reason
 
 
@@ -24,13 +25,13 @@ class Trigger(StrEnum):
     """An event that can change the state."""
 
     START = "start"
-    WELCOMED = "welcomed"  #: without a replay
-    RETURNED = "returned"  #: welcomed, and a replay follows
+    WELCOMED = "welcomed"  #: received `welcome`, no replay follows
+    RETURNED = "returned"  #: received `welcome`, a replay follows
     CAUGHT_UP = "caught up"  #: received `live`
     LOST = "lost"  #: a close, an error, or silence
     DUE = "due"  #: the backoff is over, or `wake` was called
-    REFUSED = "refused"  #: by the bridge, finally
-    STOPPED = "stopped"  #: by the user
+    REFUSED = "refused"  #: the bridge refuses the client for good
+    STOPPED = "stopped"  #: the user closed the client
 
 
 TRANSITIONS: Final[dict[State, dict[Trigger, State]]] = {

@@ -1,7 +1,7 @@
-"""The one way of a dead letter: an `UnusableRecord` is counted, logged, and kept until written.
+"""Dead letters: counts and logs each `UnusableRecord`, and keeps it until the leader writes it.
 
-Rule: every instance keeps the dead letters of all that it reads, in bounded memory. The leader
-writes them; the offsets that it commits show all others what is written.
+Rule: every instance keeps the dead letters of all records that it reads, in bounded memory. Only
+the leader writes them. Its committed offsets show the other instances what it has written.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 LOG_INTERVAL_SECONDS: Final = 60.0
-#: Memory for dead letters that are not written yet. Above it the oldest are lost.
+#: Memory for dead letters that are not written yet. Above it the oldest are dropped.
 MAX_BYTES: Final = 32 << 20
 
 
@@ -38,13 +38,13 @@ class DeadLetter(NamedTuple):
 
     @property
     def size_bytes(self) -> int:
-        """An estimate."""
+        """An estimate of the memory that it uses."""
         headers = sum(len(name) + len(value or b"") for name, value in self.headers)
         return 200 + len(self.key or b"") + len(self.value or b"") + headers
 
 
 class DeadLetterQueue:
-    """The dead letters that are not known to be written, the oldest first."""
+    """The dead letters that no written offset covers yet, the oldest first."""
 
     def __init__(self, catalogue: TopicCatalogue) -> None:
         self._catalogue = catalogue
@@ -53,17 +53,20 @@ class DeadLetterQueue:
         self._pending_bytes = 0
         self._written_offsets: dict[TopicPartition, int] = {}  # the next offset of each partition
         self.count_by_reason: Counter[str] = Counter()
-        self.lost_count = 0  #: dropped at `MAX_BYTES`, or refused by Kafka
+        self.lost_count = 0  #: dropped at `MAX_BYTES`, or rejected by Kafka as too large
 
     def add(self, unusable_record: UnusableRecord) -> None:
         """Count it, log it once per reason and minute, and keep its dead letter.
 
-        Topics are public names. A Kafka topic with several is counted by the first alone.
+        The record's topic is a public name. If a Kafka topic has several public names, only the
+        first one counts.
         """
         topic = unusable_record.topic
         if not self._catalogue.is_alias(topic):
             self._count(unusable_record)
-            self.keep(_build(unusable_record, self._catalogue.kafka_names.get(topic, topic)))
+            self.keep(
+                _build_dead_letter(unusable_record, self._catalogue.kafka_names.get(topic, topic))
+            )
 
     def _count(self, unusable_record: UnusableRecord) -> None:
         topic, partition, record, error = unusable_record
@@ -84,7 +87,7 @@ class DeadLetterQueue:
             )
 
     def keep(self, dead_letter: DeadLetter) -> None:
-        """Append it, unless it is known to be written."""
+        """Append it, unless a written offset already covers it."""
         if dead_letter.offset < self._written_offsets.get(dead_letter.partition, 0):
             return
         self._pending.append(dead_letter)
@@ -98,31 +101,33 @@ class DeadLetterQueue:
         return list(islice(self._pending, max(0, count)))
 
     def mark_written(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Drop what is below these offsets. Those of other partitions stay as they are."""
+        """Drop the dead letters below these offsets. Other partitions do not change."""
         for partition, offset in offsets.items():
             self._written_offsets[partition] = max(offset, self._written_offsets.get(partition, 0))
         self._remove_written()
 
     def set_written_offsets(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Replace the written offsets of all partitions. Offsets may go back.
+        """Replace the written offsets of all partitions.
 
-        A recreated topic begins at offset 0 again.
+        Offsets may decrease: a recreated topic starts at offset 0 again.
         """
         self._written_offsets = dict(offsets)
         self._remove_written()
 
     def _remove_written(self) -> None:
         remaining = [
-            x for x in self._pending if x.offset >= self._written_offsets.get(x.partition, 0)
+            dead_letter
+            for dead_letter in self._pending
+            if dead_letter.offset >= self._written_offsets.get(dead_letter.partition, 0)
         ]
         if len(remaining) < len(self._pending):
             self._pending = deque(remaining)
             self._pending_bytes = sum(dead_letter.size_bytes for dead_letter in remaining)
 
     def truncate_largest(self, dead_letters: Sequence[DeadLetter]) -> None:
-        """Remove the value of the largest of these, because Kafka refuses it as too large.
+        """Remove the value of the largest of these dead letters: Kafka rejects it as too large.
 
-        If it has no value, it is lost.
+        A dead letter that already has no value is dropped.
         """
         largest = max(dead_letters, key=lambda dead_letter: dead_letter.size_bytes)
         for index, dead_letter in enumerate(self._pending):
@@ -141,7 +146,7 @@ class DeadLetterQueue:
                 return
 
 
-def _build(unusable_record: UnusableRecord, kafka_topic: str) -> DeadLetter:
+def _build_dead_letter(unusable_record: UnusableRecord, kafka_topic: str) -> DeadLetter:
     record = unusable_record.record
     origin = {
         "dead-reason": unusable_record.error.reason,

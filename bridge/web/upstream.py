@@ -1,4 +1,7 @@
-"""What `web` needs of the side that reads Kafka. The two never import each other."""
+"""The protocols that the Kafka reading side implements and `web` calls.
+
+Rule: `web` and the Kafka side never import each other.
+"""
 
 from __future__ import annotations
 
@@ -12,21 +15,21 @@ if TYPE_CHECKING:
 
 
 class Upstream(Protocol):
-    """The state of reading Kafka. Topics have their public names."""
+    """Reports the state of reading Kafka, and starts replays. All topic names are public."""
 
     def is_ready(self) -> bool:
         """Whether the instance has caught up with Kafka once."""
 
     def stale_seconds(self) -> float | None:
-        """Seconds since Kafka was last reached, None while it is."""
+        """Seconds since Kafka last responded; None while it is reachable."""
 
     def start_replay(self, session: Session) -> None:
-        """Replay to `session`, which is welcomed and not live yet."""
+        """Start a replay to `session`. It must have its welcome, and must not be live."""
 
     def wait_until_active(self, topics: Collection[str]) -> Awaitable[bool]:
-        """Wait until all of these topics are read; return False after the time limit.
+        """Wait until the instance reads all of these topics; return False after the time limit.
 
-        The caller must be a subscriber of the topics, which activates idle ones.
+        The caller must already subscribe to them: a subscriber activates an idle topic.
         """
 
     def cursor_at(self, topics: Collection[str], timestamp_ms: int) -> Awaitable[Cursor | None]:
@@ -53,4 +56,4 @@ class MetricSource(Protocol):
     """Supplies the metrics of the side that reads Kafka."""
 
     def samples(self) -> Iterable[MetricSample]:
-        """Return the current values. Topics have their public names."""
+        """Return the current values. All topic names are public."""

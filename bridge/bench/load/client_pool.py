@@ -1,4 +1,4 @@
-"""Many clients on one epoll: connects them, reads from them, counts events.
+"""Many clients on one epoll: connects them, reads their frames, counts events.
 
 Rule: the load generator costs less than the bridge. A client has no task, no future and no
 transport: a read is a system call, a comparison and an addition.
@@ -51,10 +51,10 @@ class ClientPool:
         self.counters: Counter[str] = Counter()
         self.close_codes: Counter[int] = Counter()
         self.received_events = 0
-        self.refusal_reason: str | None = None  #: why some clients cannot connect
+        self.refusal_reason: str | None = None  #: the latest reason why a client could not connect
         self._clients_by_fd: dict[int, LoadClient] = {}
         self._reading_by_fd: dict[int, LoadClient] = {}  # upgraded, and not stalled
-        # Members of a room receive the same events, but each bridge has its own order.
+        # All clients of one bridge receive the same events in one order: they share a reader.
         self._shared_readers = (
             []
             if job.has_private_events
@@ -77,7 +77,7 @@ class ClientPool:
     # -- commands of the worker ----------------------------------------------------------------
 
     def connect_all(self, *, resuming: bool = False) -> None:
-        """Queue every client that is not connected."""
+        """Queue a connection attempt of every client that is not connected."""
         for client in self.clients.values():
             if client.socket is None:
                 client.is_resuming = resuming
@@ -107,7 +107,7 @@ class ClientPool:
         self.latencies.clear()
 
     def status(self) -> dict[str, Any]:
-        """Return counts by state, and totals since the start."""
+        """Return the number of clients by state, and totals since the start."""
         states = Counter(client.state for client in self.clients.values())
         return {
             "open": states[LoadClientState.OPEN] + states[LoadClientState.LIVE],
@@ -130,9 +130,9 @@ class ClientPool:
                 if self.job.has_private_events
                 else expected
             )
-            is_excused = client.is_stalled or client.state == LoadClientState.CLOSED
+            may_miss_events = client.is_stalled or client.state == LoadClientState.CLOSED
             errors = errors.plus(
-                client.progress.delivery_check.errors({} if is_excused else client_expected)
+                client.progress.delivery_check.errors({} if may_miss_events else client_expected)
             )
         return {"delivery_errors": errors._asdict(), "histogram": self.latencies.as_json()}
 
@@ -140,7 +140,7 @@ class ClientPool:
         for shared_reader in self._shared_readers:
             shared_reader.flush()
 
-    # -- one round -----------------------------------------------------------------------------
+    # -- polling -------------------------------------------------------------------------------
 
     def poll(self, timeout_seconds: float) -> list[int]:
         """Handle one batch of events; return ready descriptors that belong to no client."""
@@ -151,9 +151,9 @@ class ClientPool:
             wait_seconds = min(
                 timeout_seconds, max(0.0, self._connect_queue[0][0] - time.monotonic())
             )
-        reading = self._reading_by_fd.get
+        get_reading_client = self._reading_by_fd.get
         for fd, _ in self.epoll.poll(wait_seconds):
-            client = reading(fd)
+            client = get_reading_client(fd)
             if client is not None:
                 self._read(client)
             elif (client := self._clients_by_fd.get(fd)) is None:
@@ -228,8 +228,8 @@ class ClientPool:
         return self._buffer[:size]
 
     def _process(self, client: LoadClient, data: bytes | memoryview) -> None:
-        events, other_frames = client.stream_reader.read(client.progress, data, monotonic_ns())
-        self.received_events += events
+        event_count, other_frames = client.stream_reader.read(client.progress, data, monotonic_ns())
+        self.received_events += event_count
         for first_byte, payload in other_frames:
             self._handle_other_frame(client, first_byte, payload)
 

@@ -1,4 +1,4 @@
-"""Scenario `idle`: connections without events; measures accepts and memory of each."""
+"""Scenario `idle`: connections without events. Measures accepts, CPU, and memory per connection."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ if TYPE_CHECKING:
 def measure(measurement: Measurement) -> dict[str, Any]:
     """Run the scenario; return its figures."""
     plan = measurement.plan
-    before = measurement.set_up(build_job(measurement), needs_producer=False)
+    metrics_before = measurement.set_up(build_job(measurement), needs_producer=False)
     connect_figures = measurement.connect_clients()
-    metrics_at_start, status_at_start, started = (
-        measurement.scrape(),
-        measurement.worker_pool.run_command("status"),
-        time.monotonic(),
-    )
+    metrics_at_start = measurement.scrape()
+    status_at_start = measurement.worker_pool.run_command("status")
+    started = time.monotonic()
     time.sleep(plan.seconds)
-    metrics_at_end, seconds = measurement.scrape(), time.monotonic() - started
+    metrics_at_end = measurement.scrape()
+    seconds = time.monotonic() - started
     status_at_end = measurement.worker_pool.run_command("status")
-    added_bytes = max(0.0, metrics_at_end[MEMORY_BYTES_METRIC] - before[MEMORY_BYTES_METRIC])
+    added_bytes = max(
+        0.0, metrics_at_end[MEMORY_BYTES_METRIC] - metrics_before[MEMORY_BYTES_METRIC]
+    )
     return {
         **connect_figures,
         "memory_kib_per_connection": round(added_bytes / 1024 / plan.connections, 2),
-        "memory_mib_before": round(before[MEMORY_BYTES_METRIC] / 2**20, 1),
+        "memory_mib_before": round(metrics_before[MEMORY_BYTES_METRIC] / 2**20, 1),
         "memory_mib_after": round(metrics_at_end[MEMORY_BYTES_METRIC] / 2**20, 1),
         "bridge_cpu": round(
             (metrics_at_end[CPU_SECONDS_METRIC] - metrics_at_start[CPU_SECONDS_METRIC]) / seconds, 4
