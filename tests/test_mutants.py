@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutants import ROOT, TABLES, Mutant, Stale, load, mutated
+from tests.mutants import ROOT, Mutant, Stale, load, mutated
 
 MUTANTS = load()
 
@@ -21,12 +21,14 @@ def test_a_planted_bug_still_applies(mutant: Mutant) -> None:
         ast.parse(changed)
 
 
-@pytest.mark.parametrize("path", sorted(TABLES.rglob("*.toml")), ids=lambda path: path.stem)
-def test_the_tests_of_a_table_are_there(path: Path) -> None:
-    tests = load(path.parent)[0].tests
-    files = [test for test in tests if test.startswith("tests/")]
-    assert files
-    assert [file for file in files if not (ROOT / file).exists()] == []
+@pytest.mark.parametrize("module", sorted({mutant.module for mutant in MUTANTS}))
+def test_the_tests_of_a_table_are_there(module: str) -> None:
+    tests = next(mutant.tests for mutant in MUTANTS if mutant.module == module)
+    named = [test.partition("::") for test in tests if test.startswith("tests/")]
+    assert named
+    assert [file for file, _, _ in named if not (ROOT / file).exists()] == []
+    functions = [(ROOT / file, test) for file, _, test in named if test]
+    assert [test for file, test in functions if f"def {test}(" not in file.read_text()] == []
 
 
 def test_no_two_bugs_have_one_name() -> None:

@@ -86,7 +86,7 @@ def main(texts: list[str]) -> int:
         snapshot = copy(ROOT, Path(folder).resolve() / "snapshot")
         for tests in sorted({suites(mutant)[-1] for mutant in chosen}):
             if (without := run(snapshot, tests)).verdict != "survived":
-                show(f"the tests fail without any planted bug, mend that first: {without.by}")
+                show(f"without any planted bug {' '.join(tests)} {without.verdict}: {without.by}")
                 return 1
         outcomes = pool.map(partial(kill, snapshot=snapshot), chosen)
         for mutant, outcome in zip(chosen, outcomes, strict=True):
