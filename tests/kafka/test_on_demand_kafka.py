@@ -250,6 +250,7 @@ async def test_partitions_that_are_added_while_it_is_awake_are_read_from_their_b
 # -- looking back ----------------------------------------------------------------------------------
 
 
+@pytest.mark.alone
 async def test_its_past_is_told_while_it_sleeps_and_that_wakes_nobody(kafka):
     async with running_instance(kafka, "t", linger=LINGER) as it:
         library = HistoryInstance(it)
