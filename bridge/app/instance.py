@@ -1,7 +1,7 @@
 """One instance: builds its parts, runs them, and ends them in order.
 
-Start: the listener first, so that `/healthz` answers and early clients are told to come back;
-then Kafka, for as long as that takes. End: the clients, the listener, then Kafka.
+Start: the listener first, so that `/healthz` answers and early clients get 4006; then Kafka,
+for as long as that takes. End: the clients, the listener, then Kafka.
 """
 
 from __future__ import annotations

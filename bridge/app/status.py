@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def topic_statuses(consumer: Consumer, hub: Hub, kafka_names: Mapping[str, str]) -> Iterator[Topic]:
-    """Yield the topics `kafka_names`: the public names, mapped to Kafka's."""
+    """Yield the status of each topic in `kafka_names`, a map of public names to Kafka's."""
     subscribers = Counter(
         topic for session in hub.registry.by_id.values() for topic in session.topics
     )
@@ -52,7 +52,7 @@ def topic_statuses(consumer: Consumer, hub: Hub, kafka_names: Mapping[str, str])
 
 
 class StatusSources(NamedTuple):
-    """What an instance may have beside what reads and replays."""
+    """Parts that an instance has besides its consumer and its replays."""
 
     publishers: Sequence[KafkaPublisher] = ()
     state_writer: StateWriter | None = None
@@ -61,7 +61,7 @@ class StatusSources(NamedTuple):
 
 
 NO_SOURCES: Final = StatusSources()
-#: Why a record can not be used: these are told of from the start, others once they are met.
+#: Reasons with a sample from the start. Other reasons get one when they first occur.
 _INVALID_REASONS: Final = (
     *("too_large", "bad_json", "bad_envelope", "bad_header", "bad_name", "bad_time"),
     *("bad_command", "bad_state"),
@@ -74,63 +74,65 @@ def metric_samples(
     invalid_counts: Mapping[str, int],
     sources: StatusSources = NO_SOURCES,
 ) -> Iterator[MetricSample]:
-    """Yield everything; `invalid_counts` counts the records that can not be used, by reason."""
+    """Yield all samples; `invalid_counts` has the number of invalid records by reason."""
     yield MetricSample(
-        "lag", "Records that Kafka has and this instance has not read.", consumer.lag(), "topic"
+        "lag", "Records in Kafka that this instance has not read yet.", consumer.lag(), "topic"
     )
     if active := consumer.active_topics.activity():
-        help_text = "1 where a topic that is read on demand is read now."
+        help_text = "1 if an on-demand topic is read now."
         yield MetricSample("feed_awake", help_text, active, "topic")
-    yield _counter("kafka_outages", "How often Kafka was out of reach.", consumer.outages)
     yield _counter(
-        "kafka_reconnects", "How often the bootstrap servers were asked again.", consumer.reconnects
+        "kafka_outages", "Outages: how often Kafka became unreachable.", consumer.outages
     )
-    yield _counter("feed_failures", "Faults of the bridge in reading.", consumer.internal_errors)
+    yield _counter("kafka_reconnects", "Reconnects to the bootstrap servers.", consumer.reconnects)
+    yield _counter(
+        "feed_failures", "Internal errors of the bridge while reading.", consumer.internal_errors
+    )
     yield MetricSample(
         "dead_letters",
-        "Records that can not be used.",
+        "Invalid records, by reason.",
         {**dict.fromkeys(_INVALID_REASONS, 0), **invalid_counts},
         "reason",
         is_counter=True,
     )
     yield from _replay_samples(replay_scheduler)
     if sources.publishers:
-        help_text = "Records that were to be written for the API, by how that ended."
+        help_text = "Records that the API published, by outcome."
         outcomes = {
             outcome: sum(publisher.outcomes[outcome] for publisher in sources.publishers)
             for outcome in sources.publishers[0].outcomes
         }
         yield MetricSample("api_writes", help_text, outcomes, "outcome", is_counter=True)
     if sources.state_writer is not None:
-        waiting_help = "Records of the bridge's own that are not written yet."
+        waiting_help = "Records for the bridge's own topics that are not written yet."
         yield MetricSample("own_records_waiting", waiting_help, len(sources.state_writer))
         yield _counter(
-            "notices_lost", "Notices that there was no room for.", sources.state_writer.lost_count
+            "notices_lost", "Lifecycle records that were dropped.", sources.state_writer.lost_count
         )
     if sources.leader_tasks is not None:
         leader_tasks = sources.leader_tasks
         yield _counter(
-            "dead_letters_written", "Dead letters written.", leader_tasks.dead_letters_written
+            "dead_letters_written",
+            "Dead letters that were written.",
+            leader_tasks.dead_letters_written,
         )
-        lost_help = "Dead letters that there was no room for."
+        lost_help = "Dead letters that were dropped."
         yield _counter("dead_letters_lost", lost_help, leader_tasks.dead_letters.lost_count)
     if sources.leader_election is not None:
-        help_text = "1 where this instance does what one does for all."
+        help_text = "1 if this instance is the leader."
         yield MetricSample("on_duty", help_text, sources.leader_election.is_leader)
 
 
 def _replay_samples(replay_scheduler: ReplayScheduler) -> Iterator[MetricSample]:
     cost = replay_scheduler.stats
-    yield _counter(
-        "replay_records_read", "Records read from Kafka again, to replay.", cost.records_read
-    )
-    yield _counter("replay_bytes_read", "Bytes read from Kafka again, to replay.", cost.bytes_read)
-    yield _counter("replay_passes", "Passes over the past, begun.", cost.scans_started)
+    yield _counter("replay_records_read", "Records read from Kafka for replays.", cost.records_read)
+    yield _counter("replay_bytes_read", "Bytes read from Kafka for replays.", cost.bytes_read)
+    yield _counter("replay_passes", "Scans of past records that were started.", cost.scans_started)
     yield MetricSample(
-        "replay_passes_running", "Passes over the past, at the moment.", cost.scans_running
+        "replay_passes_running", "Scans of past records that run now.", cost.scans_running
     )
     yield MetricSample(
-        "replay_waiting", "Clients that wait until Kafka is read.", cost.sessions_waiting
+        "replay_waiting", "Clients that wait for a scan of Kafka.", cost.sessions_waiting
     )
 
 
