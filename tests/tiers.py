@@ -20,6 +20,7 @@ TIERS: Final = ("fast", "kafka", "journey")
 #: Markers of programs that only the journey tier starts.
 JOURNEY_MARKERS: Final = ("browser", "npm", "nginx")
 DAILY: Final = "daily"
+MUTANTS: Final = "mutants"
 #: The daily run tries this part of the nightly run's examples.
 DAILY_PART: Final = 0.3
 
@@ -42,12 +43,14 @@ def register_hypothesis_profiles() -> None:
     nightly = settings.get_profile("nightly")
     settings.register_profile(DAILY, nightly, max_examples=round(100 * DAILY_PART))
     settings.register_profile("explore", deadline=None, max_examples=3000)
-    # A planted bug is killed by any failure; making it small takes most of the time.
-    settings.register_profile("mutants", nightly, phases=[Phase.explicit, Phase.generate])
+    # The daily run must kill every planted bug. Making a failure small takes most of the time.
+    settings.register_profile(
+        MUTANTS, settings.get_profile(DAILY), phases=[Phase.explicit, Phase.generate]
+    )
     settings.load_profile(DAILY)
 
 
 def example_count(nightly: int) -> int:
     """Return how many examples a test tries now, which tries `nightly` in the nightly run."""
-    is_daily = settings.get_current_profile_name() == DAILY
+    is_daily = settings.get_current_profile_name() in {DAILY, MUTANTS}
     return round(nightly * DAILY_PART) if is_daily else nightly

@@ -17,11 +17,12 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from tests import tiers
 from tests.mutants import ROOT, Mutant, Stale, copy, load, plant
 
 CORE = ("tests/core",)
 PYTEST = [sys.executable, "-B", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-PYTEST += ["--hypothesis-profile=mutants"]  # see tests/tiers.py
+PYTEST += [f"--hypothesis-profile={tiers.MUTANTS}"]
 # Pytest's exit codes: 1 says that tests ran and some failed; all others, that not all of them ran.
 VERDICTS = {0: "survived", 1: "killed"}
 
