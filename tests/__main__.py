@@ -37,8 +37,10 @@ def suites(tier: str | None) -> Iterator[tuple[str, list[str]]]:
     The tests of a file share a worker, and with it a broker, a browser or a running bridge.
     Tests marked `alone` measure time. They run last, in one process.
     """
-    workers = max(2, os.cpu_count() or 1)
+    cores = os.cpu_count() or 1
     for each in [tier] if tier else TIERS:
+        # Fast tests wait for timers of milliseconds; the others start programs that need a core.
+        workers = 2 * cores if each == "fast" else max(2, cores)
         parallel = [f"--numprocesses={workers}", "--dist=loadfile"]
         yield each, [*PYTEST, f"--tier={each}", "-m", "not alone", *parallel]
     yield "alone", [*PYTEST, *([f"--tier={tier}"] if tier else []), "-m", "alone"]
@@ -66,7 +68,9 @@ def run_checks(counts: dict[str, int]) -> None:
 def run_suite(name: str, command: Sequence[str], counts: dict[str, int]) -> None:
     """Run pytest once, show its output, and add its last line's numbers to `counts`."""
     began = time.perf_counter()
-    suite = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    # Workers share what pytest compiles of the tests, which takes half of their start.
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    suite = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     assert suite.stdout is not None
     last = ""
     for line in suite.stdout:

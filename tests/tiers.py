@@ -18,7 +18,9 @@ TESTS: Final = Path(__file__).parent
 #: From the quickest to the slowest.
 TIERS: Final = ("fast", "kafka", "journey")
 #: Markers of programs that only the journey tier starts.
-JOURNEY_MARKERS: Final = ("browser", "npm", "nginx")
+JOURNEY_MARKERS: Final = ("browser", "npm", "nginx", "prometheus")
+#: Folders whose tests start the command, or a client, as a process of its own.
+JOURNEY_FOLDERS: Final = tuple(TESTS / name for name in ("cli", "conformance", "journey"))
 DAILY: Final = "daily"
 MUTANTS: Final = "mutants"
 #: The daily run tries this part of the nightly run's examples.
@@ -27,7 +29,7 @@ DAILY_PART: Final = 0.3
 
 def tier_of(item: pytest.Item) -> str:
     """Return the tier of a collected test."""
-    if (TESTS / "journey") in item.path.parents or any(
+    if any(folder in item.path.parents for folder in JOURNEY_FOLDERS) or any(
         item.get_closest_marker(marker) for marker in JOURNEY_MARKERS
     ):
         return "journey"

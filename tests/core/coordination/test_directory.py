@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -58,6 +60,37 @@ def test_clients_of_all_instances_are_found() -> None:
         == harness.ids(instance="i9")
         == []
     )
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        *combinations(
+            {"account": "ann", "room": "hall", "topic": "news", "instance": "i2"}.items(), 2
+        )
+    ],
+    ids=lambda pair: "-and-".join(name for name, _ in pair),
+)
+@pytest.mark.parametrize("others", [0, 1, 2])
+def test_every_filter_must_match(pair: tuple[tuple[str, str], ...], others: int) -> None:
+    """Whichever filter has the fewest connections: `others` more match one of the two alone."""
+    harness = DirectoryHarness()
+    own = {"account": "bob", "room": "yard", "topic": "orders", "instance": "i3"}
+    cases = {"both": dict(pair)}
+    cases |= {f"{name} {n}": {name: wanted} for name, wanted in pair[:1] for n in range(others)}
+    cases |= {name: {name: wanted} for name, wanted in pair[1:]}
+    for id, matching in cases.items():
+        has = own | matching
+        harness.presence_index.update_connection(
+            present_record(
+                id,
+                (has["room"],),
+                (has["topic"],),
+                instance=has["instance"],
+                account=has["account"],
+            )
+        )
+    assert harness.ids(**dict(pair)) == ["both"]
 
 
 def test_connections_of_this_instance_come_from_the_hub() -> None:

@@ -23,7 +23,6 @@ from tests.web.in_process_bridge import running_bridge as bridge_opened
 from tests.web.sse_client import (
     SseClient,
     check_refused,
-    open_stream,
     open_welcomed_stream,
     request_stream,
     request_stream_on,
@@ -152,9 +151,8 @@ async def later(rig: InProcessBridge, code: int, query: str = "") -> None:
     before = rig.counters.closes_by_code[code]
     answer = await check_refused(rig, 503, query)
     assert int(answer.headers["retry-after"]) >= 1
-    stream = await open_stream(rig, query, EVENT_SOURCE)
-    assert stream.response.headers["content-type"] == "text/event-stream"
-    await stream.connection.read_to_end()
+    stream = await request_stream(rig, query, **EVENT_SOURCE)
+    assert (stream.status, stream.headers["content-type"]) == (200, "text/event-stream")
     assert rig.counters.closes_by_code[code] == before + 2
     assert rig.admission.connection_count == len(rig.pool)
 
