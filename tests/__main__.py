@@ -35,15 +35,17 @@ def suites(tier: str | None) -> Iterator[tuple[str, list[str]]]:
     """Yield the pytest runs of a tier, or of all, by name.
 
     The tests of a file share a worker, and with it a broker, a browser or a running bridge.
-    Tests marked `alone` measure time. They run last, in one process.
+    Tests marked `alone` measure time. They run last, in one process; no fast test does.
     """
     cores = os.cpu_count() or 1
     for each in [tier] if tier else TIERS:
         # Fast tests wait for timers of milliseconds; the others start programs that need a core.
         workers = 2 * cores if each == "fast" else max(2, cores)
+        marked = [] if each == "fast" else ["-m", "not alone"]
         parallel = [f"--numprocesses={workers}", "--dist=loadfile"]
-        yield each, [*PYTEST, f"--tier={each}", "-m", "not alone", *parallel]
-    yield "alone", [*PYTEST, *([f"--tier={tier}"] if tier else []), "-m", "alone"]
+        yield each, [*PYTEST, f"--tier={each}", *marked, *parallel]
+    if tier != "fast":
+        yield "alone", [*PYTEST, *([f"--tier={tier}"] if tier else []), "-m", "alone"]
 
 
 def run_checks(counts: dict[str, int]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -74,11 +75,16 @@ def sources(root: Path) -> Iterator[Path]:
                 yield path
 
 
+@lru_cache(maxsize=1024)
+def _parse(text: str) -> ast.Module:
+    return ast.parse(text)
+
+
 def trees(root: Path, within: str = "bridge") -> Iterator[tuple[str, ast.Module]]:
     """The modules at and below `within`, parsed."""
     for name, path in modules(root).items():
         if f"{name}.".startswith(f"{within}."):
-            yield name, ast.parse(path.read_text())
+            yield name, _parse(path.read_text())
 
 
 def imports(root: Path, within: str = "bridge") -> Iterator[tuple[str, str]]:

@@ -250,13 +250,10 @@ async def test_partitions_that_are_added_while_it_is_awake_are_read_from_their_b
 # -- looking back ----------------------------------------------------------------------------------
 
 
-@pytest.mark.alone
 async def test_its_past_is_told_while_it_sleeps_and_that_wakes_nobody(kafka):
     async with running_instance(kafka, "t", linger=LINGER) as it:
         library = HistoryInstance(it)
-        began = asyncio.get_running_loop().time()
         first = await library.page(limit=2)
-        assert asyncio.get_running_loop().time() - began < 0.4, "nothing has to be left to the feed"
         rest = await library.pages(first.cursor)
         assert len(data([first, *rest])) == 5
         assert it.sleepers.idle_topics == {"t"}

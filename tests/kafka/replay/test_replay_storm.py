@@ -19,6 +19,7 @@ from bridge.kafka.replay import scheduler
 from tests.kafka.headless_instance import envelope, running_instance
 from tests.kafka.held_replays import TIMEOUT_SECONDS, HeldReplayClient, session_stages
 from tests.kafka.memory_kafka import MemoryKafkaClient
+from tests.tiers import example_count
 
 if TYPE_CHECKING:
     from tests.kafka.headless_instance import HeadlessInstance
@@ -198,7 +199,7 @@ async def happen(
 
 
 @pytest.mark.parametrize("lives", [0, 0.05], ids=["one life", "many lives"])
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(example_count(3)))
 @pytest.mark.parametrize("journal", [0, 1 << 26], ids=["no journal", "a large journal"])
 async def test_everybody_is_looked_after_and_has_all_once(
     seed: int, journal: int, lives: float, monkeypatch: pytest.MonkeyPatch
