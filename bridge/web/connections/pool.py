@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 #: Every connection is checked once in SLICE_COUNT * SLICE_SECONDS, or sooner.
 SLICE_COUNT = 20
 SLICE_SECONDS = 0.05
+#: A timer that is later than this tells that the process stood still: it was stopped, or the
+#: machine slept, or one turn of the event loop was that long.
+STANDSTILL_SECONDS = 0.5
 
 
 class ConnectionPool:
@@ -100,6 +103,9 @@ class ConnectionPool:
         while True:
             await asyncio.sleep(self._slice_interval_seconds)
             now = self.now()
+            late_seconds = now - last_check - self._slice_interval_seconds
+            if late_seconds > STANDSTILL_SECONDS:
+                self._excuse(late_seconds)
             self._expiry.close_expired()
             # A late timer checks all overdue slices at once. While thousands connect, each turn of
             # the event loop is long, and one slice per turn would make heartbeats very late.
@@ -108,6 +114,18 @@ class ConnectionPool:
             for _ in range(min(due_slices, SLICE_COUNT)):
                 slice_index = (slice_index + 1) % SLICE_COUNT
                 self.check_connections(tuple(self._slices[slice_index]), now)
+
+    def _excuse(self, seconds: float) -> None:
+        """Give every client the time in which this process did not read or write.
+
+        A heartbeat is due all the same: the client waits for it.
+        """
+        for slice_ in self._slices:
+            for connection in slice_:
+                connection.last_progress += seconds
+                connection.last_seen += seconds
+                if connection.phase is not Phase.OPEN:
+                    connection.deadline += seconds
 
     def check_connections(self, connections: Iterable[ClientConnection], now: float) -> None:
         """Send what is due at `now`, and close the connections past their deadline."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from bridge.web.connections import connection as web_pipe
 from bridge.web.connections import flushing as flushing_module
+from bridge.web.connections import pool as pool_module
 from tests.web.in_process_bridge import connection_of, wait_until
 from tests.web.raw_connection import frame_bytes
 
@@ -109,6 +111,31 @@ async def test_an_outbox_without_progress_is_closed_on_though_it_is_below_its_ce
     await wait_until(lambda: len(rig.pool) == 1)
     assert neighbour.connection.close_code is None
     await slow.read_to_end()
+
+
+async def test_time_in_which_the_instance_stood_still_is_not_the_clients(
+    open_rig: OpenBridge, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(pool_module, "STANDSTILL_SECONDS", 0.1)
+    rig = await open_rig(
+        ceiling=1 << 30,
+        outbox_timeout_seconds=0.4,
+        hello_timeout_seconds=0.4,
+        heartbeat_seconds=1.0,
+    )
+    reader = await rig.open_websocket("account=reader", receive_bytes=SMALL_WINDOW)
+    await (await rig.open_tcp()).upgrade("/ws?hello=1")
+    while not unsent(rig, "reader"):
+        rig.publish(accounts=["reader"], data=LARGE)
+        await asyncio.sleep(0)
+    session = session_of(rig, "reader")
+    await asyncio.sleep(0.1)  # a check has seen the progress that there was
+    time.sleep(0.6)  # noqa: ASYNC251 - the whole process is stopped
+    await asyncio.sleep(0.1)  # the checks that are overdue
+    assert session.close_code is None
+    assert not rig.counters.closes_by_code
+    await wait_until(lambda: session.close_code)  # from now on it is the reader's own time
+    await reader.read_to_end()
 
 
 async def test_a_slow_client_that_makes_progress_stays(open_rig: OpenBridge):
