@@ -89,14 +89,21 @@ async def create_topics(client: KafkaClient, access: KafkaAccess, topics: Bridge
         except CLIENT_ERRORS as error:
             if last_error != repr(error):
                 last_error = repr(error)
-                names = ", ".join(sorted(required))
-                _log.error(
-                    "cannot create the bridge's own topics, retrying: create them yourself, or"
-                    " allow this client to create topics topics=%s error=%s",
-                    names,
-                    error,
-                )
+                _log_failure(", ".join(sorted(required)), error)
             await asyncio.sleep(_RETRY_SECONDS)
+
+
+def _log_failure(names: str, error: Exception) -> None:
+    """Name the remedy only where retrying does not help."""
+    if isinstance(error, OSError) or getattr(error, "retriable", False):
+        _log.warning("cannot create the bridge's own topics yet, retrying error=%s", error)
+        return
+    _log.error(
+        "cannot create the bridge's own topics, retrying: create them yourself, or"
+        " allow this client to create topics topics=%s error=%s",
+        names,
+        error,
+    )
 
 
 async def _create_missing_topics(
