@@ -28,6 +28,7 @@ class FaultyNetwork:
         self._ports = ports
         self._rng = rng
         self._open_writers: set[asyncio.StreamWriter] = set()
+        self._is_swallowing = False
         self._may_forward = asyncio.Event()
         self._may_forward.set()
         self._server: asyncio.Server | None = None
@@ -62,6 +63,15 @@ class FaultyNetwork:
         await asyncio.sleep(seconds)
         self._may_forward.set()
 
+    async def swallow(self, seconds: float) -> None:
+        """Lose what is sent in either direction for a while, then end every connection."""
+        self._is_swallowing = True
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self.cut()
+            self._is_swallowing = False
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -75,12 +85,12 @@ class FaultyNetwork:
                     upstream_reader, upstream_writer = await asyncio.open_connection(HOST, port)
                     self.connection_count += 1
                     self._open_writers.add(upstream_writer)
-                    await asyncio.gather(
-                        self._forward(reader, upstream_writer),
-                        self._forward(upstream_reader, writer),
-                    )
-                    return
-        except OSError:
+                    break
+            if upstream_writer is not None:
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._forward(reader, upstream_writer))
+                    tasks.create_task(self._forward(upstream_reader, writer))
+        except* OSError:
             pass
         finally:
             for each_writer in (writer, upstream_writer):
@@ -92,6 +102,8 @@ class FaultyNetwork:
     async def _forward(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         while data := await source.read(CHUNK_BYTES):
             await self._may_forward.wait()
+            if self._is_swallowing:
+                continue
             target.write(data)
             await target.drain()
         if target.can_write_eof():
