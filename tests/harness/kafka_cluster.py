@@ -138,6 +138,14 @@ class KafkaCluster:
         process.kill()
         process.wait()
 
+    def pid(self, broker: int) -> int:
+        """The process of a broker that was started."""
+        return self._running[broker].pid
+
+    def is_running(self, broker: int) -> bool:
+        """Return whether the broker was started and has not ended by itself."""
+        return broker in self._running and self._running[broker].poll() is None
+
     def restart(self, broker: int) -> None:
         """Stop the broker in order and start it again."""
         self.stop(broker)
