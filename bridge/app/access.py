@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from aiokafka.helpers import create_ssl_context
 
 from bridge.kafka.client.client import KafkaAccess
-from bridge.web.auth.jwt import build_allow_all, build_jwt_authenticator
+from bridge.web.auth.tokens.claims import ClaimRules
+from bridge.web.auth.tokens.jwt import build_allow_all, build_jwt_authenticator
 
 if TYPE_CHECKING:
     from bridge.config.settings import AuthSettings, KafkaSettings
     from bridge.web.auth.authenticator import Authenticator
-    from bridge.web.auth.jwks import JwksCache
+    from bridge.web.auth.tokens.jwks import JwksCache
 
 
 def build_kafka_access(kafka: KafkaSettings, **overrides: Any) -> KafkaAccess:  # noqa: ANN401 - `KafkaAccess`'s own fields
@@ -52,6 +53,5 @@ def build_authenticator(
         secret=None if auth.secret is None else auth.secret.get_secret_value(),
         jwks_url=auth.jwks_url,
         algorithms=auth.algorithms,
-        audience=auth.audience,
-        issuer=auth.issuer,
+        rules=ClaimRules(auth.audience, auth.issuer, auth.require_exp),
     )

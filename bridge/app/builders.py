@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from bridge.config.settings import Settings
     from bridge.kafka.client.client import KafkaAccess, KafkaClient
     from bridge.web.auth.authenticator import Authenticator
-    from bridge.web.auth.jwks import JwksCache
+    from bridge.web.auth.tokens.jwks import JwksCache
 
 
 class Coordination(NamedTuple):

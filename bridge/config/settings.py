@@ -99,6 +99,7 @@ class AuthSettings(SettingsGroup):
     algorithms: list[str] | None = None
     audience: str | None = None
     issuer: str | None = None
+    require_exp: bool = False
     _check = model_validator(mode="after")(validators.check_auth)
 
 

@@ -10,9 +10,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
-from bridge.web.auth.algorithms import check_secret, select_algorithms
 from bridge.web.auth.client_address import TrustedProxies
 from bridge.web.auth.fetch import parse_location
+from bridge.web.auth.tokens.algorithms import check_secret, select_algorithms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,6 +44,8 @@ _AnyAuth = TypeVar("_AnyAuth", bound=_AuthValues)
 _AnyTokens = TypeVar("_AnyTokens", bound="Sequence[_SecretValue]")
 # RFC 6454, 6.2. An origin has no path.
 _match_origin: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s@*,]+").fullmatch
+#: A shorter token can be guessed.
+MIN_ADMIN_TOKEN_LENGTH: Final = 16
 #: Characters of a token that an `Authorization` header can carry.
 _match_token: Final = re.compile(r"[\x21-\x7e]+").fullmatch
 
@@ -95,13 +97,20 @@ def check_networks(values: list[str]) -> list[str]:
 
 
 def check_admin_tokens(tokens: _AnyTokens) -> _AnyTokens:
-    """Return the tokens, if an HTTP header can carry each.
+    """Return the tokens, if an HTTP header can carry each and none can be guessed.
 
     Raises:
-        ValueError: If one is empty, or has characters other than visible ASCII.
+        ValueError: If one is too short, or has characters other than visible ASCII.
     """
-    if not all(_match_token(token.get_secret_value()) for token in tokens):
-        raise ValueError("each token must have one or more visible ASCII characters, and no others")
+    for token in tokens:
+        text = token.get_secret_value()
+        if not _match_token(text):
+            raise ValueError("each token must have visible ASCII characters, and no others")
+        if len(text) < MIN_ADMIN_TOKEN_LENGTH:
+            raise ValueError(
+                f"a token has {len(text)} characters and can be guessed; use"
+                f" {MIN_ADMIN_TOKEN_LENGTH} or more, as of `openssl rand -hex 16`"
+            )
     return tokens
 
 

@@ -18,7 +18,7 @@ from tests.web.directory_api import DirectoryBackend
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TOKEN = "an-admin-token"
+TOKEN = "an-admin-token-of-the-tests"
 
 
 class AdminApiServer(NamedTuple):

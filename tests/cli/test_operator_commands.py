@@ -209,7 +209,10 @@ def test_who_uses_colours_only_on_a_terminal(full, folder):
 
 @each_command
 def test_url_and_token_default_to_the_settings(stage, folder, arguments):
-    settings = {"PORT": str(stage.port), "ADMIN_TOKENS": json.dumps([TOKEN, "another"])}
+    settings = {
+        "PORT": str(stage.port),
+        "ADMIN_TOKENS": json.dumps([TOKEN, "another-token-of-operators"]),
+    }
     assert run(folder, *arguments, **settings).exit_code == 0
 
 

@@ -15,6 +15,7 @@ from bridge.app.access import build_authenticator
 from bridge.client import Client, Connected
 from bridge.config.settings import AuthSettings
 from tests.client.bridge_stub import WELCOME, StubConnection, running_bridge
+from tests.web.authenticator_checks import grant_now
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -51,7 +52,7 @@ async def test_token_callback_authenticates_the_logged_in_user(backend):
         return str((await backend.post("/push-token")).json()["token"])
 
     async def treat(guest: StubConnection) -> None:
-        grants.append(admits.authenticate(guest.hello["token"], None))
+        grants.append(grant_now(admits, guest.hello["token"]))
         await guest.send(WELCOME)
         await guest.wait_closed()
 

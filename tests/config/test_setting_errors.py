@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-SECRET = "hunter2"
+SECRET = "a-secret-of-thirty-two-characters"
 
 
 @pytest.fixture(autouse=True)

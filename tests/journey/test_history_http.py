@@ -142,10 +142,10 @@ async def test_since_a_time() -> None:
 
 async def test_what_was_published_just_now_is_in_it() -> None:
     broker = EmbeddedBroker(["orders"])
-    async with serving(broker, ["orders"], admin_tokens=["admin"]) as bridge:
+    async with serving(broker, ["orders"], admin_tokens=["an-admin-token-of-the-tests"]) as bridge:
         for n in range(20):
             event = {"topic": "orders", "accounts": ["alice"], "data": n}
-            bearer = {"Authorization": "Bearer admin"}
+            bearer = {"Authorization": "Bearer an-admin-token-of-the-tests"}
             answer = await bridge.http.post("/v1/events", json=event, headers=bearer)
             assert answer.status_code == 202
             assert data([await bridge.page(account="alice")]).count(n) == 1

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from bridge.app.access import build_authenticator
 from bridge.config.settings import AuthSettings
 from tests.journey.compose_stack import ROOT, TIMEOUT_SECONDS
+from tests.web.authenticator_checks import grant_now
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +45,7 @@ def run(program: str, script: Path) -> str:
 
 def is_good(token: str) -> None:
     admits, _ = build_authenticator(AuthSettings(secret=SecretStr(SECRET)), loopback_only=False)
-    grant = admits.authenticate(token, None)
+    grant = grant_now(admits, token)
     assert grant.account == "alice"
     assert grant.expires_at is not None
     assert grant.issued_at is not None

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bridge.web.auth.authenticator import AuthRefused
-from bridge.web.auth.jwt import JwtAuthenticator
+from bridge.core.sessions.permissions import Permissions
+from bridge.web.auth.authenticator import AuthRefused, Credentials
+from bridge.web.auth.tokens.claims import ClaimRules
+from bridge.web.auth.tokens.jwt import JwtAuthenticator
 from tests.web.token_signing import OTHER_SECRET, forge_token, sign_token, token_claims
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bridge.web.auth.authenticator import Authenticator
     from tests.web.token_signing import JwksServer
 
 NOW_SECONDS = int(time.time())
@@ -55,14 +58,41 @@ INVALID_TOKENS = {
 }
 
 
+def grant_now(authenticator: Authenticator, token: str | None) -> Permissions:
+    """What a client with `token` may do, known at once."""
+    permissions = authenticator.authenticate(Credentials(token))
+    assert isinstance(permissions, Permissions)
+    return permissions
+
+
+async def authenticated(authenticator: Authenticator, token: str | None) -> Permissions:
+    """What a client with `token` may do, once that is known."""
+    permissions = authenticator.authenticate(Credentials(token))
+    return permissions if isinstance(permissions, Permissions) else await permissions
+
+
 def auth_error_reason(authenticator: JwtAuthenticator, token: str | None) -> str:
-    """The reason why `authenticator` refuses `token`, for good."""
+    """The reason why `authenticator` refuses `token`, for good and at once."""
     with pytest.raises(AuthRefused) as refused:
-        authenticator.authenticate(token, None)
-    assert refused.value.close.code == 4500, refused.value
-    assert refused.value.close.reason.startswith("unauthenticated: ")
-    assert len(refused.value.close.reason.encode()) <= 123
-    return refused.value.close.reason
+        authenticator.authenticate(Credentials(token))
+    return final_reason(refused.value)
+
+
+async def late_error_reason(authenticator: JwtAuthenticator, token: str | None) -> str:
+    """The reason why `authenticator` refuses `token`, for good, after it looked for its key."""
+    pending = authenticator.authenticate(Credentials(token))
+    assert not isinstance(pending, Permissions)
+    with pytest.raises(AuthRefused) as refused:
+        await pending
+    return final_reason(refused.value)
+
+
+def final_reason(refused: AuthRefused) -> str:
+    """The reason of a refusal for good, which fits into a close frame."""
+    assert refused.close.code == 4500, refused
+    assert refused.close.reason.startswith("unauthenticated: ")
+    assert len(refused.close.reason.encode()) <= 123
+    return refused.close.reason
 
 
 async def ready_authenticator(
@@ -70,10 +100,8 @@ async def ready_authenticator(
 ) -> JwtAuthenticator:
     """A gate that has fetched its keys."""
     keys = server.new_jwks()
-    download = keys.pending_keys(None)
-    assert download is not None
-    await download
-    return JwtAuthenticator(keys, algorithms, **options)
+    assert await keys.retry(lambda: True)
+    return JwtAuthenticator(keys, algorithms, ClaimRules(**options))
 
 
 def to_json(value: Any) -> bytes:

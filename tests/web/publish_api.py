@@ -17,7 +17,7 @@ from bridge.web.http.rate_limit import RateLimit
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-TOKEN = "an-admin-token"
+TOKEN = "an-admin-token-of-the-tests"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 EVENT_BYTES = 2000
 

@@ -13,8 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-from bridge.web.auth.jwks import JwksCache
-from bridge.web.auth.jwt import JwtAuthenticator, SharedSecret
+from bridge.web.auth.tokens.claims import ClaimRules
+from bridge.web.auth.tokens.jwks import JwksCache
+from bridge.web.auth.tokens.jwt import JwtAuthenticator, SharedSecret
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +49,7 @@ def shared_secret_authenticator(
     secret: str = SECRET, algorithms: Sequence[str] = ("HS256",), **options: Any
 ) -> JwtAuthenticator:
     """A gate that asks for tokens that the secret signed."""
-    return JwtAuthenticator(SharedSecret(secret), algorithms, **options)
+    return JwtAuthenticator(SharedSecret(secret), algorithms, ClaimRules(**options))
 
 
 @functools.cache

@@ -6,7 +6,10 @@ Rule: a client needs no table. It reconnects with its cursor on 40xx and gives u
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FIRST_FINAL_CODE: Final = 4500
 
@@ -15,17 +18,22 @@ class CloseCode(NamedTuple):
     """A WebSocket close code (RFC 6455, 7.4.2: 4000 to 4999 are the application's) and its reason.
 
     Clients spread their reconnects over `retry_after` seconds. 0 means at once, as the first
-    attempt of a backoff.
+    attempt of a backoff. With `is_exact` the seconds are not spread: an earlier attempt is in vain.
     """
 
     code: int
     reason: str
     retry_after: float = 0.0
+    is_exact: bool = False
 
     @property
     def should_reconnect(self) -> bool:
         """True if the client should reconnect with its cursor."""
         return self.code < FIRST_FINAL_CODE
+
+    def spread_retry_after(self, jitter: Callable[[float], float]) -> float:
+        """Return the seconds to wait, spread by `jitter` unless they are exact."""
+        return self.retry_after if self.is_exact else jitter(self.retry_after)
 
 
 DRAINING: Final = CloseCode(4001, "draining: this instance is leaving", 5.0)
@@ -40,6 +48,9 @@ NOT_READY: Final = CloseCode(
 )
 KEYS_UNAVAILABLE: Final = CloseCode(
     4006, "overloaded: tokens can not be checked now, come back later", 5.0
+)
+TOO_EARLY: Final = CloseCode(
+    4006, "overloaded: the token is not valid yet, come back later", 1.0, is_exact=True
 )
 UNAUTHENTICATED: Final = CloseCode(4500, "unauthenticated")
 FORBIDDEN: Final = CloseCode(4501, "forbidden")

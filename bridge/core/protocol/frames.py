@@ -81,7 +81,7 @@ class OkReply(msgspec.Struct, tag_field="op", tag="reply"):
 
 
 class ErrorReply(msgspec.Struct, tag_field="op", tag="reply"):
-    """The request had no effect. `error`: `bad_frame`, `forbidden`, `limit` or `bad_token`."""
+    """The request had no effect. `error` is one of those in docs/protocol.md."""
 
     error: str
     reason: str

@@ -165,7 +165,7 @@ class Hub:
 
     def build_closing(self, close_code: CloseCode, cursor: str | None = None) -> frames.Closing:
         """Return the frame that precedes a close, its `retry_after` spread by jitter."""
-        retry_after = self.jitter(close_code.retry_after)
+        retry_after = close_code.spread_retry_after(self.jitter)
         return frames.Closing(
             close_code.code, close_code.reason, close_code.should_reconnect, retry_after, cursor
         )

@@ -5,12 +5,12 @@ Rule: a refusal names the rule that failed. It never shows a credential or what 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from bridge.core.sessions.permissions import unrestricted
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Mapping
 
     from bridge.core.protocol.close_codes import CloseCode
     from bridge.core.sessions.permissions import Permissions
@@ -28,6 +28,25 @@ class AuthRefused(Exception):
         self.metric_reason = metric_reason or close.reason.partition(":")[0]
 
 
+class Credentials(NamedTuple):
+    """What a client shows of itself, and what it asks for.
+
+    `account` is the one that it names; only `AllowAll` uses it. `topics` of None means all that it
+    may read without naming them.
+    """
+
+    token: str | None = None
+    account: str | None = None
+    topics: frozenset[str] | None = frozenset()
+    rooms: tuple[str, ...] = ()
+    address: str = ""
+    origin: str | None = None
+    headers: Mapping[str, str] = {}
+
+
+NO_CREDENTIALS: Final = Credentials()
+
+
 class Authenticator(Protocol):
     """Turns credentials into permissions."""
 
@@ -35,26 +54,16 @@ class Authenticator(Protocol):
     def accepts_account_parameter(self) -> bool:
         """Whether clients name their own account in the parameter `account`."""
 
-    def pending_keys(self, token: str | None) -> Awaitable[None] | None:
-        """Return what to await before `token` can be checked; None in the usual case.
+    def authenticate(self, credentials: Credentials) -> Permissions | Awaitable[Permissions]:
+        """Return the permissions of a client, or what to await for them: keys or an answer.
 
-        The awaitable never raises and ends within seconds. Several callers may await the same one.
+        The awaitable ends within seconds. Await it once.
+
+        Raises:
+            AuthRefused: If the credential is invalid, or cannot be checked now. The awaitable
+                raises it too.
 
         Cancellation: safe; it does not affect other callers.
-        """
-
-    def authenticate(self, token: str | None, account: str | None) -> Permissions:
-        """Return the permissions of a new client.
-
-        Raises:
-            AuthRefused: If the credential is invalid, or cannot be checked now.
-        """
-
-    def refresh_token(self, permissions: Permissions, token: str) -> Permissions:
-        """Return the new permissions of a connected client that sent a newer token.
-
-        Raises:
-            AuthRefused: If `token` is invalid or of another account, or cannot be checked now.
         """
 
 
@@ -63,24 +72,9 @@ class AllowAll:
 
     accepts_account_parameter = True
 
-    def pending_keys(self, token: str | None) -> None:
-        """Return None: credentials are ignored."""
-
-    def authenticate(
-        self,
-        token: str | None,  # noqa: ARG002 - ignored
-        account: str | None,
-    ) -> Permissions:
+    def authenticate(self, credentials: Credentials) -> Permissions:
         """Return unrestricted permissions; the credential is ignored."""
-        return unrestricted(account)
-
-    def refresh_token(
-        self,
-        permissions: Permissions,
-        token: str,  # noqa: ARG002 - ignored
-    ) -> Permissions:
-        """Return the same permissions; the credential is ignored."""
-        return permissions
+        return unrestricted(credentials.account)
 
 
 def parse_bearer(authorization: str | None) -> str | None:

@@ -18,7 +18,7 @@ from bridge.core.sessions.requests import check_permissions
 from bridge.core.sessions.session import NO_CONNECTION, Session, SessionState
 from bridge.web.auth.authenticator import AuthRefused
 from bridge.web.auth.client_address import client_network
-from bridge.web.auth.jwt import LEEWAY_SECONDS
+from bridge.web.auth.tokens.claims import LEEWAY_SECONDS
 from bridge.web.connections.connect_request import BadRequest, parse_connect_request
 from bridge.web.http.rate_limit import TokenBucket
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from bridge.core.sessions.permissions import Permissions
     from bridge.core.sessions.requests import RequestLimits
     from bridge.core.sessions.session import Connection
-    from bridge.web.auth.authenticator import Authenticator
+    from bridge.web.auth.authenticator import Authenticator, Credentials
     from bridge.web.connections.connect_request import ConnectRequest
     from bridge.web.upstream import Upstream
 
@@ -201,13 +201,26 @@ class AdmissionController:
         stale_seconds = self._upstream.stale_seconds() if self._limits.max_stale_seconds else None
         return stale_seconds is not None and stale_seconds > self._limits.max_stale_seconds
 
-    def pending_keys(self, token: str | None) -> Awaitable[None] | None:
-        """Return what to await before `token` can be verified; None in the usual case."""
-        return self._authenticator.pending_keys(token)
+    def authenticate(self, credentials: Credentials) -> Permissions | Awaitable[Permissions]:
+        """Return the permissions of a client, or what to await for them.
+
+        Raises:
+            AuthRefused: If its credential is invalid, or cannot be checked now. The awaitable
+                raises it too.
+        """
+        return self._authenticator.authenticate(credentials)
+
+    def check_address(self, address: str) -> None:
+        """Check the limit of connections per address; it comes before the credential.
+
+        Raises:
+            AuthRefused: If this address has too many.
+        """
+        self._check_network(self._limited_network(address))
 
     def admit(
         self,
-        hello: Hello,
+        permissions: Permissions,
         connect_request: ConnectRequest,
         encode_frame: Callable[[bytes], bytes],
         connection: Connection,
@@ -216,17 +229,11 @@ class AdmissionController:
         """Return a subscribed session for this client, not welcomed yet.
 
         Raises:
-            AuthRefused: If its credential, its permissions or a limit does not allow it.
+            AuthRefused: If its permissions or a limit does not allow it.
         """
-        network = client_network(address) if self._limits.max_connections_per_address else ""
-        if (
-            network
-            and self._connections_per_network.get(network, 0)
-            >= self._limits.max_connections_per_address
-        ):
-            reason = "overloaded: too many connections of this address"
-            raise AuthRefused(close_codes.OVERLOADED, reason, metric_reason="address")
-        permissions = self.authenticate(hello)
+        network = self._limited_network(address)
+        self._check_network(network)
+        self.check_in_force(permissions)
         if self.connection_count >= self._limits.max_connections:
             raise AuthRefused(
                 close_codes.OVERLOADED,
@@ -258,16 +265,26 @@ class AdmissionController:
         self._hub.on_demand.add_admitted(session)
         return session
 
-    def authenticate(self, hello: Hello) -> Permissions:
-        """Return the permissions of the client that sent `hello`.
+    def _limited_network(self, address: str) -> str:
+        return client_network(address) if self._limits.max_connections_per_address else ""
+
+    def _check_network(self, network: str) -> None:
+        count = self._connections_per_network.get(network, 0)
+        if network and count >= self._limits.max_connections_per_address:
+            reason = "overloaded: too many connections of this address"
+            raise AuthRefused(close_codes.OVERLOADED, reason, metric_reason="address")
+
+    def check_in_force(self, permissions: Permissions) -> None:
+        """Check that permissions that were given earlier are still in force.
 
         Raises:
-            AuthRefused: If the credential is not valid, or cannot be verified now.
+            AuthRefused: If they were revoked, or have expired.
         """
-        permissions = self._authenticator.authenticate(hello.token, hello.account)
         if self._is_revoked(permissions):
             raise AuthRefused(close_codes.UNAUTHENTICATED, "unauthenticated: the token was revoked")
-        return permissions
+        expires_at = permissions.expires_at
+        if expires_at is not None and expires_at + LEEWAY_SECONDS <= self._wall_clock():
+            raise AuthRefused(close_codes.UNAUTHENTICATED, "unauthenticated: the token has expired")
 
     def create_session(
         self,
@@ -352,16 +369,19 @@ class AdmissionController:
             raise kafka_timeout
         return connect_request._replace(cursor=cursor, cursor_text=encode_cursor(cursor))
 
-    def refresh_token(self, session: Session, token: TokenUpdate) -> None:
-        """Reply to a newer token of a live session; an invalid one leaves the old in force."""
-        try:
-            permissions = self._authenticator.refresh_token(session.permissions, token.token)
-        except AuthRefused as refused:
-            self._hub.reply_error(session, "bad_token", str(refused), token.id)
-            return
-        if self._is_revoked(permissions):
-            self._hub.reply_error(session, "bad_token", "the token was revoked", token.id)
-            return
+    def replace_permissions(
+        self, session: Session, permissions: Permissions, token: TokenUpdate
+    ) -> None:
+        """Reply to a newer token of a live session, which gives `permissions`.
+
+        Raises:
+            AuthRefused: If they are of another account or not in force; the old ones stay.
+        """
+        if permissions.account != session.permissions.account:
+            raise AuthRefused(
+                close_codes.UNAUTHENTICATED, "unauthenticated: the token is of another account"
+            )
+        self.check_in_force(permissions)
         self._hub.replace_permissions(session, permissions, token.id)
         self._expiry.add(session)
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from bridge.core.protocol.cursor import Cursor
+    from bridge.web.auth.authenticator import Credentials
 
 _LIST_PARAMETERS = frozenset({"topics", "rooms", "types"})
 _MAX_PARAMETERS = 50
@@ -142,6 +143,18 @@ def parse_connect_request(hello: Hello, *, max_topics: int, max_rooms: int) -> C
         raise BadRequest(f"rooms: more than {max_rooms} (BRIDGE_LIMITS__ROOMS)")
     types, since_ms = _parse_types(hello), _parse_since(hello)
     return ConnectRequest(topics, rooms, types, hello.cursor or "", _parse_cursor(hello), since_ms)
+
+
+def complete_credentials(
+    credentials: Credentials, hello: Hello, connect_request: ConnectRequest
+) -> Credentials:
+    """Return the credentials of the headers, which win, with those of the parameters."""
+    return credentials._replace(
+        token=credentials.token or hello.token,
+        account=hello.account,
+        topics=connect_request.topics,
+        rooms=connect_request.rooms,
+    )
 
 
 def _parse_types(hello: Hello) -> TypeFilter | None:

@@ -15,8 +15,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from bridge.core.protocol import frames
-from bridge.web.auth.authenticator import AuthRefused, parse_bearer
-from bridge.web.connections.connect_request import BadRequest, parse_query
+from bridge.core.sessions.permissions import Permissions
+from bridge.web.auth.authenticator import AuthRefused
+from bridge.web.connections.connect_request import BadRequest, complete_credentials, parse_query
 from bridge.web.connections.connection import HIGH_WATER_BYTES, ClientConnection, ConnectionHandler
 from bridge.web.http import client_http
 from bridge.web.http.problems import openapi_problems, problem_response
@@ -207,17 +208,19 @@ class SseEndpoint:
         cors_headers: Mapping[str, str],
     ) -> Response:
         self._admission.check_rate(self.now())
-        pending_keys = self._admission.pending_keys(hello.token)
-        if pending_keys is not None:
-            await client_http.wait_unless_disconnected(
-                pending_keys, request, self._pool.drain_started
+        credentials = client_http.read_credentials(request, self._trusted_proxies)
+        self._admission.check_address(credentials.address)
+        permissions = self._admission.authenticate(
+            complete_credentials(credentials, hello, connect_request)
+        )
+        if not isinstance(permissions, Permissions):
+            permissions = await client_http.wait_unless_disconnected(
+                permissions, request, self._pool.drain_started
             )
         connection = SseConnection(self)
-        peer_address = request.client.host if request.client is not None else ""
-        forwarded = request.headers.getlist("X-Forwarded-For")
-        connection.address = self._trusted_proxies.client_address(peer_address, forwarded)
+        connection.address = credentials.address
         session = self._admission.admit(
-            hello, connect_request, connection.encode_frame, connection, connection.address
+            permissions, connect_request, connection.encode_frame, connection, connection.address
         )
         is_started = False
         try:
@@ -288,7 +291,6 @@ class SseEndpoint:
 def _hello_from_request(request: Request) -> frames.Hello:
     """Return the parameters of the URL and the headers."""
     hello = parse_query(request.scope["query_string"].decode("ascii"))  # uvicorn takes no other
-    hello.token = parse_bearer(request.headers.get("Authorization")) or hello.token
     if last_event_id := request.headers.get(_LAST_EVENT_ID):
         # An `EventSource` reconnects with its first URL.
         hello.cursor, hello.since = last_event_id, None

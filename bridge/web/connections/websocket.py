@@ -16,9 +16,15 @@ from msgspec import UNSET
 
 from bridge.core.protocol import close_codes as closes
 from bridge.core.protocol import frames
+from bridge.core.sessions.permissions import Permissions
 from bridge.core.sessions.requests import ClientRequests
-from bridge.web.auth.authenticator import AuthRefused, parse_bearer
-from bridge.web.connections.connect_request import BadRequest, UrlRequest, parse_websocket_query
+from bridge.web.auth.authenticator import NO_CREDENTIALS, AuthRefused, Credentials, parse_bearer
+from bridge.web.connections.connect_request import (
+    BadRequest,
+    UrlRequest,
+    complete_credentials,
+    parse_websocket_query,
+)
 from bridge.web.connections.connection import (
     HIGH_WATER_BYTES,
     ClientConnection,
@@ -98,22 +104,36 @@ class TokenRefresh:
             reason = "the token before is still being judged"
             self._hub.reply_error(session, "limit", reason, token.id)
             return
-        pending_keys = self._admission.pending_keys(token.token)
-        if pending_keys is None:
-            self._admission.refresh_token(session, token)
-        else:
-            self._pending[session] = asyncio.create_task(
-                self._refresh_after_keys(pending_keys, session, token)
-            )
+        account = session.permissions.account
+        try:
+            permissions = self._admission.authenticate(Credentials(token.token, account))
+            if isinstance(permissions, Permissions):
+                self._admission.replace_permissions(session, permissions, token)
+                return
+        except AuthRefused as refused:
+            self._reply_refusal(session, token, refused)
+            return
+        self._pending[session] = asyncio.create_task(
+            self._refresh_later(permissions, session, token)
+        )
 
-    async def _refresh_after_keys(
-        self, pending_keys: Awaitable[None], session: Session, token: TokenUpdate
+    async def _refresh_later(
+        self, pending: Awaitable[Permissions], session: Session, token: TokenUpdate
     ) -> None:
-        await pending_keys
-        del self._pending[session]
-        if session.is_welcomed:
-            self._admission.refresh_token(session, token)
-            self._flush()
+        try:
+            permissions = await pending
+            if session.is_welcomed:
+                self._admission.replace_permissions(session, permissions, token)
+        except AuthRefused as refused:
+            if session.is_welcomed:
+                self._reply_refusal(session, token, refused)
+        finally:
+            del self._pending[session]
+        self._flush()
+
+    def _reply_refusal(self, session: Session, token: TokenUpdate, refused: AuthRefused) -> None:
+        error = "unavailable" if refused.close.should_reconnect else "bad_token"
+        self._hub.reply_error(session, error, str(refused), token.id)
 
 
 _NO_STATUS_RECEIVED = 1005  # what a close frame without a code stands for (RFC 6455, 7.4.1)
@@ -154,8 +174,8 @@ class WebSocketConnection(ClientConnection):
         "_endpoint",
         "_frame_parser",
         "_pending_messages",
-        "bearer_token",
         "client_requests",
+        "credentials",
     )
 
     def __init__(self, endpoint: WebSocketHandler) -> None:
@@ -164,7 +184,7 @@ class WebSocketConnection(ClientConnection):
         self._frame_parser: FrameParser | None = None
         self._pending_messages: list[WebSocketMessage] | tuple[()] = ()  # read, and not handled yet
         self.client_requests: ClientRequests | None = None
-        self.bearer_token: str | None = None  # from the header, until it is verified
+        self.credentials = NO_CREDENTIALS  # from the headers, until they are checked
 
     # -- asyncio.Protocol ------------------------------------------------------------------------
 
@@ -385,7 +405,11 @@ class WebSocketEndpoint:
         self._pool.add(connection)
         forwarded = upgrade_request.headers.get("x-forwarded-for", ())
         connection.address = self._trusted_proxies.client_address(connection.address, forwarded)
-        connection.bearer_token = parse_bearer(upgrade_request.header("authorization"))
+        connection.credentials = Credentials(
+            parse_bearer(upgrade_request.header("authorization")),
+            address=connection.address,
+            origin=upgrade_request.header("origin"),
+        )
         try:
             self._admission.check_rate(self.now())
         except AuthRefused as refused:
@@ -400,27 +424,36 @@ class WebSocketEndpoint:
     def _start_admission(
         self, connection: WebSocketConnection, hello: frames.Hello, connect_request: ConnectRequest
     ) -> None:
-        hello.token, connection.bearer_token = connection.bearer_token or hello.token, None
-        pending_keys = self._admission.pending_keys(hello.token)
-        if pending_keys is None:
-            self._admit_now(connection, hello, connect_request)
+        credentials, connection.credentials = connection.credentials, NO_CREDENTIALS
+        try:
+            self._admission.check_address(connection.address)
+            permissions = self._admission.authenticate(
+                complete_credentials(credentials, hello, connect_request)
+            )
+        except AuthRefused as refused:
+            self._reject(connection, refused)
+            return
+        if isinstance(permissions, Permissions):
+            self._admit_now(connection, permissions, connect_request)
         else:
             self._run_in_background(
-                connection,
-                partial(self._admit_after_keys, pending_keys, connection, hello, connect_request),
+                connection, partial(self._admit_later, permissions, connection, connect_request)
             )
 
-    async def _admit_after_keys(
+    async def _admit_later(
         self,
-        pending_keys: Awaitable[None],
+        pending: Awaitable[Permissions],
         connection: WebSocketConnection,
-        hello: frames.Hello,
         connect_request: ConnectRequest,
     ) -> None:
-        await pending_keys
+        try:
+            permissions = await pending
+        except AuthRefused as refused:
+            self._reject(connection, refused)
+            return
         if connection.phase is Phase.PREPARING:
             connection.transport.resume_reading()
-            self._admit_now(connection, hello, connect_request)
+            self._admit_now(connection, permissions, connect_request)
             connection.handle_pending()
 
     def _run_in_background(
@@ -457,11 +490,18 @@ class WebSocketEndpoint:
             self._reject(connection, AuthRefused(closes.OVERLOADED, metric_reason="kafka"))
 
     def _admit_now(
-        self, connection: WebSocketConnection, hello: frames.Hello, connect_request: ConnectRequest
+        self,
+        connection: WebSocketConnection,
+        permissions: Permissions,
+        connect_request: ConnectRequest,
     ) -> None:
         try:
             connection.session = session = self._admission.admit(
-                hello, connect_request, connection.encode_frame, connection, connection.address
+                permissions,
+                connect_request,
+                connection.encode_frame,
+                connection,
+                connection.address,
             )
         except AuthRefused as refused:
             self._reject(connection, refused)

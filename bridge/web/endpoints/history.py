@@ -18,10 +18,14 @@ from msgspec import Meta
 
 from bridge.core.protocol import close_codes
 from bridge.core.replay.history import HistoryRequest, HistoryUnavailable
-from bridge.core.sessions.permissions import unrestricted
-from bridge.web.auth.authenticator import AuthRefused, parse_bearer
+from bridge.core.sessions.permissions import Permissions, unrestricted
+from bridge.web.auth.authenticator import AuthRefused
 from bridge.web.auth.client_address import client_network
-from bridge.web.connections.connect_request import BadRequest, parse_query_with_extras
+from bridge.web.connections.connect_request import (
+    BadRequest,
+    complete_credentials,
+    parse_query_with_extras,
+)
 from bridge.web.http import client_http
 from bridge.web.http.problems import openapi_problems, problem_response
 
@@ -30,11 +34,10 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from bridge.core.protocol.frames import Hello
     from bridge.core.replay.history import HistoryReader
-    from bridge.core.sessions.permissions import Permissions
     from bridge.core.sessions.session import Session
     from bridge.web.api.publish import AdminTokens
+    from bridge.web.auth.authenticator import Credentials
     from bridge.web.auth.client_address import TrustedProxies
     from bridge.web.auth.origins import OriginPolicy
     from bridge.web.connections.admission import AdmissionController
@@ -132,7 +135,7 @@ class _HistoryResponse(Response):
 class _ParsedRequest(NamedTuple):
     """One well-formed request. `is_trusted` is true with an admin token."""
 
-    hello: Hello
+    credentials: Credentials
     connect_request: ConnectRequest
     limit: int
     is_trusted: bool
@@ -174,7 +177,7 @@ class _HistoryEndpoint:
         except BadRequest as error:
             return problem_response(400, str(error), headers=headers)
         except AuthRefused as refused:
-            retry_after_seconds = self._jitter(refused.close.retry_after)
+            retry_after_seconds = refused.close.spread_retry_after(self._jitter)
             return client_http.refusal_response(refused.close, retry_after_seconds, headers)
         except client_http.ClientDisconnected:
             return Response()  # nobody reads it
@@ -185,31 +188,34 @@ class _HistoryEndpoint:
         except UnicodeDecodeError:
             raise BadRequest("the query is not ASCII: percent-encode it") from None
         hello, extra_parameters = parse_query_with_extras(query, {"limit"})
-        bearer_token = parse_bearer(request.headers.get("Authorization"))
-        is_trusted = bearer_token is not None and self._admin_tokens.is_valid(bearer_token)
-        hello.token = bearer_token or hello.token
-        connect_request = self._admission.parse(hello, is_trusted=is_trusted)
-        return _ParsedRequest(
-            hello, connect_request, _parse_limit(extra_parameters.get("limit")), is_trusted
+        credentials = client_http.read_credentials(request, self._trusted_proxies)
+        is_trusted = credentials.token is not None and self._admin_tokens.is_valid(
+            credentials.token
         )
+        connect_request = self._admission.parse(hello, is_trusted=is_trusted)
+        limit = _parse_limit(extra_parameters.get("limit"))
+        credentials = complete_credentials(credentials, hello, connect_request)
+        return _ParsedRequest(credentials, connect_request, limit, is_trusted)
 
     async def _fetch_page(
         self, request: Request, parsed: _ParsedRequest, headers: dict[str, str]
     ) -> Response:
         self._admission.check_rate(self._pool.now())
-        pending_keys = (
-            None if parsed.is_trusted else self._admission.pending_keys(parsed.hello.token)
+        permissions = (
+            unrestricted(parsed.credentials.account)
+            if parsed.is_trusted
+            else self._admission.authenticate(parsed.credentials)
         )
-        if pending_keys is not None:
-            await client_http.wait_unless_disconnected(
-                pending_keys, request, self._pool.drain_started
+        if not isinstance(permissions, Permissions):
+            permissions = await client_http.wait_unless_disconnected(
+                permissions, request, self._pool.drain_started
             )
-        session = self._create_session(parsed)
+        session = self._create_reader(permissions, parsed)
         history_request = HistoryRequest(
             session, parsed.connect_request.cursor, parsed.connect_request.since_ms, parsed.limit
         )
         with ExitStack() as request_slot:
-            request_slot.enter_context(self._hold_request_slot(request, session, parsed))
+            request_slot.enter_context(self._hold_request_slot(session, parsed))
             try:
                 page = await client_http.wait_unless_disconnected(
                     self._history_reader.read_page(history_request),
@@ -218,30 +224,23 @@ class _HistoryEndpoint:
                 )
             except HistoryUnavailable as error:
                 raise AuthRefused(close_codes.OVERLOADED, f"overloaded: {error}") from None
-            self._create_session(parsed)  # the permissions may have ended meanwhile
+            self._create_reader(permissions, parsed)  # permissions may have ended meanwhile
             return _HistoryResponse(page.to_json(), headers, request_slot.pop_all())
 
-    def _create_session(self, parsed: _ParsedRequest) -> Session:
-        permissions: Permissions
-        if parsed.is_trusted:
-            permissions = unrestricted(parsed.hello.account)
-        else:
-            permissions = self._admission.authenticate(parsed.hello)
+    def _create_reader(self, permissions: Permissions, parsed: _ParsedRequest) -> Session:
+        if not parsed.is_trusted:
+            self._admission.check_in_force(permissions)
         return self._admission.create_reader(permissions, parsed.connect_request)
 
     @contextmanager
-    def _hold_request_slot(
-        self, request: Request, session: Session, parsed: _ParsedRequest
-    ) -> Iterator[None]:
+    def _hold_request_slot(self, session: Session, parsed: _ParsedRequest) -> Iterator[None]:
         """Count a request until its response is sent. Those of operators are not limited."""
         if parsed.is_trusted:
             yield
             return
         client_key = f"account {session.permissions.account}"
         if session.permissions.account is None:
-            peer = request.client.host if request.client is not None else ""
-            forwarded_for = request.headers.getlist("X-Forwarded-For")
-            address = self._trusted_proxies.client_address(peer, forwarded_for)
+            address = parsed.credentials.address
             client_key = f"address {client_network(address)}"
         if self._concurrent_requests[client_key] >= MAX_CONCURRENT_REQUESTS:
             raise AuthRefused(

@@ -42,7 +42,7 @@ _GAP_REASONS: Final = ("expired", "truncated", "recreated", "corrupt")
 _REFUSAL_REASONS: Final = (
     *("origin", "bad_request", "unauthenticated", "expired", "forbidden"),
     *("draining", "not_ready", "stale", "rate", "connections", "account", "address"),
-    *("no_keys", "kafka"),
+    *("no_keys", "too_early", "kafka"),
 )
 
 

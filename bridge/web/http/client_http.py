@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from fastapi.responses import Response
 
 from bridge.core.protocol import close_codes as closes
-from bridge.web.auth.authenticator import AuthRefused
+from bridge.web.auth.authenticator import AuthRefused, Credentials, parse_bearer
 from bridge.web.http.problems import problem_response
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fastapi import Request
 
     from bridge.core.protocol.close_codes import CloseCode
+    from bridge.web.auth.client_address import TrustedProxies
     from bridge.web.auth.origins import OriginPolicy
 
 T = TypeVar("T")
@@ -44,6 +45,17 @@ def reject_origin(request: Request, origin_policy: OriginPolicy) -> Response | N
     if origin_policy.allows(request.headers.get("Host", ""), request.headers.get("Origin")):
         return None
     return problem_response(403, "this host or origin is not allowed here (BRIDGE_ALLOWED_ORIGINS)")
+
+
+def read_credentials(request: Request, trusted_proxies: TrustedProxies) -> Credentials:
+    """Return what the headers of `request` say of its client."""
+    peer = request.client.host if request.client is not None else ""
+    forwarded_for = request.headers.getlist("X-Forwarded-For")
+    return Credentials(
+        parse_bearer(request.headers.get("Authorization")),
+        address=trusted_proxies.client_address(peer, forwarded_for),
+        origin=request.headers.get("Origin"),
+    )
 
 
 def cors_headers(request: Request) -> dict[str, str]:

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bridge.core.protocol import close_codes
-from bridge.web.auth.authenticator import AllowAll, AuthRefused
+from bridge.web.auth.authenticator import AllowAll, AuthRefused, Credentials
 from bridge.web.auth.origins import LOOPBACK_HOSTS, OriginPolicy
 
 
@@ -80,18 +80,18 @@ def test_any_host_and_origin_are_let_in_or_kept_out(host, origin):
 
 
 def test_with_authentication_off_a_client_is_who_it_says_it_is():
-    grant = AllowAll().authenticate(None, "alice")
+    grant = AllowAll().authenticate(Credentials(account="alice"))
     assert grant.account == "alice"
     assert grant.expires_at is None
     assert grant.may_join("any room")
 
 
 def test_with_authentication_off_the_account_may_be_absent():
-    assert AllowAll().authenticate(None, None).account is None
+    assert AllowAll().authenticate(Credentials()).account is None
 
 
 def test_with_authentication_off_who_names_a_private_topic_gets_it():
-    assert AllowAll().authenticate(None, None).may_read("audit", is_private=True)
+    assert AllowAll().authenticate(Credentials()).may_read("audit", is_private=True)
 
 
 def test_a_refusal_tells_its_own_reason_or_the_usual_one():

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 
 from tests.web.authenticator_checks import INVALID_TOKENS
+from tests.web.sse_client import request_stream
 from tests.web.token_signing import OTHER_SECRET, shared_secret_authenticator, sign_token
 
 if TYPE_CHECKING:
@@ -157,3 +159,28 @@ async def test_no_credential_is_in_any_log(
     for token in (good, bad):
         for part in (token, *token.split(".")[1:]):
             assert part not in logged
+
+
+async def test_a_token_that_is_ahead_comes_back_at_each_door(open_rig: OpenBridge) -> None:
+    rig = await open_rig(gate=shared_secret_authenticator())
+    early = sign_token(iat=int(time.time()) + 65, exp=None)
+    by_hello = await rig.connect("hello=1")
+    await by_hello.send("hello", token=early)
+    for client in (by_hello, await rig.connect(f"token={early}")):
+        end = await client.wait_closed()
+        assert (end.code, end.closing_frame["reconnect"]) == (4006, True)
+        assert 58 < end.closing_frame["retry_after"] <= 60
+    answer = await request_stream(rig, f"token={early}")
+    assert (answer.status, 58 < int(answer.headers["retry-after"]) <= 60) == (503, True)
+    live = await rig.connect_welcomed(f"token={sign_token()}")
+    reply = await live.request("token", token=early)
+    assert (reply["ok"], reply["error"]) == (False, "unavailable")
+
+
+async def test_a_token_that_is_far_ahead_is_refused_at_each_door(open_rig: OpenBridge) -> None:
+    rig = await open_rig(gate=shared_secret_authenticator())
+    late = sign_token(nbf=int(time.time()) + 310, exp=None)
+    assert (await (await rig.connect(f"token={late}")).wait_closed()).code == 4500
+    assert (await request_stream(rig, f"token={late}")).status == 401
+    live = await rig.connect_welcomed(f"token={sign_token()}")
+    assert (await live.request("token", token=late))["error"] == "bad_token"

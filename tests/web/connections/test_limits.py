@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.core.protocol.frames import Hello
+from bridge.core.sessions.permissions import unrestricted
 from bridge.web.auth.authenticator import AuthRefused
 from tests.web.in_process_bridge import wait_until
 
@@ -123,7 +124,7 @@ async def test_who_is_told_to_come_later_for_another_reason_uses_up_no_allowance
 
 async def test_what_is_counted_at_the_entrance_is_given_back_by_leaving(rig):
     hello = Hello(account="alice", topics=["orders"])
-    session = rig.admission.admit(hello, rig.admission.parse(hello), bytes, None)
+    session = rig.admission.admit(unrestricted("alice"), rig.admission.parse(hello), bytes, None)
     assert (rig.admission.connection_count, rig.admission._connections_per_account) == (
         1,
         {"alice": 1},

@@ -10,7 +10,7 @@ import pytest
 
 from bridge.core.protocol.cursor import decode_cursor
 from bridge.web.auth.client_address import TrustedProxies
-from bridge.web.auth.jwt import LEEWAY_SECONDS
+from bridge.web.auth.tokens.claims import LEEWAY_SECONDS
 from tests.web.in_process_bridge import HOST, TIMESTAMP_TEXT
 from tests.web.sse_client import open_welcomed_stream
 from tests.web.token_signing import shared_secret_authenticator, sign_token

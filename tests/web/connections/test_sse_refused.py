@@ -30,6 +30,8 @@ from tests.web.sse_client import (
 from tests.web.token_signing import shared_secret_authenticator, sign_token
 
 if TYPE_CHECKING:
+    from bridge.core.sessions.permissions import Permissions
+    from bridge.web.auth.authenticator import Credentials
     from tests.web.conftest import OpenBridge
     from tests.web.in_process_bridge import InProcessBridge
     from tests.web.raw_connection import HttpResponse
@@ -263,12 +265,13 @@ class SlowGate(AllowAll):
         self.asked = 0
         self.found = asyncio.Event()
 
-    async def _look(self) -> None:
-        await self.found.wait()
-
-    def pending_keys(self, token: str | None) -> Any:  # noqa: ARG002 - any
+    def authenticate(self, credentials: Credentials) -> Any:
         self.asked += 1
-        return self._look()
+        return self._authenticate_later(credentials)
+
+    async def _authenticate_later(self, credentials: Credentials) -> Permissions:
+        await self.found.wait()
+        return super().authenticate(credentials)
 
 
 async def test_who_has_to_be_looked_up_is_let_in_afterwards(open_rig: OpenBridge):

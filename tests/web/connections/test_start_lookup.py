@@ -14,6 +14,8 @@ from tests.web.in_process_bridge import wait_until
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from bridge.core.sessions.permissions import Permissions
+    from bridge.web.auth.authenticator import Credentials
     from tests.web.conftest import OpenBridge
     from tests.web.in_process_bridge import InProcessBridge
 
@@ -34,8 +36,12 @@ class SlowKeys(AllowAll):
     def __init__(self, lookup: Callable[..., Awaitable[None]]) -> None:
         self._lookup = lookup
 
-    def pending_keys(self, token: str | None) -> Any:
-        return self._lookup(token)
+    def authenticate(self, credentials: Credentials) -> Any:
+        return self._authenticate_later(credentials)
+
+    async def _authenticate_later(self, credentials: Credentials) -> Permissions:
+        await self._lookup(credentials.token)
+        return super().authenticate(credentials)
 
 
 async def connect_overloaded(rig: InProcessBridge, query: str = SINCE) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from bridge.core.sessions.requests import MAX_TOKENS_PER_MINUTE
 from bridge.core.sessions.session import MembershipSource
-from bridge.web.auth import jwks as keeping
-from bridge.web.auth.jwt import JwtAuthenticator
+from bridge.web.auth.tokens import jwks as keeping
+from bridge.web.auth.tokens.jwt import JwtAuthenticator
 from tests.web.authenticator_checks import INVALID_TOKENS
 from tests.web.token_signing import (
     JwksServer,
@@ -225,7 +225,7 @@ async def test_a_token_of_a_new_key_is_answered_once_the_key_is_there(
     assert (await client.request("subscribe", rooms=["r"]))["rooms"] == ["r"]
     publisher.body = None
     reply = await client.request("token", token=sign_token(rsa_key(3), "RS256", "three"))
-    assert (reply["error"], "later" in reply["reason"]) == ("bad_token", True)
+    assert (reply["error"], "later" in reply["reason"]) == ("unavailable", True)
 
 
 async def test_who_leaves_while_its_key_is_fetched_is_forgotten(

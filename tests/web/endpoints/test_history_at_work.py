@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bridge.core.protocol import close_codes
-from bridge.web.auth.authenticator import AllowAll, AuthRefused
+from bridge.web.auth.authenticator import AllowAll
 from bridge.web.endpoints.history import MAX_CONCURRENT_REQUESTS
 from tests.web.history_api import HistoryApiClient, history_api
 from tests.web.in_process_bridge import wait_until
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import httpx
 
     from bridge.core.sessions.permissions import Permissions
+    from bridge.web.auth.authenticator import Credentials
 
 
 @pytest.fixture
@@ -146,22 +147,17 @@ async def test_an_instance_that_leaves_keeps_nobody_waiting(at: HistoryApiClient
 
 
 class Ending(AllowAll):
-    """A gate that knows everybody until it does not."""
+    """A gate whose permissions end."""
 
-    ended = False
-
-    def authenticate(self, token: str | None, account: str | None) -> Permissions:
-        if self.ended:
-            raise AuthRefused(close_codes.UNAUTHENTICATED, "unauthenticated: the token has expired")
-        return super().authenticate(token, account)
+    def authenticate(self, credentials: Credentials) -> Permissions:
+        return super().authenticate(credentials)._replace(expires_at=time.time() + 3600)
 
 
-async def test_whose_grant_ends_meanwhile_is_told_nothing() -> None:
-    gate = Ending()
-    async with history_api(gate) as at:
+async def test_whose_grant_ends_meanwhile_is_told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with history_api(Ending()) as at:
         at.history.may_respond.clear()
         (asking,) = await waiting(at, 1)
-        gate.ended = True
+        monkeypatch.setattr(at.admission, "_wall_clock", lambda: time.time() + 3605.1)
         at.history.may_respond.set()
         check_problem(await asking, 401)
 
@@ -173,9 +169,13 @@ class Slow(AllowAll):
         self.has_keys = asyncio.Event()
         self.asked = 0
 
-    def pending_keys(self, token: str | None) -> Any:  # noqa: ARG002
+    def authenticate(self, credentials: Credentials) -> Any:
         self.asked += 1
-        return self.has_keys.wait()
+        return self._authenticate_later(credentials)
+
+    async def _authenticate_later(self, credentials: Credentials) -> Permissions:
+        await self.has_keys.wait()
+        return super().authenticate(credentials)
 
 
 async def test_keys_that_are_missing_are_waited_for() -> None:

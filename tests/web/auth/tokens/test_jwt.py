@@ -9,15 +9,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bridge.web.auth.algorithms import (
+from bridge.web.auth.authenticator import AuthRefused
+from bridge.web.auth.tokens.algorithms import (
     PUBLIC_KEY_ALGORITHMS,
     SHARED_SECRET_ALGORITHMS,
     select_algorithms,
 )
-from bridge.web.auth.authenticator import AuthRefused
 from tests.web.authenticator_checks import (
     INVALID_TOKENS,
     auth_error_reason,
+    grant_now,
     ready_authenticator,
     to_json,
 )
@@ -91,7 +92,7 @@ def test_whatever_is_no_token_is_refused(text: str) -> None:
 def test_whatever_is_signed_is_granted_or_refused(made: dict[str, Any]) -> None:
     token = jwt.PyJWS().encode(to_json(made), SECRET, algorithm="HS256")
     try:
-        grant = shared_secret_authenticator().authenticate(token, None)
+        grant = grant_now(shared_secret_authenticator(), token)
     except AuthRefused:
         auth_error_reason(shared_secret_authenticator(), token)
     else:
@@ -105,7 +106,7 @@ async def test_a_public_key_is_never_taken_for_a_secret() -> None:
     publisher = JwksServer(public_jwk(rsa_key(), "one"))
     for algorithms in (("RS256",), ("RS256", "ES256"), tuple(PUBLIC_KEY_ALGORITHMS)):
         gate = await ready_authenticator(publisher, algorithms)
-        gate.authenticate(sign_token(rsa_key(), "RS256", "one"), None)
+        grant_now(gate, sign_token(rsa_key(), "RS256", "one"))
         for alg in SHARED_SECRET_ALGORITHMS:
             assert "allowed algorithm" in auth_error_reason(gate, confused(alg, "one"))
             assert "allowed algorithm" in auth_error_reason(gate, confused(alg, None))

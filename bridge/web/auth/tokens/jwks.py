@@ -1,23 +1,25 @@
 """Public keys for tokens: a cache of the issuer's JWKS, and its parser.
 
-Rule: a known key never waits. An unknown one triggers one fetch for all waiting clients, at most
-every 2 s. Fetched keys stay valid during an outage of the issuer, so no client is shut out.
+Rule: a known key never waits. A token that no key fits triggers one fetch for all waiting clients,
+at most every 5 s. Fetched keys stay valid during an outage of the issuer.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import msgspec
 from jwt import PyJWK, PyJWTError
 
-from bridge.web.auth.algorithms import PUBLIC_KEY_ALGORITHMS
 from bridge.web.auth.fetch import download, parse_location, redact_location
+from bridge.web.auth.tokens.algorithms import PUBLIC_KEY_ALGORITHMS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+
+T = TypeVar("T")
 
 #: Shorter RSA keys are no longer secure (NIST SP 800-131A).
 MIN_RSA_BITS: Final = 2048
@@ -88,9 +90,13 @@ def _parse_key(raw_key: msgspec.Raw) -> PublicKey | None:
     }
     if not algorithms:
         return None
+    if jwk.crv == "Ed25519":
+        algorithms = {"EdDSA", "Ed25519"}  # two names of one algorithm (RFC 9864)
     try:
-        # Any of the algorithms will do: those of one key type parse keys the same way.
-        key = PyJWK.from_dict(msgspec.to_builtins(jwk), min(algorithms)).key
+        # Any of the algorithms will do: those of one key type parse keys the same way. PyJWT does
+        # not know `Ed25519` (RFC 9864), but by its older name.
+        name = min(algorithms - {"Ed25519"}, default="EdDSA")
+        key = PyJWK.from_dict({**msgspec.to_builtins(jwk), "alg": name}, name).key
     except _INVALID_KEY_ERRORS:
         return None
     if jwk.kty == "RSA" and key.key_size < MIN_RSA_BITS:
@@ -103,12 +109,14 @@ _log = logging.getLogger(__name__)
 #: The interval of fetches after a success, and after a failure.
 REFRESH_SECONDS: Final = 300.0
 RETRY_SECONDS: Final = 5.0
-#: Tokens with unknown keys cannot trigger more frequent fetches.
-MIN_FETCH_INTERVAL_SECONDS: Final = 2.0
+#: Tokens that no key fits cannot trigger more frequent fetches.
+MIN_FETCH_INTERVAL_SECONDS: Final = 5.0
+#: A client waits no longer for newer keys: the interval, and some seconds for the fetch.
+MAX_WAIT_SECONDS: Final = 8.0
 
 
 class KeysUnavailable(Exception):
-    """The key is unknown, and the last fetch failed."""
+    """No key fits, and newer ones cannot be fetched now."""
 
 
 class JwksCache:
@@ -127,29 +135,56 @@ class JwksCache:
         self._redacted_location = redact_location(source)
         self._fetch = fetch or (lambda: download(source))
         self._now = asyncio.get_running_loop().time
+        self._document = b""
         self._keys: Sequence[PublicKey] = ()
         self._last_fetch_at = float("-inf")
         self._is_current = False  # whether the last fetch succeeded
+        self._started_fetches = 0
+        self._ended_fetch = 0  # the number of the last fetch that ended
         self._last_error = ""  # logged last, to log each error once
         self._fetch_task: asyncio.Task[None] | None = None
-
-    def pending_keys(self, key_id: str | None) -> Awaitable[None] | None:
-        """Return what to await before `candidate_keys(key_id)`; None if nothing."""
-        return None if self._has_key(key_id) else asyncio.shield(self._ensure_fetch_task())
+        self._one_at_a_time = asyncio.Lock()
 
     def candidate_keys(self, key_id: str | None, algorithm: str) -> list[Any]:
-        """Return the keys that may have signed a token.
-
-        Raises:
-            KeysUnavailable: If the key is unknown and the last fetch failed.
-        """
-        if not self._is_current and not self._has_key(key_id):
-            raise KeysUnavailable
+        """Return the keys that may have signed a token."""
         return [
             key.key
             for key in self._keys
             if algorithm in key.algorithms and (key_id is None or key.key_id in {key_id, None})
         ]
+
+    async def retry(self, verify: Callable[[], T | None]) -> T | None:
+        """Call `verify` with newer keys until it returns a result.
+
+        Return None if keys that were fetched after this call do not fit either.
+
+        Raises:
+            KeysUnavailable: If such keys cannot be fetched within some seconds.
+
+        Cancellation: safe; it does not affect other callers.
+        """
+        try:
+            async with asyncio.timeout(MAX_WAIT_SECONDS):
+                return await self._retry(verify)
+        except TimeoutError:
+            raise KeysUnavailable from None
+
+    async def _retry(self, verify: Callable[[], T | None]) -> T | None:
+        first_newer_fetch = self._started_fetches + 1
+        tried_document = self._document
+        while True:
+            await asyncio.shield(self._ensure_fetch_task())
+            if self._document is not tried_document:
+                # Thousands may wait, and a signature takes 0.1 ms: one in each turn of the loop.
+                async with self._one_at_a_time:
+                    tried_document = self._document
+                    if (result := verify()) is not None:
+                        return result
+                    await asyncio.sleep(0)
+            if self._ended_fetch >= first_newer_fetch:
+                if self._is_current:
+                    return None
+                raise KeysUnavailable
 
     async def run(self) -> None:
         """Fetch the keys every `REFRESH_SECONDS` until cancelled."""
@@ -160,10 +195,6 @@ class JwksCache:
         finally:
             if self._fetch_task is not None:
                 self._fetch_task.cancel()
-
-    def _has_key(self, key_id: str | None) -> bool:
-        """Whether a token with the header `kid` of `key_id` (None: without one) can be checked."""
-        return any(key_id is None or key.key_id in {key_id, None} for key in self._keys)
 
     def _ensure_fetch_task(self) -> asyncio.Task[None]:
         """Return the running fetch, or start one."""
@@ -176,8 +207,11 @@ class JwksCache:
         if delay_seconds > 0:
             await asyncio.sleep(delay_seconds)
         self._last_fetch_at = self._now()
+        self._started_fetches += 1
         try:
-            keys = parse_key_set(await self._fetch())
+            document = await self._fetch()
+            if document != self._document:
+                self._keys, self._document = parse_key_set(document), document
         except (OSError, ValueError) as error:
             self._is_current = False
             if str(error) != self._last_error:
@@ -192,5 +226,8 @@ class JwksCache:
                 )
         else:
             if not self._is_current:
-                _log.info("fetched the JWKS url=%s keys=%d", self._redacted_location, len(keys))
-            self._keys, self._is_current, self._last_error = keys, True, ""
+                _log.info(
+                    "fetched the JWKS url=%s keys=%d", self._redacted_location, len(self._keys)
+                )
+            self._is_current, self._last_error = True, ""
+        self._ended_fetch = self._started_fetches

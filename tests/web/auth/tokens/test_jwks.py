@@ -5,15 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bridge.web.auth import jwks as keeping
-from bridge.web.auth.authenticator import AuthRefused
-from bridge.web.auth.jwks import JwksCache
-from bridge.web.auth.jwt import JwtAuthenticator
-from tests.web.authenticator_checks import auth_error_reason, ready_authenticator
+from bridge.core.sessions.permissions import Permissions
+from bridge.web.auth.authenticator import AuthRefused, Credentials
+from bridge.web.auth.tokens import jwks as keeping
+from bridge.web.auth.tokens.jwks import JwksCache
+from bridge.web.auth.tokens.jwt import JwtAuthenticator
+from tests.web.authenticator_checks import (
+    auth_error_reason,
+    authenticated,
+    late_error_reason,
+    ready_authenticator,
+)
 from tests.web.token_signing import JwksServer, ec_key, jwk_set, public_jwk, rsa_key, sign_token
 
 if TYPE_CHECKING:
@@ -30,10 +36,7 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def judged(gate: JwtAuthenticator, token: str) -> str:
     """The account that `gate` makes of `token`, once it has what it needs."""
-    missing = gate.pending_keys(token)
-    if missing is not None:
-        await missing
-    return str(gate.authenticate(token, None).account)
+    return str((await authenticated(gate, token)).account)
 
 
 async def told_to_come_back(gate: JwtAuthenticator, token: str) -> None:
@@ -50,7 +53,8 @@ async def test_a_key_that_is_here_is_never_waited_for() -> None:
     publisher = JwksServer(public_jwk(rsa_key(), "one"))
     gate = await ready_authenticator(publisher, RSA)
     for kid in ("one", None):
-        assert gate.pending_keys(sign_token(rsa_key(), "RS256", kid)) is None
+        permissions = gate.authenticate(Credentials(sign_token(rsa_key(), "RS256", kid)))
+        assert isinstance(permissions, Permissions)
     assert publisher.request_count == 1
 
 
@@ -80,25 +84,19 @@ async def test_a_rotated_key_is_found_and_the_old_one_is_refused() -> None:
     publisher.body = jwk_set(public_jwk(rsa_key(2), "two"))
     assert await judged(gate, new) == "alice"
     assert publisher.request_count == 2
-    missing = gate.pending_keys(old)
-    assert missing is not None, "it is looked for, for it may have come back"
-    await missing
-    assert "key is unknown" in auth_error_reason(gate, old)
+    assert "key is unknown" in await late_error_reason(gate, old), "it may have come back"
 
 
 async def test_a_key_that_is_published_nowhere_is_refused() -> None:
     gate = await ready_authenticator(JwksServer(public_jwk(rsa_key(1), "one")), RSA)
     for token in (sign_token(rsa_key(2), "RS256", "two"), sign_token(rsa_key(1), "RS256", "")):
-        missing = gate.pending_keys(token)
-        assert missing is not None
-        await missing
-        assert "key is unknown" in auth_error_reason(gate, token)
+        assert "key is unknown" in await late_error_reason(gate, token)
 
 
 async def test_another_key_under_a_published_name_is_refused() -> None:
     gate = await ready_authenticator(JwksServer(public_jwk(rsa_key(1), "one")), RSA)
     for kid in ("one", None):
-        assert "signature" in auth_error_reason(gate, sign_token(rsa_key(2), "RS256", kid))
+        assert "signature" in await late_error_reason(gate, sign_token(rsa_key(2), "RS256", kid))
 
 
 async def test_a_name_that_two_kinds_of_key_have_is_good_for_both() -> None:
@@ -115,7 +113,7 @@ async def test_keys_without_names_are_all_tried() -> None:
     for number in (1, 2):
         for kid in ("any", None):
             assert await judged(gate, sign_token(rsa_key(number), "RS256", kid)) == "alice"
-    assert "signature" in auth_error_reason(gate, sign_token(rsa_key(3), "RS256"))
+    assert "signature" in await late_error_reason(gate, sign_token(rsa_key(3), "RS256"))
 
 
 async def test_a_key_is_good_for_its_own_algorithm_only() -> None:
@@ -123,15 +121,15 @@ async def test_a_key_is_good_for_its_own_algorithm_only() -> None:
         JwksServer(public_jwk(rsa_key(), "one", alg="RS512")), ("RS256", "RS512")
     )
     assert await judged(gate, sign_token(rsa_key(), "RS512", "one")) == "alice"
-    assert "key is unknown" in auth_error_reason(gate, sign_token(rsa_key(), "RS256", "one"))
+    wrong = sign_token(rsa_key(), "RS256", "one")
+    assert "key is unknown" in await late_error_reason(gate, wrong)
 
 
 async def test_an_algorithm_that_is_not_allowed_causes_no_look() -> None:
     publisher = JwksServer(public_jwk(rsa_key(), "one"))
     gate = await ready_authenticator(publisher, RSA)
-    assert gate.pending_keys(sign_token(rsa_key(), "RS512", "two")) is None
-    assert gate.pending_keys("nonsense") is None
-    assert gate.pending_keys(None) is None
+    for token in (sign_token(rsa_key(), "RS512", "two"), "nonsense", None):
+        auth_error_reason(gate, token)
     assert publisher.request_count == 1
 
 
@@ -166,7 +164,7 @@ async def test_known_keys_stay_good_while_the_publisher_is_away(
     for _ in range(3):
         await told_to_come_back(gate, unknown)
     assert await judged(gate, sign_token(rsa_key(1), "RS256", "one")) == "alice"
-    assert "signature" in auth_error_reason(gate, sign_token(rsa_key(2), "RS256", "one"))
+    await told_to_come_back(gate, sign_token(rsa_key(2), "RS256", "one"))
     said = [each for each in caplog.records if each.levelno == logging.WARNING]
     assert len(said) == 1, "an outage is said once"
     assert "cached keys stay valid" in said[0].getMessage()
@@ -188,9 +186,8 @@ async def test_unknown_names_ask_the_publisher_once_in_a_pause(
     monkeypatch.setattr(keeping, "MIN_FETCH_INTERVAL_SECONDS", 3600.0)
     publisher = JwksServer(public_jwk(rsa_key(), "one"))
     gate = await ready_authenticator(publisher, RSA)
-    waits = [gate.pending_keys(sign_token(rsa_key(), "RS256", str(number))) for number in range(50)]
-    tasks = [asyncio.ensure_future(wait) for wait in waits if wait is not None]
-    assert len(tasks) == 50
+    tokens = [sign_token(rsa_key(), "RS256", str(number)) for number in range(50)]
+    tasks = [asyncio.ensure_future(judged(gate, token)) for token in tokens]
     for _ in range(10):
         await asyncio.sleep(0)
     assert publisher.request_count == 1
@@ -205,18 +202,122 @@ async def test_keys_are_looked_for_again_and_again(monkeypatch: pytest.MonkeyPat
     keys = publisher.new_jwks()
     running = asyncio.create_task(keys.run())
     async with asyncio.timeout(20):
-        while keys.pending_keys("one") is not None:  # noqa: ASYNC110 - there is no event to wait for
+        while not keys.candidate_keys("one", "RS256"):  # noqa: ASYNC110 - no event to wait for
             await asyncio.sleep(0)
         publisher.body = None
         asked = publisher.request_count
         while publisher.request_count < asked + 3:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0)
         publisher.body = jwk_set(public_jwk(rsa_key(2), "two"))
-        while keys.pending_keys("two") is not None:  # noqa: ASYNC110 - as above
+        while not keys.candidate_keys("two", "RS256"):  # noqa: ASYNC110 - as above
             await asyncio.sleep(0)
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await running
+
+
+# -- keys that change ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kid", ["one", None])
+async def test_a_key_rotated_without_a_new_kid_is_found_and_the_withdrawn_one_stops_counting(
+    kid: str | None,
+) -> None:
+    publisher = JwksServer(public_jwk(rsa_key(1), kid))
+    gate = await ready_authenticator(publisher, RSA)
+    publisher.body = jwk_set(public_jwk(rsa_key(2), kid))
+    old, new = (sign_token(rsa_key(number), "RS256", kid) for number in (1, 2))
+    assert await judged(gate, new) == "alice"
+    assert publisher.request_count == 2
+    assert "signature" in await late_error_reason(gate, old)
+
+
+async def test_one_of_several_keys_without_kid_is_replaced() -> None:
+    publisher = JwksServer(public_jwk(rsa_key(1)), public_jwk(rsa_key(2)))
+    gate = await ready_authenticator(publisher, RSA)
+    publisher.body = jwk_set(public_jwk(rsa_key(2)), public_jwk(rsa_key(3)))
+    for number in (3, 2):
+        assert await judged(gate, sign_token(rsa_key(number), "RS256")) == "alice"
+    assert "signature" in await late_error_reason(gate, sign_token(rsa_key(1), "RS256"))
+
+
+async def test_a_kid_that_changes_its_kind_of_key_is_looked_up_anew() -> None:
+    publisher = JwksServer(public_jwk(rsa_key(), "one"))
+    gate = await ready_authenticator(publisher, ("RS256", "ES256"))
+    publisher.body = jwk_set(public_jwk(ec_key(), "one"))
+    assert await judged(gate, sign_token(ec_key(), "ES256", "one")) == "alice"
+
+
+async def test_a_fetch_that_began_before_the_client_refuses_nobody_for_good() -> None:
+    publisher = JwksServer(public_jwk(rsa_key(1), "one"))
+    answers: list[asyncio.Future[bytes]] = []
+
+    async def read() -> bytes:
+        answers.append(asyncio.get_running_loop().create_future())
+        return await answers[-1]
+
+    gate = JwtAuthenticator(JwksCache("https://id.example", read), RSA)
+    first = asyncio.ensure_future(judged(gate, sign_token(rsa_key(1), "RS256", "one")))
+    await asyncio.sleep(0)
+    late = asyncio.ensure_future(judged(gate, sign_token(rsa_key(2), "RS256", "two")))
+    while not answers:  # noqa: ASYNC110 - there is no event to wait for
+        await asyncio.sleep(0)
+    assert publisher.body is not None
+    answers[0].set_result(publisher.body)
+    assert await first == "alice"
+    while len(answers) < 2 and not late.done():  # noqa: ASYNC110 - as above
+        await asyncio.sleep(0)
+    assert not late.done()
+    answers[1].set_result(jwk_set(public_jwk(rsa_key(2), "two")))
+    assert await late == "alice"
+
+
+async def test_tokens_that_no_key_signed_are_not_verified_again_with_the_same_keys(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    publisher = JwksServer(public_jwk(rsa_key(1), "one"))
+    gate = await ready_authenticator(publisher, RSA)
+    verified: list[str] = []
+    verify = JwtAuthenticator._verify
+
+    def count(self: JwtAuthenticator, token: str, *header: Any) -> bytes | None:
+        verified.append(token)
+        return verify(self, token, *header)
+
+    monkeypatch.setattr(JwtAuthenticator, "_verify", count)
+    forged = [sign_token(rsa_key(2), "RS256", "one") for _ in range(20)]
+    await asyncio.gather(*(late_error_reason(gate, token) for token in forged))
+    assert (len(verified), publisher.request_count) == (20, 2)
+
+
+async def test_a_publisher_that_does_not_answer_holds_a_client_for_some_seconds_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(keeping, "MAX_WAIT_SECONDS", 0.01)
+
+    async def read() -> bytes:
+        await asyncio.Event().wait()
+        return b""
+
+    keys = JwksCache("https://id.example", read)
+    await told_to_come_back(JwtAuthenticator(keys, RSA), sign_token(rsa_key(), "RS256", "one"))
+    assert keys._fetch_task is not None
+    keys._fetch_task.cancel()
+
+
+async def test_a_token_frame_with_a_new_key_is_judged_by_newer_keys(open_rig: OpenBridge) -> None:
+    publisher = JwksServer(public_jwk(rsa_key(1), "one"))
+    rig = await open_rig(gate=await ready_authenticator(publisher, RSA))
+    client = await rig.connect_welcomed(f"token={sign_token(rsa_key(1), 'RS256', 'one')}")
+    publisher.body = None
+    renewed = sign_token(rsa_key(2), "RS256", "one", rooms=["lobby"])
+    reply = await client.request("token", token=renewed)
+    assert (reply["ok"], reply["error"]) == (False, "unavailable")
+    publisher.body = jwk_set(public_jwk(rsa_key(2), "one"))
+    assert (await client.request("token", token=renewed))["ok"]
+    assert (await client.request("subscribe", rooms=["lobby"]))["ok"]
+    reply = await client.request("token", token=sign_token(rsa_key(1), "RS256", "one"))
+    assert (reply["ok"], reply["error"]) == (False, "bad_token")
 
 
 # -- at the door -----------------------------------------------------------------------------------
