@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from bridge.app.access import build_authenticator
@@ -115,6 +116,7 @@ def build_coordination(
         heartbeat_seconds=settings.heartbeat_seconds,
         max_outbox_bytes=limits.outbox_bytes,
         jitter=lambda seconds: round(seconds * random.uniform(0.5, 1.0), 3),  # noqa: S311
+        wall_clock=time.time,
         journal=Journal(settings.replay.journal_bytes),
         on_demand_topics=catalogue.on_demand_topics,
         on_first_subscriber=active_topics.request_activation,
@@ -173,7 +175,7 @@ def build_kafka(
         partitions=coordination.partitions,
         ready=coordination.ready,
     )
-    limits = ReplayLimits(replay.max_records, replay.max_bytes)
+    limits = ReplayLimits(replay.max_records, replay.max_bytes, replay.max_age_seconds)
     catch_up = CatchUp(hub, limits, settings.limits.outbox_bytes)
     log_offsets = LogOffsets(client, catalogue.kafka_names, max_age_seconds=replay.max_age_seconds)
     source = ScanSource(

@@ -96,6 +96,7 @@ def make_hub(journal: Journal) -> Hub:
         heartbeat_seconds=25,
         max_outbox_bytes=1 << 20,
         jitter=float,
+        wall_clock=time.time,
         journal=journal,
     )
     hub.set_start_offsets(TOPIC, b"12345678", dict.fromkeys(range(PARTITIONS), 0))

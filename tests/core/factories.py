@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 TIMESTAMP = 1_795_000_000_123
 TIMESTAMP_TEXT = "2026-11-18T11:06:40.123Z"
+CURSOR_TIME = TIMESTAMP // 1000  #: when cursors of a hub are made
 TOPIC_ID, OTHER_TOPIC_ID = b"8 bytes.", b"another."
 OUTBOX_BYTES = 1_000_000
 HUB_START: Cursor = {"orders": TopicOffsets(TOPIC_ID, {0: 10, 1: 20})}  #: where a hub begins
@@ -90,7 +91,12 @@ def hub(*, ceiling: int = OUTBOX_BYTES, **topics: bool) -> Hub:
     """
     private_by_topic = topics or {"orders": False, "news": False, "audit": True}
     new_hub = Hub(
-        "i1", private_by_topic, heartbeat_seconds=25.0, max_outbox_bytes=ceiling, jitter=jitter
+        "i1",
+        private_by_topic,
+        heartbeat_seconds=25.0,
+        max_outbox_bytes=ceiling,
+        jitter=jitter,
+        wall_clock=lambda: CURSOR_TIME,
     )
     for topic in private_by_topic:
         new_hub.set_start_offsets(topic, TOPIC_ID, {0: 10, 1: 20})

@@ -7,6 +7,7 @@ puts some of it into a hub's journal; the rest is read from the list, as from Ka
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bridge.core.protocol.cursor import decode_cursor
@@ -52,6 +53,7 @@ class HistoryModel:
             heartbeat_seconds=1,
             max_outbox_bytes=1,
             jitter=float,
+            wall_clock=time.time,
         )
         for topic in self.hub.topic_positions:
             journal_starts = {p: journal_floors[t, p] for t, p in logs if t == topic}

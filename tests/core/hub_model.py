@@ -181,6 +181,6 @@ def comparable_frame(text: bytes) -> dict[str, Any]:
     if "cursor" in frame:
         cursor = frame["cursor"]
         compared["cursor"] = cursor and {
-            topic: tuple(p) for topic, p in decode_cursor(cursor).items()
+            topic: (p.topic_id, p.offsets) for topic, p in decode_cursor(cursor).items()
         }
     return compared

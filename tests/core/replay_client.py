@@ -258,7 +258,7 @@ class ReplayClient:
     def check_cursor(self, cursor: Mapping[str, TopicOffsets]) -> None:
         """Judge a cursor: it has to cover exactly what came."""
         assert cursor.keys() == self.subscription.topics
-        for topic, (identity, offsets) in cursor.items():
+        for topic, (identity, offsets, _) in cursor.items():
             assert identity == self.positions[topic].topic_id
             for partition in {*offsets, *self.positions[topic].offsets}:
                 offset = offsets.get(partition, 0)

@@ -15,7 +15,7 @@ from bridge.core.protocol.envelope import DecodedBatch
 from bridge.core.replay.catchup import CatchUp
 from bridge.core.replay.retention import ReplayLimits
 from bridge.core.sessions.hub import Hub
-from tests.core.factories import new_scan
+from tests.core.factories import CURSOR_TIME, new_scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,6 +45,7 @@ class ReplayInstance:
             heartbeat_seconds=1,
             max_outbox_bytes=ceiling,
             jitter=lambda seconds: seconds,
+            wall_clock=lambda: CURSOR_TIME,
             journal=journal,
         )
         self.catch_up = CatchUp(self.hub, REPLAY_LIMITS, ceiling)

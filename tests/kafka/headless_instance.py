@@ -79,6 +79,7 @@ class HeadlessInstance:
             )
             for topic in topics
         )
+        self._wall_seconds = 0.0
         self.sleepers = ActiveTopics(catalogue, wait_seconds=wait)
         self.hub = Hub(
             "i1",
@@ -86,12 +87,13 @@ class HeadlessInstance:
             heartbeat_seconds=25.0,
             max_outbox_bytes=ceiling,
             jitter=lambda most: most,
+            wall_clock=self.wall_clock,
             journal=Journal(journal),
             on_demand_topics=() if linger is None else topics,
             on_first_subscriber=self.sleepers.request_activation if linger is not None else None,
         )
         self.cluster = cluster
-        self.catch_up = CatchUp(self.hub, limits or ReplayLimits(10**9, 1 << 40), ceiling)
+        self.catch_up = CatchUp(self.hub, limits or ReplayLimits(10**9, 1 << 40, age), ceiling)
         self._router = EnvelopeDecoder(1 << 24)
         self.feed = Consumer(
             cluster,
@@ -113,7 +115,7 @@ class HeadlessInstance:
             cluster,
             catalogue.kafka_names,
             max_age_seconds=age,
-            wall_clock=lambda: self._wall_seconds or time.time(),
+            wall_clock=self.wall_clock,
         )
         self.replayer = ReplayScheduler(
             self.catch_up,
@@ -123,8 +125,10 @@ class HeadlessInstance:
             flush=self.flush,
             on_overloaded=self._close_overloaded,
         )
-        self._wall_seconds = 0.0
         self._client_count = 0
+
+    def wall_clock(self) -> float:
+        return self._wall_seconds or time.time()
 
     def set_wall_ms(self, wall_ms: int) -> None:
         """Let what may be replayed be judged as at this time."""
@@ -208,7 +212,9 @@ class HeadlessInstance:
             self.hub.attach(client.session)
             self._close_overloaded(client.session)
             return client
-        self.catch_up.start(client.session, cursor, encode_cursor(cursor), may_clamp=True)
+        self.catch_up.start(
+            client.session, cursor, encode_cursor(cursor, int(self.wall_clock())), may_clamp=True
+        )
         self.replayer.add(client.session)
         self._flush()
         return client

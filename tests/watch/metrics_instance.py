@@ -5,6 +5,7 @@ The rule kept here: every part is the real one, so what is told is what an insta
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import httpx
@@ -66,6 +67,7 @@ class MetricsInstance:
             heartbeat_seconds=25.0,
             max_outbox_bytes=1 << 20,
             jitter=float,
+            wall_clock=time.time,
             on_demand_topics=[IDLE_TOPIC],
         )
         catch_up = CatchUp(self.hub, retention.ReplayLimits(1000, 1 << 20), 1 << 20)

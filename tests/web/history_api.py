@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -76,6 +77,7 @@ class StubHistory:
             ends,
             max_events=request.max_events,
             gap_reasons=gaps,
+            made_at=int(time.time()),
         )
         cursor = page.partition_cursor("orders", 0)
         assert cursor is not None
@@ -149,7 +151,12 @@ async def history_api(
     """A site of `/history`, on a bridge of `orders`, `news` and a private `audit`."""
     topics = {"orders": False, "news": False, "audit": True}
     hub = Hub(
-        "i1", topics, heartbeat_seconds=25.0, max_outbox_bytes=1 << 20, jitter=lambda most: most
+        "i1",
+        topics,
+        heartbeat_seconds=25.0,
+        max_outbox_bytes=1 << 20,
+        jitter=lambda most: most,
+        wall_clock=time.time,
     )
     for topic in topics:
         hub.set_start_offsets(topic, TOPIC_ID, {0: 9})

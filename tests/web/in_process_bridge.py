@@ -250,6 +250,7 @@ async def running_bridge(
         heartbeat_seconds=limits["heartbeat_seconds"],
         max_outbox_bytes=ceiling,
         jitter=lambda most: most,
+        wall_clock=time.time,
         journal=Journal(1 << 22),
         on_demand_topics=on_demand,
     )

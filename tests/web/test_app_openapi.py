@@ -6,6 +6,7 @@ Schemathesis makes the requests: those that the document allows, and those that 
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import httpx
@@ -50,7 +51,12 @@ METHODS: Final = {"get", "put", "post", "delete", "patch"}
 
 def routers() -> list[Any]:
     hub = Hub(
-        "i1", {"orders": False}, heartbeat_seconds=25.0, max_outbox_bytes=1 << 20, jitter=float
+        "i1",
+        {"orders": False},
+        heartbeat_seconds=25.0,
+        max_outbox_bytes=1 << 20,
+        jitter=float,
+        wall_clock=time.time,
     )
     catch_up = CatchUp(hub, retention.ReplayLimits(1000, 1 << 20), 1 << 20)
     limits = AdmissionLimits(RequestLimits(200, 50, 300))

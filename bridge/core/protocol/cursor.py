@@ -9,6 +9,7 @@ from __future__ import annotations
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from bridge.core.protocol.names import is_valid_topic
@@ -16,13 +17,16 @@ from bridge.core.protocol.names import is_valid_topic
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-CURSOR_VERSION: Final = 1
+#: The form without a time, which earlier versions of the bridge wrote. It is still read.
+UNDATED_VERSION: Final = 1
+CURSOR_VERSION: Final = 2
 #: Bytes of Kafka's 16-byte topic id in a cursor: enough to detect that a topic was recreated.
 TOPIC_ID_BYTES: Final = 8
 _MAX_OFFSET: Final = 2**63 - 1
 _MAX_PARTITION: Final = 2**31 - 1
 _CHECKSUM_BYTES: Final = 4
 _MAX_VARINT_BYTES: Final = 10
+_MAX_SECONDS: Final = 253_402_300_799  # the end of the year 9999
 
 
 class InvalidCursor(ValueError):
@@ -40,43 +44,72 @@ class Position(NamedTuple):
         return f"{self.topic}:{self.partition}:{self.offset}"
 
 
+#: The usual value of `TopicOffsets.awaited`.
+NOTHING_AWAITED: Final[Mapping[int, int]] = MappingProxyType({})
+
+
 class TopicOffsets(NamedTuple):
     """A reader's position in one topic: the next offset to read, by partition.
 
     `topic_id` is the first 8 bytes of Kafka's topic id. It is empty if the broker has no topic
-    ids, or if the topic does not exist yet.
+    ids, or if the topic does not exist yet. `awaited` has the partitions that were never read: each
+    starts at its first record that is not older than this time, in seconds since 1970.
     """
 
     topic_id: bytes
     offsets: Mapping[int, int]
+    awaited: Mapping[int, int] = NOTHING_AWAITED
 
 
 #: A client's position in each of its topics, by public topic.
 Cursor: TypeAlias = "dict[str, TopicOffsets]"
 
 
+class DatedCursor(dict[str, TopicOffsets]):
+    """A cursor with the time when it was made, in seconds since 1970; None if it has no time."""
+
+    made_at: int | None = None
+
+
+def cursor_time(cursor: Cursor) -> int | None:
+    """Return when `cursor` was made, in seconds since 1970; None if that is not known."""
+    return cursor.made_at if isinstance(cursor, DatedCursor) else None
+
+
 def pack_topic_offsets(topic: str, topic_offsets: TopicOffsets) -> bytes:
-    """Encode one topic's part of a cursor, so that a caller can cache it until an offset moves."""
+    """Encode one topic's part of a cursor, so that a caller can cache it until an offset moves.
+
+    The time is no part of it.
+    """
+    return _pack_undated(topic, topic_offsets) + _pack_numbers(topic_offsets.awaited)
+
+
+def _pack_undated(topic: str, topic_offsets: TopicOffsets) -> bytes:
     name = topic.encode()
     parts = [
         bytes((len(name),)),
         name,
         bytes((len(topic_offsets.topic_id),)),
         topic_offsets.topic_id,
+        _pack_numbers(topic_offsets.offsets),
     ]
-    parts.append(_encode_varint(len(topic_offsets.offsets)))
+    return b"".join(parts)
+
+
+def _pack_numbers(by_partition: Mapping[int, int]) -> bytes:
+    parts = [_encode_varint(len(by_partition))]
     expected = 0
-    for partition in sorted(topic_offsets.offsets):
+    for partition in sorted(by_partition):
         # Partitions are numbered from 0 without holes, so this is nearly always 0: one byte.
         parts.append(_encode_varint(partition - expected))
-        parts.append(_encode_varint(topic_offsets.offsets[partition]))
+        parts.append(_encode_varint(by_partition[partition]))
         expected = partition + 1
     return b"".join(parts)
 
 
-def join_topic_offsets(packed: Iterable[bytes]) -> str:
+def join_topic_offsets(packed: Iterable[bytes], made_at: int) -> str:
     """Build a cursor from the parts of its topics: URL-safe text without a comma."""
-    return _encode_body(bytes((CURSOR_VERSION,)) + b"".join(packed))
+    return _encode_body(bytes((CURSOR_VERSION,)) + _encode_varint(made_at) + b"".join(packed))
 
 
 @lru_cache(maxsize=64)  # sessions with the same topics have one cursor until the next read
@@ -85,9 +118,17 @@ def _encode_body(body: bytes) -> str:
     return urlsafe_b64encode(body + checksum).rstrip(b"=").decode()
 
 
-def encode_cursor(cursor: Cursor) -> str:
-    """Encode `cursor` as URL-safe text, its topics sorted by name."""
-    return join_topic_offsets(pack_topic_offsets(topic, cursor[topic]) for topic in sorted(cursor))
+def encode_cursor(cursor: Cursor, made_at: int | None = None) -> str:
+    """Encode `cursor` as URL-safe text, its topics sorted by name.
+
+    Without the time `made_at` the text is what earlier versions wrote: nothing is awaited in it.
+    """
+    if made_at is None:
+        packed = (_pack_undated(topic, cursor[topic]) for topic in sorted(cursor))
+        return _encode_body(bytes((UNDATED_VERSION,)) + b"".join(packed))
+    return join_topic_offsets(
+        (pack_topic_offsets(topic, cursor[topic]) for topic in sorted(cursor)), made_at
+    )
 
 
 def decode_cursor(text: str) -> Cursor:
@@ -111,10 +152,17 @@ def decode_cursor(text: str) -> Cursor:
         offsets_by_topic[topic][partition] = max(
             offset + 1, offsets_by_topic[topic].get(partition, 0)
         )
-    return {
-        topic: TopicOffsets(topic_offsets.topic_id, offsets_by_topic[topic])
-        for topic, topic_offsets in cursor.items()
-    }
+    for topic, topic_offsets in cursor.items():
+        cursor[topic] = _with_offsets(topic_offsets, offsets_by_topic[topic])
+    return cursor
+
+
+def _with_offsets(topic_offsets: TopicOffsets, offsets: Mapping[int, int]) -> TopicOffsets:
+    """Replace the offsets; a partition that now has one is awaited no more."""
+    awaited = topic_offsets.awaited
+    if awaited and not offsets.keys().isdisjoint(awaited):
+        awaited = {p: seconds for p, seconds in awaited.items() if p not in offsets}
+    return topic_offsets._replace(offsets=offsets, awaited=awaited)
 
 
 def parse_position(text: str) -> Position:
@@ -159,20 +207,26 @@ def _decode_body(text: str) -> bytes:
         or urlsafe_b64encode(raw).rstrip(b"=").decode() != text
     ):
         raise InvalidCursor("the cursor is garbled or cut short")
-    if body[0] != CURSOR_VERSION:
+    if body[0] not in {UNDATED_VERSION, CURSOR_VERSION}:
         raise InvalidCursor("the cursor is of a version that this instance does not know")
-    return body[1:]
+    return body
 
 
 def _decode_topics(body: bytes) -> Cursor:
-    cursor: Cursor = {}
+    cursor = DatedCursor()
     reader = _CursorReader(body)
+    is_dated = reader.read_byte() == CURSOR_VERSION
+    cursor.made_at = reader.read_varint(_MAX_SECONDS) if is_dated else None
     while reader.has_more():
         topic = reader.read_bytes(reader.read_byte()).decode("ascii", "replace")
         topic_id = reader.read_bytes(reader.read_byte())
         if not is_valid_topic(topic) or topic in cursor or len(topic_id) not in {0, TOPIC_ID_BYTES}:
             raise InvalidCursor("the cursor is garbled")
-        cursor[topic] = TopicOffsets(topic_id, dict(reader.read_offsets()))
+        offsets = dict(reader.read_numbers(_MAX_OFFSET))
+        awaited = dict(reader.read_numbers(_MAX_SECONDS)) if is_dated else {}
+        if not offsets.keys().isdisjoint(awaited):
+            raise InvalidCursor("the cursor is garbled")
+        cursor[topic] = TopicOffsets(topic_id, offsets, awaited or NOTHING_AWAITED)
     return cursor
 
 
@@ -207,13 +261,13 @@ class _CursorReader:
                 break
         raise InvalidCursor("the cursor has a number that is too large")
 
-    def read_offsets(self) -> Iterator[tuple[int, int]]:
+    def read_numbers(self, max_value: int) -> Iterator[tuple[int, int]]:
         partition = 0
         for _ in range(self.read_varint(_MAX_PARTITION)):
             partition += self.read_varint(_MAX_PARTITION)
             if partition > _MAX_PARTITION:
                 raise InvalidCursor("the cursor has a number that is too large")
-            yield partition, self.read_varint(_MAX_OFFSET)
+            yield partition, self.read_varint(max_value)
             partition += 1
 
 

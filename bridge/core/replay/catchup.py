@@ -12,8 +12,14 @@ from typing import TYPE_CHECKING, Final
 
 from bridge.core.journal import ALL_KEY, account_key, connection_key, room_key
 from bridge.core.protocol import frames
-from bridge.core.protocol.cursor import Cursor, TopicOffsets
-from bridge.core.replay.retention import LogBounds, ReplayLimits, ReplayRefused, check_retention
+from bridge.core.protocol.cursor import Cursor, TopicOffsets, cursor_time
+from bridge.core.replay.retention import (
+    LogBounds,
+    ReplayLimits,
+    ReplayRefused,
+    check_retention,
+    limit_by_cursor_age,
+)
 from bridge.core.sessions.fanout import FrameCache, deliver, group_by_audience, match_reason
 from bridge.core.sessions.positions import prune_min_offsets, replay_offsets, reposition
 from bridge.core.sessions.registry import SubscriptionIndex
@@ -165,6 +171,7 @@ class CatchUp:
             {topic: dict(place.offsets) for topic, place in start_places.items()}
             if may_clamp
             else {},
+            made_at=cursor_time(cursor),
         )
         session.transition(SessionTrigger.RESUMED)
         self._hub.replaying.add(session)
@@ -306,6 +313,9 @@ class CatchUp:
             partition: self.journal.start_offset(topic, partition)
             for partition in self._hub.topic_positions[topic].next_offsets
         }
+        made_at, now = session.replay.made_at, self._hub.wall_clock()
+        may_clamp = clampable_offsets is not None
+        bounds = limit_by_cursor_age(bounds, made_at, self._limits, now, may_clamp=may_clamp)
         if clampable_offsets is None:
             return check_retention(offsets, read_until, bounds, clampable_partitions=())
         clampable_partitions = {

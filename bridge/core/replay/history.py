@@ -12,8 +12,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from bridge.core.journal import ALL_KEY, account_key, room_key
 from bridge.core.protocol import frames
-from bridge.core.protocol.cursor import TopicOffsets, encode_cursor
-from bridge.core.replay.retention import LogBounds, ReplayLimits, ReplayRefused, check_retention
+from bridge.core.protocol.cursor import TopicOffsets, cursor_time, encode_cursor
+from bridge.core.replay.retention import (
+    LogBounds,
+    ReplayLimits,
+    ReplayRefused,
+    check_retention,
+    limit_by_cursor_age,
+)
 from bridge.core.sessions.fanout import match_reason
 
 if TYPE_CHECKING:
@@ -146,7 +152,10 @@ class HistoryPage:
         *,
         max_events: int,
         gap_reasons: Mapping[str, str],
+        made_at: int,
     ) -> None:
+        """`made_at` is the time of its cursor, in seconds since 1970."""
+        self._made_at = made_at
         self._session = session
         self._topic_positions = topic_positions
         self._max_events = max_events
@@ -182,7 +191,8 @@ class HistoryPage:
                 partition_cursor.emitted_offset
             )
         return encode_cursor(
-            {topic: TopicOffsets(self._topic_ids[topic], offsets[topic]) for topic in offsets}
+            {topic: TopicOffsets(self._topic_ids[topic], offsets[topic]) for topic in offsets},
+            self._made_at,
         )
 
     @property
@@ -425,13 +435,6 @@ def start_page(
             else end
             for partition, end in bounds.end_offsets.items()
         }
-        if not (constraints.limits.max_records and constraints.limits.max_bytes):
-            bounds = bounds._replace(
-                replayable_from={
-                    partition: max(bounds.replayable_from[partition], until)
-                    for partition, until in read_until.items()
-                }
-            )
         offsets, gap_reason = _requested_offsets(
             hub, topic, request, constraints, bounds, read_until
         )
@@ -439,6 +442,7 @@ def start_page(
             partition: min(offsets.get(partition, 0), end)
             for partition, end in bounds.end_offsets.items()
         }
+        bounds = _limit_bounds(hub, topic, request, constraints, bounds, read_until, may_clamp=True)
         check_retention(offsets, read_until, bounds, clampable_partitions=read_until)
         for partition in offsets:
             if offsets[partition] < (
@@ -459,6 +463,31 @@ def start_page(
         end_offsets,
         max_events=request.max_events,
         gap_reasons=gap_reasons,
+        made_at=int(hub.wall_clock()),
+    )
+
+
+def _limit_bounds(
+    hub: Hub,
+    topic: str,
+    request: HistoryRequest,
+    constraints: HistoryConstraints,
+    bounds: LogBounds,
+    read_until: Mapping[int, int],
+    *,
+    may_clamp: bool,
+) -> LogBounds:
+    """Return `bounds` with what the cursor's age and the limits allow to read from Kafka."""
+    cursor, limits = request.cursor or {}, constraints.limits
+    made_at = cursor_time(cursor) if topic in cursor else None
+    bounds = limit_by_cursor_age(bounds, made_at, limits, hub.wall_clock(), may_clamp=may_clamp)
+    if limits.max_records and limits.max_bytes:
+        return bounds
+    return bounds._replace(
+        replayable_from={
+            partition: max(bounds.replayable_from.get(partition, 0), until)
+            for partition, until in read_until.items()
+        }
     )
 
 
@@ -479,6 +508,7 @@ def _requested_offsets(
         return bounds.end_offsets, None  # a topic that is not in the cursor starts at its end
     if hub.topic_positions[topic].was_recreated_since(requested_place.topic_id):
         return {}, "recreated"
+    bounds = _limit_bounds(hub, topic, request, constraints, bounds, read_until, may_clamp=False)
     try:
         check_retention(dict(requested_place.offsets), read_until, bounds, clampable_partitions=())
     except ReplayRefused as refused:

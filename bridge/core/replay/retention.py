@@ -6,6 +6,7 @@ from a time on: then its positions are raised to the first that may be replayed.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ class LogBounds(NamedTuple):
     """A topic's id, and the offsets of its log by partition.
 
     `topic_id` is None if the topic does not exist, and empty if the broker has no topic ids.
-    `replayable_from` is the first offset that is young enough to be replayed.
+    `replayable_from` is the first offset that is young enough to be replayed, by records' stamps.
     """
 
     topic_id: bytes | None
@@ -26,10 +27,37 @@ class LogBounds(NamedTuple):
 
 
 class ReplayLimits(NamedTuple):
-    """How much one replay may read from Kafka."""
+    """How much one replay may read from Kafka, and for how old a cursor."""
 
     max_records: int
     max_bytes: int
+    max_age_seconds: float = math.inf
+
+    def is_too_old(self, made_at: int, now: float) -> bool:
+        """Whether a cursor of this age may not be replayed. Both are seconds since 1970."""
+        # A cursor has whole seconds: it may have been made nearly a second later.
+        return self.max_age_seconds <= 0 or now - made_at - 1 > self.max_age_seconds
+
+
+def limit_by_cursor_age(
+    bounds: LogBounds,
+    made_at: int | None,
+    limits: ReplayLimits,
+    now: float,
+    *,
+    may_clamp: bool = False,
+) -> LogBounds:
+    """Return what a resume may replay: the age of its cursor decides, if it has a time.
+
+    The stamps of records decide only for a cursor without a time, because a producer's clock may be
+    wrong. With `may_clamp` they also decide where a cursor that is too old continues.
+    """
+    is_too_old = made_at is not None and limits.is_too_old(made_at, now)
+    if made_at is None or (is_too_old and may_clamp):
+        return bounds
+    return bounds._replace(
+        replayable_from=bounds.end_offsets if is_too_old else bounds.start_offsets
+    )
 
 
 MISSING_TOPIC: Final = LogBounds(None, {}, {}, {})

@@ -41,6 +41,7 @@ class Hub:
         heartbeat_seconds: Only reported in the welcome; who sends heartbeats keeps the time.
         max_outbox_bytes: A session with this many bytes queued is closed as slow.
         jitter: Spreads the seconds after which closed clients reconnect.
+        wall_clock: Returns seconds since 1970. A cursor has the time when it was made.
         journal: Recent events, for replays.
         on_demand_topics: Those of the topics that are read on demand. They are idle at first.
         on_first_subscriber: Called with an on-demand topic that gets its first subscriber.
@@ -54,6 +55,7 @@ class Hub:
         heartbeat_seconds: float,
         max_outbox_bytes: int,
         jitter: Callable[[float], float],
+        wall_clock: Callable[[], float],
         journal: Journal | None = None,
         on_demand_topics: Iterable[str] = (),
         on_first_subscriber: Callable[[str], None] | None = None,
@@ -74,6 +76,7 @@ class Hub:
         self._max_outbox_bytes = max_outbox_bytes
         self.max_group_bytes = group_max_bytes(max_outbox_bytes)
         self.jitter = jitter
+        self.wall_clock = wall_clock
         self._unflushed: list[Session] = []
 
     # -- sessions ------------------------------------------------------------------------------
@@ -174,7 +177,7 @@ class Hub:
 
     def cursor(self, session: Session) -> str:
         """The cursor that covers exactly the events that were queued for `session`."""
-        return session_cursor(session, self.topic_positions)
+        return session_cursor(session, self.topic_positions, int(self.wall_clock()))
 
     def subscribe(self, session: Session, topics: Iterable[str], rooms: Iterable[str]) -> None:
         """Add topics and rooms that `session` asked for and may have. Sends no reply."""

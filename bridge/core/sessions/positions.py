@@ -64,17 +64,25 @@ class TopicPosition:
         return bool(topic_id and self.topic_id) and topic_id != self.topic_id
 
 
-def session_cursor(session: Session, topic_positions: Mapping[str, TopicPosition]) -> str:
-    """Encode the cursor of `session`; sessions without `min_offsets` share cached parts."""
+def session_cursor(
+    session: Session, topic_positions: Mapping[str, TopicPosition], made_at: int
+) -> str:
+    """Encode the cursor of `session`, made now; sessions without `min_offsets` share its parts.
+
+    `made_at` is in seconds since 1970.
+    """
     if session.replay is None and session.min_offsets is not None:
         prune_min_offsets(session, topic_positions)
     if session.min_offsets is None:
         return join_topic_offsets(
-            topic_positions[topic].packed_offsets for topic in sorted(session.topics)
+            (topic_positions[topic].packed_offsets for topic in sorted(session.topics)), made_at
         )
     return join_topic_offsets(
-        _pack_session_offsets(session, topic, topic_positions[topic])
-        for topic in sorted(session.topics)
+        (
+            _pack_session_offsets(session, topic, topic_positions[topic])
+            for topic in sorted(session.topics)
+        ),
+        made_at,
     )
 
 

@@ -150,6 +150,7 @@ class ReplayState:
 
     `topic_ids` has the topic ids for which the positions are valid. `clampable_offsets` are those
     that may be raised to the start of the log without a gap, until events were sent from there.
+    `made_at` is the time of its cursor, in seconds since 1970, None if the cursor has none.
     `is_admitted`: the log bounds and the limits allow the positions. `scan_range` belongs to the
     scan that serves the session, if one does. `uncovered_topics` are not in the client's cursor
     until a frame with a full cursor was sent.
@@ -161,6 +162,7 @@ class ReplayState:
         "clampable_offsets",
         "events_replayed",
         "is_admitted",
+        "made_at",
         "records_read",
         "scan_range",
         "topic_ids",
@@ -168,10 +170,14 @@ class ReplayState:
     )
 
     def __init__(
-        self, topic_ids: dict[str, bytes], clampable_offsets: dict[str, dict[int, int]]
+        self,
+        topic_ids: dict[str, bytes],
+        clampable_offsets: dict[str, dict[int, int]],
+        made_at: int | None = None,
     ) -> None:
         self.topic_ids = topic_ids
         self.clampable_offsets = clampable_offsets
+        self.made_at = made_at
         self.is_admitted = False
         self.events_replayed = 0
         self.uncovered_topics: frozenset[str] = frozenset()

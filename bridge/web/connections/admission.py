@@ -367,7 +367,9 @@ class AdmissionController:
         cursor = await self._upstream.cursor_at(session.topics, connect_request.since_ms)
         if cursor is None:
             raise kafka_timeout
-        return connect_request._replace(cursor=cursor, cursor_text=encode_cursor(cursor))
+        return connect_request._replace(
+            cursor=cursor, cursor_text=encode_cursor(cursor, int(self._wall_clock()))
+        )
 
     def replace_permissions(
         self, session: Session, permissions: Permissions, token: TokenUpdate

@@ -15,6 +15,7 @@ from bridge.core.protocol.cursor import (
     InvalidCursor,
     Position,
     TopicOffsets,
+    cursor_time,
     decode_cursor,
     encode_cursor,
     join_topic_offsets,
@@ -33,7 +34,7 @@ TEXT = encode_cursor(CURSOR)
 
 def body(*parts: bytes) -> str:
     """Return a cursor whose checksum is right, whatever else is not."""
-    return join_topic_offsets(parts)
+    return join_topic_offsets(parts, 1_795_000_000)
 
 
 # -- the text of a cursor --------------------------------------------------------------------------
@@ -182,7 +183,7 @@ def test_a_cursor_that_was_cut_or_mistyped_is_refused(text: str, data: st.DataOb
 
 
 def test_a_cursor_of_another_version_is_refused_as_such() -> None:
-    raw = b"\x02whatever it will be"
+    raw = b"\x03whatever it will be"
     newer = urlsafe_b64encode(raw + crc32(raw).to_bytes(4, "big")).rstrip(b"=").decode()
     with pytest.raises(InvalidCursor, match="version"):
         decode_cursor(newer)
@@ -253,3 +254,55 @@ def test_any_text_is_a_position_or_malformed(text: str) -> None:
     except InvalidCursor:
         return
     assert parse_position(str(position)) == position
+
+
+# -- version 2: a cursor with its time -------------------------------------------------------------
+
+MADE_AT = 1_795_000_000
+DATED: Cursor = {
+    "news": TopicOffsets(b"", {}, {0: MADE_AT - 5}),
+    "orders": TopicOffsets(TOPIC_ID, {0: 0, 1: 300, 7: 2**63 - 1}, {2: MADE_AT, 9: 0}),
+}
+
+
+def test_version_2_of_the_form_has_the_time_in_seconds() -> None:
+    text = encode_cursor(DATED, MADE_AT)
+    assert cursor_time(decode_cursor(text)) == MADE_AT
+    assert decode_cursor(text) == DATED
+    raw = b"\x02\xc0\x8d\xf6\xd7\x06" + b"\x06orders\x08" + TOPIC_ID + b"\x01\x00\x05\x01\x01\x07"
+    by_hand = urlsafe_b64encode(raw + crc32(raw).to_bytes(4, "big")).rstrip(b"=").decode()
+    assert encode_cursor({"orders": TopicOffsets(TOPIC_ID, {0: 5}, {1: 7})}, MADE_AT) == by_hand
+
+
+def test_version_1_is_still_read_and_has_no_time() -> None:
+    assert cursor_time(decode_cursor(TEXT)) is None
+    assert cursor_time(CURSOR) is None
+
+
+@given(cursors, st.integers(0, 253_402_300_799))
+def test_a_dated_cursor_is_read_back_as_it_was_written(cursor: Cursor, made_at: int) -> None:
+    back = decode_cursor(encode_cursor(cursor, made_at))
+    assert (back, cursor_time(back)) == (cursor, made_at)
+
+
+def test_a_position_behind_a_dated_cursor_keeps_its_time_and_ends_the_wait() -> None:
+    moved = decode_cursor(f"{encode_cursor(DATED, MADE_AT)},orders:2:41,orders:0:3")
+    assert moved["orders"] == TopicOffsets(TOPIC_ID, {0: 4, 1: 300, 2: 42, 7: 2**63 - 1}, {9: 0})
+    assert (moved["news"], cursor_time(moved)) == (DATED["news"], MADE_AT)
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        {"orders": TopicOffsets(TOPIC_ID, {0: 1}, {0: 1})},
+        {"orders": TopicOffsets(TOPIC_ID, {}, {0: 253_402_300_800})},
+    ],
+)
+def test_a_partition_is_read_or_awaited_from_a_time_that_can_be(cursor: Cursor) -> None:
+    with pytest.raises(InvalidCursor):
+        decode_cursor(encode_cursor(cursor, MADE_AT))
+
+
+def test_a_time_beyond_every_calendar_is_refused() -> None:
+    with pytest.raises(InvalidCursor, match="too large"):
+        decode_cursor(encode_cursor({}, 253_402_300_800))

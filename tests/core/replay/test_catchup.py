@@ -10,6 +10,7 @@ from bridge.core.replay import catchup
 from bridge.core.replay.catchup import NextStep
 from bridge.core.sessions.session import MembershipSource, SessionState
 from tests.core.factories import (
+    CURSOR_TIME,
     TOPIC_ID,
     attached_session,
     catch_up,
@@ -43,7 +44,11 @@ def test_one_that_has_missed_nothing_is_live_at_once() -> None:
     it = resumed_session(to, cursor_at(10, 20))
     assert to.advance(it) is NextStep.DONE
     (live,) = take_frames(it)
-    assert live == {"op": "live", "replayed": 0, "cursor": encode_cursor(cursor_at(10, 20))}
+    assert live == {
+        "op": "live",
+        "replayed": 0,
+        "cursor": encode_cursor(cursor_at(10, 20), CURSOR_TIME),
+    }
     assert (it.state, it.replay, it.min_offsets) == (SessionState.LIVE, None, None)
     assert (at.subscriptions.all_sessions, at.replaying) == ({it}, set())
 

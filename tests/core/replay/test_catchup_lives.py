@@ -7,6 +7,7 @@ import pytest
 from bridge.core.protocol.cursor import TopicOffsets, decode_cursor, encode_cursor
 from bridge.core.replay.catchup import NextStep
 from tests.core.factories import (
+    CURSOR_TIME,
     OTHER_TOPIC_ID,
     TOPIC_ID,
     catch_up,
@@ -33,7 +34,7 @@ def test_a_topic_that_was_created_again_is_a_gap_and_comes_from_its_beginning(of
     it = resumed_session(to, cursor_at(offset))
     assert to.advance(it) is NextStep.DONE
     gap, first, live = take_frames(it)
-    assert gap["cursor"] == encode_cursor({"orders": TopicOffsets(OTHER_TOPIC_ID, {})})
+    assert gap["cursor"] == encode_cursor({"orders": TopicOffsets(OTHER_TOPIC_ID, {})}, CURSOR_TIME)
     assert (gap["topic"], gap["reason"], first["at"]) == ("orders", "recreated", "orders:0:0")
     assert decode_cursor(live["cursor"]) == {"orders": TopicOffsets(OTHER_TOPIC_ID, {0: 1})}
 

@@ -10,6 +10,7 @@ from bridge.core.protocol.cursor import Cursor, TopicOffsets, decode_cursor, enc
 from bridge.core.sessions.permissions import NamePatterns, Permissions, unrestricted
 from bridge.core.sessions.session import MembershipSource, SessionState
 from tests.core.factories import (
+    CURSOR_TIME,
     TOPIC_ID,
     attached_session,
     event,
@@ -175,7 +176,7 @@ def test_a_heartbeat_says_where_you_stand_and_how_stale(
     it = attached_session(at)
     at.send_heartbeat(it, stale)
     at.send_heartbeat(it, stale, "x")
-    beat = {"op": "heartbeat", "cursor": encode_cursor(HERE), **extra}
+    beat = {"op": "heartbeat", "cursor": encode_cursor(HERE, CURSOR_TIME), **extra}
     assert take_frames(it) == [beat, {**beat, "id": "x"}]
 
 

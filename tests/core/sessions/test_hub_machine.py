@@ -27,7 +27,7 @@ from bridge.core.sessions.permissions import NamePatterns, Permissions
 from bridge.core.sessions.registry import SubscriptionIndex
 from bridge.core.sessions.session import MembershipSource, Session, SessionState
 from tests.core.client_invariants import ClientInvariants
-from tests.core.factories import TOPIC_ID
+from tests.core.factories import CURSOR_TIME, TOPIC_ID
 from tests.core.hub_model import OUTBOX_FRAMES, HubModel, ModelClient, ModelEvent, comparable_frame
 from tests.tiers import example_count
 
@@ -71,6 +71,7 @@ class HubMachine(RuleBasedStateMachine):
             heartbeat_seconds=1,
             max_outbox_bytes=ceiling,
             jitter=lambda seconds: seconds,
+            wall_clock=lambda: CURSOR_TIME,
         )
         self.catch_up = CatchUp(self.hub, ReplayLimits(0, 0), ceiling)
         self.model = HubModel(TOPICS, TOPIC_ID)
@@ -140,7 +141,7 @@ class HubMachine(RuleBasedStateMachine):
             bounds[topic] = bounds[topic]._replace(end_offsets={**end, **ends})
         self.model.expect_frame(client, "welcome", **named)
         client.expected_frames[-1]["cursor"] = {
-            topic: tuple(place) for topic, place in asked.items()
+            topic: (place.topic_id, place.offsets) for topic, place in asked.items()
         }
         ahead = self.model.resume(
             client, asked, {t: each.end_offsets for t, each in bounds.items()}

@@ -12,6 +12,7 @@ from bridge.core.protocol.envelope import Batch, EnvelopeDecoder
 from bridge.core.sessions.registry import SubscriptionIndex
 from bridge.core.sessions.session import SessionState
 from tests.core.factories import (
+    CURSOR_TIME,
     OTHER_TOPIC_ID,
     TOPIC_ID,
     attached_session,
@@ -217,7 +218,9 @@ def test_what_can_not_be_read_is_a_gap_and_the_topic_goes_on_behind_it() -> None
     publish(at, event(25, all=True), partition=1)
     gap, first = take_frames(it)
     assert gap["reason"] == "corrupt"
-    assert gap["cursor"] == encode_cursor({"orders": TopicOffsets(TOPIC_ID, {0: 10, 1: 25})})
+    assert gap["cursor"] == encode_cursor(
+        {"orders": TopicOffsets(TOPIC_ID, {0: 10, 1: 25})}, CURSOR_TIME
+    )
     assert first["at"] == "orders:1:25"
     assert take_frames(other) == []
 

@@ -14,6 +14,7 @@ from bridge.core.sessions.on_demand import MAX_PENDING_REPLIES
 from bridge.core.sessions.permissions import NamePatterns, Permissions
 from bridge.core.sessions.requests import ClientRequests, RequestLimits
 from tests.core.factories import (
+    CURSOR_TIME,
     OTHER_TOPIC_ID,
     TOPIC_ID,
     catch_up,
@@ -44,6 +45,7 @@ class World:
             heartbeat_seconds=25.0,
             max_outbox_bytes=1 << 20,
             jitter=jitter,
+            wall_clock=lambda: CURSOR_TIME,
             on_demand_topics=TOPICS[1:],
             on_first_subscriber=self.called.append,
         )

@@ -15,7 +15,7 @@ from bridge.core.sessions.positions import (
     session_cursor,
 )
 from bridge.core.sessions.session import ReplayState, ScanRange
-from tests.core.factories import OTHER_TOPIC_ID, TOPIC_ID, session
+from tests.core.factories import CURSOR_TIME, OTHER_TOPIC_ID, TOPIC_ID, session
 
 if TYPE_CHECKING:
     from bridge.core.sessions.session import Session
@@ -29,7 +29,7 @@ def logs() -> dict[str, TopicPosition]:
 
 
 def at(of: Session, where: dict[str, TopicPosition] | None = None) -> Cursor:
-    return decode_cursor(session_cursor(of, logs() if where is None else where))
+    return decode_cursor(session_cursor(of, logs() if where is None else where, CURSOR_TIME))
 
 
 def replaying(identity: bytes = TOPIC_ID, **floors: int) -> Session:
@@ -99,7 +99,7 @@ def test_one_that_a_pass_serves_stands_at_the_higher_of_both() -> None:
 
 def test_a_cursor_in_the_middle_forgets_no_place_that_was_read_past() -> None:
     it = replaying(p0=3, p1=20)
-    session_cursor(it, logs())
+    session_cursor(it, logs(), CURSOR_TIME)
     assert it.min_offsets == {"news": {0: 10, 1: 20}, "orders": {0: 3, 1: 20}}
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from bridge.core.protocol.cursor import TopicOffsets, decode_cursor, join_topic_offsets
 from bridge.core.sessions.positions import TopicPosition
-from tests.core.factories import OTHER_TOPIC_ID, TOPIC_ID
+from tests.core.factories import CURSOR_TIME, OTHER_TOPIC_ID, TOPIC_ID
 
 
 def told(log: TopicPosition) -> TopicOffsets:
-    return decode_cursor(join_topic_offsets([log.packed_offsets]))["orders"]
+    return decode_cursor(join_topic_offsets([log.packed_offsets], CURSOR_TIME))["orders"]
 
 
 def test_a_topic_that_has_no_partitions_yet_is_named() -> None:

@@ -15,6 +15,7 @@ from bridge.core.sessions.permissions import NamePatterns, Permissions
 from bridge.core.sessions.requests import MAX_TOKENS_PER_MINUTE, ClientRequests, RequestLimits
 from bridge.core.sessions.session import MembershipSource, SessionState
 from tests.core.factories import (
+    CURSOR_TIME,
     attached_session,
     catch_up,
     cursor_at,
@@ -122,7 +123,7 @@ def test_one_that_is_still_caught_up_is_answered_alike() -> None:
         2,
         "bad_frame",
     )
-    assert done["cursor"] == beat["cursor"] == encode_cursor(cursor_at(3, 20))
+    assert done["cursor"] == beat["cursor"] == encode_cursor(cursor_at(3, 20), CURSOR_TIME)
     for number in range(20):
         dialogue.handle(b"?", float(number), None)
     assert it.close_code == close_codes.MISBEHAVING

@@ -114,7 +114,8 @@ async def test_heartbeats_come_during_a_replay_and_cover_what_has_come(open_rig:
     client = await held(rig)
     rig.publish(accounts=["alice"])
     for _ in range(3):
-        assert await client.expect("heartbeat") == {"op": "heartbeat", "cursor": AHEAD}
+        beat = await client.expect("heartbeat")
+        assert decode_cursor(beat["cursor"]) == decode_cursor(AHEAD)
     rig.upstream.brokers.may_respond.set()
     assert (await client.next_of("event"))["at"] == "orders:0:10"
     live = await client.next_of("live")
@@ -141,7 +142,7 @@ async def test_a_silent_client_is_closed_during_a_replay_too(open_rig: OpenBridg
     code, closing = await raw.read_until_close()
     assert code == 4003
     assert closing is not None
-    assert closing["cursor"] == AHEAD
+    assert decode_cursor(closing["cursor"]) == decode_cursor(AHEAD)
     assert not rig.hub.replaying
 
 
@@ -149,7 +150,8 @@ async def test_a_drain_does_not_wait_for_a_replay(rig):
     client = await held(rig)
     rig.server.should_exit = True
     end = await client.wait_closed()
-    assert (end.code, end.closing_frame["cursor"]) == (4001, AHEAD)
+    assert end.code == 4001
+    assert decode_cursor(end.closing_frame["cursor"]) == decode_cursor(AHEAD)
     await wait_until(rig.serve_task.done)
 
 

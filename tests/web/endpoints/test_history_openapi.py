@@ -48,7 +48,12 @@ class Staying:
 
 def app() -> Any:
     hub = Hub(
-        "i1", {"orders": False}, heartbeat_seconds=25.0, max_outbox_bytes=1 << 20, jitter=float
+        "i1",
+        {"orders": False},
+        heartbeat_seconds=25.0,
+        max_outbox_bytes=1 << 20,
+        jitter=float,
+        wall_clock=time.time,
     )
     catch_up = CatchUp(hub, retention.ReplayLimits(1000, 1 << 20), 1 << 20)
     limits = AdmissionLimits(RequestLimits(200, 50, 300), max_handshakes_per_second=10**6)
