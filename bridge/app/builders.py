@@ -362,6 +362,7 @@ def _admission_limits(settings: Settings) -> AdmissionLimits:
         max_connections_per_address=limits.connections_per_address,
         max_handshakes_per_second=limits.handshakes_per_second,
         max_frame_bytes=limits.frame_bytes,
+        max_frames_per_second=limits.frames_per_second,
         outbox_timeout_seconds=limits.outbox_seconds,
         heartbeat_seconds=settings.heartbeat_seconds,
         max_stale_seconds=settings.stale_seconds,

@@ -114,6 +114,7 @@ class LimitSettings(SettingsGroup):
     topics: int = Field(50, ge=1)
     changes_per_minute: int = Field(300, ge=0)
     frame_bytes: int = Field(65_536, ge=125)
+    frames_per_second: int = Field(200, ge=1)
     event_bytes: int = Field(1_048_576, ge=1)
     outbox_bytes: int = Field(1_048_576, ge=1)
     outbox_seconds: float = Field(15, gt=0)

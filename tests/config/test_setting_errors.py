@@ -74,6 +74,7 @@ WRONG = {
     "BRIDGE_LIMITS": ["7", "[", '"x"'],
     "BRIDGE_LIMITS__ROOMS": ["-1", "many", "1.5", "[]"],
     "BRIDGE_LIMITS__FRAME_BYTES": ["0", "124"],
+    "BRIDGE_LIMITS__FRAMES_PER_SECOND": ["0", "-1", "1.5"],
     "BRIDGE_REPLAY__PASSES": ["0"],
     "BRIDGE_KAFKA__SECURITY_PROTOCOL": ["plaintext", "TLS"],
     "BRIDGE_KAFKA__PREFIX": ["a b", "", "."],

@@ -53,6 +53,7 @@ PUBLISHED: dict[str, tuple[Any, str, Any]] = {
     "LIMITS__TOPICS": (50, "1", 1),
     "LIMITS__CHANGES_PER_MINUTE": (300, "1", 1),
     "LIMITS__FRAME_BYTES": (65_536, "1000", 1000),
+    "LIMITS__FRAMES_PER_SECOND": (200, "50", 50),
     "LIMITS__EVENT_BYTES": (1_048_576, "1", 1),
     "LIMITS__OUTBOX_BYTES": (1_048_576, "1", 1),
     "LIMITS__OUTBOX_SECONDS": (15, "0.5", 0.5),

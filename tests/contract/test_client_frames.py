@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
 from bridge.core.protocol import frames as protocol_frames
-from bridge.core.sessions.requests import ClientRequests, RequestLimits
+from bridge.core.sessions.requests import ClientRequests, FrameAllowance, RequestLimits
 from bridge.web.connections.connect_request import BadRequest, parse_connect_request
 from tests.contract.examples import Example, parametrize_examples, read_json
 from tests.core.factories import attached_session, hub, take_frames
@@ -29,7 +29,8 @@ def answers(text: bytes) -> list[dict[str, Any]]:
     """Return what a client that has said `text` is answered, checked."""
     at = hub(orders=False, news=False)
     session = attached_session(at)
-    ClientRequests(at, session, MANY).handle(text, now=0.0, stale_seconds=None)
+    requests = ClientRequests(at, session, MANY, FrameAllowance(200))
+    requests.handle(text, now=0.0, stale_seconds=None)
     answered = take_frames(session)
     for frame in answered:
         check_frame(frame)

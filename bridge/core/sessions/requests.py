@@ -29,6 +29,10 @@ MAX_BAD_FRAMES_PER_MINUTE: Final = 20
 #: More tokens than this are refused unchecked: each check costs the CPU of one signature.
 MAX_TOKENS_PER_MINUTE: Final = 120
 MINUTE_SECONDS: Final = 60.0
+#: A burst of frames may use the allowance of so many seconds at once (docs/protocol.md).
+BURST_SECONDS: Final = 5.0
+#: A frame with more names counts as several: each costs a look-up or two.
+NAMES_PER_FRAME: Final = 10
 
 
 class RequestLimits(NamedTuple):
@@ -56,15 +60,47 @@ class MinuteCounter:
         return self._count > max_count
 
 
+class FrameAllowance:
+    """Limits the frames of one connection: so many a second, with bursts of five times as many.
+
+    All frames count: those of the protocol, control frames, fragments and refused ones.
+    """
+
+    __slots__ = ("_per_second", "_used_until")
+
+    def __init__(self, per_second: float) -> None:
+        self._per_second = per_second
+        self._used_until = float("-inf")  # when all frames so far had come at the allowed rate
+
+    def count(self, now: float, frame_count: float = 1.0) -> None:
+        """Count frames that came at `now`, in seconds of a monotonic clock."""
+        self._used_until = max(self._used_until, now) + frame_count / self._per_second
+
+    def wait_seconds(self, now: float) -> float:
+        """Return how long the next frame has to wait; 0 if it may come now."""
+        return max(0.0, self._used_until - now - BURST_SECONDS)
+
+
 class ClientRequests:
     """Handles the frames of one session. Counters are created on first use: most need none."""
 
-    __slots__ = ("_bad_frames", "_changes", "_hub", "_limits", "_session", "_token_updates")
+    __slots__ = (
+        "_allowance",
+        "_bad_frames",
+        "_changes",
+        "_hub",
+        "_limits",
+        "_session",
+        "_token_updates",
+    )
 
-    def __init__(self, hub: Hub, session: Session, limits: RequestLimits) -> None:
+    def __init__(
+        self, hub: Hub, session: Session, limits: RequestLimits, allowance: FrameAllowance
+    ) -> None:
         self._hub = hub
         self._session = session
         self._limits = limits
+        self._allowance = allowance
         self._bad_frames: MinuteCounter | None = None
         self._changes: MinuteCounter | None = None
         self._token_updates: MinuteCounter | None = None
@@ -109,6 +145,9 @@ class ClientRequests:
         return None
 
     def _handle_subscription(self, frame: Subscribe | Unsubscribe, now: float) -> None:
+        # Its first names are paid for: the caller counts each frame once.
+        name_count = len(frame.topics) + len(frame.rooms)
+        self._allowance.count(now, max(0.0, name_count / NAMES_PER_FRAME - 1))
         if not all(is_valid_name(name) for name in (*frame.topics, *frame.rooms)):
             self.reject_frame("a name is 1 to 200 bytes without control characters", frame.id, now)
             return

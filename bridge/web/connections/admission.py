@@ -114,6 +114,7 @@ class AdmissionLimits(NamedTuple):
     max_connections_per_address: int = 0  #: 0 is off
     max_handshakes_per_second: int = 500
     max_frame_bytes: int = 65_536
+    max_frames_per_second: int = 200
     outbox_timeout_seconds: float = 15.0
     heartbeat_seconds: float = 25.0
     max_stale_seconds: float = 0.0  #: allowed without Kafka; 0 is no limit

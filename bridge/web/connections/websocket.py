@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
@@ -17,7 +17,7 @@ from msgspec import UNSET
 from bridge.core.protocol import close_codes as closes
 from bridge.core.protocol import frames
 from bridge.core.sessions.permissions import Permissions
-from bridge.core.sessions.requests import ClientRequests
+from bridge.core.sessions.requests import ClientRequests, FrameAllowance
 from bridge.web.auth.authenticator import NO_CREDENTIALS, AuthRefused, Credentials, parse_bearer
 from bridge.web.connections.connect_request import (
     BadRequest,
@@ -32,8 +32,14 @@ from bridge.web.connections.connection import (
     Phase,
     PhaseTrigger,
 )
+from bridge.web.connections.turns import (
+    CONNECTION_SECONDS,
+    FRAMES_PER_TURN,
+    AcceptThrottle,
+    FrameTurns,
+)
 from bridge.web.transport import ws_framing, ws_handshake
-from bridge.web.transport.ws_framing import FrameParser, ProtocolViolation, WebSocketMessage
+from bridge.web.transport.ws_framing import FrameParser, ProtocolViolation
 from bridge.web.transport.ws_handshake import UpgradeRefusal
 
 if TYPE_CHECKING:
@@ -57,36 +63,17 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-#: Each accept takes some tenths of a millisecond.
-ACCEPTS_PER_TURN: Final = 32
-
-
-class AcceptThrottle:
-    """Limits the accepts per turn of the event loop."""
-
-    def __init__(self) -> None:
-        self._call_soon = asyncio.get_running_loop().call_soon
-        self._accepts_left = ACCEPTS_PER_TURN  # in this turn of the event loop
-        self._queue: deque[Callable[[], object]] = deque()
-
-    def submit(self, accept: Callable[[], object]) -> bool:
-        """Call `accept` now or in a later turn; return whether it was now."""
-        if self._accepts_left == ACCEPTS_PER_TURN:
-            self._call_soon(self._start_turn)
-        if not self._accepts_left:
-            self._queue.append(accept)
-            return False
-        self._accepts_left -= 1
-        accept()
-        return True
-
-    def _start_turn(self) -> None:
-        self._accepts_left = ACCEPTS_PER_TURN - min(ACCEPTS_PER_TURN, len(self._queue))
-        if self._queue:
-            self._call_soon(self._start_turn)
-        for _ in range(ACCEPTS_PER_TURN - self._accepts_left):
-            # One callback each, so that an exception affects one connection only.
-            self._call_soon(self._queue.popleft())
+#: Frames that a client may send before its welcome, fragments and control frames included.
+MAX_FRAMES_BEFORE_WELCOME: Final = 64
+#: A connection beyond its allowance is read from again after at least this: several frames at once.
+_MIN_HOLD_SECONDS: Final = 0.05
+#: Replies beyond this are written before the next frame is handled.
+_REPLY_BYTES: Final = 64 * 1024
+#: Such a client has broken the contract or the protocol. What it sends after that is not parsed.
+_MISBEHAVING_CODES: Final = frozenset(
+    {closes.MISBEHAVING.code, ws_framing.PROTOCOL_ERROR, ws_framing.INVALID_PAYLOAD}
+)
+_HANDLING_PHASES: Final = (Phase.AWAITING_HELLO, Phase.OPEN)
 
 
 class TokenRefresh:
@@ -143,6 +130,7 @@ class WebSocketHandler(ConnectionHandler, Protocol):
     """What a WebSocket connection needs of its endpoint."""
 
     accept_throttle: AcceptThrottle
+    frame_turns: FrameTurns
 
     def check_upgrade(self, upgrade_request: UpgradeRequest) -> UrlRequest | UpgradeRefusal:
         """Return what the URL asks for, or the refusal of the handshake."""
@@ -158,6 +146,9 @@ class WebSocketHandler(ConnectionHandler, Protocol):
     def handle_message(self, connection: WebSocketConnection, text: bytes | None) -> None:
         """Handle one message; None stands for a binary one."""
 
+    def flush(self) -> None:
+        """Write the replies to the messages that were handled."""
+
     def handle_violation(
         self, connection: WebSocketConnection, violation: ProtocolViolation
     ) -> None:
@@ -171,9 +162,13 @@ class WebSocketConnection(ClientConnection):
     encode_frame = staticmethod(ws_framing.encode_text)
 
     __slots__ = (
+        "_allowance",
         "_endpoint",
         "_frame_parser",
-        "_pending_messages",
+        "_frames_before_welcome",
+        "_hold_timer",
+        "_is_ignoring",
+        "_is_waiting_for_turn",
         "client_requests",
         "credentials",
     )
@@ -181,8 +176,12 @@ class WebSocketConnection(ClientConnection):
     def __init__(self, endpoint: WebSocketHandler) -> None:
         super().__init__(endpoint)
         self._endpoint = endpoint
-        self._frame_parser: FrameParser | None = None
-        self._pending_messages: list[WebSocketMessage] | tuple[()] = ()  # read, and not handled yet
+        self._frame_parser: FrameParser | None = None  # from the first frame on, to the last
+        self._allowance: FrameAllowance | None = None
+        self._frames_before_welcome = 0
+        self._hold_timer: asyncio.TimerHandle | None = None  # while it is beyond its allowance
+        self._is_waiting_for_turn = False
+        self._is_ignoring = False  # whether it broke the protocol, and is not parsed any more
         self.client_requests: ClientRequests | None = None
         self.credentials = NO_CREDENTIALS  # from the headers, until they are checked
 
@@ -195,33 +194,35 @@ class WebSocketConnection(ClientConnection):
         peer = transport.get_extra_info("peername")
         self.address = peer[0] if peer else ""
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Drop the frames that were not handled."""
+        self._stop_parsing()
+        super().connection_lost(exc)
+
     def pause_writing(self) -> None:
         """Stop reading too: a client that does not read cannot request more replies."""
         super().pause_writing()
-        if self.phase is not Phase.CLOSED:
-            self.transport.pause_reading()
+        self._update_reading()
 
     def resume_writing(self) -> None:
         """Resume writing and reading; the silence of the client counts from now on."""
         self.is_write_paused = False
         if self.phase is not Phase.CLOSED:
             self.last_seen = self._handler.now()
-            self.transport.resume_reading()
             self.flush()
             self.handle_pending()
 
     def data_received(self, data: bytes) -> None:
-        """Parse what the client sent and handle whole messages."""
+        """Handle the first frames of what the client sent; the others have to wait."""
         self.last_seen = self._handler.now()
         if self.phase is Phase.HANDSHAKE:
             self._negotiate_handshake(data)
             return
         if self._frame_parser is None:
+            if self._is_ignoring:
+                return
             self._frame_parser = FrameParser(self._handler.limits.max_frame_bytes)
-        try:
-            self._pending_messages = [*self._pending_messages, *self._frame_parser.feed(data)]
-        except ProtocolViolation as violation:
-            self._endpoint.handle_violation(self, violation)
+        self._frame_parser.feed(data)
         self.handle_pending()
 
     # -- the handshake ---------------------------------------------------------------------------
@@ -275,20 +276,78 @@ class WebSocketConnection(ClientConnection):
 
     # -- reading ---------------------------------------------------------------------------------
 
+    @property
+    def allowance(self) -> FrameAllowance:
+        """What this client may still send; created on first use, as most send nothing."""
+        if self._allowance is None:
+            self._allowance = FrameAllowance(self._handler.limits.max_frames_per_second)
+        return self._allowance
+
     def handle_pending(self) -> None:
-        """Handle the messages that were read, until replies have to wait."""
-        messages, self._pending_messages = self._pending_messages, ()
-        for index, message in enumerate(messages):
-            if self.is_write_paused or self.phase is Phase.PREPARING:
-                self._pending_messages = [*messages[index:]]
-                return
-            try:
-                self._handle_message(*message)
-            except ProtocolViolation as violation:
-                self._endpoint.handle_violation(self, violation)
+        """Handle frames that were read, in this turn or a later one."""
+        if self._hold_timer is None:
+            self._is_waiting_for_turn = self._endpoint.frame_turns.submit(self)
+        self._update_reading()
+
+    def handle_frames(self) -> bool:
+        """Handle a few frames; return whether more can be handled in a later turn."""
+        self._is_waiting_for_turn = False
+        ends_at = time.perf_counter() + CONNECTION_SECONDS
+        frames_left = FRAMES_PER_TURN
+        try:
+            while self._can_handle():
+                if not frames_left or time.perf_counter() >= ends_at:
+                    self._is_waiting_for_turn = True
+                    break
+                frames_left -= 1
+                if not self._handle_frame():
+                    break
+        except ProtocolViolation as violation:
+            self._stop_parsing()
+            self._is_ignoring = True
+            self._endpoint.handle_violation(self, violation)
+        self._endpoint.flush()
+        self._update_reading()
+        return self._is_waiting_for_turn
+
+    def _can_handle(self) -> bool:
+        """Whether a frame may be parsed now, as far as this connection goes."""
+        return (
+            self._frame_parser is not None
+            and self._frame_parser.has_bytes
+            and not (self.is_write_paused or self.transport.is_closing())
+            and self._hold_timer is None
+            and (
+                self.phase is Phase.CLOSING  # the client's close is awaited
+                or (
+                    self.phase in _HANDLING_PHASES
+                    and (self.session is None or self.session.close_code is None)
+                )
+            )
+        )
+
+    def _handle_frame(self) -> bool:
+        """Handle one frame; return False if none is whole, or if none may be handled now."""
+        now = self._handler.now()
+        if wait_seconds := self.allowance.wait_seconds(now):
+            self._hold(wait_seconds)
+            return False
+        message = None if self._frame_parser is None else self._frame_parser.pop()
+        if message is None:
+            return False
+        self.allowance.count(now)
+        if self.phase is Phase.AWAITING_HELLO:
+            self._frames_before_welcome += 1
+            if self._frames_before_welcome > MAX_FRAMES_BEFORE_WELCOME:
+                reason = f"misbehaving: more than {MAX_FRAMES_BEFORE_WELCOME} frames and no hello"
+                raise ProtocolViolation(closes.MISBEHAVING.code, reason)
+        self._handle_message(*message)
+        if self.session is not None and self.session.outbox.pending_bytes > _REPLY_BYTES:
+            self.flush()
+        return True
 
     def _handle_message(self, opcode: int, payload: bytes) -> None:
-        if self.phase not in {Phase.AWAITING_HELLO, Phase.PREPARING, Phase.OPEN}:
+        if self.phase is Phase.CLOSING:
             if opcode == ws_framing.CLOSE:
                 self.transport.close()
             return
@@ -301,6 +360,39 @@ class WebSocketConnection(ClientConnection):
                 self._endpoint.handle_message(self, payload)
             case ws_framing.BINARY:
                 self._endpoint.handle_message(self, None)
+
+    def _hold(self, wait_seconds: float) -> None:
+        """Read nothing from a client beyond its allowance until it may go on."""
+        self._hold_timer = asyncio.get_running_loop().call_later(
+            max(wait_seconds, _MIN_HOLD_SECONDS), self._end_hold
+        )
+
+    def _end_hold(self) -> None:
+        self._hold_timer = None
+        self.last_seen = self._handler.now()  # it could not be heard meanwhile
+        self.handle_pending()
+
+    def _update_reading(self) -> None:
+        """Read from the client exactly while its frames can be handled."""
+        if self.phase is Phase.CLOSED or self.transport.is_closing():
+            return
+        if (
+            self.is_write_paused
+            or self._is_waiting_for_turn
+            or self._hold_timer is not None
+            or self.phase is Phase.PREPARING
+        ):
+            self.transport.pause_reading()
+        else:
+            self.transport.resume_reading()
+
+    def _stop_parsing(self) -> None:
+        """Drop what was read and whatever follows."""
+        self._endpoint.frame_turns.discard(self)
+        self._is_waiting_for_turn, self._frame_parser = False, None
+        if self._hold_timer is not None:
+            self._hold_timer.cancel()
+            self._hold_timer = None
 
     def _echo_close(self, payload: bytes) -> None:
         code = ws_framing.parse_close_code(payload)
@@ -321,14 +413,19 @@ class WebSocketConnection(ClientConnection):
         """Send the close frame; the client has the close timeout to reply."""
         self.transport.write(ws_framing.encode_close(close.code, close.reason))
         super().begin_close(close)
-        if not self.is_write_paused:
-            # The close frame of a client that waited for its welcome must be read.
-            self.transport.resume_reading()
+        if close.code in _MISBEHAVING_CODES:
+            self._stop_parsing()
+            self._is_ignoring = True
+            self.transport.write_eof()  # its close frame is not looked for; it must close by itself
+        elif self._frame_parser is not None and self._hold_timer is None:
+            self._endpoint.frame_turns.wait(self)  # its close frame may have come already
+        self._update_reading()
 
     def is_silent(self, now: float) -> bool:
-        """Whether nothing came for two heartbeats. A client with paused writes is slow instead."""
+        """Whether nothing came for two heartbeats, although this client was read from."""
         return (
             not self.is_write_paused
+            and self._hold_timer is None
             and now - self.last_seen >= 2 * self._handler.limits.heartbeat_seconds
         )
 
@@ -367,6 +464,8 @@ class WebSocketEndpoint:
         self.closes_by_code = counters.closes_by_code
         self.now = pool.now
         self.accept_throttle = AcceptThrottle()
+        self.frame_turns = FrameTurns()
+        self.flush = pool.flusher.flush
         self._admission_tasks: dict[WebSocketConnection, asyncio.Task[None]] = {}
         self._token_refresh = TokenRefresh(hub, admission, pool.flusher.flush)
 
@@ -452,7 +551,6 @@ class WebSocketEndpoint:
             self._reject(connection, refused)
             return
         if connection.phase is Phase.PREPARING:
-            connection.transport.resume_reading()
             self._admit_now(connection, permissions, connect_request)
             connection.handle_pending()
 
@@ -523,14 +621,15 @@ class WebSocketEndpoint:
             return
         if connection.phase is not Phase.PREPARING:
             return  # it was closed meanwhile
-        connection.transport.resume_reading()
         self._start_session(connection, session, resolved)
         connection.handle_pending()
 
     def _start_session(
         self, connection: WebSocketConnection, session: Session, connect_request: ConnectRequest
     ) -> None:
-        connection.client_requests = ClientRequests(self._hub, session, self.limits.request_limits)
+        connection.client_requests = ClientRequests(
+            self._hub, session, self.limits.request_limits, connection.allowance
+        )
         connection.open()
         self._admission.start(session, connect_request)
         self._pool.flusher.flush()
@@ -558,7 +657,6 @@ class WebSocketEndpoint:
                 text, self.now(), self._upstream.stale_seconds()
             ):
                 self._token_refresh.refresh(connection.session, token)
-            self._pool.flusher.flush()
 
     def _handle_hello(self, connection: WebSocketConnection, text: bytes | None) -> None:
         try:

@@ -1,7 +1,7 @@
 """Encodes and parses WebSocket frames after the handshake (RFC 6455, section 5).
 
 Rule: sent frames are never masked, fragmented or compressed, so one encoding serves all readers. A
-received frame that breaks section 5 raises `ProtocolViolation` with the RFC's close code.
+received frame is parsed when the caller wants it, so that one read cannot hold up the event loop.
 """
 
 from __future__ import annotations
@@ -34,10 +34,14 @@ _REGISTERED_CLOSE_CODES: Final = frozenset(range(1000, 1015)) - {1004, _NO_STATU
 
 
 class WebSocketMessage(NamedTuple):
-    """One whole message, or one control frame."""
+    """One whole message, one control frame, or `FRAGMENT`."""
 
     opcode: int
     payload: bytes
+
+
+#: Stands for a data frame after which its message is not complete yet.
+FRAGMENT: Final = WebSocketMessage(_CONTINUATION, b"")
 
 
 class ProtocolViolation(Exception):
@@ -74,36 +78,37 @@ PING_FRAME: Final = encode_frame(PING, b"")
 
 
 class FrameParser:
-    """Parses what a client sends into messages; keeps bytes of unfinished ones only."""
+    """Parses what a client sends, frame by frame. It holds what was fed and not parsed yet."""
 
-    __slots__ = ("_buffer", "_fragment_bytes", "_fragments", "_max_bytes", "_opcode")
+    __slots__ = ("_buffer", "_fragments", "_max_bytes", "_offset", "_opcode")
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._buffer = b""
+        self._buffer = bytearray()
+        self._offset = 0  # what lies before it is parsed
         self._opcode = _CONTINUATION  # of the fragmented message
-        self._fragments: list[bytes] = []
-        self._fragment_bytes = 0
+        # One buffer: a list of single bytes would take eighty times their size.
+        self._fragments = bytearray()
 
-    def feed(self, data: bytes) -> list[WebSocketMessage]:
-        """Return the messages that `data` completes.
+    def feed(self, data: bytes) -> None:
+        """Add bytes for `pop` to parse."""
+        if self._offset:
+            del self._buffer[: self._offset]
+            self._offset = 0
+        self._buffer += data
+
+    @property
+    def has_bytes(self) -> bool:
+        """Whether bytes are left, of a whole frame or of a part."""
+        return self._offset < len(self._buffer)
+
+    def pop(self) -> WebSocketMessage | None:
+        """Parse the next frame; None if it has not come whole yet.
 
         Raises:
-            ProtocolViolation: If the client broke the protocol. Earlier messages are lost.
+            ProtocolViolation: If the client broke the protocol. No later frame can be parsed.
         """
-        buffer = self._buffer + data if self._buffer else data
-        offset = 0
-        messages: list[WebSocketMessage] = []
-        while (parsed := self._parse_frame(buffer, offset)) is not None:
-            first_byte, payload, offset = parsed
-            message = self._assemble(first_byte, payload)
-            if message is not None:
-                messages.append(message)
-        self._buffer = buffer[offset:]
-        return messages
-
-    def _parse_frame(self, buffer: bytes, offset: int) -> tuple[int, bytes, int] | None:
-        """Return the first byte and payload of one frame, and the offset of the next."""
+        buffer, offset = self._buffer, self._offset
         if len(buffer) < offset + 2:
             return None
         first_byte, second_byte = buffer[offset], buffer[offset + 1]
@@ -124,7 +129,12 @@ class FrameParser:
         if len(buffer) < start + size:
             return None
         payload = apply_mask(buffer[start : start + size], buffer[offset:start])
-        return first_byte, bytes(payload), start + size
+        if len(buffer) == start + size:
+            buffer.clear()  # most reads are one frame; an idle connection holds nothing
+            self._offset = 0
+        else:
+            self._offset = start + size
+        return self._assemble(first_byte, bytes(payload))
 
     def _check_header(self, first_byte: int, second_byte: int, size: int) -> None:
         opcode = first_byte & 0x0F
@@ -135,13 +145,13 @@ class FrameParser:
         if opcode >= CLOSE:
             if size > _MAX_SHORT_BYTES or not first_byte & _FIN:
                 raise ProtocolViolation(PROTOCOL_ERROR, "a control frame is too long or fragmented")
-        elif self._fragment_bytes + size > self._max_bytes:
+        elif len(self._fragments) + size > self._max_bytes:
             raise ProtocolViolation(
                 FRAME_TOO_LARGE,
                 f"more than {self._max_bytes} bytes in a frame (BRIDGE_LIMITS__FRAME_BYTES)",
             )
 
-    def _assemble(self, first_byte: int, payload: bytes) -> WebSocketMessage | None:
+    def _assemble(self, first_byte: int, payload: bytes) -> WebSocketMessage:
         opcode = first_byte & 0x0F
         if opcode >= CLOSE:
             return WebSocketMessage(opcode, payload)
@@ -149,13 +159,11 @@ class FrameParser:
             raise ProtocolViolation(PROTOCOL_ERROR, "a fragment is out of its order")
         if not first_byte & _FIN:
             self._opcode = self._opcode or opcode
-            if payload:  # empty fragments would pile up without ever reaching the limit
-                self._fragments.append(payload)
-                self._fragment_bytes += len(payload)
-            return None
+            self._fragments += payload
+            return FRAGMENT
         if self._opcode:
-            opcode, payload = self._opcode, b"".join([*self._fragments, payload])
-            self._opcode, self._fragments, self._fragment_bytes = _CONTINUATION, [], 0
+            opcode, payload = self._opcode, bytes(self._fragments) + payload
+            self._opcode, self._fragments = _CONTINUATION, bytearray()
         if opcode == TEXT and not payload.isascii():
             _check_utf8(payload)
         return WebSocketMessage(opcode, payload)

@@ -12,7 +12,7 @@ from bridge.core.protocol.cursor import decode_cursor
 from bridge.core.sessions.hub import Hub
 from bridge.core.sessions.on_demand import MAX_PENDING_REPLIES
 from bridge.core.sessions.permissions import NamePatterns, Permissions
-from bridge.core.sessions.requests import ClientRequests, RequestLimits
+from bridge.core.sessions.requests import ClientRequests, FrameAllowance, RequestLimits
 from tests.core.factories import (
     CURSOR_TIME,
     OTHER_TOPIC_ID,
@@ -76,6 +76,7 @@ class Client:
             RequestLimits(
                 **{"max_rooms": 9, "max_topics": 9, "max_changes_per_minute": 300, **bounds}
             ),
+            FrameAllowance(200),
         )
 
     def say(self, op: str, *topics: str, **more: Any) -> list[dict[str, Any]]:

@@ -12,7 +12,12 @@ from bridge.core.protocol import close_codes
 from bridge.core.protocol.cursor import decode_cursor, encode_cursor
 from bridge.core.protocol.frames import TokenUpdate
 from bridge.core.sessions.permissions import NamePatterns, Permissions
-from bridge.core.sessions.requests import MAX_TOKENS_PER_MINUTE, ClientRequests, RequestLimits
+from bridge.core.sessions.requests import (
+    MAX_TOKENS_PER_MINUTE,
+    ClientRequests,
+    FrameAllowance,
+    RequestLimits,
+)
 from bridge.core.sessions.session import MembershipSource, SessionState
 from tests.core.factories import (
     CURSOR_TIME,
@@ -41,7 +46,8 @@ class Client:
     def __init__(self, bounds: RequestLimits = BOUNDS, **asked: Any) -> None:
         self.hub = hub()
         self.session = attached_session(self.hub, **{"grant": GRANT, **asked})
-        self.dialogue = ClientRequests(self.hub, self.session, bounds)
+        self.allowance = FrameAllowance(200)
+        self.dialogue = ClientRequests(self.hub, self.session, bounds, self.allowance)
 
     def say(
         self, now: float = 0.0, stale: float | None = None, **frame: Any
@@ -113,7 +119,7 @@ def test_a_token_is_handed_to_the_bank_because_only_it_can_judge() -> None:
 def test_one_that_is_still_caught_up_is_answered_alike() -> None:
     at = hub()
     it = resumed_session(catch_up(at), cursor_at(3, 20), grant=GRANT)
-    dialogue = ClientRequests(at, it, BOUNDS)
+    dialogue = ClientRequests(at, it, BOUNDS, FrameAllowance(200))
     for said in (b'{"op":"subscribe","rooms":["s"],"id":1}', b'{"op":"heartbeat","id":2}', b"?"):
         dialogue.handle(said, 0.0, None)
     done, beat, refused = take_frames(it)
@@ -238,3 +244,29 @@ def test_whatever_a_client_sends_it_is_answered_once_or_it_is_a_token(text: byte
     assert (token is None) == (len(answers) == 1)
     assert client.session.state is SessionState.LIVE
     assert all(answer["op"] in {"reply", "heartbeat"} for answer in answers)
+
+
+def test_frames_beyond_the_allowance_have_to_wait_and_a_burst_is_five_seconds_worth():
+    allowance = FrameAllowance(200)
+    for _ in range(1000):
+        assert allowance.wait_seconds(100.0) == pytest.approx(0, abs=1e-6)
+        allowance.count(100.0)
+    allowance.count(100.0)
+    assert allowance.wait_seconds(100.0) == pytest.approx(1 / 200)
+    assert allowance.wait_seconds(100.01) == 0
+    assert allowance.wait_seconds(105.0) == 0
+
+
+def test_an_allowance_that_was_not_used_does_not_grow_beyond_a_burst():
+    allowance = FrameAllowance(10)
+    allowance.count(0.0)
+    allowance.count(1e6, 51)
+    assert allowance.wait_seconds(1e6) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(("names", "frames"), [(0, 0), (1, 0), (10, 0), (20, 1), (200, 19)])
+@pytest.mark.parametrize("op", ["subscribe", "unsubscribe"])
+def test_ten_names_of_a_frame_count_as_a_frame_though_it_is_refused(op, names, frames):
+    client = Client(RequestLimits(max_rooms=1, max_topics=1, max_changes_per_minute=0))
+    client.say(10.0, op=op, rooms=[f"r:{n}" for n in range(names)])
+    assert client.allowance.wait_seconds(10.0 - 5.0) == pytest.approx(frames / 200)

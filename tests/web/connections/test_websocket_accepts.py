@@ -7,7 +7,7 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from bridge.web.connections.websocket import ACCEPTS_PER_TURN, AcceptThrottle
+from bridge.web.connections.turns import ACCEPTS_PER_TURN, AcceptThrottle
 from tests.web.in_process_bridge import wait_until
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from websockets.uri import parse_uri
 
 from bridge.web.transport import ws_framing
 from bridge.web.transport.ws_framing import (
+    FRAGMENT,
     FrameParser,
     ProtocolViolation,
     WebSocketMessage,
@@ -31,10 +32,19 @@ MASK = b"mask"
 
 
 def read(data: bytes, cuts: Iterable[int] = (), limit: int = LIMIT) -> list[WebSocketMessage]:
-    """Feed `data`, cut at these places."""
+    """Feed `data`, cut at these places; return the whole messages."""
     inbound = FrameParser(limit)
     places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-    return [message for start, end in pairwise(places) for message in inbound.feed(data[start:end])]
+    messages = []
+    for start, end in pairwise(places):
+        inbound.feed(data[start:end])
+        messages += pop_all(inbound)
+    return [message for message in messages if message is not FRAGMENT]
+
+
+def pop_all(inbound: FrameParser) -> list[WebSocketMessage]:
+    """Parse all whole frames that were fed."""
+    return list(iter(inbound.pop, None))
 
 
 def violation(data: bytes, limit: int = LIMIT) -> int:
@@ -193,15 +203,26 @@ def test_control_frames_do_not_count_towards_the_limit():
     assert len(read(frame_bytes(b"x" * 125, Opcode.PING) * 5, limit=125)) == 5
 
 
-def test_fragments_without_end_cost_bounded_memory():
-    inbound = FrameParser(LIMIT)
+@pytest.mark.parametrize("payload", [b"", b"z"], ids=["empty", "of one byte"])
+def test_fragments_without_end_cost_bounded_memory(payload):
+    inbound = FrameParser(1 << 16)
     inbound.feed(frame_bytes(b"a", fin=False))
     for _ in range(100):
-        inbound.feed(frame_bytes(b"", Opcode.CONT, fin=False) * 100)
-    assert sum(map(sys.getsizeof, (inbound._buffer, inbound._fragments))) < 4096
-    assert inbound.feed(frame_bytes(b"z", Opcode.CONT)) == [
-        WebSocketMessage(ws_framing.TEXT, b"az")
-    ]
+        inbound.feed(frame_bytes(payload, Opcode.CONT, fin=False) * 100)
+        assert pop_all(inbound)
+    assert sum(map(sys.getsizeof, (inbound._buffer, inbound._fragments))) < 16_384
+    inbound.feed(frame_bytes(b"!", Opcode.CONT))
+    assert pop_all(inbound) == [WebSocketMessage(ws_framing.TEXT, b"a" + payload * 10_000 + b"!")]
+
+
+def test_a_frame_is_parsed_when_it_is_wanted_and_each_fragment_is_one():
+    inbound = FrameParser(LIMIT)
+    inbound.feed(frame_bytes(b"a") + frame_bytes(b"b", fin=False) + b"garbage after it" * 20)
+    assert inbound.pop() == WebSocketMessage(ws_framing.TEXT, b"a")
+    assert inbound.pop() is FRAGMENT
+    assert inbound.has_bytes
+    with pytest.raises(ProtocolViolation):
+        inbound.pop()
 
 
 @pytest.mark.parametrize(
