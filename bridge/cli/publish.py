@@ -92,7 +92,7 @@ async def _publish_record(
     public_topic: str,
     as_json: bool,
 ) -> None:
-    from bridge.core.ports import RecordTooLarge, UnknownTopic
+    from bridge.core.ports import RecordRefused, RecordTooLarge, UnknownTopic
     from bridge.kafka.client.client import REQUEST_ERRORS
     from bridge.kafka.producer import KafkaProducer
 
@@ -104,6 +104,8 @@ async def _publish_record(
         exit_with_error(f"there is no topic {topic!r} at {kafka_access.bootstrap_servers}")
     except RecordTooLarge as error:
         exit_with_error(f"the record is too large for Kafka: {error}")
+    except RecordRefused as error:
+        exit_with_error(f"Kafka refuses the record, nothing was written: {error}")
     except REQUEST_ERRORS as error:
         exit_with_error(
             f"Kafka at {kafka_access.bootstrap_servers} did not accept the record (--kafka,"

@@ -44,6 +44,7 @@ class CommandProducer:
         """Return the position of the record, once Kafka has acknowledged it.
 
         Raises:
+            RecordRefused: If Kafka refuses it.
             NotAcknowledged: If Kafka does not acknowledge it in time.
 
         Cancellation: the command may or may not have been written.

@@ -23,6 +23,10 @@ class RecordTooLarge(ValueError):
     """Kafka refuses a record of this size."""
 
 
+class RecordRefused(ValueError):
+    """Kafka refuses the record for certain: nothing was written. The message says what to do."""
+
+
 class NotAcknowledged(Exception):
     """The record may have been written or not."""
 
@@ -43,6 +47,7 @@ class Publisher(Protocol):
         Raises:
             UnknownTopic: If the bridge has no such topic, or Kafka has not.
             RecordTooLarge: If Kafka refuses its size.
+            RecordRefused: If Kafka refuses it for another reason.
             NotAcknowledged: If Kafka does not acknowledge it in time.
 
         Cancellation: the record may or may not have been written.
@@ -56,6 +61,7 @@ class CommandPublisher(Protocol):
         """Return the position of the record, once Kafka has acknowledged it.
 
         Raises:
+            RecordRefused: If Kafka refuses it.
             NotAcknowledged: If Kafka does not acknowledge it in time.
 
         Cancellation: the command may or may not have been written.

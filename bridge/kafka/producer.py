@@ -12,9 +12,9 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import MessageSizeTooLargeError
+from aiokafka import errors as kafka_errors
 
-from bridge.core.ports import NotAcknowledged, RecordTooLarge, UnknownTopic
+from bridge.core.ports import NotAcknowledged, RecordRefused, RecordTooLarge, UnknownTopic
 from bridge.core.protocol.cursor import Position
 from bridge.kafka.client.aiokafka_internals import (
     close_connections,
@@ -29,6 +29,36 @@ if TYPE_CHECKING:
 
     from bridge.kafka.client.client import KafkaAccess
 
+
+class InvalidRecordError(kafka_errors.BrokerResponseError):
+    """The broker's validation refuses the record. aiokafka does not know this code."""
+
+    errno = 87
+    message = "INVALID_RECORD"
+    description = "the broker refuses the record"
+
+
+kafka_errors.kafka_errors.setdefault(InvalidRecordError.errno, InvalidRecordError)
+#: Errors with which a broker says for certain that it did not write the record, and the remedy.
+_REFUSALS: Final[dict[type[Exception], str]] = {
+    kafka_errors.InvalidTimestampError: (
+        "the clock of this instance differs from Kafka's by more than the topic allows"
+        " (message.timestamp.after.max.ms, message.timestamp.before.max.ms): set the clock"
+    ),
+    InvalidRecordError: (
+        "the broker calls the record invalid: a compacted topic needs a key in every record"
+    ),
+    kafka_errors.PolicyViolationError: "a policy of the broker forbids the record",
+    kafka_errors.UnsupportedForMessageFormatError: (
+        "the topic's message format is too old for this record: upgrade it"
+    ),
+    kafka_errors.TopicAuthorizationFailedError: (
+        "this instance may not write to the topic: give it the right Write on the topic"
+    ),
+    kafka_errors.ClusterAuthorizationFailedError: (
+        "this instance may not write to Kafka: give it the right Write on the topic"
+    ),
+}
 _CANCEL_WAIT_SECONDS: Final = 0.1
 #: A topic that existed this recently is written to without a new metadata request.
 TOPIC_MAX_AGE_SECONDS: Final = 5.0
@@ -74,6 +104,7 @@ class KafkaProducer:
         Raises:
             UnknownTopic: If the topic does not exist. It is not created.
             RecordTooLarge: If the record is larger than Kafka accepts.
+            RecordRefused: If Kafka refuses the record for another reason.
             One of `CLIENT_ERRORS`: The record may or may not have been written.
 
         Cancellation: the record may or may not have been written.
@@ -83,8 +114,10 @@ class KafkaProducer:
             metadata = await self._producer.send_and_wait(
                 topic, value, key=key, headers=list(headers)
             )
-        except MessageSizeTooLargeError as error:
+        except kafka_errors.MessageSizeTooLargeError as error:
             raise RecordTooLarge(str(error)) from None
+        except tuple(_REFUSALS) as error:
+            raise RecordRefused(_REFUSALS[type(error)]) from None
         except CLIENT_ERRORS:
             # The topic may have been deleted since it was described.
             self._described_at.pop(topic, None)
@@ -163,6 +196,7 @@ _OUTCOMES: Final[dict[type[Exception], str]] = {
     NotAcknowledged: "not_acknowledged",
     UnknownTopic: "no_topic",
     RecordTooLarge: "too_large",
+    RecordRefused: "refused",
 }
 
 
@@ -210,6 +244,7 @@ class KafkaPublisher:
         Raises:
             UnknownTopic: If the topic does not exist.
             RecordTooLarge: If the record is larger than Kafka accepts.
+            RecordRefused: If Kafka refuses the record for another reason.
             NotAcknowledged: If Kafka does not answer in time, or was never connected.
 
         Cancellation: the record may or may not have been written.
@@ -233,6 +268,9 @@ class KafkaPublisher:
         try:
             async with asyncio.timeout(ACKNOWLEDGEMENT_TIMEOUT_SECONDS):
                 position = await self._producer.send(kafka_name, value, key=key, headers=headers)
+        except RecordRefused as error:
+            self._mark_failing(error)
+            raise
         except CLIENT_ERRORS as error:
             self._mark_failing(error)
             raise NotAcknowledged from None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from aiokafka import AIOKafkaConsumer
 
-from bridge.core.ports import NotAcknowledged, RecordTooLarge, UnknownTopic
+from bridge.core.ports import NotAcknowledged, RecordRefused, RecordTooLarge, UnknownTopic
 from bridge.kafka import producer as writing
 from bridge.kafka.client.client import KafkaAccess
 from bridge.kafka.producer import KafkaPublisher
@@ -88,8 +88,32 @@ async def test_a_record_that_kafka_does_not_take_is_told(
         assert (await writer.publish("orders", b"1", key=None)).offset == 0
         with pytest.raises(UnknownTopic):
             await writer.publish("nowhere", b"1", key=None)
-        outcomes = {"acknowledged": 1, "not_acknowledged": 0, "no_topic": 1, "too_large": 2}
+        outcomes = {"acknowledged": 1, "not_acknowledged": 0, "no_topic": 1, "too_large": 2, "refused": 0}
         assert writer.outcomes == outcomes
+
+
+async def publish_often(writer: KafkaPublisher) -> None:
+    for _ in range(20):
+        await writer.publish("orders", b"1", key=None)
+
+
+async def test_a_clock_that_kafka_refuses_is_named_and_nothing_may_have_been_written(
+    kafka: KafkaCluster, topic_name: str
+) -> None:
+    # A record's stamp is at least a millisecond old when the broker reads it.
+    await create_topic(kafka.bootstrap, topic_name, configs={"message.timestamp.before.max.ms": "0"})
+    await create_topic(
+        kafka.bootstrap, f"{topic_name}.keyed", configs={"cleanup.policy": "compact"}
+    )
+    names = {"orders": topic_name, "keyed": f"{topic_name}.keyed"}
+    async with running(kafka.bootstrap, **names) as writer:
+        await connected(writer)
+        with pytest.raises(RecordRefused, match="clock"):
+            await publish_often(writer)
+        with pytest.raises(RecordRefused, match="key"):
+            await writer.publish("keyed", b"1", key=None)
+        assert (await writer.publish("keyed", b"1", key=b"k")).offset == 0
+        assert writer.outcomes["refused"] == 2
 
 
 async def test_an_outage_is_told_in_time_and_ends_by_itself(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import pytest
+from aiokafka import errors
 from aiokafka.errors import KafkaTimeoutError
 
-from bridge.core.ports import UnknownTopic
+from bridge.core.ports import RecordRefused, UnknownTopic
 from bridge.kafka import producer as producing
 from bridge.kafka.client.client import KafkaAccess
 from bridge.kafka.producer import KafkaProducer
@@ -91,3 +92,20 @@ async def test_a_failure_is_the_record_s_own_where_the_topic_exists(producer):
     with pytest.raises(KafkaTimeoutError):
         await producer.send("t", b"1")
     assert asked(producer) == 2
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [(32, "set the clock"), (87, "needs a key"), (44, "policy"), (43, "upgrade"), (29, "Write")],
+)
+async def test_a_refusal_for_certain_says_what_to_do(producer, code, remedy):
+    producer._producer.error = errors.for_code(code)()
+    with pytest.raises(RecordRefused, match=remedy):
+        await producer.send("t", b"1")
+
+
+@pytest.mark.parametrize("code", [-1, 7, 19, 20])
+async def test_what_may_have_been_written_is_no_refusal(producer, code):
+    producer._producer.error = errors.for_code(code)()
+    with pytest.raises(errors.KafkaError):
+        await producer.send("t", b"1")

@@ -23,7 +23,7 @@ from bridge.core.coordination.commands import (
     Revoke,
     SetRoomTitle,
 )
-from bridge.core.ports import NotAcknowledged
+from bridge.core.ports import NotAcknowledged, RecordRefused
 from bridge.core.protocol import timestamps
 from bridge.web.api.bodies import InvalidField, decode, parse_body, read_body
 from bridge.web.api.params import (
@@ -121,10 +121,12 @@ class _CommandSender:
         self._rate_limit = rate_limit
 
     async def send(self, command: Command) -> Response:
-        """Publish `command`; respond with 202 and its position, or with 503."""
+        """Publish `command`; respond with 202 and its position, or with 422 or 503."""
         self._rate_limit.check()
         try:
             position = await self._publisher.publish(command)
+        except RecordRefused as error:
+            return problem_response(422, f"Kafka refuses the command, nothing was written: {error}")
         except NotAcknowledged:
             return problem_response(
                 503,

@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from msgspec import UNSET, Meta, Raw, UnsetType
 
-from bridge.core.ports import NotAcknowledged, RecordTooLarge, UnknownTopic
+from bridge.core.ports import NotAcknowledged, RecordRefused, RecordTooLarge, UnknownTopic
 from bridge.core.protocol import envelope as protocol_envelope
 from bridge.core.protocol import timestamps
 from bridge.core.protocol.names import is_valid_name
@@ -181,7 +181,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
             401: "The admin token is missing or wrong",
             404: "The topic does not exist; or the API is off, because no admin token is set",
             413: "The event is too large (BRIDGE_LIMITS__EVENT_BYTES)",
-            422: "A field is wrong, or the event has no audience",
+            422: "A field is wrong, or the event has no audience; or Kafka refuses the record",
             429: "Too many writes per second (BRIDGE_LIMITS__PUBLISHES_PER_SECOND)",
             503: "Kafka has not acknowledged the event: it may or may not be written. Retry with"
             " the `id` of this response",
@@ -248,6 +248,8 @@ def publish_router(
             return problem_response(
                 413, "the record exceeds Kafka's limit (max.message.bytes of the topic or broker)"
             )
+        except RecordRefused as error:
+            return problem_response(422, f"Kafka refuses the event, nothing was written: {error}")
         except NotAcknowledged:
             return problem_response(
                 503,

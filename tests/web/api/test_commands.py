@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from bridge.core.coordination.commands import Disconnect, Join, Leave, Revoke, SetRoomTitle
-from bridge.core.ports import NotAcknowledged
+from bridge.core.ports import NotAcknowledged, RecordRefused
 from bridge.web.api.publish import publish_router
 from bridge.web.app import create_app
 from bridge.web.auth.origins import OriginPolicy
@@ -253,6 +253,15 @@ async def test_what_is_not_acknowledged_is_a_503_that_says_to_try_again(
         assert "retry" in told["detail"]
         answer = await at.http.request(method, f"/v1/{path}", headers=BEARER, **body(path))
         assert int(answer.headers["retry-after"]) >= 1
+
+
+async def test_what_kafka_refuses_for_certain_is_a_422_that_says_why(
+    at: DirectoryApiClient, registry: DirectoryBackend
+) -> None:
+    registry.command_publisher.error = RecordRefused("set the clock")
+    for method, path in EVERY.values():
+        told = await at.run_command(method, path, 422, **body(path))
+        assert "nothing was written: set the clock" in told["detail"]
 
 
 async def test_a_bug_is_a_500_that_says_nothing_of_it(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.ports import NotAcknowledged, RecordTooLarge
+from bridge.core.ports import NotAcknowledged, RecordRefused, RecordTooLarge
 from bridge.core.protocol.envelope import decode_record
 from bridge.core.protocol.event import Body
 from bridge.web.api.bodies import InvalidField
@@ -194,6 +194,13 @@ async def test_a_body_without_an_end_is_given_up_early(at: PublishApiClient) -> 
 async def test_what_kafka_finds_too_large_is_a_413(at: PublishApiClient) -> None:
     at.publisher.error = RecordTooLarge("too large")
     assert "Kafka" in await refused(at, EVENT, 413)
+
+
+async def test_what_kafka_refuses_for_certain_is_a_422_that_says_why(at: PublishApiClient) -> None:
+    at.publisher.error = RecordRefused("the clock of this instance differs from Kafka's")
+    detail = await refused(at, EVENT, 422)
+    assert "nothing was written" in detail
+    assert "clock" in detail
 
 
 async def test_what_is_not_acknowledged_is_a_503_with_the_id_to_try_again_with(
