@@ -27,7 +27,7 @@ from bridge.core.sessions.requests import RequestLimits
 from bridge.kafka.consumer import Consumer
 from bridge.kafka.offsets import LogOffsets
 from bridge.kafka.on_demand import ActiveTopics
-from bridge.kafka.partitions import AssignedPartitions
+from bridge.kafka.partitions import AssignedPartitions, WarmUpLimits
 from bridge.kafka.producer import KafkaPublisher
 from bridge.kafka.replay.history import HistoryDependencies, KafkaHistoryReader
 from bridge.kafka.replay.scan import ScanSource
@@ -124,6 +124,7 @@ def build_coordination(
     partitions = AssignedPartitions(
         [*catalogue.public_names, bridge_topics.control, bridge_topics.state],
         active_topics.idle_topics,
+        WarmUpLimits(settings.replay.journal_bytes, settings.replay.max_records),
     )
     ready = asyncio.Event()
     dead_letters = DeadLetterQueue(catalogue)

@@ -65,6 +65,11 @@ class OffsetCommitter:
 
 
 METADATA_REFRESH_SECONDS = 2.0
+#: A record that is stamped further in the future says nothing about when it was written. Kafka
+#: refuses such records by default (message.timestamp.after.max.ms).
+MAX_CLOCK_SKEW_SECONDS = 3600
+#: What is read back of a partition in which such a record hides where the warm-up time begins.
+MISLED_WARM_UP_RECORDS = 10_000
 _REFRESH_DELAY_SECONDS = 0.2
 #: The first activation waits this long, so that others share the metadata request.
 _ACTIVATION_DELAY_SECONDS = 0.02
@@ -278,9 +283,33 @@ class Consumer:
             else {p: timestamp for p, timestamp in timestamps.items() if timestamp != warm_up_ms}
         )
         found = await self._client.list_offsets(requested, leaders) if requested else {}
-        return end_offsets | {
-            p: offset for p, offset in found.items() if 0 <= offset < end_offsets[p]
-        }
+        whole = {p for p in found if p.topic in self._from_beginning}
+        starts = {p: offset for p, offset in found.items() if 0 <= offset < end_offsets[p]}
+        recent = await self._limit_warm_up(
+            {p: offset for p, offset in starts.items() if p not in whole}, end_offsets, leaders
+        )
+        return end_offsets | starts | recent
+
+    async def _limit_warm_up(
+        self,
+        starts: Mapping[TopicPartition, int],
+        end_offsets: Mapping[TopicPartition, int],
+        leaders: Mapping[TopicPartition, int],
+    ) -> dict[TopicPartition, int]:
+        """Raise `starts` where a stamp in the future has misled Kafka, and to the limits."""
+        if not starts:
+            return {}
+        future_ms = int((self._wall_clock() + MAX_CLOCK_SKEW_SECONDS) * 1000)
+        misled = await self._client.list_offsets(dict.fromkeys(starts, future_ms), leaders)
+        return self.partitions.warm_up.limit(
+            {
+                p: max(offset, end_offsets[p] - MISLED_WARM_UP_RECORDS)
+                if misled.get(p) == offset
+                else offset
+                for p, offset in starts.items()
+            },
+            end_offsets,
+        )
 
     async def _reconnect(self) -> None:
         self.reconnects += 1

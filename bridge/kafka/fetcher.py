@@ -11,6 +11,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
+from bridge.core.protocol.cursor import TOPIC_ID_BYTES
 from bridge.core.protocol.envelope import Batch
 from bridge.kafka.client.client import EARLIEST, LATEST, REQUEST_ERRORS
 from bridge.kafka.client.record_batches import MAX_CHUNK_RECORDS
@@ -197,6 +198,7 @@ class Fetcher:
         on_delivered: Callable[[], None],
     ) -> None:
         """Callbacks: after each fetch a broker was reachable or not; records were delivered."""
+        self._warm_up = partitions.warm_up
         self._client = client
         self._partitions = partitions
         self._public_names = public_names
@@ -234,7 +236,7 @@ class Fetcher:
                     node,
                     self._rotated(offsets),
                     self._partitions.topic_ids,
-                    max_bytes=MAX_FETCH_BYTES,
+                    max_bytes=self._max_fetch_bytes(),
                 )
             except REQUEST_ERRORS as error:
                 _log.debug("node %d: %r", node, error)
@@ -243,7 +245,7 @@ class Fetcher:
                 continue
             self._on_reachable()
             received_at = now()
-            record_count = await self._deliver(fetched_partitions)
+            record_count = await self._deliver(node, fetched_partitions)
             delivered_at = now()
             if (
                 delay_seconds := fetch_delay(
@@ -259,7 +261,30 @@ class Fetcher:
         items = list(offsets.items())
         return dict(items[shift:] + items[:shift])
 
-    async def _deliver(self, fetched_partitions: Sequence[FetchedPartition]) -> int:
+    def _max_fetch_bytes(self) -> int:
+        if self._warm_up.is_used_up:
+            return MAX_FETCH_BYTES
+        return max(1, min(MAX_FETCH_BYTES, self._warm_up.remaining_bytes))
+
+    def _skip_warm_up(self, node: int) -> None:
+        """Continue nearer to the end with partitions of `node` that would exceed the warm-up."""
+        if self._warm_up.is_used_up:
+            return
+        for partition, offset in self._warm_up.pop_skips(self._partitions.led_by(node)).items():
+            state = self._partitions.states[partition]
+            _log.info(
+                "%s:%d: skipping from offset %d to %d, more than the journal holds",
+                *partition,
+                state.offset,
+                offset,
+            )
+            state.offset, state.batch_end = offset, -1
+            topic_id = self._partitions.topic_ids.get(partition.topic)
+            identity = b"" if topic_id is None else topic_id.bytes[:TOPIC_ID_BYTES]
+            for name in self._public_names[partition.topic]:
+                self._sink.start_reading(name, identity, {partition.number: offset})
+
+    async def _deliver(self, node: int, fetched_partitions: Sequence[FetchedPartition]) -> int:
         """Deliver the records of a response; return their number."""
         pending = PendingBatches(self._sink)
         for fetched in fetched_partitions:
@@ -267,6 +292,7 @@ class Fetcher:
             if state is None or state.offset != fetched.fetch_offset:
                 continue  # the topic was recreated while the response was in flight
             state.end_offset = max(fetched.high_watermark, state.offset)
+            self._warm_up.count(fetched.partition, len(fetched.data))
             if not (fetched.data or fetched.error_code):
                 continue
             result = await self._reader.read(
@@ -279,6 +305,7 @@ class Fetcher:
                 await pending.deliver()
                 await self._fetch_errors.handle(fetched, state, result)
         await pending.deliver()
+        self._skip_warm_up(node)
         self._on_delivered()
         return pending.total_records
 

@@ -7,7 +7,7 @@ topic is read from the end.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bridge.kafka.client.client import EARLIEST, LATEST, TopicPartition
 from bridge.kafka.partition_reader import ReadProgress
@@ -41,10 +41,91 @@ class PartitionState(ReadProgress):
         self.is_dropped = False  #: True once the topic was recreated or deactivated
 
 
+class WarmUpLimits(NamedTuple):
+    """How much all partitions together may read back at the start."""
+
+    max_bytes: int
+    max_records: int
+
+
+NO_WARM_UP_LIMITS: Final = WarmUpLimits(1 << 62, 1 << 62)
+
+
+class WarmUpBudget:
+    """Keeps what is read back at the start within limits, whatever the stamps of records say.
+
+    Kafka finds a start by the stamps of producers. One wrong stamp can make it the whole log.
+    """
+
+    def __init__(self, limits: WarmUpLimits = NO_WARM_UP_LIMITS) -> None:
+        self.remaining_bytes = limits.max_bytes
+        self._remaining_records = limits.max_records
+        #: By partition: where its present stretch begins, and the bytes read since.
+        self._stretches: dict[TopicPartition, tuple[int, int]] = {}
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether every partition has caught up, or has no more than its end to read."""
+        return not self._stretches
+
+    def limit(
+        self, start_offsets: Mapping[TopicPartition, int], end_offsets: Mapping[TopicPartition, int]
+    ) -> dict[TopicPartition, int]:
+        """Return these start offsets, raised so that they fit into the limits."""
+        behind = [p for p, offset in start_offsets.items() if offset < end_offsets[p]]
+        limited = dict(start_offsets)
+        for left, partition in enumerate(sorted(behind, key=start_offsets.__getitem__)):
+            share = self._remaining_records // (len(behind) - left)
+            end = end_offsets[partition]
+            limited[partition] = max(start_offsets[partition], end - share)
+            if self.remaining_bytes <= 0:
+                limited[partition] = end
+            self._remaining_records -= end - limited[partition]
+            if limited[partition] < end:
+                self._stretches[partition] = (limited[partition], 0)
+        return limited
+
+    def count(self, partition: TopicPartition, size_bytes: int) -> None:
+        """Count what was fetched of `partition`."""
+        if (stretch := self._stretches.get(partition)) is not None:
+            self.remaining_bytes -= size_bytes
+            self._stretches[partition] = (stretch[0], stretch[1] + size_bytes)
+
+    def pop_skips(
+        self, states: Mapping[TopicPartition, PartitionState]
+    ) -> dict[TopicPartition, int]:
+        """Return later offsets at which those of `states` continue that exceed their share."""
+        skips: dict[TopicPartition, int] = {}
+        for partition, state in states.items():
+            if partition not in self._stretches:
+                continue
+            begin, size_bytes = self._stretches[partition]
+            missing = state.catch_up_offset - state.offset
+            share = max(0, self.remaining_bytes) // len(self._stretches)
+            affordable = missing
+            if not share:
+                affordable = 0
+            elif size_bytes:
+                affordable = int(share * max(1, state.offset - begin) / size_bytes)
+            if missing > max(affordable, 0):
+                # Half of it: the records that follow may be larger than those before.
+                skips[partition] = state.catch_up_offset - affordable // 2
+                self._stretches[partition] = (skips[partition], 0)
+            if skips.get(partition, state.offset) >= state.catch_up_offset:
+                del self._stretches[partition]
+        return skips
+
+
 class AssignedPartitions:
     """The partitions of an instance's topics. Those of `idle_topics` are not read now."""
 
-    def __init__(self, topics: Iterable[str], idle_topics: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        topics: Iterable[str],
+        idle_topics: Collection[str] = (),
+        warm_up_limits: WarmUpLimits = NO_WARM_UP_LIMITS,
+    ) -> None:
+        self.warm_up = WarmUpBudget(warm_up_limits)
         self.topics = tuple(topics)
         self._idle_topics = idle_topics
         self.topic_ids: dict[str, uuid.UUID | None] = {}

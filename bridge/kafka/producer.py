@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from bridge.kafka.client.client import KafkaAccess
 
 
-class InvalidRecordError(kafka_errors.BrokerResponseError):
+class InvalidRecordError(kafka_errors.BrokerResponseError):  # type: ignore[misc]
     """The broker's validation refuses the record. aiokafka does not know this code."""
 
     errno = 87

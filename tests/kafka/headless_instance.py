@@ -27,6 +27,7 @@ from bridge.kafka.client.client import REQUEST_ERRORS
 from bridge.kafka.consumer import Consumer
 from bridge.kafka.offsets import LogOffsets
 from bridge.kafka.on_demand import ActiveTopics
+from bridge.kafka.partitions import NO_WARM_UP_LIMITS, AssignedPartitions, WarmUpLimits
 from bridge.kafka.replay.scan import ScanSource
 from bridge.kafka.replay.scheduler import ReplayScheduler, ScanLimits
 from bridge.web.connections.flushing import BATCH_SIZE
@@ -66,6 +67,8 @@ class HeadlessInstance:
         passes: int = 2,
         wait: float = TIMEOUT_SECONDS,
         warm: float = 0,
+        warm_limits: WarmUpLimits = NO_WARM_UP_LIMITS,
+        wall_ms: int = 0,
         ceiling: int = 1 << 20,
         linger: float | None = None,
     ) -> None:
@@ -79,7 +82,7 @@ class HeadlessInstance:
             )
             for topic in topics
         )
-        self._wall_seconds = 0.0
+        self._wall_seconds = wall_ms / 1000
         self.sleepers = ActiveTopics(catalogue, wait_seconds=wait)
         self.hub = Hub(
             "i1",
@@ -102,6 +105,10 @@ class HeadlessInstance:
             self,
             warm_seconds=warm,
             active_topics=self.sleepers,
+            partitions=AssignedPartitions(
+                catalogue.public_names, self.sleepers.idle_topics, warm_limits
+            ),
+            wall_clock=self.wall_clock,
             has_subscribers=self.hub.on_demand.has_subscribers,
         )
         self.source = ScanSource(

@@ -114,6 +114,7 @@ class HistoryInstance:
     ) -> None:
         self.instance = instance
         self.hub = instance.hub
+        self.hub.wall_clock = wall
         self._log_offsets = LogOffsets(
             instance.cluster,
             {topic: topic for topic in instance.hub.topic_positions},
@@ -124,7 +125,7 @@ class HistoryInstance:
             instance.hub, self._log_offsets, instance.source, instance.feed.stale_seconds
         )
         self.history = KafkaHistoryReader(
-            dependencies, ScanLimits(passes, wait), limits or ReplayLimits(10**9, 1 << 40)
+            dependencies, ScanLimits(passes, wait), limits or ReplayLimits(10**9, 1 << 40, age)
         )
 
     async def page(

@@ -88,7 +88,13 @@ async def test_a_record_that_kafka_does_not_take_is_told(
         assert (await writer.publish("orders", b"1", key=None)).offset == 0
         with pytest.raises(UnknownTopic):
             await writer.publish("nowhere", b"1", key=None)
-        outcomes = {"acknowledged": 1, "not_acknowledged": 0, "no_topic": 1, "too_large": 2, "refused": 0}
+        outcomes = {
+            "acknowledged": 1,
+            "not_acknowledged": 0,
+            "no_topic": 1,
+            "too_large": 2,
+            "refused": 0,
+        }
         assert writer.outcomes == outcomes
 
 
@@ -101,7 +107,9 @@ async def test_a_clock_that_kafka_refuses_is_named_and_nothing_may_have_been_wri
     kafka: KafkaCluster, topic_name: str
 ) -> None:
     # A record's stamp is at least a millisecond old when the broker reads it.
-    await create_topic(kafka.bootstrap, topic_name, configs={"message.timestamp.before.max.ms": "0"})
+    await create_topic(
+        kafka.bootstrap, topic_name, configs={"message.timestamp.before.max.ms": "0"}
+    )
     await create_topic(
         kafka.bootstrap, f"{topic_name}.keyed", configs={"cleanup.policy": "compact"}
     )

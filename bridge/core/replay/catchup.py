@@ -335,13 +335,24 @@ class CatchUp:
         )
         return record_count
 
+    def remaining_bytes(self, scan: ScanState) -> int:
+        """How many bytes may still be read for the session of `scan` with most left."""
+        return self._limits.max_bytes - min(
+            (
+                session.replay.total_bytes_read(session.topics)
+                for session in scan.subscriptions.all_sessions
+                if session.replay is not None
+            ),
+            default=0,
+        )
+
     def sessions_over_byte_limit(self, scan: ScanState) -> list[Session]:
-        """The sessions of `scan` for which more bytes were read than `ReplayLimits` allow."""
+        """The sessions of `scan` for which as many bytes were read as `ReplayLimits` allow."""
         return [
             session
             for session in scan.subscriptions.all_sessions
             if session.replay is not None
-            and session.replay.total_bytes_read(session.topics) > self._limits.max_bytes
+            and session.replay.total_bytes_read(session.topics) >= self._limits.max_bytes
         ]
 
     def send_limit_gaps(self, session: Session) -> None:

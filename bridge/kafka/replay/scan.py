@@ -221,7 +221,10 @@ class Scan:
                     node,
                     node_offsets,
                     self._source.topic_ids,
-                    max_bytes=MAX_SCAN_FETCH_BYTES,
+                    # Below the limit of every session, plus the one batch that Kafka adds.
+                    max_bytes=max(
+                        1, min(MAX_SCAN_FETCH_BYTES, self._catch_up.remaining_bytes(self._state))
+                    ),
                     wait_ms=0,
                     connection=BrokerConnection.REPLAY,
                 )
