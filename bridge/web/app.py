@@ -17,6 +17,7 @@ from bridge.web.api import schemas as api_schemas
 from bridge.web.api.params import RawPathMiddleware
 from bridge.web.api.publish import AUDIENCE_SCHEMA, EXAMPLE, Publication, Published
 from bridge.web.endpoints.history import History
+from bridge.web.http.head_requests import HeadMiddleware
 from bridge.web.http.problems import Problem, problem_response
 
 if TYPE_CHECKING:
@@ -104,11 +105,15 @@ def create_app(
     for router in routers:
         app.include_router(router)
     app.add_middleware(RawPathMiddleware)
+    app.add_middleware(HeadMiddleware)
     app.add_middleware(_HostCheck, origin_policy=origin_policy)
 
     @app.exception_handler(HTTPException)
     async def handle_http_exception(_request: Request, error: HTTPException) -> Response:
-        return problem_response(error.status_code, str(error.detail), headers=error.headers)
+        headers = dict(error.headers or {})
+        if headers.get("Allow") == "GET":
+            headers["Allow"] = "GET, HEAD"
+        return problem_response(error.status_code, str(error.detail), headers=headers)
 
     @app.exception_handler(RequestValidationError)
     async def handle_validation_error(_request: Request, error: RequestValidationError) -> Response:

@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { event, heard, made, turn, until, WELCOME } from "./fake.mjs";
 
 const block = (frame) => `event: ${frame.op}\ndata: ${JSON.stringify(frame)}\n\n`;
+const withId = (text, id) => text.slice(0, -1) + `id: ${id}\n\n`;
 
 /** A client that is answered with `bytes`, in pieces of `size`; and what it was asked with. */
 function streamed(t, bytes, size, options = {}) {
@@ -25,8 +26,8 @@ function streamed(t, bytes, size, options = {}) {
 for (const size of [1, 7, 1 << 20]) {
   for (const end of ["\n", "\r\n"]) {
     test(`frames are whole in pieces of ${size}, with lines that end with ${JSON.stringify(end)}`, async (t) => {
-      const text = "retry: 1000\n\n" + block(WELCOME) + ": comment\n\n"
-        + block(event("t:0:1", { data: "é\u2028id: forged\u2028\ndata: no 𝄞" })) + "id: C1\n\n" + block(event("t:0:2"));
+      const text = "retry: 1000\n" + block(WELCOME) + ":\n"
+        + withId(block(event("t:0:1", { data: "é\u2028id: forged\u2028\ndata: no 𝄞" })), "C1") + block(event("t:0:2"));
       const bytes = new TextEncoder().encode(text.replaceAll("\n", end));
       const { client, items } = streamed(t, bytes, size);
       client.start();
@@ -50,8 +51,8 @@ test("what it asks for is in the URL, the credential and the place in headers", 
   client.close();
 });
 
-test("the id behind a final close is no cursor", async (t) => {
-  const text = block(WELCOME) + block({ op: "closing", code: 4504, reason: "go" }) + "id: final:4504\n\n";
+test("the id of a final close is no cursor", async (t) => {
+  const text = block(WELCOME) + withId(block({ op: "closing", code: 4504, reason: "go" }), "final:4504");
   const { client } = streamed(t, new TextEncoder().encode(text), 1 << 20);
   client.start();
   await until(() => client.state === "live");

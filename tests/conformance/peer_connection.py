@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SUBPROTOCOL = "push-bridge.v1"
 _SSE_RESPONSE = (
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n"
-    "Access-Control-Allow-Origin: *\r\nConnection: close\r\n\r\nretry: 1000\n\n"
+    "Access-Control-Allow-Origin: *\r\nConnection: close\r\n\r\nretry: 1000\n"
 )
 _LISTS = ("topics", "rooms", "types")
 
@@ -111,7 +111,7 @@ class PeerConnection:
     def send(self, text: str, op: str, id: str | None) -> None:
         """Send one frame; on a stream with the cursor `id` behind it, where there is one."""
         if self.is_sse:
-            block = f"event: {op}\ndata: {text}\n\n" + (f"id: {id}\n\n" if id else "")
+            block = f"event: {op}\ndata: {text}\n" + (f"id: {id}\n" if id else "") + "\n"
             self._writer.write(block.encode())
             return
         with contextlib.suppress(InvalidState):  # the client has gone: what follows shows it

@@ -10,6 +10,8 @@ import httpx
 import pytest
 
 from bridge.config.settings import Settings
+from tests.harness.event_stream_parser import EventStreamParser
+from tests.harness.frame_schemas import read_frame
 from tests.harness.ports import HOST, free_ports
 from tests.journey.compose_stack import BRIDGES, COMPOSE_FOLDER, TIMEOUT_SECONDS, NginxProcess
 
@@ -90,9 +92,12 @@ async def test_where_no_bridge_answers_a_browsers_stream_comes_back(tmp_path: Pa
         httpx.AsyncClient(trust_env=False, timeout=TIMEOUT_SECONDS) as http,
     ):
         answer = await http.get(f"http://{nginx.address}/events?token=t", headers=browser)
-        assert (answer.status_code, answer.text) == (200, "retry: 2000\n\n")
+        stream = EventStreamParser()
+        (closing,) = stream.feed(answer.content)
+        assert (answer.status_code, closing.type, stream.reconnection_ms) == (200, "closing", 2000)
+        assert read_frame(closing.data)["code"] == 4006
         assert answer.headers["content-type"] == "text/event-stream"
-        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["cache-control"] == "no-store, no-transform"
         assert (await http.get(f"http://{nginx.address}/events")).status_code == 502
         assert (await http.get(f"http://{nginx.address}/healthz")).status_code == 502
         assert "token=" not in nginx.read_log()

@@ -32,9 +32,11 @@ def check_problem(answer: httpx.Response, status: int) -> dict[str, Any]:
     return body
 
 
-async def test_healthz_says_alive_whatever_kafka_does(rig, http):
+@pytest.mark.parametrize("path", ["/healthz", "/livez"])
+async def test_the_probe_of_liveness_says_alive_whatever_kafka_does(rig, http, path):
     rig.upstream.reports_ready, rig.upstream.stale_for = False, 60.0
-    answer = await http.get("/healthz")
+    answer = await http.get(path)
+    assert answer.json() == {"status": "alive"}
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
 
 
@@ -76,6 +78,17 @@ async def test_openapi_describes_the_probes(http):
     answer = await http.get("/openapi.json")
     assert answer.status_code == 200
     assert {"/healthz", "/readyz"} <= answer.json()["paths"].keys()
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/livez", "/readyz", "/openapi.json", "/ws", "/no"])
+async def test_a_head_is_what_a_get_would_be_without_its_body(rig, http, path):
+    get, head = await http.get(path), await http.head(path)
+    assert (head.status_code, head.content) == (get.status_code, b"")
+    assert head.headers["content-length"] == str(len(get.content))
+    for answer in (get, head):
+        del answer.headers["date"]
+    assert head.headers == get.headers
+    assert (await http.get("/healthz")).status_code == 200, "on the same connection"
 
 
 async def test_the_server_does_not_name_its_software(http):

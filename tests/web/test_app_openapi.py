@@ -124,6 +124,7 @@ SCHEMA: Final = schemathesis.openapi.from_asgi("/openapi.json", APP)
 def test_it_describes_every_route_that_there_is() -> None:
     assert OPERATIONS.keys() == {
         "GET /healthz",
+        "GET /livez",
         "GET /readyz",
         "GET /events",
         "GET /history",
@@ -187,7 +188,8 @@ def test_an_event_stream_tells_each_of_its_parameters_and_answers() -> None:
     operation = OPERATIONS["GET /events"]
     named = {(each["in"], each["name"]) for each in operation["parameters"]}
     headers = {("header", "Last-Event-ID"), ("header", "Authorization")}
-    assert named == headers | {("query", name) for name in Hello.__struct_fields__}
+    names = {*Hello.__struct_fields__, "lastEventId"}
+    assert named == headers | {("query", name) for name in names}
     assert operation["responses"].keys() == {"200", "204", "400", "401", "403", "503"}
     assert operation["responses"]["200"]["content"].keys() == {"text/event-stream"}
 

@@ -83,7 +83,8 @@ class Outbox:
     __slots__ = ("_frames", "pending_bytes")
 
     def __init__(self) -> None:
-        self._frames: list[bytes] = []
+        # A view is the beginning of a frame: the rest follows, and both are popped together.
+        self._frames: list[bytes | memoryview] = []
         self.pending_bytes = 0  #: queued and not popped
 
     def try_append(self, frame: bytes, max_pending_bytes: int) -> bool:
@@ -99,8 +100,25 @@ class Outbox:
         self._frames.append(frame)
         self.pending_bytes += len(frame)
 
+    @property
+    def newest(self) -> bytes | memoryview:
+        """The end of what is queued, which must not be empty."""
+        return self._frames[-1]
+
+    def insert_before_end(self, text: bytes, end_bytes: int) -> None:
+        """Insert `text` before the last `end_bytes` of the newest frame.
+
+        The frame's own bytes stay shared with all other outboxes.
+        """
+        frame = self._frames[-1]
+        self._frames[-1:] = memoryview(frame)[:-end_bytes], text + frame[-end_bytes:]
+        self.pending_bytes += len(text)
+
     def pop(self, max_bytes: int) -> bytes:
-        """Remove and join the oldest frames: as many as fit into `max_bytes`, and at least one."""
+        """Remove and join the oldest frames: as many as fit into `max_bytes`, and at least one.
+
+        No frame is cut.
+        """
         frames = self._frames
         if self.pending_bytes <= max_bytes:
             self._frames = []
@@ -108,7 +126,8 @@ class Outbox:
             return b"".join(frames)
         size_bytes = count = 0
         for frame in frames:
-            if count and size_bytes + len(frame) > max_bytes:
+            is_begun = count and isinstance(frames[count - 1], memoryview)
+            if count and not is_begun and size_bytes + len(frame) > max_bytes:
                 break
             size_bytes += len(frame)
             count += 1

@@ -80,6 +80,8 @@ def parse_query_with_extras(
 ) -> tuple[Hello, dict[str, str]]:
     """Return the parameters of a URL as a hello, and those in `extra_names` by name.
 
+    The latter may be empty.
+
     Raises:
         BadRequest: If one is unknown, empty or given twice.
     """
@@ -95,14 +97,14 @@ def _parse_parameters(
     for name, value in pairs:
         if name in lists or name in texts or name in extras:
             raise BadRequest(f"{name} is given twice")
-        if not value:
+        if name in extra_names:
+            extras[name] = value
+        elif not value:
             raise BadRequest(f"{name} is empty")
-        if name in _LIST_PARAMETERS:
+        elif name in _LIST_PARAMETERS:
             lists[name] = value.split(",")
         elif name in _TEXT_PARAMETERS:
             texts[name] = value
-        elif name in extra_names:
-            extras[name] = value
         else:
             raise BadRequest(f"no such parameter: {name[:100]!r}")
     # The names are those of the two sets above.

@@ -100,6 +100,8 @@ class ClientConnection(asyncio.Protocol):
 
     #: The protocol, as the metrics label it.
     kind: ClassVar[str]
+    #: Whether the client has frames that no cursor covers yet: a heartbeat has to bring it.
+    is_cursor_due = False
 
     __slots__ = (
         "_handler",

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 #: Every connection is checked once in SLICE_COUNT * SLICE_SECONDS, or sooner.
 SLICE_COUNT = 20
-SLICE_SECONDS = 0.05
+#: Together 0.9 s: a cursor that is due comes within 1 s.
+SLICE_SECONDS = 0.045
 #: A timer that is later than this tells that the process stood still: it was stopped, or the
 #: machine slept, or one turn of the event loop was that long.
 STANDSTILL_SECONDS = 0.5
@@ -169,6 +170,8 @@ class ConnectionPool:
             else:
                 self._hub.send_heartbeat(session, stale_seconds)
                 connection.ping()
+        elif connection.is_cursor_due:
+            self._hub.send_heartbeat(session, stale_seconds)
         else:
             connection.send_keepalive(now)
 

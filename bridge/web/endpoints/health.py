@@ -1,4 +1,4 @@
-"""`/healthz` and `/readyz`.
+"""`/healthz`, `/livez` and `/readyz`.
 
 Rule: a Kafka outage does not end readiness, it adds `stale`. A stale instance serves its clients
 better than no instance.
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 
 def health_router(admission: AdmissionController, upstream: Upstream) -> APIRouter:
-    """Return the routes of `/healthz` and `/readyz`."""
+    """Return the routes of the probes."""
     router = APIRouter(tags=["probes"])
 
+    @router.get("/livez", response_description="The instance is alive")
     @router.get("/healthz", response_description="The instance is alive")
     async def healthz() -> dict[str, str]:
         """Liveness: the event loop responds."""

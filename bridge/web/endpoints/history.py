@@ -55,7 +55,6 @@ _client_bearer: Final = HTTPBearer(
     auto_error=False,
 )
 _CHUNK_BYTES: Final = 64 * 1024
-_RESPONSE_HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 class History(msgspec.Struct):
@@ -171,7 +170,7 @@ class _HistoryEndpoint:
         """
         if (rejection := client_http.reject_origin(request, self._origin_policy)) is not None:
             return rejection
-        headers = {**_RESPONSE_HEADERS, **client_http.cors_headers(request)}
+        headers = {"X-Content-Type-Options": "nosniff", **client_http.response_headers(request)}
         try:
             return await self._fetch_page(request, self._parse(request), headers)
         except BadRequest as error:
@@ -294,9 +293,7 @@ def history_router(
 
     @router.options(PATH, include_in_schema=False)
     async def preflight(request: Request) -> Response:
-        return client_http.preflight_response(
-            request, origin_policy, methods="GET", headers="Authorization"
-        )
+        return client_http.preflight_response(request, origin_policy)
 
     return router
 

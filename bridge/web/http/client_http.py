@@ -14,7 +14,7 @@ from fastapi.responses import Response
 
 from bridge.core.protocol import close_codes as closes
 from bridge.web.auth.authenticator import AuthRefused, Credentials, parse_bearer
-from bridge.web.http.problems import problem_response
+from bridge.web.http.problems import CACHE_CONTROL, problem_response
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PREFLIGHT_SECONDS: Final = 600
+#: What pages may send. `*` lets tracing and monitoring libraries add theirs: such headers have no
+#: meaning here. It covers all but `Authorization` (Fetch, 4.8); the others are for old browsers.
+_ALLOWED_HEADERS: Final = (
+    "Authorization, Cache-Control, Last-Event-ID, traceparent, tracestate, baggage, sentry-trace, *"
+)
 _STATUS_BY_CLOSE_CODE: Final = {
     closes.EXPIRED.code: HTTPStatus.UNAUTHORIZED,
     closes.UNAUTHENTICATED.code: HTTPStatus.UNAUTHORIZED,
@@ -58,32 +63,30 @@ def read_credentials(request: Request, trusted_proxies: TrustedProxies) -> Crede
     )
 
 
-def cors_headers(request: Request) -> dict[str, str]:
-    """Return the headers that let another origin read the response. Cookies are not used."""
-    origin = request.headers.get("Origin")
-    if origin is None:
-        return {"Vary": "Origin"}
-    return {
-        "Vary": "Origin",
-        "Access-Control-Allow-Origin": origin,
-        "Access-Control-Expose-Headers": "Retry-After",
-    }
+def response_headers(request: Request) -> dict[str, str]:
+    """Return the headers of every response: no cache stores it, and an allowed origin may read it.
+
+    Cookies are not used.
+    """
+    headers = {"Cache-Control": CACHE_CONTROL, "Vary": "Origin"}
+    if (origin := request.headers.get("Origin")) is not None:
+        headers["Access-Control-Allow-Origin"] = origin
+        headers["Access-Control-Expose-Headers"] = "Retry-After"
+    return headers
 
 
-def preflight_response(
-    request: Request, origin_policy: OriginPolicy, *, methods: str, headers: str
-) -> Response:
+def preflight_response(request: Request, origin_policy: OriginPolicy) -> Response:
     """Answer a preflight request, with a 403 if the origin is not allowed."""
     if (rejection := reject_origin(request, origin_policy)) is not None:
         return rejection
-    response_headers = {"Allow": f"{methods}, OPTIONS", **cors_headers(request)}
+    headers = {"Allow": "GET, HEAD, OPTIONS", **response_headers(request)}
     if "Origin" in request.headers:
-        response_headers |= {
-            "Access-Control-Allow-Methods": methods,
-            "Access-Control-Allow-Headers": headers,
+        headers |= {
+            "Access-Control-Allow-Methods": "GET, HEAD",
+            "Access-Control-Allow-Headers": _ALLOWED_HEADERS,
             "Access-Control-Max-Age": str(_PREFLIGHT_SECONDS),
         }
-    return Response(status_code=204, headers=response_headers)
+    return Response(status_code=204, headers=headers)
 
 
 def http_status(close: CloseCode) -> HTTPStatus:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MEDIA_TYPE = "application/problem+json"
+#: `no-transform`: a proxy that compresses would hold events back until its block is full.
+CACHE_CONTROL = "no-store, no-transform"
 #: These responses have `Retry-After`.
 RETRYABLE_STATUSES = {429, 503}
 
@@ -37,7 +39,7 @@ def problem_response(
         {**msgspec.to_builtins(body), **extra_members},
         status_code=status,
         media_type=MEDIA_TYPE,
-        headers=dict(headers or {}),
+        headers={"Cache-Control": CACHE_CONTROL, **(headers or {})},
     )
 
 

@@ -1,7 +1,7 @@
 """Encodes frames as Server-Sent Events (WHATWG HTML, section 9.2).
 
-Rule: a frame is one `data:` line, so a producer's line end cannot break it. A cursor follows in its
-own block: without data it dispatches nothing, but sets the last event ID (9.2.6, steps 1 and 2).
+Rule: a frame is one `data:` line, so a producer's line end cannot break it. No block is without
+data: popular readers hand on an empty event, or fail. `id` and `retry` stand in a frame's block.
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ from bridge.core.protocol.frames import Closing
 MEDIA_TYPE: Final = "text/event-stream"
 #: It dispatches nothing, but proxies see traffic (9.2.7).
 COMMENT: Final = b":\n"
+#: A line is added to a block before this.
+BLOCK_END: Final = b"\n"
 #: Prefix of the `id` after a final close. No cursor starts with it.
 FINAL_ID_PREFIX: Final = "final:"
 
+_HEARTBEAT_START: Final = b"event: heartbeat\n"
 _EVENT_PREFIX: Final = b'{"op":"event"'
 _CLOSING_PREFIX: Final = b'{"op":"closing"'
 _OP_START: Final = len(b'{"op":"')
@@ -28,33 +31,38 @@ _decode_closing: Final = msgspec.json.Decoder(Closing).decode
 
 
 def encode_frame(frame: bytes) -> bytes:
-    """Return the block of one frame; after `closing` follows whether and when to reconnect."""
+    """Return the block of one frame; that of `closing` says whether and when to reconnect."""
     if b"\n" in frame or b"\r" in frame:
         frame = frame.translate(_LINE_ENDS_TO_SPACES)
     if frame.startswith(_EVENT_PREFIX):
         return b"event: event\ndata: %b\n\n" % frame
     op = frame[_OP_START : frame.index(b'"', _OP_START)]
-    block = b"event: %b\ndata: %b\n\n" % (op, frame)
-    return block + _encode_reconnect(frame) if frame.startswith(_CLOSING_PREFIX) else block
+    advice = _encode_advice(frame) if frame.startswith(_CLOSING_PREFIX) else b""
+    return b"event: %b\ndata: %b\n%b\n" % (op, frame, advice)
 
 
-def encode_cursor(cursor: str) -> bytes:
-    """Return the block that sets the last event ID to `cursor`."""
-    return b"id: %b\n\n" % cursor.encode()
+def encode_id(cursor: str) -> bytes:
+    """Return the line that sets the last event ID to `cursor`."""
+    return b"id: %b\n" % cursor.encode()
 
 
 def encode_retry(seconds: float) -> bytes:
-    """Return the block that sets the delay before a reconnect."""
-    return b"retry: %d\n\n" % int(seconds * 1000)
+    """Return the line that sets the delay before a reconnect. A frame's block follows."""
+    return b"retry: %d\n" % int(seconds * 1000)
 
 
-def _encode_reconnect(frame: bytes) -> bytes:
-    """Return the blocks that make an `EventSource` do what `closing` advises.
+def is_heartbeat(block: bytes | memoryview) -> bool:
+    """Whether `block` carries a heartbeat."""
+    return block[: len(_HEARTBEAT_START)] == _HEARTBEAT_START
+
+
+def _encode_advice(frame: bytes) -> bytes:
+    """Return the lines that make an `EventSource` do what `closing` advises.
 
     After a final close its last event ID marks the end. Any instance answers it with 204.
     """
     closing = _decode_closing(frame)
     if closing.code >= FIRST_FINAL_CODE:
-        return encode_cursor(f"{FINAL_ID_PREFIX}{closing.code}") + encode_retry(0.0)
-    cursor_block = b"" if closing.cursor is None else encode_cursor(closing.cursor)
-    return cursor_block + encode_retry(closing.retry_after)
+        return encode_id(f"{FINAL_ID_PREFIX}{closing.code}") + encode_retry(0.0)
+    id_line = b"" if closing.cursor is None else encode_id(closing.cursor)
+    return id_line + encode_retry(closing.retry_after)

@@ -88,3 +88,23 @@ def test_frames_leave_whole_in_order_and_none_is_lost_in_silence(
             waiting += [step[0]] * room
         assert outbox.pending_bytes == len(b"".join(waiting))
     assert outbox.pop(2**40) == b"".join(waiting)
+
+
+def test_what_is_inserted_stands_before_the_end_of_the_newest_frame() -> None:
+    outbox = Outbox()
+    outbox.append(b"one\n")
+    outbox.append(b"two\n")
+    outbox.insert_before_end(b"id", 1)
+    assert outbox.pending_bytes == 10
+    assert outbox.pop(10) == b"one\ntwoid\n"
+    assert outbox.pending_bytes == 0
+
+
+def test_a_frame_with_an_insertion_is_popped_whole() -> None:
+    outbox = Outbox()
+    for frame in (b"one\n", b"two\n"):
+        outbox.append(frame)
+        outbox.insert_before_end(b"id", 1)
+        outbox.insert_before_end(b"id", 1)
+    assert outbox.pop(1) == b"oneidid\n"
+    assert outbox.pop(1) == b"twoidid\n"

@@ -32,7 +32,7 @@ async def test_the_head_is_that_of_an_event_stream(rig):
     listener = await open_welcomed_stream(rig)
     headers = listener.response.headers
     assert headers["content-type"] == "text/event-stream"
-    assert headers["cache-control"] == "no-store"
+    assert headers["cache-control"] == "no-store, no-transform"
     assert headers["x-accel-buffering"] == "no"
     assert headers["transfer-encoding"] == "chunked"
     assert headers["connection"] == "close"
@@ -54,7 +54,7 @@ async def test_the_welcome_is_first_and_says_what_was_asked_for(rig):
 async def test_it_says_at_once_when_to_come_back_if_the_connection_breaks(rig):
     listener = await open_welcomed_stream(rig)
     assert listener.parser.reconnection_ms == 5000
-    assert listener.chunks[0].startswith(b"retry: 5000\n\nevent: welcome\n")
+    assert listener.chunks[0].startswith(b"retry: 5000\nevent: welcome\n")
 
 
 async def test_events_come_as_they_happen_each_named_event(rig):
@@ -83,16 +83,16 @@ async def test_types_and_topics_are_minded(rig):
     assert (await listener.expect("event"))["at"] == at
 
 
-async def test_the_cursor_stands_alone_behind_each_flush_and_covers_it(rig):
+async def test_the_id_stands_in_the_last_block_of_each_flush_and_covers_it(rig):
     listener = await open_welcomed_stream(rig, ALICE)
     for offset in (10, 11):
         rig.publish(accounts=["alice"])
         await listener.expect("event")
-        event, cursor, rest = listener.chunks[-1].split(b"\n\n")
-        assert event.startswith(b"event: event\ndata: {")
-        assert b"\nid:" not in event
+        block, rest = listener.chunks[-1].split(b"\n\n")
+        event, data, cursor = block.split(b"\n")
+        assert (event, data[:6], rest) == (b"event: event", b"data: ", b"")
         assert cursor == b"id: " + listener.last_event_id.encode()
-        assert rest == b""
+        assert listener.parser.dispatched[-1].id == listener.last_event_id
         assert offsets(listener.last_event_id) == {0: offset + 1, 1: 20}
 
 
@@ -105,6 +105,7 @@ async def test_events_of_one_flush_have_one_cursor(rig, monkeypatch):
     rig.pool.flusher.flush()
     assert [(await listener.expect("event"))["at"] for _ in range(5)][-1] == "orders:0:14"
     assert listener.chunks[-1].count(b"\nid: ") == 1
+    assert b"\nid: " in listener.chunks[-1].split(b"\n\n")[-2]
     assert offsets(listener.last_event_id) == {0: 15, 1: 20}
 
 
@@ -150,7 +151,7 @@ async def test_http_1_0_is_answered_without_chunks(rig):
     assert answer.headers["connection"] == "close"
     rig.server.should_exit = True
     text = await raw.read_to_end()
-    assert text.startswith(b"retry: 5000\n\nevent: welcome\n")
+    assert text.startswith(b"retry: 5000\nevent: welcome\n")
     assert b"event: closing\n" in text
 
 

@@ -88,6 +88,41 @@ async def test_the_last_id_wins_over_the_cursor_of_the_url_that_it_began_with(ri
     assert await events(back) == missed
 
 
+@pytest.mark.parametrize("name", ["lastEventId", "lastEventID"])
+async def test_the_last_id_may_stand_in_the_url(rig, name):
+    missed = [rig.publish(accounts=["alice"])]
+    rig.upstream.brokers.since_offsets = {"orders": {0: 10, 1: 20}}
+    for rest in ("", f"&cursor={AHEAD}", f"&since={WHEN}"):
+        query = f"{ALICE}&{name}={START}{rest}"
+        assert await events(await open_welcomed_stream(rig, query)) == missed
+    assert rig.upstream.brokers.since_requests == []
+    answer = await request_stream(rig, f"{ALICE}&{name}=final:4501")
+    assert (answer.status, answer.body) == (204, b"")
+    assert (await request_stream(rig, f"{ALICE}&{name}=garbled")).status == 400
+
+
+@pytest.mark.parametrize("name", ["lastEventId", "lastEventID"])
+async def test_the_header_wins_over_the_last_id_in_the_url(rig, name):
+    first, second = rig.publish(accounts=["alice"]), rig.publish(accounts=["alice"])
+    header = {"Last-Event-ID": f"{START},{first}"}
+    assert await events(await open_welcomed_stream(rig, f"{ALICE}&{name}={START}", header)) == [
+        second
+    ]
+    assert (await request_stream(rig, f"{ALICE}&{name}=final:4501", **header)).status == 200
+    assert (await request_stream(rig, f"{ALICE}&{name}=", **header)).status == 200
+
+
+@pytest.mark.parametrize("name", ["lastEventId", "lastEventID"])
+async def test_an_empty_last_id_in_the_url_is_none(rig, name):
+    welcome = (await open_welcomed_stream(rig, f"{ALICE}&{name}=")).welcome
+    assert offsets(welcome["cursor"]) == offsets(START)
+
+
+async def test_the_last_id_stands_in_the_url_once(rig):
+    for twice in (f"lastEventId={START}&lastEventId={START}", f"lastEventId=&lastEventID={START}"):
+        assert (await request_stream(rig, f"{ALICE}&{twice}")).status == 400
+
+
 async def test_an_empty_last_id_is_none(rig):
     welcome = (await open_welcomed_stream(rig, ALICE, {"Last-Event-ID": ""})).welcome
     assert decode_cursor(welcome["cursor"]) == decode_cursor(START)

@@ -48,7 +48,7 @@ async def test_a_page_is_answered_with_the_frames_that_a_connection_gets(
     answer = await at.get(account="alice")
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"
-    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["cache-control"] == "no-store, no-transform"
     page = answer.json()
     assert list(page) == ["events", "cursor", "more", "gaps"]
     for frame in (*page["events"], *page["gaps"]):
@@ -297,6 +297,6 @@ async def test_a_browser_is_told_beforehand_what_it_may_send() -> None:
     async with history_api(origins=OriginPolicy([HERE])) as at:
         answer = await at.http.options("/history", headers={"Origin": HERE})
         assert answer.status_code == 204
-        assert answer.headers["access-control-allow-methods"] == "GET"
-        assert answer.headers["access-control-allow-headers"] == "Authorization"
+        assert answer.headers["access-control-allow-methods"] == "GET, HEAD"
+        assert "Authorization" in answer.headers["access-control-allow-headers"].split(", ")
         check_problem(await at.http.options("/history", headers={"Origin": "https://e.com"}), 403)

@@ -13,11 +13,20 @@ from bridge.core.protocol import close_codes, frames
 from bridge.core.protocol.cursor import TopicOffsets, encode_cursor
 from bridge.core.protocol.envelope import is_valid_json
 from bridge.core.protocol.event import Body, Event
+from bridge.core.sessions.session import Outbox
 from bridge.web.transport import sse_format
 from tests.harness.event_stream_parser import EventStreamParser
 
 CURSOR = encode_cursor({"orders": TopicOffsets(b"8 bytes.", {0: 10})})
 OTHER = encode_cursor({"orders": TopicOffsets(b"8 bytes.", {0: 11})})
+
+
+def with_id(blocks: bytes, cursor: str) -> bytes:
+    """The blocks as a flush writes them, with `cursor` in the last one."""
+    outbox = Outbox()
+    outbox.append(blocks)
+    outbox.insert_before_end(sse_format.encode_id(cursor), len(sse_format.BLOCK_END))
+    return outbox.pop(1 << 30)
 
 
 def read(*parts: bytes) -> EventStreamParser:
@@ -62,11 +71,14 @@ def json_with_blanks(draw: st.DrawFn) -> bytes:
     return written(draw(values)).encode("utf-8", "surrogatepass")
 
 
-@given(st.lists(st.one_of(json_with_blanks(), st.binary(max_size=30)), max_size=4), st.data())
+@given(
+    st.lists(st.one_of(json_with_blanks(), st.binary(max_size=30)), min_size=1, max_size=4),
+    st.data(),
+)
 def test_whatever_is_in_a_record_the_frame_arrives_whole_and_alone(records, data):
     # What the bridge does not take for JSON goes out as base64; what it takes goes out as it is.
     sent = [frame(record) for record in records]
-    text = b"".join(map(sse_format.encode_frame, sent)) + sse_format.encode_cursor(CURSOR)
+    text = with_id(b"".join(map(sse_format.encode_frame, sent)), CURSOR)
     cut = data.draw(st.integers(0, len(text)))
     stream = read(text[:cut], text[cut:])
     assert [json.loads(event.data) for event in stream.dispatched] == [*map(json.loads, sent)]
@@ -108,27 +120,46 @@ def test_a_frame_is_an_event_of_the_name_of_its_op(told):
     assert (event.type, event.id) == (json.loads(event.data)["op"], "")
 
 
-def test_a_cursor_dispatches_nothing_and_is_what_to_come_back_with():
-    stream = read(sse_format.encode_cursor(CURSOR))
-    assert (stream.dispatched, stream.last_event_id) == ([], CURSOR)
+def test_an_id_covers_its_own_block_and_stays_until_the_next():
+    stream = read(with_id(sse_format.encode_frame(frame(b"1")) * 2, CURSOR))
+    assert [event.id for event in stream.dispatched] == ["", CURSOR]
     stream.feed(sse_format.encode_frame(frame(b"1")))
-    assert stream.last_event_id == CURSOR, "until the next one"
-    stream.feed(sse_format.encode_cursor(OTHER))
+    assert stream.last_event_id == CURSOR
+    stream.feed(with_id(sse_format.encode_frame(frame(b"1")), OTHER))
     assert stream.last_event_id == OTHER
 
 
-def test_a_cursor_that_was_cut_off_does_not_count():
-    text = (
-        sse_format.encode_cursor(CURSOR)
-        + sse_format.encode_frame(frame(b"1"))
-        + sse_format.encode_cursor(OTHER)
-    )
-    assert read(text[:-1]).last_event_id == CURSOR
+def test_a_block_that_was_cut_off_counts_neither_as_event_nor_as_id():
+    text = with_id(sse_format.encode_frame(frame(b"1")), CURSOR)
+    text += with_id(sse_format.encode_frame(frame(b"2")), OTHER)
+    stream = read(text[:-1])
+    assert (len(stream.dispatched), stream.last_event_id) == (1, CURSOR)
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=6), st.integers(1, 100))
+def test_no_block_is_without_data_however_the_outbox_is_emptied(sizes, max_bytes):
+    outbox = Outbox()
+    outbox.append(sse_format.encode_retry(5.0))
+    for size in sizes:
+        outbox.append(sse_format.encode_frame(frame(b"1" * size)))
+        outbox.insert_before_end(sse_format.encode_id(CURSOR), len(sse_format.BLOCK_END))
+    pieces = []
+    while outbox.pending_bytes:
+        pieces.append(outbox.pop(max_bytes))
+    assert all(piece.endswith(b"\n\n") for piece in pieces if not piece.startswith(b"retry"))
+    text = b"".join(pieces)
+    assert text.startswith(b"retry: 5000\nevent: event\ndata: ")
+    blocks = text.split(b"\n\n")
+    assert blocks.pop() == b""
+    assert len(blocks) == len(sizes)
+    assert all(b"\ndata: " in block and block.endswith(b"\nid: " + CURSOR.encode()) for block in blocks)
 
 
 def test_the_time_to_come_back_is_told_in_milliseconds():
-    assert read(sse_format.encode_retry(1.2345)).reconnection_ms == 1234
-    assert read(sse_format.encode_retry(0.0)).reconnection_ms == 0
+    block = sse_format.encode_frame(frame(b"1"))
+    stream = read(sse_format.encode_retry(1.2345) + block)
+    assert (stream.reconnection_ms, len(stream.dispatched)) == (1234, 1)
+    assert read(sse_format.encode_retry(0.0) + block).reconnection_ms == 0
 
 
 def test_a_comment_is_nothing_to_a_page():
@@ -137,9 +168,11 @@ def test_a_comment_is_nothing_to_a_page():
 
 
 @pytest.mark.parametrize("why", close_codes.CLOSE_CODES)
-def test_behind_a_closing_stands_what_its_code_advises(why):
+def test_in_the_block_of_a_closing_stands_what_its_code_advises(why):
     told = frames.Closing(why.code, why.reason, why.should_reconnect, 2.5, CURSOR)
-    stream = read(sse_format.encode_frame(frames.encode_frame(told)))
+    block = sse_format.encode_frame(frames.encode_frame(told))
+    assert block.index(b"\n\n") == len(block) - 2, "one block"
+    stream = read(block)
     assert json.loads(stream.dispatched[0].data)["cursor"] == CURSOR
     if why.should_reconnect:
         assert (stream.last_event_id, stream.reconnection_ms) == (CURSOR, 2500)
@@ -149,7 +182,7 @@ def test_behind_a_closing_stands_what_its_code_advises(why):
 
 
 def test_a_closing_without_a_cursor_leaves_the_one_before():
-    stream = read(sse_format.encode_cursor(CURSOR))
+    stream = read(with_id(sse_format.encode_frame(frame(b"1")), CURSOR))
     told = frames.Closing(4005, "expired", reconnect=True, retry_after=0.0, cursor=None)
     stream.feed(sse_format.encode_frame(frames.encode_frame(told)))
     assert stream.last_event_id == CURSOR
