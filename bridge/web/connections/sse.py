@@ -342,7 +342,10 @@ def _is_browser_event_source(request: Request) -> bool:
 
 
 def _response_head(
-    default_headers: list[tuple[bytes, bytes]], response_headers: Mapping[str, str], *, is_chunked: bool
+    default_headers: list[tuple[bytes, bytes]],
+    response_headers: Mapping[str, str],
+    *,
+    is_chunked: bool,
 ) -> bytes:
     """Return the response head; without chunks the connection's end is the body's end."""
     headers = {**_STREAM_HEADERS, **response_headers, "Connection": "close"}

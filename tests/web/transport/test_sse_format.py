@@ -152,7 +152,9 @@ def test_no_block_is_without_data_however_the_outbox_is_emptied(sizes, max_bytes
     blocks = text.split(b"\n\n")
     assert blocks.pop() == b""
     assert len(blocks) == len(sizes)
-    assert all(b"\ndata: " in block and block.endswith(b"\nid: " + CURSOR.encode()) for block in blocks)
+    assert all(
+        b"\ndata: " in block and block.endswith(b"\nid: " + CURSOR.encode()) for block in blocks
+    )
 
 
 def test_the_time_to_come_back_is_told_in_milliseconds():
