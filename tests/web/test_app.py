@@ -81,7 +81,7 @@ async def test_openapi_describes_the_probes(http):
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/livez", "/readyz", "/openapi.json", "/ws", "/no"])
-async def test_a_head_is_what_a_get_would_be_without_its_body(rig, http, path):
+async def test_a_head_is_what_a_get_would_be_without_its_body(http, path):
     get, head = await http.get(path), await http.head(path)
     assert (head.status_code, head.content) == (get.status_code, b"")
     assert head.headers["content-length"] == str(len(get.content))
