@@ -1,22 +1,20 @@
-"""Fetches one small document from a URL or a file, in a thread.
+"""Fetches one small document from a URL or a file.
 
-Rule: a response is bounded in bytes and in time. Redirects are not followed, because the operator
-did not configure their target.
+Rule: it is bounded in bytes and in time.
 """
 
 from __future__ import annotations
 
 import asyncio
-from http.client import HTTPException
+from http import HTTPStatus
 from pathlib import Path
-from time import monotonic
 from typing import Final
-from urllib import request
 from urllib.parse import unquote, urlsplit
+
+from bridge.web.auth.http_client import HttpClient
 
 TIMEOUT_SECONDS: Final = 5.0
 MAX_BYTES: Final = 1 << 20
-_CHUNK_BYTES: Final = 1 << 16
 
 
 def parse_location(location: str) -> str | Path:
@@ -53,44 +51,20 @@ async def download(location: str | Path) -> bytes:
     Raises:
         OSError: If it cannot be read within `TIMEOUT_SECONDS`, or is larger than `MAX_BYTES`.
 
-    Cancellation: safe; the thread may run for some seconds more, and its result is dropped.
+    Cancellation: safe; the thread that reads a file may run on, and its result is dropped.
     """
     if isinstance(location, Path):
         return await asyncio.to_thread(_read_file, location)
-    return await asyncio.to_thread(_fetch_url, location)
+    client = HttpClient(location, timeout_seconds=TIMEOUT_SECONDS, max_bytes=MAX_BYTES)
+    response = await client.request("GET", {})
+    if response.status != HTTPStatus.OK:
+        raise OSError(f"HTTP status {response.status}")
+    return response.body
 
 
 def _read_file(path: Path) -> bytes:
     with path.open("rb") as file:
         return _check_size(file.read(MAX_BYTES + 1))
-
-
-def _fetch_url(url: str) -> bytes:
-    opener = request.OpenerDirector()
-    for handler in (
-        request.ProxyHandler,
-        request.HTTPHandler,
-        request.HTTPSHandler,
-        request.HTTPErrorProcessor,
-        request.HTTPDefaultErrorHandler,
-    ):
-        opener.add_handler(handler())
-    headers = {"Accept": "application/json", "User-Agent": "push-bridge"}
-    # `parse_location` checked the scheme.
-    http_request = request.Request(url, headers=headers)  # noqa: S310
-    deadline = monotonic() + TIMEOUT_SECONDS
-    data = b""
-    try:
-        with opener.open(http_request, timeout=TIMEOUT_SECONDS) as response:
-            while len(data) <= MAX_BYTES and (chunk := response.read1(_CHUNK_BYTES)):
-                data += chunk
-                if monotonic() > deadline:
-                    raise TimeoutError(f"the response took longer than {TIMEOUT_SECONDS:.0f} s")
-            if len(data) <= MAX_BYTES and response.length:
-                raise ConnectionError("the response ended early")
-    except (HTTPException, ValueError) as error:
-        raise OSError(f"{type(error).__name__}: {error}") from None
-    return _check_size(data)
 
 
 def _check_size(data: bytes) -> bytes:

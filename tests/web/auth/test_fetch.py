@@ -10,6 +10,7 @@ import pytest
 
 from bridge.web.auth import fetch as downloading
 from bridge.web.auth.fetch import MAX_BYTES, download, parse_location, redact_location
+from bridge.web.auth.http_client import HttpClient, find_proxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -66,7 +67,9 @@ async def test_the_event_loop_goes_on_meanwhile() -> None:
         b"nonsense\r\n\r\n",
         b"HTTP/1.1 abc\r\n\r\n",
         b"",
-        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200_000 + b"\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 204 No Content\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         ok(b"x" * (MAX_BYTES + 1)),
@@ -87,24 +90,114 @@ async def test_a_redirect_is_not_followed() -> None:
                 await download(url)
 
 
-async def test_an_answer_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "head", [b"", b"HTTP/1.1 200", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\n\r\n"], ids=str
+)
+async def test_an_answer_that_never_ends_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, head: bytes
+) -> None:
     monkeypatch.setattr(downloading, "TIMEOUT_SECONDS", 0.05)
     never = asyncio.Event()
-    async with serving(b"HTTP/1.1 200 OK\r\n\r\n", b"", hold=never) as url:
-        with pytest.raises(OSError, match="timed out"):
+    async with serving(head, b"", hold=never) as url:
+        with pytest.raises(TimeoutError, match="no whole response"):
             await download(url)
         never.set()
 
 
-async def test_an_answer_that_comes_drop_by_drop_is_given_up(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("begin", "drip"),
+    [
+        (b"", b"H"),
+        (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"),
+        (b"HTTP/1.1 200 OK\r\nX: ", b"y"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b"x"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X: y\r\n"),
+        (b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+    ],
+    ids=["line", "fields", "field", "body", "chunks", "trailers", "interim"],
+)
+async def test_a_publisher_that_drips_is_given_up_after_one_deadline(
+    monkeypatch: pytest.MonkeyPatch, begin: bytes, drip: bytes
 ) -> None:
-    ticks = iter([0.0, 1.0, 2.0, 1e9])
-    monkeypatch.setattr(downloading, "monotonic", lambda: next(ticks))
-    body = b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (4 * downloading._CHUNK_BYTES)
-    async with serving(body) as url:
-        with pytest.raises(OSError, match="took longer than"):
-            await download(url)
+    monkeypatch.setattr(downloading, "TIMEOUT_SECONDS", 0.2)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(begin)
+            while not writer.is_closing():
+                writer.write(drip)
+                await writer.drain()
+                await asyncio.sleep(0.01)
+        writer.close()
+        has_ended.set()
+
+    has_ended = asyncio.Event()
+    async with asyncio.timeout(5), await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        with pytest.raises(OSError, match=r"no whole response|not HTTP"):
+            await download(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/jwks")
+        await has_ended.wait()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nthe\r\n5\r\n keys\r\n0\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\n\r\nthe keys",
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + ok(b"the keys"),
+    ],
+    ids=["chunks", "until it closes", "interim"],
+)
+async def test_every_form_of_a_body_is_read(answer: bytes) -> None:
+    async with serving(answer) as url:
+        assert await download(url) == b"the keys"
+
+
+# -- proxies ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:9/",
+        "http://127.8.8.8/",
+        "http://localhost:9/",
+        "https://LOCALHOST/",
+        "http://id.localhost/",
+        "http://[::1]:9/",
+        "http://[::ffff:127.0.0.1]/",
+    ],
+)
+def test_loopback_is_never_asked_through_a_proxy(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://proxy.example:3128")
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert find_proxy(url) is None
+    assert find_proxy("https://id.example/") == ("proxy.example", 3128, {})
+
+
+async def test_keys_elsewhere_are_asked_through_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(ok(b"the keys")) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.replace("http://", "http://me:pass@"))
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        assert await download("http://id.example/keys") == b"the keys"
+
+
+async def test_a_connection_that_was_closed_while_idle_is_replaced() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(ok(b"yes"))
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        client = HttpClient(url, timeout_seconds=5, max_bytes=100, keeps_alive=True)
+        for _ in range(3):
+            assert await client.request("GET", {}) == (200, b"yes")
+        client.close()
 
 
 async def test_where_nobody_listens_is_an_error() -> None:
