@@ -5,18 +5,25 @@ Rule: settings become plain values here; nothing connects yet.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from aiokafka.helpers import create_ssl_context
 
 from bridge.kafka.client.client import KafkaAccess
+from bridge.web.api.access import Operator
+from bridge.web.auth.http_client import is_loopback_host
+from bridge.web.auth.origins import LOOPBACK_HOSTS, OriginPolicy
 from bridge.web.auth.tokens.claims import ClaimRules
 from bridge.web.auth.tokens.jwt import build_allow_all, build_jwt_authenticator
 
 if TYPE_CHECKING:
-    from bridge.config.settings import AuthSettings, KafkaSettings
+    from bridge.config.settings import AuthSettings, KafkaSettings, Settings
     from bridge.web.auth.authenticator import Authenticator
     from bridge.web.auth.tokens.jwks import JwksCache
+
+
+_log = logging.getLogger(__name__)
 
 
 def build_kafka_access(kafka: KafkaSettings, **overrides: Any) -> KafkaAccess:  # noqa: ANN401 - `KafkaAccess`'s own fields
@@ -41,6 +48,35 @@ def build_kafka_access(kafka: KafkaSettings, **overrides: Any) -> KafkaAccess:  
         )
     fetch_options = {"fetch_wait_ms": kafka.fetch_max_wait_ms}
     return KafkaAccess(kafka.bootstrap_servers, options, **{**fetch_options, **overrides})
+
+
+def build_origin_policy(settings: Settings, *, loopback_only: bool) -> OriginPolicy:
+    """Return the allowed origins and hosts; warn of origins that let in any page.
+
+    Without authentication, an instance on loopback answers only to names of loopback: a page of
+    another site could reach it by DNS rebinding.
+    """
+    for origin in {"*", "null"} & set(settings.allowed_origins):
+        _log.warning(
+            "BRIDGE_ALLOWED_ORIGINS has %r: %s; list the origins of your pages instead",
+            origin,
+            "pages of every site may connect"
+            if origin == "*"
+            else "sandboxed frames and local files of anybody may connect",
+        )
+    is_open = settings.auth.mode == "none" and is_loopback_host(settings.host)
+    hosts = LOOPBACK_HOSTS if loopback_only or is_open else None
+    return OriginPolicy(settings.allowed_origins, hosts)
+
+
+def build_operators(settings: Settings) -> list[Operator]:
+    """Return the owners of the admin tokens. One without a name is called by its number."""
+    return [
+        Operator(
+            item.token.get_secret_value(), item.name or f"token-{number}", item.role == "write"
+        )
+        for number, item in enumerate(settings.admin_tokens, 1)
+    ]
 
 
 def build_authenticator(

@@ -11,7 +11,7 @@ import random
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from bridge.app.access import build_authenticator
+from bridge.app.access import build_authenticator, build_operators, build_origin_policy
 from bridge.app.pipeline import Pipeline
 from bridge.app.status import InstanceStatus, StatusSources, topic_statuses
 from bridge.coordination.dead_letters import DeadLetterQueue
@@ -32,12 +32,12 @@ from bridge.kafka.producer import KafkaPublisher
 from bridge.kafka.replay.history import HistoryDependencies, KafkaHistoryReader
 from bridge.kafka.replay.scan import ScanSource
 from bridge.kafka.replay.scheduler import ReplayScheduler, ScanLimits
+from bridge.web.api.access import AdminAccess
 from bridge.web.api.commands import commands_router
 from bridge.web.api.listings import listings_router
-from bridge.web.api.publish import AdminTokens, publish_router
+from bridge.web.api.publish import publish_router
 from bridge.web.app import PortDispatcher, build_openapi_document, create_app
 from bridge.web.auth.client_address import TrustedProxies
-from bridge.web.auth.origins import LOOPBACK_HOSTS, OriginPolicy
 from bridge.web.connections.admission import (
     START_MARGIN_SECONDS,
     AdmissionController,
@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from bridge.config.settings import Settings
     from bridge.kafka.client.client import KafkaAccess, KafkaClient
     from bridge.web.auth.authenticator import Authenticator
+    from bridge.web.auth.origins import OriginPolicy
     from bridge.web.auth.tokens.jwks import JwksCache
 
 
@@ -219,16 +220,14 @@ def build_web(
 
     `page_token` is an admin token that the page at `/` hands to everybody who opens it.
     """
-    origin_policy = OriginPolicy(
-        settings.allowed_origins, LOOPBACK_HOSTS if loopback_only else None
-    )
+    origin_policy = build_origin_policy(settings, loopback_only=loopback_only)
     authenticator, jwks = build_authenticator(settings.auth, loopback_only=loopback_only)
     trusted_proxies = TrustedProxies(settings.trusted_proxies)
     clients = _build_clients(
         settings, coordination, kafka, authenticator, origin_policy, trusted_proxies
     )
     admission, hub = clients.admission, coordination.hub
-    tokens = [token.get_secret_value() for token in settings.admin_tokens]
+    access = AdminAccess(build_operators(settings), trusted_proxies)
     public = [
         health_router(admission, kafka.status),
         events_router(clients.sse_endpoint),
@@ -238,13 +237,13 @@ def build_web(
         history_router(
             admission,
             kafka.history_reader,
-            AdminTokens(known),
+            known,
             clients.pool,
             origin_policy=origin_policy,
             trusted_proxies=trusted_proxies,
             jitter=hub.jitter,
         )
-        for known in ([], tokens)
+        for known in (AdminAccess([]), access)
     )
     metrics = MetricsCollector(
         hub,
@@ -255,9 +254,9 @@ def build_web(
         upstream=kafka.status,
     )
     operators = [metrics_router(metrics)]
-    api = _api_routers(settings, coordination, kafka, clients.pool, tokens)
+    api = _api_routers(settings, coordination, kafka, clients.pool, access)
     document = build_openapi_document([*public, admin_history, *operators, *api])
-    if tokens:
+    if settings.admin_tokens:
         by_account = settings.auth.mode == "none"
         console = console_router(origin_policy, by_account=by_account, admin_token=page_token)
         operators += [*api, console]
@@ -334,7 +333,7 @@ def _api_routers(
     coordination: Coordination,
     kafka: KafkaSide,
     pool: ConnectionPool,
-    tokens: Sequence[str],
+    access: AdminAccess,
 ) -> list[APIRouter]:
     """Return the routes of `/v1`."""
     service, limits = coordination.service, settings.limits
@@ -342,12 +341,12 @@ def _api_routers(
     kafka_names = coordination.catalogue.kafka_names
     return [
         publish_router(
-            kafka.publisher, tokens, max_event_bytes=limits.event_bytes, rate_limit=rate_limit
+            kafka.publisher, access, max_event_bytes=limits.event_bytes, rate_limit=rate_limit
         ),
-        commands_router(service.command_producer, service.directory, tokens, rate_limit=rate_limit),
+        commands_router(service.command_producer, service.directory, access, rate_limit=rate_limit),
         listings_router(
             service.directory,
-            tokens,
+            access,
             last_seen=pool.last_seen,
             topics=lambda: [*topic_statuses(kafka.consumer, coordination.hub, kafka_names)],
         ),

@@ -18,6 +18,7 @@ import typer
 
 from bridge.cli.output import escape_unprintable, exit_with_error, http_url
 from bridge.core.protocol.names import is_valid_name
+from bridge.web.auth.http_client import is_loopback_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,8 +69,10 @@ class AdminClient:
         self._headers = {"Accept": "application/json", "User-Agent": "push-bridge"}
         self._opener = request.OpenerDirector()
         # No redirect handler: it would send the token to another address.
+        # A proxy would be handed the token, and cannot reach this machine's loopback.
+        is_loopback = is_loopback_host(urlsplit(self._base_url).hostname or "")
+        self._opener.add_handler(request.ProxyHandler({} if is_loopback else None))
         for handler in (
-            request.ProxyHandler,
             request.HTTPHandler,
             request.HTTPSHandler,
             request.HTTPErrorProcessor,
@@ -77,7 +80,7 @@ class AdminClient:
         ):
             self._opener.add_handler(handler())
         if token is None and settings.admin_tokens:
-            token = settings.admin_tokens[0].get_secret_value()
+            token = settings.admin_tokens[0].token.get_secret_value()
         if token is None:
             token = self._fetch_dev_token()
         if token is None:

@@ -21,6 +21,7 @@ from bridge.cli.output import (
     out,
     run,
 )
+from bridge.config.settings import AdminToken
 
 if TYPE_CHECKING:
     import socket
@@ -43,7 +44,10 @@ def dev(config: ConfigOption = None, demo: DemoOption = False) -> None:
     settings = settings.model_copy(
         update={
             "auth": settings.auth.model_copy(update={"mode": "none"}),
-            "admin_tokens": [*settings.admin_tokens, SecretStr(token)],
+            "admin_tokens": [
+                *settings.admin_tokens,
+                AdminToken(token=SecretStr(token), name="dev"),
+            ],
         }
     )
     if not settings.topics:

@@ -103,6 +103,25 @@ class AuthSettings(SettingsGroup):
     _check = model_validator(mode="after")(validators.check_auth)
 
 
+class AdminToken(SettingsGroup):
+    """An operator's token. Text alone is a token that may write."""
+
+    token: SecretStr
+    role: Literal["read", "write"] = "write"
+    name: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_text(cls, value: object) -> object:
+        return {"token": value} if isinstance(value, str | SecretStr) else value
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.name and not is_valid_name(self.name):
+            raise ValueError("name: use 1 to 200 bytes without control characters")
+        return self
+
+
 class LimitSettings(SettingsGroup):
     """Limits of this instance, and of each connection."""
 
@@ -165,7 +184,7 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = KafkaSettings()
     auth: AuthSettings = AuthSettings()
     allowed_origins: Annotated[list[str], AfterValidator(validators.normalize_origins)] = []
-    admin_tokens: Annotated[list[SecretStr], AfterValidator(validators.check_admin_tokens)] = []
+    admin_tokens: Annotated[list[AdminToken], AfterValidator(validators.check_admin_tokens)] = []
     admin_port: int | None = Field(None, ge=0, le=65_535)
     heartbeat_seconds: float = Field(25, gt=0, allow_inf_nan=False)
     stale_seconds: float = Field(0, ge=0, allow_inf_nan=False)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from bridge.web.auth.client_address import TrustedProxies
 from bridge.web.auth.fetch import parse_location
+from bridge.web.auth.origins import DEFAULT_PORTS, split_host
 from bridge.web.auth.tokens.algorithms import check_secret, select_algorithms
 
 if TYPE_CHECKING:
@@ -23,6 +24,13 @@ class _SecretValue(Protocol):
 
     def get_secret_value(self) -> str:
         """Return the text."""
+
+
+class _AdminToken(Protocol):
+    """An item of `BRIDGE_ADMIN_TOKENS`."""
+
+    @property
+    def token(self) -> _SecretValue: ...
 
 
 class _AuthValues(Protocol):
@@ -41,7 +49,7 @@ class _AuthValues(Protocol):
 
 
 _AnyAuth = TypeVar("_AnyAuth", bound=_AuthValues)
-_AnyTokens = TypeVar("_AnyTokens", bound="Sequence[_SecretValue]")
+_AnyTokens = TypeVar("_AnyTokens", bound="Sequence[_AdminToken]")
 # RFC 6454, 6.2. An origin has no path.
 _match_origin: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s@*,]+").fullmatch
 #: A shorter token can be guessed.
@@ -74,16 +82,31 @@ def check_auth(settings: _AnyAuth) -> _AnyAuth:
 
 
 def normalize_origins(values: list[str]) -> list[str]:
-    """Return the origins in lower case, as browsers send them.
+    """Return the origins as browsers send them: lower case, ASCII, no default port.
 
     Raises:
         ValueError: If one is not an origin.
     """
-    normalized = [origin.lower() for origin in values]
-    for origin in normalized:
-        if not (_match_origin(origin) or origin in {"*", "null"}):
-            raise ValueError(f"must be like https://shop.example, without a path: {origin!r}")
-    return normalized
+    return [_normalize_origin(value) for value in values]
+
+
+def _normalize_origin(value: str) -> str:
+    origin = value.lower()
+    if origin in {"*", "null"}:
+        return origin
+    scheme = origin.partition("://")[0]
+    name, port = split_host(origin)
+    if not _match_origin(origin) or not name:
+        raise ValueError(f"must be like https://shop.example, without a path: {value!r}")
+    if scheme not in DEFAULT_PORTS:
+        return origin  # a page of an app
+    try:
+        ascii_name = name if ":" in name else name.encode("idna").decode()
+    except UnicodeError:
+        raise ValueError(f"has an invalid host name: {value!r}") from None
+    host = f"[{ascii_name}]" if ":" in ascii_name else ascii_name
+    is_default_port = port is None or port == DEFAULT_PORTS[scheme]
+    return f"{scheme}://{host}" if is_default_port else f"{scheme}://{host}:{port}"
 
 
 def check_networks(values: list[str]) -> list[str]:
@@ -103,7 +126,7 @@ def check_admin_tokens(tokens: _AnyTokens) -> _AnyTokens:
         ValueError: If one is too short, or has characters other than visible ASCII.
     """
     for token in tokens:
-        text = token.get_secret_value()
+        text = token.token.get_secret_value()
         if not _match_token(text):
             raise ValueError("each token must have visible ASCII characters, and no others")
         if len(text) < MIN_ADMIN_TOKEN_LENGTH:
@@ -111,6 +134,8 @@ def check_admin_tokens(tokens: _AnyTokens) -> _AnyTokens:
                 f"a token has {len(text)} characters and can be guessed; use"
                 f" {MIN_ADMIN_TOKEN_LENGTH} or more, as of `openssl rand -hex 16`"
             )
+    if len({token.token.get_secret_value() for token in tokens}) < len(tokens):
+        raise ValueError("a token is listed twice; remove one")
     return tokens
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import SecretStr
 
-from bridge.config.settings import Settings, load_settings
+from bridge.config.settings import AdminToken, Settings, load_settings
 from bridge.config.topics import TopicDefinition
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ PUBLISHED: dict[str, tuple[Any, str, Any]] = {
     "ADMIN_TOKENS": (
         [],
         '["a-secret-of-thirty-two-characters"]',
-        [SecretStr("a-secret-of-thirty-two-characters")],
+        [AdminToken(token=SecretStr("a-secret-of-thirty-two-characters"))],
     ),
     "ADMIN_PORT": (None, "9091", 9091),
     "HEARTBEAT_SECONDS": (25, "0.5", 0.5),

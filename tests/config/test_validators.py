@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bridge.app.access import build_authenticator
+from bridge.app.access import build_authenticator, build_origin_policy
 from bridge.config.settings import AuthSettings, SettingError, Settings, load_settings
 from bridge.web.auth.authenticator import AllowAll, AuthRefused
 from tests.web.authenticator_checks import authenticated, grant_now
@@ -65,12 +65,21 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"ALLOWED_ORIGINS": ["https://shop.example/"]}, "ALLOWED_ORIGINS"),
     ({"ALLOWED_ORIGINS": ["https://*.example"]}, "ALLOWED_ORIGINS"),
     ({"ALLOWED_ORIGINS": [""]}, "ALLOWED_ORIGINS"),
+    ({"ALLOWED_ORIGINS": ["https://shop.example:99999"]}, "ALLOWED_ORIGINS"),
+    ({"ALLOWED_ORIGINS": ["https://shop..example"]}, "ALLOWED_ORIGINS"),
+    ({"ALLOWED_ORIGINS": ["https://:443"]}, "ALLOWED_ORIGINS"),
     ({"TRUSTED_PROXIES": ["nginx"]}, "TRUSTED_PROXIES"),
     ({"TRUSTED_PROXIES": ["10.0.0.0/40"]}, "TRUSTED_PROXIES"),
     ({"ADMIN_TOKENS": [""]}, "ADMIN_TOKENS"),
     ({"ADMIN_TOKENS": ["f" * 15]}, "ADMIN_TOKENS"),
     ({"ADMIN_TOKENS": [TOKEN, "two words, but long enough"]}, "ADMIN_TOKENS"),
     ({"ADMIN_TOKENS": ["t\u00f6ken of some length"]}, "ADMIN_TOKENS"),
+    ({"ADMIN_TOKENS": [TOKEN, TOKEN]}, "ADMIN_TOKENS"),
+    ({"ADMIN_TOKENS": [{"token": TOKEN, "role": "admin"}]}, "ADMIN_TOKENS__0__ROLE"),
+    ({"ADMIN_TOKENS": [{"token": TOKEN, "name": "a\nb"}]}, "ADMIN_TOKENS__0__NAME"),
+    ({"ADMIN_TOKENS": [{"token": TOKEN, "rolle": "read"}]}, "ADMIN_TOKENS__0__ROLLE"),
+    ({"ADMIN_TOKENS": [{"role": "read"}]}, "ADMIN_TOKENS__0__TOKEN"),
+    ({"ADMIN_TOKENS": [{"token": "short"}]}, "ADMIN_TOKENS"),
     ({"ADMIN_PORT": 70_000}, "ADMIN_PORT"),
 ]
 
@@ -84,7 +93,8 @@ def test_a_wrong_setting_is_one_line_that_names_it_and_shows_no_secret(
     sentence = str(refused.value)
     assert sentence.startswith(f"BRIDGE_{named}: ")
     assert "\n" not in sentence
-    for secret in (given.get("AUTH__SECRET"), *given.get("ADMIN_TOKENS", ())):
+    tokens = [each for each in given.get("ADMIN_TOKENS", ()) if isinstance(each, str)]
+    for secret in (given.get("AUTH__SECRET"), TOKEN, *tokens):
         assert not secret or secret not in sentence
 
 
@@ -101,6 +111,7 @@ def test_a_wrong_setting_is_one_line_that_names_it_and_shows_no_secret(
         {"ALLOWED_ORIGINS": ["https://Shop.example", "http://localhost:3000", "*", "null"]},
         {"TRUSTED_PROXIES": ["10.0.0.0/8", "::1", "192.0.2.1", "10.1.2.3/16"]},
         {"ADMIN_TOKENS": [TOKEN, "b+/=~" * 4]},
+        {"ADMIN_TOKENS": [{"token": TOKEN, "role": "read", "name": "board"}]},
         {"ADMIN_PORT": 0},
     ],
     ids=str,
@@ -114,6 +125,53 @@ def test_a_valid_setting_is_accepted(
 def test_origins_are_compared_as_browsers_write_them(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = loaded(monkeypatch, {"ALLOWED_ORIGINS": ["HTTPS://Shop.Example"]})
     assert settings.allowed_origins == ["https://shop.example"]
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("https://shop.example:443", "https://shop.example"),
+        ("http://shop.example:80", "http://shop.example"),
+        ("http://shop.example:443", "http://shop.example:443"),
+        ("https://B\u00fccher.example", "https://xn--bcher-kva.example"),
+        ("http://[::1]:80", "http://[::1]"),
+        ("http://[::1]:3000", "http://[::1]:3000"),
+        ("capacitor://localhost", "capacitor://localhost"),
+    ],
+)
+def test_an_origin_is_written_as_browsers_send_it(
+    monkeypatch: pytest.MonkeyPatch, given: str, sent: str
+) -> None:
+    assert loaded(monkeypatch, {"ALLOWED_ORIGINS": [given]}).allowed_origins == [sent]
+
+
+@pytest.mark.parametrize("origin", ["*", "null"])
+def test_an_origin_that_lets_in_any_page_warns(
+    caplog: pytest.LogCaptureFixture, origin: str
+) -> None:
+    build_origin_policy(Settings(allowed_origins=[origin]), loopback_only=False)
+    (said,) = caplog.records
+    assert said.levelno == logging.WARNING
+    assert f"BRIDGE_ALLOWED_ORIGINS has '{origin}'" in said.getMessage()
+
+
+def test_without_authentication_loopback_answers_only_to_its_own_names() -> None:
+    """DNS rebinding: a page of another site names its own host."""
+    policy = build_origin_policy(Settings(auth=made(mode="none")), loopback_only=False)
+    for host in ("127.0.0.1:8080", "localhost:8080", "[::1]:8080", "app.localhost"):
+        assert policy.allows(host, None)
+    for host in ("evil.example:8080", "", "127.0.0.1.evil.example"):
+        assert not policy.allows(host, None)
+    listed = Settings(auth=made(mode="none"), allowed_origins=["https://push.example"])
+    policy = build_origin_policy(listed, loopback_only=False)
+    assert policy.allows("push.example", "https://push.example")
+    assert not policy.allows("evil.example", None)
+
+
+@pytest.mark.parametrize("settings", [Settings(auth={"mode": "none"}, host="0.0.0.0"), Settings()])
+def test_elsewhere_any_host_is_answered(settings: Settings) -> None:
+    policy = build_origin_policy(settings, loopback_only=False)
+    assert policy.allows("push.example", None)
 
 
 def test_a_secret_is_not_shown_by_the_settings() -> None:

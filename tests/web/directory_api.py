@@ -20,7 +20,7 @@ from bridge.web.auth.origins import OriginPolicy
 from bridge.web.http.rate_limit import RateLimit
 from tests.core.factories import attached_session, hub
 from tests.harness.frame_schemas import schema_validator
-from tests.web.publish_api import BEARER, TOKEN
+from tests.web.publish_api import BEARER, admin_access
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fastapi import APIRouter
 
     from bridge.core.coordination.commands import Command
+    from bridge.web.api.access import AdminAccess
 
 #: The lists that there are, each with the field by which it is ordered.
 LIST_KEYS = {"connections": "id", "rooms": "room", "instances": "instance", "topics": "topic"}
@@ -86,15 +87,15 @@ class DirectoryBackend:
         self.rate_limit = RateLimit(per_second, now=lambda: self.now_seconds)
 
     def routers(self, *tokens: str) -> list[APIRouter]:
+        return self.routers_with(admin_access(*tokens))
+
+    def routers_with(self, access: AdminAccess) -> list[APIRouter]:
         directory = PresenceDirectory(self.hub, self.presence_index, self.memberships)
-        list_router = listings_router(
-            directory, tokens or (TOKEN,), last_seen=self.last_seen.get, topics=lambda: self.topics
-        )
         return [
-            commands_router(
-                self.command_publisher, directory, tokens or (TOKEN,), rate_limit=self.rate_limit
+            commands_router(self.command_publisher, directory, access, rate_limit=self.rate_limit),
+            listings_router(
+                directory, access, last_seen=self.last_seen.get, topics=lambda: self.topics
             ),
-            list_router,
         ]
 
     def connect_here(self, id: str, account: str | None = "ann", **asked: Any) -> None:

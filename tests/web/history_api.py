@@ -14,7 +14,7 @@ from bridge.core.replay.catchup import CatchUp
 from bridge.core.replay.history import HistoryPage
 from bridge.core.sessions.hub import Hub
 from bridge.core.sessions.requests import RequestLimits
-from bridge.web.api.publish import AdminTokens
+from bridge.web.api.access import AdminAccess
 from bridge.web.app import create_app
 from bridge.web.auth.client_address import TrustedProxies
 from bridge.web.auth.origins import OriginPolicy
@@ -28,7 +28,7 @@ from bridge.web.connections.flushing import Flusher
 from bridge.web.connections.pool import ConnectionPool
 from bridge.web.endpoints.history import history_router
 from tests.core.factories import TOPIC_ID, event
-from tests.web.publish_api import TOKEN
+from tests.web.publish_api import admin_access
 from tests.web.stub_admission import build_admission
 from tests.web.stub_upstream import UnusedUpstream
 
@@ -175,7 +175,7 @@ async def history_api(
     stub_history = StubHistory(hub)
     async with httpx.AsyncClient(base_url=URL) as http:
         client = HistoryApiClient(http, hub, admission, stub_history, upstream, admission_limits)
-        tokens = AdminTokens([TOKEN] if admins else [])
+        tokens = admin_access() if admins else AdminAccess([])
         router = history_router(
             admission,
             stub_history,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
 
 from bridge.core.ports import UnknownTopic
 from bridge.core.protocol.cursor import Position
+from bridge.web.api.access import AdminAccess, Operator
 from bridge.web.api.publish import publish_router
 from bridge.web.app import create_app
 from bridge.web.auth.origins import OriginPolicy
@@ -68,6 +70,14 @@ class PublishApiClient:
         return await self.http.post("/v1/events", **{"headers": BEARER, **content, **options})
 
 
+def admin_access(*tokens: str) -> AdminAccess:
+    """Access for those who have one of `tokens`, by default `TOKEN`; guesses are far apart."""
+    operators = [
+        Operator(token, f"owner-{number}") for number, token in enumerate(tokens or (TOKEN,))
+    ]
+    return AdminAccess(operators, now=itertools.count().__next__)
+
+
 @contextlib.asynccontextmanager
 async def publish_api(*tokens: str, per_second: float = 1000) -> AsyncIterator[PublishApiClient]:
     """A site with the API, open to those who have one of `tokens`."""
@@ -75,7 +85,7 @@ async def publish_api(*tokens: str, per_second: float = 1000) -> AsyncIterator[P
     client_holder: list[PublishApiClient] = []
     routes = publish_router(
         publisher,
-        tokens or (TOKEN,),
+        admin_access(*tokens),
         max_event_bytes=EVENT_BYTES,
         rate_limit=RateLimit(per_second, now=lambda: client_holder[0].now_seconds),
     )

@@ -23,7 +23,7 @@ from bridge.core.replay import retention
 from bridge.core.replay.catchup import CatchUp
 from bridge.core.sessions.hub import Hub
 from bridge.core.sessions.requests import RequestLimits
-from bridge.web.api.publish import EXAMPLE, AdminTokens, publish_router
+from bridge.web.api.publish import EXAMPLE, publish_router
 from bridge.web.app import build_openapi_document, create_app
 from bridge.web.auth.client_address import TrustedProxies
 from bridge.web.auth.origins import OriginPolicy
@@ -36,7 +36,7 @@ from bridge.web.http.rate_limit import RateLimit
 from tests.tiers import example_count
 from tests.web.directory_api import DirectoryBackend
 from tests.web.history_api import StubHistory
-from tests.web.publish_api import BEARER, TOKEN, RecordingPublisher
+from tests.web.publish_api import BEARER, RecordingPublisher, admin_access
 from tests.web.stub_admission import build_admission
 from tests.web.stub_upstream import UnusedUpstream
 
@@ -63,7 +63,7 @@ def routers() -> list[Any]:
     upstream = UnusedUpstream()
     entrance = build_admission(hub, limits, catch_up, upstream)
     backends = publish_router(
-        RecordingPublisher(), [TOKEN], max_event_bytes=2000, rate_limit=RateLimit(1e9)
+        RecordingPublisher(), admin_access(), max_event_bytes=2000, rate_limit=RateLimit(1e9)
     )
     streams = events_router(
         cast("SseEndpoint", None)
@@ -72,7 +72,7 @@ def routers() -> list[Any]:
     past = history_router(
         entrance,
         StubHistory(hub),
-        AdminTokens([TOKEN]),
+        admin_access(),
         cast("ConnectionPool", None),
         origin_policy=OriginPolicy(),
         trusted_proxies=TrustedProxies(),
@@ -168,14 +168,14 @@ def test_every_operation_says_what_it_does_and_every_answer_what_it_means(name: 
 def test_every_call_of_the_api_needs_the_admin_token_and_says_so(name: str) -> None:
     (needed,) = OPERATIONS[name]["security"]
     assert needed == {"adminToken": []}
-    assert {"401", "404"} <= OPERATIONS[name]["responses"].keys()
+    assert {"401", "404", "429"} <= OPERATIONS[name]["responses"].keys()
     scheme = DOCUMENT["components"]["securitySchemes"]["adminToken"]
     assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
 
 
 def test_publishing_tells_each_of_its_answers() -> None:
     answers = OPERATIONS["POST /v1/events"]["responses"].keys()
-    assert answers == {"202", "400", "401", "404", "413", "422", "429", "503"}
+    assert answers == {"202", "400", "401", "403", "404", "413", "422", "429", "503"}
 
 
 def test_publishing_tells_of_the_trace_that_it_takes_on() -> None:

@@ -25,22 +25,21 @@ from bridge.core.coordination.commands import (
 )
 from bridge.core.ports import NotAcknowledged, RecordRefused
 from bridge.core.protocol import timestamps
+from bridge.web.api.access import ACCESS_PROBLEMS, AuditedRoute
 from bridge.web.api.bodies import InvalidField, decode, parse_body, read_body
 from bridge.web.api.params import (
     PathName,
     StrictQuery,
     reject_repeated_parameters,
 )
-from bridge.web.api.publish import AdminTokens
 from bridge.web.api.schemas import Ordered
 from bridge.web.http.problems import openapi_problems, problem_response
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from bridge.core.coordination.commands import Command
     from bridge.core.coordination.directory import PresenceDirectory
     from bridge.core.ports import CommandPublisher
+    from bridge.web.api.access import AdminAccess
     from bridge.web.http.rate_limit import RateLimit
 
 MAX_BODY_BYTES: Final = 65_536
@@ -78,10 +77,11 @@ _DisconnectQuery = Annotated[DisconnectQuery, Query()]
 
 def _responses(**overrides: str) -> dict[int | str, dict[str, Any]]:
     reasons = {
-        401: "The admin token is missing or wrong",
+        **ACCESS_PROBLEMS,
         404: "The API is off, because no admin token is set",
         422: "A name is invalid, or a parameter is unknown or repeated",
-        429: "Too many writes per second (BRIDGE_LIMITS__PUBLISHES_PER_SECOND)",
+        429: "Too many writes per second (BRIDGE_LIMITS__PUBLISHES_PER_SECOND), or too many"
+        " wrong admin tokens of this address",
         503: "Kafka has not acknowledged the command: it may or may not take effect. Retry it;"
         " repeating a command is safe",
     }
@@ -151,13 +151,15 @@ class _CommandSender:
 def commands_router(
     publisher: CommandPublisher,
     directory: PresenceDirectory,
-    tokens: Sequence[str],
+    access: AdminAccess,
     *,
     rate_limit: RateLimit,
 ) -> APIRouter:
     """Return the routes of all commands."""
-    dependencies = [Depends(AdminTokens(tokens)), Depends(reject_repeated_parameters)]
-    router = APIRouter(prefix="/v1", tags=["commands"], dependencies=dependencies)
+    dependencies = [Depends(access), Depends(reject_repeated_parameters)]
+    router = APIRouter(
+        prefix="/v1", tags=["commands"], dependencies=dependencies, route_class=AuditedRoute
+    )
     sender = _CommandSender(publisher, directory, rate_limit)
     _add_membership_routes(router, sender)
     _add_disconnect_routes(router, sender)

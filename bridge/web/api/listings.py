@@ -15,6 +15,7 @@ from pydantic import Field
 
 from bridge.core.coordination.directory import ConnectionFilter
 from bridge.core.protocol import timestamps
+from bridge.web.api.access import ACCESS_PROBLEMS
 from bridge.web.api.params import (
     PageQuery,
     PathName,
@@ -22,7 +23,6 @@ from bridge.web.api.params import (
     QueryTopic,
     reject_repeated_parameters,
 )
-from bridge.web.api.publish import AdminTokens
 from bridge.web.api.schemas import (
     Account,
     Connection,
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from bridge.core.coordination.directory import PresenceDirectory
+    from bridge.web.api.access import AdminAccess
     from bridge.web.api.schemas import Topic
 
 
@@ -65,7 +66,8 @@ def _responses(
 ) -> dict[int | str, dict[str, Any]]:
     schema = {"schema": {"$ref": f"#/components/schemas/{schema_type.__name__}"}}
     reasons = {
-        401: "The admin token is missing or wrong",
+        401: ACCESS_PROBLEMS[401],
+        429: ACCESS_PROBLEMS[429],
         404: "The API is off, because no admin token is set",
         422: "A parameter is invalid or unknown, or a name is invalid",
     }
@@ -120,7 +122,7 @@ class _ConnectionDetails:
 
 def listings_router(
     directory: PresenceDirectory,
-    tokens: Sequence[str],
+    access: AdminAccess,
     *,
     last_seen: Callable[[str], float | None],
     topics: Callable[[], Sequence[Topic]],
@@ -130,7 +132,7 @@ def listings_router(
     `last_seen` returns when this instance last received data from a connection, in seconds since
     1970. `topics` returns the topics of this instance.
     """
-    dependencies = [Depends(AdminTokens(tokens)), Depends(reject_repeated_parameters)]
+    dependencies = [Depends(access), Depends(reject_repeated_parameters)]
     router = APIRouter(prefix="/v1", tags=["listings"], dependencies=dependencies)
     _add_connection_routes(router, directory, _ConnectionDetails(directory, last_seen))
     _add_room_routes(router, directory)

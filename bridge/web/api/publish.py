@@ -1,4 +1,4 @@
-"""`POST /v1/events`, and the admin tokens of `/v1`.
+"""`POST /v1/events`.
 
 Rules: a 202 means that Kafka acknowledged the event. After a 503 it may or may not be written, and
 a retry with the same `id` is safe. The caller's trace context goes into the record.
@@ -6,27 +6,25 @@ a retry with the same `id` is safe. The caller's trace context goes into the rec
 
 from __future__ import annotations
 
-import hmac
 import uuid
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import JSONResponse, Response
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from bridge.core.ports import NotAcknowledged, RecordRefused, RecordTooLarge, UnknownTopic
 from bridge.core.protocol import envelope as protocol_envelope
 from bridge.core.protocol import timestamps
 from bridge.core.protocol.names import is_valid_name
+from bridge.web.api.access import ACCESS_PROBLEMS, AuditedRoute
 from bridge.web.api.bodies import InvalidField, decode, parse_body, read_body
 from bridge.web.http.problems import openapi_problems, problem_response
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from bridge.core.ports import Publisher
+    from bridge.web.api.access import AdminAccess
     from bridge.web.http.rate_limit import RateLimit
 
 _AudienceName = Annotated[
@@ -135,41 +133,6 @@ def encode_envelope(publication: Publication) -> bytes:
 _BODY_OVERHEAD_BYTES = 65_536
 _RETRY_AFTER_SECONDS = 1
 
-_admin_bearer = HTTPBearer(
-    scheme_name="adminToken",
-    description="One of BRIDGE_ADMIN_TOKENS. Without any the API is off.",
-    auto_error=False,
-)
-
-
-class AdminTokens:
-    """Requires one of the admin tokens, compared in constant time."""
-
-    def __init__(self, tokens: Sequence[str]) -> None:
-        self._tokens = [token.encode() for token in tokens]
-
-    async def __call__(
-        self, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_admin_bearer)]
-    ) -> None:
-        """Check the bearer token of a request.
-
-        Raises:
-            HTTPException: 401 if it is missing or wrong.
-        """
-        if not self.is_valid("" if credentials is None else credentials.credentials):
-            raise HTTPException(
-                401,
-                "this needs one of the admin tokens (BRIDGE_ADMIN_TOKENS)",
-                {"WWW-Authenticate": "Bearer"},
-            )
-
-    def is_valid(self, token: str) -> bool:
-        """Whether `token` is an admin token."""
-        token_bytes = token.encode("utf-8", "replace")
-        # A list, not a generator: any() must not stop at the first match.
-        return any([hmac.compare_digest(token_bytes, each) for each in self._tokens])  # noqa: C419
-
-
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     202: {
         "description": "Kafka has acknowledged the event",
@@ -178,11 +141,12 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     **openapi_problems(
         {
             400: "The body is not JSON",
-            401: "The admin token is missing or wrong",
+            **ACCESS_PROBLEMS,
             404: "The topic does not exist; or the API is off, because no admin token is set",
             413: "The event is too large (BRIDGE_LIMITS__EVENT_BYTES)",
             422: "A field is wrong, or the event has no audience; or Kafka refuses the record",
-            429: "Too many writes per second (BRIDGE_LIMITS__PUBLISHES_PER_SECOND)",
+            429: "Too many writes per second (BRIDGE_LIMITS__PUBLISHES_PER_SECOND), or too many"
+            " wrong admin tokens of this address",
             503: "Kafka has not acknowledged the event: it may or may not be written. Retry with"
             " the `id` of this response",
         }
@@ -214,10 +178,12 @@ def _trace_headers(request: Request) -> list[tuple[str, bytes]]:
 
 
 def publish_router(
-    publisher: Publisher, tokens: Sequence[str], *, max_event_bytes: int, rate_limit: RateLimit
+    publisher: Publisher, access: AdminAccess, *, max_event_bytes: int, rate_limit: RateLimit
 ) -> APIRouter:
     """Return the route of `/v1/events`."""
-    router = APIRouter(prefix="/v1", tags=["api"], dependencies=[Depends(AdminTokens(tokens))])
+    router = APIRouter(
+        prefix="/v1", tags=["api"], dependencies=[Depends(access)], route_class=AuditedRoute
+    )
     too_large_message = f"more than {max_event_bytes} bytes (BRIDGE_LIMITS__EVENT_BYTES)"
 
     @router.post(

@@ -5,20 +5,34 @@ Rule: a page of another site cannot use its visitor's network position, unless i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import contextlib
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
-if TYPE_CHECKING:
-    from collections.abc import Collection
+from bridge.web.auth.http_client import is_loopback_host
 
-LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+if TYPE_CHECKING:
+    from collections.abc import Collection, Container
+
+#: Browsers leave these out of `Host` and `Origin` (RFC 6454, 6.2).
+DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+class _LoopbackHosts:
+    """All names and addresses of this machine."""
+
+    def __contains__(self, host: object) -> bool:
+        return isinstance(host, str) and is_loopback_host(host)
+
+
+LOOPBACK_HOSTS: Final[Container[str]] = _LoopbackHosts()
 
 
 class OriginPolicy(NamedTuple):
     """Allowed origins and hosts. `hosts=None` allows any `Host` header."""
 
     origins: Collection[str] = ()
-    hosts: Collection[str] | None = None
+    hosts: Container[str] | None = None
 
     def allows(self, host: str, origin: str | None) -> bool:
         """Whether a request to `host` from a page of `origin` (None: no page) is allowed.
@@ -26,24 +40,42 @@ class OriginPolicy(NamedTuple):
         Without a list of origins only the same origin is allowed. This keeps other sites' pages
         from using a visitor's network position. `hosts` blocks the same attack by DNS rebinding.
         """
-        if self.hosts is not None and _hostname(host) not in self.hosts:
+        if not self._allows_host(host):
             return False
         if origin is None:
             return True
         if self.origins:
             return origin in self.origins or "*" in self.origins
-        return host != "" and _netloc(origin) == host.lower()
+        return _is_same_origin(host, origin)
+
+    def lists(self, origin: str | None) -> bool:
+        """Whether `origin` itself is listed: its pages may send cookies."""
+        return origin is not None and origin != "null" and origin in self.origins
+
+    def _allows_host(self, host: str) -> bool:
+        if self.hosts is None or "*" in self.origins:
+            return True
+        name, _ = split_host(f"//{host}")
+        if name in self.hosts and name:
+            return True
+        return name != "" and any(name == split_host(origin)[0] for origin in self.origins)
 
 
-def _netloc(origin: str) -> str:
-    try:
-        return urlsplit(origin).netloc.lower()
-    except ValueError:
-        return ""
+def split_host(url: str) -> tuple[str, int | None]:
+    """Return host and port of `url` or `//host:port`; an empty host if there is no valid one."""
+    with contextlib.suppress(ValueError):
+        parts = urlsplit(url)
+        return parts.hostname or "", parts.port
+    return "", None
 
 
-def _hostname(host: str) -> str:
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
+def _is_same_origin(host: str, origin: str) -> bool:
+    """Whether a page of `origin` was served by `host`, whichever scheme a proxy may have added."""
+    scheme = origin.partition("://")[0].lower()
+    default_port = DEFAULT_PORTS.get(scheme)
+    if default_port is None or origin.count("/") != len("//"):
+        return False  # a page of an app, or no origin
+    (origin_name, origin_port), (name, port) = split_host(origin), split_host(f"//{host}")
+    if "@" in origin or not name or origin_name != name:
+        return False
+    return (origin_port or default_port) == (port or default_port)

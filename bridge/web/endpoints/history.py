@@ -19,6 +19,7 @@ from msgspec import Meta
 from bridge.core.protocol import close_codes
 from bridge.core.replay.history import HistoryRequest, HistoryUnavailable
 from bridge.core.sessions.permissions import Permissions, unrestricted
+from bridge.web.api.access import ACCESS_PROBLEMS
 from bridge.web.auth.authenticator import AuthRefused
 from bridge.web.auth.client_address import client_network
 from bridge.web.connections.connect_request import (
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from bridge.core.replay.history import HistoryReader
     from bridge.core.sessions.session import Session
-    from bridge.web.api.publish import AdminTokens
+    from bridge.web.api.access import AdminAccess
     from bridge.web.auth.authenticator import Credentials
     from bridge.web.auth.client_address import TrustedProxies
     from bridge.web.auth.origins import OriginPolicy
@@ -54,6 +55,7 @@ _client_bearer: Final = HTTPBearer(
     description="A client's token, or an admin token with any `account`.",
     auto_error=False,
 )
+_JWT_DOTS: Final = 2
 _CHUNK_BYTES: Final = 64 * 1024
 
 
@@ -107,6 +109,7 @@ _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
             400: "A parameter is unknown, empty, repeated or malformed, or the cursor is invalid",
             401: "The credential is missing or wrong",
             403: "The host, the origin, a topic or a room is not allowed",
+            429: ACCESS_PROBLEMS[429],
             503: "Kafka is unreachable, or there are too many requests",
         }
     ),
@@ -147,7 +150,7 @@ class _HistoryEndpoint:
         self,
         admission: AdmissionController,
         history_reader: HistoryReader,
-        admin_tokens: AdminTokens,
+        admin_access: AdminAccess,
         pool: ConnectionPool,
         *,
         origin_policy: OriginPolicy,
@@ -156,7 +159,7 @@ class _HistoryEndpoint:
     ) -> None:
         self._admission = admission
         self._history_reader = history_reader
-        self._admin_tokens = admin_tokens
+        self._admin_access = admin_access
         self._pool = pool
         self._origin_policy = origin_policy
         self._trusted_proxies = trusted_proxies
@@ -188,13 +191,23 @@ class _HistoryEndpoint:
             raise BadRequest("the query is not ASCII: percent-encode it") from None
         hello, extra_parameters = parse_query_with_extras(query, {"limit"})
         credentials = client_http.read_credentials(request, self._trusted_proxies)
-        is_trusted = credentials.token is not None and self._admin_tokens.is_valid(
-            credentials.token
-        )
+        is_trusted = self._is_operator(credentials)
         connect_request = self._admission.parse(hello, is_trusted=is_trusted)
         limit = _parse_limit(extra_parameters.get("limit"))
         credentials = complete_credentials(credentials, hello, connect_request)
         return _ParsedRequest(credentials, connect_request, limit, is_trusted)
+
+    def _is_operator(self, credentials: Credentials) -> bool:
+        """Whether the bearer token is an admin token; a wrong one counts as a guess."""
+        token = credentials.token
+        if token is None or token.count(".") == _JWT_DOTS:  # a client's
+            return token is not None and self._admin_access.find(token) is not None
+        address = client_network(credentials.address)
+        self._admin_access.check_rate(address)
+        if self._admin_access.find(token) is not None:
+            return True
+        self._admin_access.count_wrong(address)
+        return False
 
     async def _fetch_page(
         self, request: Request, parsed: _ParsedRequest, headers: dict[str, str]
@@ -258,7 +271,7 @@ class _HistoryEndpoint:
 def history_router(
     admission: AdmissionController,
     history_reader: HistoryReader,
-    admin_tokens: AdminTokens,
+    admin_access: AdminAccess,
     pool: ConnectionPool,
     *,
     origin_policy: OriginPolicy,
@@ -273,7 +286,7 @@ def history_router(
     endpoint = _HistoryEndpoint(
         admission,
         history_reader,
-        admin_tokens,
+        admin_access,
         pool,
         origin_policy=origin_policy,
         trusted_proxies=trusted_proxies,

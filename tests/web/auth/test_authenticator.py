@@ -20,6 +20,10 @@ from bridge.web.auth.origins import LOOPBACK_HOSTS, OriginPolicy
         ("Bridge.Example", "https://bridge.example"),
         ("[::1]:8080", "http://[::1]:8080"),
         ("bridge.example", None),
+        ("bridge.example:443", "https://bridge.example"),
+        ("bridge.example", "https://bridge.example:443"),
+        ("bridge.example:80", "http://bridge.example"),
+        ("[::1]", "http://[::1]"),
     ],
 )
 def test_by_default_the_same_origin_and_no_origin_are_let_in(host, origin):
@@ -39,6 +43,17 @@ def test_by_default_the_same_origin_and_no_origin_are_let_in(host, origin):
         ("", "null"),
         ("", ""),
         ("bridge.example", "http://["),
+        ("bridge.example", "ftp://bridge.example"),
+        ("bridge.example", "capacitor://bridge.example"),
+        ("bridge.example", "chrome-extension://bridge.example"),
+        ("bridge.example", "//bridge.example"),
+        ("bridge.example", "bridge.example"),
+        ("bridge.example:443", "http://bridge.example"),
+        ("bridge.example:80", "https://bridge.example"),
+        ("bridge.example", "https://bridge.example/"),
+        ("bridge.example", "https://user@bridge.example"),
+        ("bridge.example:99999", "https://bridge.example"),
+        ("user@bridge.example", "https://bridge.example:1"),
     ],
 )
 def test_by_default_every_other_origin_is_kept_out(host, origin):
@@ -58,7 +73,10 @@ def test_a_star_among_the_origins_lets_in_every_page():
     assert OriginPolicy(["*"]).allows("bridge.example", "https://anywhere.example")
 
 
-@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8080", "127.0.0.1:8080", "[::1]:8080"])
+@pytest.mark.parametrize(
+    "host",
+    ["localhost", "LOCALHOST:8080", "127.0.0.1:8080", "[::1]:8080", "127.0.0.2", "app.localhost:1"],
+)
 def test_a_loopback_host_is_let_in_in_dev(host):
     assert OriginPolicy(hosts=LOOPBACK_HOSTS).allows(host, None)
 

@@ -19,7 +19,6 @@ from bridge.core.replay import retention
 from bridge.core.replay.catchup import CatchUp
 from bridge.core.sessions.hub import Hub
 from bridge.core.sessions.requests import RequestLimits
-from bridge.web.api.publish import AdminTokens
 from bridge.web.app import create_app
 from bridge.web.auth.client_address import TrustedProxies
 from bridge.web.auth.origins import OriginPolicy
@@ -28,7 +27,7 @@ from bridge.web.endpoints.history import history_router
 from tests.harness.history_pages import read_page
 from tests.tiers import example_count
 from tests.web.history_api import StubHistory
-from tests.web.publish_api import BEARER, TOKEN
+from tests.web.publish_api import BEARER, admin_access
 from tests.web.stub_admission import build_admission
 from tests.web.stub_upstream import UnusedUpstream
 
@@ -62,7 +61,7 @@ def app() -> Any:
     router = history_router(
         entrance,
         StubHistory(hub),
-        AdminTokens([TOKEN]),
+        admin_access(),
         sockets,
         origin_policy=OriginPolicy(),
         trusted_proxies=TrustedProxies(),
@@ -81,7 +80,7 @@ def test_it_tells_each_of_its_parameters_and_answers() -> None:
     named = {each["name"] for each in OPERATION["parameters"]}
     assert named == {*Hello.__struct_fields__, "limit"}
     assert all(each["description"] for each in OPERATION["parameters"])
-    assert OPERATION["responses"].keys() == {"200", "400", "401", "403", "503"}
+    assert OPERATION["responses"].keys() == {"200", "400", "401", "403", "429", "503"}
     assert "Retry-After" in OPERATION["responses"]["503"]["headers"]
 
 
