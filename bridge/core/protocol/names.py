@@ -1,7 +1,8 @@
 """Validation of the names of topics, accounts and rooms.
 
 Rule: 1 to 200 bytes of UTF-8 without control characters, `,` or `*`. A comma would split a list,
-a star would be a pattern, and a control character could forge a log line.
+a star would be a pattern. A control character could forge a log line: Unicode's line separators
+and those that change the direction of writing could, too.
 """
 
 from __future__ import annotations
@@ -12,7 +13,12 @@ from typing import Final
 MAX_NAME_BYTES: Final = 200
 # Shorter names cannot exceed MAX_NAME_BYTES: a character has at most four bytes in UTF-8.
 _ALWAYS_SHORT_CHARACTERS: Final = MAX_NAME_BYTES // 4
-_match_name: Final = re.compile("[^\x00-\x1f\x7f-\x9f,*\ud800-\udfff]+").fullmatch
+_CONTROLS: Final = "\x00-\x1f\x7f-\x9f"
+_SEPARATORS_AND_DIRECTIONS: Final = "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
+_SURROGATES: Final = "\ud800-\udfff"
+_match_name: Final = re.compile(
+    f"[^{_CONTROLS}{_SEPARATORS_AND_DIRECTIONS}{_SURROGATES},*]+"
+).fullmatch
 # Kafka's own rule (org.apache.kafka.common.internals.Topic), with 200 instead of 249 characters.
 _match_topic: Final = re.compile(r"[a-zA-Z0-9._-]{1,200}").fullmatch
 

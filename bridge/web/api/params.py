@@ -47,7 +47,7 @@ _API_PREFIX: Final = "/v1/"
 _NAME_SCHEMA: Final = {
     "minLength": 1,
     "maxLength": MAX_NAME_BYTES,
-    "pattern": r"^[^\u0000-\u001f\u007f-\u009f,*]+$",
+    "pattern": r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069,*]+$",
 }
 _TOPIC_SCHEMA: Final = {"pattern": "^[a-zA-Z0-9._-]{1,200}$", "not": {"enum": [".", ".."]}}
 

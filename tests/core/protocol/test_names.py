@@ -21,7 +21,13 @@ def test_a_name_is_not_empty_and_has_neither_comma_nor_star(name: str) -> None:
     assert not is_valid_name(name)
 
 
-@pytest.mark.parametrize("code", [*range(0x20), *range(0x7F, 0xA0)])
+#: Line separators, and what changes the direction of writing: each could forge a line of a log.
+SEPARATORS_AND_DIRECTIONS = {0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A)}
+
+
+@pytest.mark.parametrize(
+    "code", [*range(0x20), *range(0x7F, 0xA0), *sorted(SEPARATORS_AND_DIRECTIONS)]
+)
 def test_a_name_has_no_control_character(code: int) -> None:
     assert not is_valid_name(f"a{chr(code)}")
 
@@ -37,9 +43,19 @@ def test_a_name_has_at_most_200_bytes_not_characters(character: str) -> None:
     assert not is_valid_name(character * (most + 1))
 
 
+#: Unicode's own classes of explicit directions.
+DIRECTIONS = {"LRE", "LRO", "RLE", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+
+
 @given(st.text(max_size=210) | st.text(st.characters(min_codepoint=0x80), min_size=45, max_size=70))
 def test_a_name_is_exactly_what_the_contract_says(text: str) -> None:
-    characters = all(unicodedata.category(c) not in {"Cc", "Cs"} and c not in ",*" for c in text)
+    characters = all(
+        unicodedata.category(c) not in {"Cc", "Cs", "Zl", "Zp"}
+        and unicodedata.bidirectional(c) not in DIRECTIONS
+        and ord(c) not in SEPARATORS_AND_DIRECTIONS
+        and c not in ",*"
+        for c in text
+    )
     assert is_valid_name(text) == (characters and 1 <= len(text.encode()) <= 200)
 
 
