@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from bridge.core.protocol.cursor import TOPIC_ID_BYTES
 from bridge.core.protocol.topic_catalogue import NO_TOPICS
 from bridge.kafka.client.client import EARLIEST, LATEST, REQUEST_ERRORS, TopicPartition
+from bridge.kafka.client.loop_delay import LoopDelay
 from bridge.kafka.fetcher import Fetcher, FetchErrors
 from bridge.kafka.on_demand import ActiveTopics
 from bridge.kafka.partitions import AssignedPartitions
@@ -126,6 +127,7 @@ class Consumer:
             on_delivered=self._update_ready,
         )
         self.ready = ready or asyncio.Event()  #: set once it has caught up
+        self.loop_delay = LoopDelay()
         self.outages = 0
         self.reconnects = 0  #: how often it connected to the bootstrap servers again
 
@@ -166,6 +168,7 @@ class Consumer:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._keep_refreshing(tasks), name="consumer: metadata")
                 tasks.create_task(self._committer.run(), name="consumer: commit")
+                tasks.create_task(self.loop_delay.run(), name="consumer: delay of the loop")
         finally:
             await self._committer.commit_final()
 
@@ -175,10 +178,15 @@ class Consumer:
         while True:
             self._refresh_requested.clear()
             self._deactivate_unused()
+            started_at = asyncio.get_running_loop().time()
             try:
                 await self._refresh()
             except REQUEST_ERRORS as error:
-                self._mark_unreachable(error)
+                if self.loop_delay.was_late_since(started_at):
+                    _log.debug("not counted, this event loop was late: %r", error)
+                    self.request_refresh()
+                else:
+                    self._mark_unreachable(error)
                 await self._reconnect()
             for node in self.partitions.leader_nodes():
                 if node not in self._fetch_tasks or self._fetch_tasks[node].done():

@@ -16,6 +16,7 @@ from bridge.web.api import commands
 from bridge.web.api import schemas as api_schemas
 from bridge.web.api.params import RawPathMiddleware
 from bridge.web.api.publish import AUDIENCE_SCHEMA, EXAMPLE, Publication, Published
+from bridge.web.auth.origins import log_refused_origin
 from bridge.web.endpoints.history import History
 from bridge.web.http.head_requests import HeadMiddleware
 from bridge.web.http.problems import Problem, problem_response
@@ -80,6 +81,7 @@ class _HostCheck:
         if self._origin_policy.allows(host, None):
             await self._app(scope, receive, send)
         else:
+            log_refused_origin(host, None)
             await problem_response(403, "this host is not allowed here")(scope, receive, send)
 
 

@@ -31,7 +31,11 @@ _AudienceName = Annotated[
     str,
     Meta(
         description="1 to 200 bytes of UTF-8 without control characters, `,` or `*`.",
-        extra_json_schema={"pattern": r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069,*]+$", "maxLength": 200},
+        extra_json_schema={
+            "pattern": r"^[^\u0000-\u001f\u007f-\u009f"
+            r"\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069,*]+$",
+            "maxLength": 200,
+        },
     ),
 ]
 _ENVELOPE_FIELDS: Final = ("id", "type", "time", "tag", "accounts", "rooms", "connections", "all")

@@ -6,14 +6,18 @@ Rule: a page of another site cannot use its visitor's network position, unless i
 from __future__ import annotations
 
 import contextlib
+import logging
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from bridge.web.auth.http_client import is_loopback_host
+from bridge.web.http.counted_log import CountedLog
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Container
 
+_refusals = CountedLog(logging.getLogger(__name__))
+_MAX_LOGGED_CHARACTERS: Final = 200
 #: Browsers leave these out of `Host` and `Origin` (RFC 6454, 6.2).
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
@@ -79,3 +83,20 @@ def _is_same_origin(host: str, origin: str) -> bool:
     if "@" in origin or not name or origin_name != name:
         return False
     return (origin_port or default_port) == (port or default_port)
+
+
+def log_refused_origin(host: str, origin: str | None) -> None:
+    """Log, once a minute, a request that `OriginPolicy` does not allow, and the remedy."""
+    if origin is None:
+        _refusals.warning(
+            "refused a request for a host that is not served here: with BRIDGE_AUTH__MODE=none only"
+            " loopback names and hosts of BRIDGE_ALLOWED_ORIGINS are host=%a",
+            host[:_MAX_LOGGED_CHARACTERS],
+        )
+    else:
+        _refusals.warning(
+            "refused a page of another origin: it gets 403; if it is yours, add its origin to"
+            " BRIDGE_ALLOWED_ORIGINS origin=%a host=%a",
+            origin[:_MAX_LOGGED_CHARACTERS],
+            host[:_MAX_LOGGED_CHARACTERS],
+        )

@@ -19,6 +19,7 @@ from bridge.core.protocol import frames
 from bridge.core.sessions.permissions import Permissions
 from bridge.core.sessions.requests import ClientRequests, FrameAllowance
 from bridge.web.auth.authenticator import NO_CREDENTIALS, AuthRefused, Credentials, parse_bearer
+from bridge.web.auth.origins import log_refused_origin
 from bridge.web.connections.connect_request import (
     BadRequest,
     UrlRequest,
@@ -38,6 +39,7 @@ from bridge.web.connections.turns import (
     AcceptThrottle,
     FrameTurns,
 )
+from bridge.web.http.counted_log import CountedLog
 from bridge.web.transport import ws_framing, ws_handshake
 from bridge.web.transport.ws_framing import FrameParser, ProtocolViolation
 from bridge.web.transport.ws_handshake import UpgradeRefusal
@@ -466,6 +468,7 @@ class WebSocketEndpoint:
         self.accept_throttle = AcceptThrottle()
         self.frame_turns = FrameTurns()
         self.flush = pool.flusher.flush
+        self._timeouts = CountedLog(_log)
         self._admission_tasks: dict[WebSocketConnection, asyncio.Task[None]] = {}
         self._token_refresh = TokenRefresh(hub, admission, pool.flusher.flush)
 
@@ -480,9 +483,9 @@ class WebSocketEndpoint:
         path, _, query = upgrade_request.target.partition("?")
         if path != PATH:
             return UpgradeRefusal(404, f"WebSockets are served at {PATH}")
-        if not self._origin_policy.allows(
-            upgrade_request.header("host") or "", upgrade_request.header("origin")
-        ):
+        host, origin = upgrade_request.header("host") or "", upgrade_request.header("origin")
+        if not self._origin_policy.allows(host, origin):
+            log_refused_origin(host, origin)
             self._refused_by_reason["origin"] += 1
             return UpgradeRefusal(
                 403, "this host or origin is not allowed here (BRIDGE_ALLOWED_ORIGINS)"
@@ -576,15 +579,21 @@ class WebSocketEndpoint:
             async with timeout:
                 await lookup()
         except Exception as error:  # noqa: BLE001 - whatever it is, the client must not wait on
-            _log.error(
-                "closed a WebSocket before its welcome: %s address=%s",
-                f"no keys or start position within {self.limits.start_timeout_seconds:g} s; check"
-                " Kafka and the JWKS URL"
-                if timeout.expired()
-                else "its lookup failed; please report this bug",
-                connection.address,
-                exc_info=None if timeout.expired() else error,
-            )
+            if timeout.expired():
+                self._timeouts.log(
+                    logging.ERROR,
+                    "closed a WebSocket before its welcome: no keys or start position within %g s;"
+                    " check Kafka and the JWKS URL address=%s",
+                    self.limits.start_timeout_seconds,
+                    connection.address,
+                )
+            else:
+                _log.error(
+                    "closed a WebSocket before its welcome: its lookup failed; please report this"
+                    " bug address=%s",
+                    connection.address,
+                    exc_info=error,
+                )
             self._reject(connection, AuthRefused(closes.OVERLOADED, metric_reason="kafka"))
 
     def _admit_now(

@@ -14,6 +14,7 @@ from fastapi.responses import Response
 
 from bridge.core.protocol import close_codes as closes
 from bridge.web.auth.authenticator import AuthRefused, Credentials, parse_bearer
+from bridge.web.auth.origins import log_refused_origin
 from bridge.web.http.problems import CACHE_CONTROL, problem_response
 
 if TYPE_CHECKING:
@@ -47,8 +48,10 @@ class ClientDisconnected(Exception):
 
 def reject_origin(request: Request, origin_policy: OriginPolicy) -> Response | None:
     """Return a 403 if the host or the origin is not allowed, else None."""
-    if origin_policy.allows(request.headers.get("Host", ""), request.headers.get("Origin")):
+    host, origin = request.headers.get("Host", ""), request.headers.get("Origin")
+    if origin_policy.allows(host, origin):
         return None
+    log_refused_origin(host, origin)
     return problem_response(403, "this host or origin is not allowed here (BRIDGE_ALLOWED_ORIGINS)")
 
 

@@ -12,6 +12,7 @@ import logging
 import signal
 from typing import TYPE_CHECKING, Any
 
+from bridge.web.http.counted_log import CountedLog, CountedRecords
 from bridge.web.transport.http_protocol import FirstBytesProtocol
 from bridge.web.transport.uvicorn_internals import Config, Server, check_uvicorn
 
@@ -27,6 +28,15 @@ _log = logging.getLogger(__name__)
 BACKLOG = 4096
 SHUTDOWN_TIMEOUT_SECONDS = 5  # for HTTP requests that still run after the drain
 _DRAIN_POLL_SECONDS = 0.1
+# uvicorn would write a line for each bad request, and strangers send as many as they like.
+_counted_records = CountedRecords(
+    CountedLog(_log),
+    {
+        "Invalid HTTP request received.": "refused what is not an HTTP request: it got 400",
+        "Unsupported upgrade request.": "refused an upgrade that is not granted: it got an answer"
+        " without one",
+    },
+)
 
 
 class DrainingServer(Server):
@@ -41,6 +51,7 @@ class DrainingServer(Server):
         shutdown_timeout_seconds: int = SHUTDOWN_TIMEOUT_SECONDS,
     ) -> None:
         check_uvicorn()
+        logging.getLogger("uvicorn.error").addFilter(_counted_records)
         super().__init__(
             Config(
                 app,

@@ -1,0 +1,1 @@
+"""What all endpoints of HTTP have in common."""
