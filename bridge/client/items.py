@@ -119,11 +119,15 @@ Item: TypeAlias = Connected | Event | Gap | Live | Rooms | Disconnected | Warned
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """The topics and rooms of a client after a change, valid from `cursor` on."""
+    """The topics and rooms of a client after a change, valid from `cursor` on.
+
+    `kept` has the rooms of an `unsubscribe` that the backend keeps the client in.
+    """
 
     topics: tuple[str, ...]
     rooms: tuple[str, ...]
     cursor: str
+    kept: tuple[str, ...] = ()
 
 
 def item_from_frame(frame: Frame, text: str) -> Item | None:

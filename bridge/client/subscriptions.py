@@ -110,7 +110,8 @@ class Subscriptions:
         self.rooms = _apply_change(self.rooms, request.op, request.rooms)
         if not request.result.done():
             topics, rooms = tuple(reply["topics"]), tuple(reply["rooms"])
-            request.result.set_result(Subscription(topics, rooms, reply["cursor"]))
+            kept = tuple(reply.get("kept", ()))
+            request.result.set_result(Subscription(topics, rooms, reply["cursor"], kept))
 
 
 def _apply_change(names: list[str], op: ChangeOp, change: list[str]) -> list[str]:

@@ -124,6 +124,8 @@ export interface Subscribed {
   topics: string[];
   rooms: string[];
   cursor: string;
+  /** Rooms of an `unsubscribe` that the backend keeps the client in. */
+  kept?: string[];
 }
 
 /** An error of `subscribe`: `code` is the bridge's error, or `closed`. */

@@ -71,13 +71,17 @@ class RoomsChanged(msgspec.Struct, tag_field="op", tag="rooms"):
 
 
 class OkReply(msgspec.Struct, tag_field="op", tag="reply"):
-    """The request took effect at `cursor`. Lists what the connection follows now."""
+    """The request took effect at `cursor`. Lists what the connection follows now.
+
+    `kept` has the rooms of an `unsubscribe` that the backend keeps the connection in.
+    """
 
     topics: list[str]
     rooms: list[str]
     cursor: str
     ok: bool = True
     id: RequestId = UNSET
+    kept: list[str] | UnsetType = UNSET
 
 
 class ErrorReply(msgspec.Struct, tag_field="op", tag="reply"):

@@ -344,10 +344,17 @@ class Hub:
         """Queue a rooms frame: rooms that `session` joined or left without having asked."""
         self.send(session, frames.RoomsChanged(joined, left, self.cursor(session)))
 
-    def reply_ok(self, session: Session, request_id: frames.RequestId) -> None:
-        """Queue the reply to a request that took effect, with all that `session` follows now."""
+    def reply_ok(
+        self, session: Session, request_id: frames.RequestId, left_rooms: Iterable[str] = ()
+    ) -> None:
+        """Queue the reply to a request that took effect, with all that `session` follows now.
+
+        Of `left_rooms` it names those that the backend keeps `session` in.
+        """
         topics, rooms = sorted(session.topics), sorted(session.rooms)
-        self.send(session, frames.OkReply(topics, rooms, self.cursor(session), id=request_id))
+        kept = sorted(session.rooms.keys() & set(left_rooms)) or UNSET
+        reply = frames.OkReply(topics, rooms, self.cursor(session), id=request_id, kept=kept)
+        self.send(session, reply)
 
     def reply_error(
         self, session: Session, error: str, reason: str, request_id: frames.RequestId

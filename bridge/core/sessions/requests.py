@@ -16,7 +16,7 @@ from bridge.core.protocol.frames import (
     TokenUpdate,
     Unsubscribe,
 )
-from bridge.core.protocol.names import is_valid_name
+from bridge.core.protocol.names import is_valid_name, nearest_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,6 +33,8 @@ MINUTE_SECONDS: Final = 60.0
 BURST_SECONDS: Final = 5.0
 #: A frame with more names counts as several: each costs a look-up or two.
 NAMES_PER_FRAME: Final = 10
+#: The reason for an unknown topic names so many others.
+MAX_TOPICS_LISTED: Final = 10
 
 
 class RequestLimits(NamedTuple):
@@ -159,16 +161,17 @@ class ClientRequests:
             return
         if isinstance(frame, Unsubscribe):
             self._hub.unsubscribe(self._session, frame.topics, frame.rooms)
-        elif refusal := self._check_subscribe(frame):
+            self._hub.reply_ok(self._session, frame.id, frame.rooms)
+            return
+        if refusal := self._check_subscribe(frame):
             self._hub.reply_error(self._session, *refusal, frame.id)
             return
+        idle_topics = self._hub.on_demand.idle_topics(frame.topics)
+        self._hub.subscribe(self._session, set(frame.topics) - idle_topics, frame.rooms)
+        if idle_topics:
+            self._hub.on_demand.reply_when_active(self._session, frame.id, idle_topics)
         else:
-            idle_topics = self._hub.on_demand.idle_topics(frame.topics)
-            self._hub.subscribe(self._session, set(frame.topics) - idle_topics, frame.rooms)
-            if idle_topics:
-                self._hub.on_demand.reply_when_active(self._session, frame.id, idle_topics)
-                return
-        self._hub.reply_ok(self._session, frame.id)
+            self._hub.reply_ok(self._session, frame.id)
 
     def _check_subscribe(self, frame: Subscribe) -> tuple[str, str] | None:
         session, on_demand = self._session, self._hub.on_demand
@@ -191,11 +194,20 @@ def check_permissions(
     """Return the error code and a sentence if a topic or room is not covered, else None."""
     for topic in topics:
         if not hub.may_read(session, topic):
+            if session.permissions.may_read_all_private:  # authentication is off: nothing to probe
+                return "forbidden", _describe_unknown_topic(hub, topic)
             return "forbidden", f"the grant does not cover the topic {topic!r}"
     for room in rooms:
         if not session.permissions.may_join(room):
             return "forbidden", f"the grant does not cover the room {room!r}"
     return None
+
+
+def _describe_unknown_topic(hub: Hub, topic: str) -> str:
+    public = (name for name, position in hub.topic_positions.items() if not position.is_private)
+    nearest = nearest_names(topic, public, MAX_TOPICS_LISTED)
+    there_are = f"; there are: {', '.join(nearest)}" if nearest else ""
+    return f"there is no topic {topic!r} here{there_are}"
 
 
 def check_limits(

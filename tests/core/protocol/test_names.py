@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.protocol.names import is_valid_name, is_valid_topic
+from bridge.core.protocol.names import is_valid_name, is_valid_topic, nearest_names
 
 
 @pytest.mark.parametrize("name", ["a", "order:42", "a b", "é", "日本", "%", ".", ".."])
@@ -74,3 +74,19 @@ def test_a_topic_has_no_colon_and_nothing_that_kafka_refuses(topic: str) -> None
 @given(st.text(max_size=5))
 def test_whatever_names_a_topic_is_a_name(text: str) -> None:
     assert is_valid_name(text) or not is_valid_topic(text)
+
+
+@pytest.mark.parametrize(
+    "mistyped", ["ordres", "order", "Orders", "orderss", "oders", "sorders", "ORDERS", "orders_"]
+)
+def test_a_mistyped_name_is_nearest_to_the_one_that_was_meant(mistyped: str) -> None:
+    names = ["news", "borders.closed", "orders", "ratings", "reorder"]
+    assert nearest_names(mistyped, names, 3)[0] == "orders"
+
+
+def test_the_nearest_names_are_few_and_in_one_order() -> None:
+    names = [f"t{number}" for number in range(100)]
+    assert nearest_names("x", names, 10) == nearest_names("x", reversed(names), 10)
+    assert len(nearest_names("x", names, 10)) == 10
+    assert nearest_names("", ["b", "a"], 10) == ["a", "b"]
+    assert nearest_names("x", [], 10) == []

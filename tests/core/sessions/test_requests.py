@@ -43,8 +43,13 @@ GRANT = Permissions(
 class Client:
     """One side of a dialogue."""
 
-    def __init__(self, bounds: RequestLimits = BOUNDS, **asked: Any) -> None:
-        self.hub = hub()
+    def __init__(
+        self,
+        bounds: RequestLimits = BOUNDS,
+        private_by_topic: dict[str, bool] | None = None,
+        **asked: Any,
+    ) -> None:
+        self.hub = hub(**private_by_topic or {})
         self.session = attached_session(self.hub, **{"grant": GRANT, **asked})
         self.allowance = FrameAllowance(200)
         self.dialogue = ClientRequests(self.hub, self.session, bounds, self.allowance)
@@ -98,6 +103,43 @@ def test_an_unsubscribe_is_answered_with_what_is_left() -> None:
     (reply,) = client.say(op="unsubscribe", topics=["orders", "audit"], rooms=["s", "r:1", "x"])
     assert (reply["ok"], reply["topics"], reply["rooms"]) == (True, [], ["r:1"])
     assert "id" not in reply
+
+
+def test_an_unsubscribe_of_rooms_that_other_hands_hold_is_ok_and_names_them_as_kept() -> None:
+    both = MembershipSource.OWN | MembershipSource.ACCOUNT
+    client = Client(rooms={"s": both, "r:1": MembershipSource.CONNECTION, "r:2": both})
+    (reply,) = client.say(op="unsubscribe", rooms=["s", "r:1", "s", "x"])
+    assert (reply["ok"], reply["rooms"], reply["kept"]) == (True, ["r:1", "r:2", "s"], ["r:1", "s"])
+    (reply,) = client.say(op="unsubscribe", topics=["orders"])
+    assert "kept" not in reply
+    (reply,) = client.say(op="subscribe", rooms=["s"])
+    assert "kept" not in reply
+
+
+OPEN = Permissions("ann", may_read_all_private=True)
+
+
+def test_with_authentication_off_an_unknown_topic_is_told_with_those_that_there_are() -> None:
+    (reply,) = Client(grant=OPEN).say(op="subscribe", topics=["ordres"], id=1)
+    assert (reply["ok"], reply["error"], reply["id"]) == (False, "forbidden", 1)
+    assert reply["reason"] == "there is no topic 'ordres' here; there are: orders, news"
+
+
+def test_an_unknown_topic_is_told_with_the_ten_nearest_and_no_private_one() -> None:
+    topics = {f"t{number}{end}": end == "x" for number in range(30) for end in ("", "x")}
+    client = Client(private_by_topic=topics, grant=OPEN, topics=())
+    (reply,) = client.say(op="subscribe", topics=["t7x"])
+    assert reply["ok"] is True, "a private topic can be followed with authentication off"
+    (reply,) = client.say(op="subscribe", topics=["t77"])
+    names = reply["reason"].partition("; there are: ")[2].split(", ")
+    assert len(names) == 10
+    assert names[0] == "t7"
+    assert not any(name.endswith("x") for name in names)
+
+
+def test_a_token_learns_of_no_topic_by_naming_one() -> None:
+    (reply,) = Client().say(op="subscribe", topics=["ordres"])
+    assert reply["reason"] == "the grant does not cover the topic 'ordres'"
 
 
 def test_a_heartbeat_is_answered_by_one_with_its_id() -> None:

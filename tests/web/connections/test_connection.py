@@ -157,7 +157,17 @@ async def test_a_topic_that_does_not_exist_refuses_the_whole_request(rig):
         False,
     )
     assert end.frames == [end.closing_frame]
+    reason = "forbidden: there is no topic 'no-such-topic' here; there are: news, orders"
+    assert end.closing_frame["reason"] == reason
     assert rig.admission.connection_count == 0
+
+
+async def test_a_hello_is_told_too_which_topics_there_are(rig):
+    client = await rig.connect("hello=1")
+    await client.send("hello", topics=["nwes"])
+    end = await client.wait_closed()
+    reason = "forbidden: there is no topic 'nwes' here; there are: news, orders"
+    assert (end.code, end.closing_frame["reason"]) == (4501, reason)
 
 
 TOKEN = {"token": "unread where authentication is off"}

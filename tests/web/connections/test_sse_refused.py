@@ -128,6 +128,12 @@ async def test_what_the_grant_does_not_cover_is_a_403(open_rig: OpenBridge, quer
     assert rig.counters.closes_by_code == {4501: 1}
 
 
+async def test_an_unknown_topic_is_a_403_that_names_those_that_there_are(rig):
+    answer = await check_refused(rig, 403, "topics=orders,nwes")
+    assert detail(answer) == "forbidden: there is no topic 'nwes' here; there are: news, orders"
+    assert rig.counters.closes_by_code == {4501: 1}
+
+
 async def test_another_sites_page_gets_a_403(rig):
     answer = await check_refused(rig, 403, Origin=OTHER)
     assert "BRIDGE_ALLOWED_ORIGINS" in detail(answer)

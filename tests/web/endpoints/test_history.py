@@ -214,6 +214,13 @@ async def test_an_admin_token_may_ask_for_any_account_topic_and_room(
     assert (await strict.get_request(TOKEN)).session.topics == {"orders", "news"}
 
 
+async def test_an_unknown_topic_is_a_403_that_names_those_that_there_are(
+    at: HistoryApiClient,
+) -> None:
+    detail = check_problem(await at.get(topics="nwes"), 403)["detail"]
+    assert detail == "forbidden: there is no topic 'nwes' here; there are: news, orders"
+
+
 async def test_even_an_admin_token_makes_no_topic(strict: HistoryApiClient) -> None:
     check_problem(await strict.get(TOKEN, topics="nothing"), 403)
 
