@@ -220,6 +220,20 @@ async def test_topic_request_follows_the_welcome_with_default_topics() -> None:
     assert hellos == [{"op": "hello"}]
 
 
+async def test_unsubscribe_returns_the_rooms_that_the_backend_keeps() -> None:
+    async def treat(guest: StubConnection) -> None:
+        await guest.send(WELCOME)
+        for kept in ({"kept": ["r"]}, {}):
+            request = await guest.receive()
+            told = {"topics": ["t"], "rooms": ["r"], "cursor": "C1", "id": request["id"], **kept}
+            await guest.send({"op": "reply", "ok": True, **told})
+        await guest.wait_closed()
+
+    async with running_bridge(treat) as url, Client(url, **QUICK) as client:
+        assert (await client.unsubscribe(rooms=["r"])).kept == ("r",)
+        assert (await client.subscribe(rooms=["r"])).kept == ()
+
+
 @pytest.mark.parametrize("frame", ["nonsense", "[]", '{"op":"event"}', '{"op":"live"}'])
 async def test_malformed_frame_ends_the_connection(frame: str) -> None:
     async def treat(guest: StubConnection) -> None:
