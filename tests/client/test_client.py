@@ -230,6 +230,7 @@ async def test_unsubscribe_returns_the_rooms_that_the_backend_keeps() -> None:
         await guest.wait_closed()
 
     async with running_bridge(treat) as url, Client(url, **QUICK) as client:
+        await the(Connected, client)
         assert (await client.unsubscribe(rooms=["r"])).kept == ("r",)
         assert (await client.subscribe(rooms=["r"])).kept == ()
 

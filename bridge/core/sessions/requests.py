@@ -162,16 +162,15 @@ class ClientRequests:
         if isinstance(frame, Unsubscribe):
             self._hub.unsubscribe(self._session, frame.topics, frame.rooms)
             self._hub.reply_ok(self._session, frame.id, frame.rooms)
-            return
-        if refusal := self._check_subscribe(frame):
+        elif refusal := self._check_subscribe(frame):
             self._hub.reply_error(self._session, *refusal, frame.id)
-            return
-        idle_topics = self._hub.on_demand.idle_topics(frame.topics)
-        self._hub.subscribe(self._session, set(frame.topics) - idle_topics, frame.rooms)
-        if idle_topics:
-            self._hub.on_demand.reply_when_active(self._session, frame.id, idle_topics)
         else:
-            self._hub.reply_ok(self._session, frame.id)
+            idle_topics = self._hub.on_demand.idle_topics(frame.topics)
+            self._hub.subscribe(self._session, set(frame.topics) - idle_topics, frame.rooms)
+            if idle_topics:
+                self._hub.on_demand.reply_when_active(self._session, frame.id, idle_topics)
+            else:
+                self._hub.reply_ok(self._session, frame.id)
 
     def _check_subscribe(self, frame: Subscribe) -> tuple[str, str] | None:
         session, on_demand = self._session, self._hub.on_demand
