@@ -54,6 +54,7 @@ from bridge.web.endpoints.history import history_router
 from bridge.web.endpoints.metrics import MetricsCollector, metrics_router
 from bridge.web.endpoints.static import client_files_router, console_router
 from bridge.web.http.rate_limit import RateLimit
+from bridge.web.transport.http_connections import HttpConnections, HttpLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -101,6 +102,7 @@ class WebSide(NamedTuple):
     app: ASGIApp
     pool: ConnectionPool
     websocket_endpoint: WebSocketEndpoint
+    http_connections: HttpConnections
     jwks: JwksCache | None
 
 
@@ -228,6 +230,13 @@ def build_web(
     )
     admission, hub = clients.admission, coordination.hub
     access = AdminAccess(build_operators(settings), trusted_proxies)
+    http_connections = HttpConnections(
+        HttpLimits(
+            settings.limits.http_connections,
+            settings.keepalive_seconds,
+            settings.limits.outbox_seconds,
+        )
+    )
     public = [
         health_router(admission, kafka.status),
         events_router(clients.sse_endpoint),
@@ -252,6 +261,7 @@ def build_web(
         counters=clients.counters,
         catch_up=kafka.catch_up,
         upstream=kafka.status,
+        http_connections=http_connections,
     )
     operators = [metrics_router(metrics)]
     api = _api_routers(settings, coordination, kafka, clients.pool, access)
@@ -264,7 +274,7 @@ def build_web(
     if admin_port is not None:
         public_app = create_app(origin_policy, [*public, history], document)
         app = PortDispatcher(public_app, {admin_port: app})
-    return WebSide(app, clients.pool, clients.websocket_endpoint, jwks)
+    return WebSide(app, clients.pool, clients.websocket_endpoint, http_connections, jwks)
 
 
 class _Clients(NamedTuple):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from bridge.app.builders import build_coordination, build_kafka, build_web
 from bridge.kafka.client.client import REQUEST_ERRORS, KafkaAccess, KafkaClient
+from bridge.web.transport.http_connections import warn_of_descriptors
 from bridge.web.transport.server import DrainingServer
 
 if TYPE_CHECKING:
@@ -53,9 +54,13 @@ class Instance:
             page_token=page_token,
         )
         self._server = DrainingServer(
-            self._web.app, self._web.websocket_endpoint.create_connection, self._drain
+            self._web.app,
+            self._web.websocket_endpoint.create_connection,
+            self._drain,
+            http_connections=self._web.http_connections,
         )
         self._failure: Exception | None = None
+        self._limits = settings.limits
 
     async def run(self, listener: socket.socket, *, on_ready: Callable[[], None]) -> None:
         """Serve on `listener` until a signal; call `on_ready` once the consumer has caught up.
@@ -65,6 +70,7 @@ class Instance:
 
         Cancellation: ends at once, without a drain.
         """
+        warn_of_descriptors(self._limits.connections, self._limits.http_connections)
         listeners = [listener, *([self._admin] if self._admin else [])]
         try:
             async with asyncio.TaskGroup() as tasks:

@@ -129,6 +129,7 @@ class LimitSettings(SettingsGroup):
     connections_per_account: int = Field(50, ge=1)
     connections_per_address: int = Field(0, ge=0)
     handshakes_per_second: int = Field(500, ge=1)
+    http_connections: int = Field(1_000, ge=1)
     rooms: int = Field(200, ge=0)
     topics: int = Field(50, ge=1)
     changes_per_minute: int = Field(300, ge=0)
@@ -187,6 +188,7 @@ class Settings(BaseSettings):
     admin_tokens: Annotated[list[AdminToken], AfterValidator(validators.check_admin_tokens)] = []
     admin_port: int | None = Field(None, ge=0, le=65_535)
     heartbeat_seconds: float = Field(25, gt=0, allow_inf_nan=False)
+    keepalive_seconds: float = Field(75, gt=0, allow_inf_nan=False)
     stale_seconds: float = Field(0, ge=0, allow_inf_nan=False)
     trusted_proxies: Annotated[list[str], AfterValidator(validators.check_networks)] = []
     limits: LimitSettings = LimitSettings()

@@ -133,7 +133,11 @@ def create_app(
 
     @app.get("/ws", include_in_schema=False)
     async def require_websocket_upgrade() -> Response:
-        headers = {"Upgrade": "websocket", "Connection": "Upgrade"}
+        headers = {
+            "Upgrade": "websocket",
+            "Connection": "Upgrade",
+            "Sec-WebSocket-Version": "13",
+        }
         return problem_response(
             426, "this is a WebSocket endpoint: send an upgrade request", headers=headers
         )

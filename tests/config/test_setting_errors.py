@@ -63,6 +63,8 @@ def test_an_unknown_variable_is_one_line_that_names_it(monkeypatch, name):
 WRONG = {
     "BRIDGE_PORT": ["x", "", "-1", "65536", "80.5"],
     "BRIDGE_ADMIN_PORT": ["x", "-1"],
+    "BRIDGE_KEEPALIVE_SECONDS": ["0", "-1", "inf"],
+    "BRIDGE_LIMITS__HTTP_CONNECTIONS": ["0", "-1", "many"],
     "BRIDGE_HEARTBEAT_SECONDS": ["0", "-1", "soon", "inf", "nan"],
     "BRIDGE_TOPICS": ["orders", '"orders"', "7", "[", '["a","a"]', '["push-bridge.x"]'],
     "BRIDGE_TOPICS__0": ['["a b"]', '["a:b"]', '[""]', '["."]', "[7]"],

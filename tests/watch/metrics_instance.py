@@ -46,6 +46,7 @@ from bridge.web.connections.admission import (
 from bridge.web.connections.flushing import Flusher
 from bridge.web.connections.pool import ConnectionPool
 from bridge.web.endpoints.metrics import MetricsCollector, metrics_router
+from bridge.web.transport.http_connections import HttpConnections
 from tests.kafka.memory_kafka import MemoryKafkaClient
 
 if TYPE_CHECKING:
@@ -130,6 +131,7 @@ class MetricsInstance:
             counters=counters,
             catch_up=catch_up,
             upstream=status,
+            http_connections=HttpConnections(),
         )
         app = create_app(OriginPolicy(), [metrics_router(collector)])
         self.http = httpx.AsyncClient(

@@ -33,6 +33,7 @@ from bridge.web.endpoints.health import health_router
 from bridge.web.endpoints.history import history_router
 from bridge.web.endpoints.metrics import MetricsCollector, metrics_router
 from bridge.web.http.rate_limit import RateLimit
+from bridge.web.transport.http_connections import HttpConnections
 from tests.tiers import example_count
 from tests.web.directory_api import DirectoryBackend
 from tests.web.history_api import StubHistory
@@ -86,6 +87,7 @@ def routers() -> list[Any]:
             counters=ClientCounters(),
             catch_up=catch_up,
             upstream=upstream,
+            http_connections=HttpConnections(),
         )
     )
     registry = DirectoryBackend()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from bridge.core.protocol import close_codes as closes
 from bridge.core.protocol import frames
 from bridge.core.sessions.permissions import Permissions
 from bridge.web.auth.authenticator import AuthRefused
@@ -105,6 +106,7 @@ class SseConnection(ClientConnection):
                     socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, int(timeout_seconds * 1000)
                 )
         self._last_write = self.last_seen = self._handler.now()
+        transport.resume_reading()
         transport.write(response_head)
 
     def data_received(self, data: bytes) -> None:  # noqa: ARG002 - whatever it is
@@ -285,7 +287,10 @@ class SseEndpoint:
         response_headers: Mapping[str, str],
     ) -> bool:
         """Take the connection over from HTTP and welcome the client; False if it has gone."""
-        detached = request.scope["extensions"][TAKE_OVER_EXTENSION]()
+        take_over = request.scope["extensions"][TAKE_OVER_EXTENSION]
+        if take_over.is_reserved:
+            raise AuthRefused(closes.OVERLOADED, metric_reason="descriptors")
+        detached = take_over()
         if detached is None:
             return False
         is_chunked = request.scope["http_version"] == "1.1"

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     )
     from bridge.web.connections.connect_request import ConnectRequest
     from bridge.web.connections.pool import ConnectionPool
+    from bridge.web.transport.http_request import RequestHead
     from bridge.web.transport.ws_handshake import UpgradeRequest
     from bridge.web.upstream import Upstream
 
@@ -217,9 +218,6 @@ class WebSocketConnection(ClientConnection):
     def data_received(self, data: bytes) -> None:
         """Handle the first frames of what the client sent; the others have to wait."""
         self.last_seen = self._handler.now()
-        if self.phase is Phase.HANDSHAKE:
-            self._negotiate_handshake(data)
-            return
         if self._frame_parser is None:
             if self._is_ignoring:
                 return
@@ -255,7 +253,8 @@ class WebSocketConnection(ClientConnection):
         if self._write_prefix:
             self._write(b"")
 
-    def _negotiate_handshake(self, data: bytes) -> None:
+    def negotiate_handshake(self, head: RequestHead) -> None:
+        """Check a handshake that is not an ordinary one, then answer it."""
         url_request: UrlRequest | None = None
 
         def find_refusal(upgrade_request: UpgradeRequest) -> UpgradeRefusal | None:
@@ -266,7 +265,7 @@ class WebSocketConnection(ClientConnection):
             url_request = checked
             return None
 
-        upgrade_request, response = ws_handshake.negotiate_handshake(data, find_refusal)
+        upgrade_request, response = ws_handshake.negotiate_handshake(head, find_refusal)
         if upgrade_request is None:
             self._reject_handshake(response)
         else:

@@ -23,6 +23,7 @@ from prometheus_client.exposition import choose_encoder
 
 from bridge import __version__
 from bridge.core.protocol import close_codes
+from bridge.web.transport.http_connections import REFUSAL_REASONS as HTTP_REFUSAL_REASONS
 from bridge.web.upstream import MetricSample
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from bridge.core.sessions.hub import Hub
     from bridge.core.sessions.stats import Histogram
     from bridge.web.connections.admission import AdmissionController, ClientCounters
+    from bridge.web.transport.http_connections import HttpConnections
     from bridge.web.upstream import MetricSource, Upstream
 
 _PREFIX: Final = "push_bridge_"
@@ -42,7 +44,7 @@ _GAP_REASONS: Final = ("expired", "truncated", "recreated", "corrupt")
 _REFUSAL_REASONS: Final = (
     *("origin", "bad_request", "unauthenticated", "expired", "forbidden"),
     *("draining", "not_ready", "stale", "rate", "connections", "account", "address"),
-    *("no_keys", "too_early", "kafka"),
+    *("no_keys", "too_early", "kafka", "descriptors"),
 )
 
 
@@ -58,6 +60,7 @@ class MetricsCollector:
         counters: ClientCounters,
         catch_up: CatchUp,
         upstream: Upstream,
+        http_connections: HttpConnections,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """`wall_clock` returns seconds since 1970, the clock of record timestamps."""
@@ -67,6 +70,7 @@ class MetricsCollector:
         self._counters = counters
         self._catch_up = catch_up
         self._upstream = upstream
+        self._http_connections = http_connections
         self._wall_clock = wall_clock
 
     def collect(self) -> Iterator[Metric]:
@@ -140,6 +144,19 @@ class MetricsCollector:
             "reason",
             _REFUSAL_REASONS,
             self._counters.refused_by_reason,
+        )
+        http = self._http_connections
+        yield MetricSample(
+            "http_connections",
+            "Plain HTTP connections; WebSockets and event streams do not count.",
+            len(http),
+        )
+        yield _labelled_counter(
+            "http_refused",
+            "Refused or closed HTTP connections.",
+            "reason",
+            HTTP_REFUSAL_REASONS,
+            http.refused_by_reason,
         )
         yield MetricSample("outbox_bytes", "Bytes queued for slow clients.", outbox_bytes)
 

@@ -69,21 +69,3 @@ class CountedLog:
         if window.left_out:
             more = f"{message} more_of_this_kind=%d seconds=%d"
             self._logger.log(window.level, more, *window.args, window.left_out, MINUTE_SECONDS)
-
-
-class CountedRecords(logging.Filter):
-    """Makes the warnings of another library's logger counted ones, and rewords them."""
-
-    def __init__(self, counted_log: CountedLog, messages: dict[str, str]) -> None:
-        """`messages` has our words for those of the library. What it lacks passes unchanged."""
-        super().__init__()
-        self._counted_log = counted_log
-        self._messages = messages
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Return False for a record that was counted instead."""
-        message = self._messages.get(record.msg) if isinstance(record.msg, str) else None
-        if message is None:
-            return True
-        self._counted_log.log(record.levelno, message)
-        return False

@@ -43,6 +43,20 @@ def problem_response(
     )
 
 
+def encode_problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> bytes:
+    """Return the bytes of a problem response that ends its connection, for use without ASGI."""
+    response = problem_response(status, detail, headers=headers)
+    fields = {
+        "Connection": "close",
+        **(headers or {}),
+        "Content-Type": MEDIA_TYPE,
+        "Content-Length": str(len(response.body)),
+    }
+    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
+    lines += [f"{name}: {value}" for name, value in fields.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + bytes(response.body)
+
+
 def openapi_problems(reasons: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI responses of a route's problems, by status."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}

@@ -10,9 +10,10 @@ import asyncio
 import contextlib
 import logging
 import signal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from bridge.web.http.counted_log import CountedLog, CountedRecords
+from bridge.web.transport.http_connections import HttpConnections
 from bridge.web.transport.http_protocol import FirstBytesProtocol
 from bridge.web.transport.uvicorn_internals import Config, Server, check_uvicorn
 
@@ -27,16 +28,8 @@ _log = logging.getLogger(__name__)
 
 BACKLOG = 4096
 SHUTDOWN_TIMEOUT_SECONDS = 5  # for HTTP requests that still run after the drain
+_CUT_OFF_SECONDS = 2  # for the answers to requests that the shutdown cut off
 _DRAIN_POLL_SECONDS = 0.1
-# uvicorn would write a line for each bad request, and strangers send as many as they like.
-_counted_records = CountedRecords(
-    CountedLog(_log),
-    {
-        "Invalid HTTP request received.": "refused what is not an HTTP request: it got 400",
-        "Unsupported upgrade request.": "refused an upgrade that is not granted: it got an answer"
-        " without one",
-    },
-)
 
 
 class DrainingServer(Server):
@@ -48,14 +41,17 @@ class DrainingServer(Server):
         create_connection: Callable[..., Any] | None,
         drain: Callable[[], Awaitable[None]],
         *,
+        http_connections: HttpConnections | None = None,
         shutdown_timeout_seconds: int = SHUTDOWN_TIMEOUT_SECONDS,
     ) -> None:
         check_uvicorn()
-        logging.getLogger("uvicorn.error").addFilter(_counted_records)
+        self.http_connections = (
+            http_connections if http_connections is not None else HttpConnections()
+        )
         super().__init__(
             Config(
                 app,
-                http=FirstBytesProtocol,
+                http=partial(FirstBytesProtocol, connections=self.http_connections),  # type: ignore[arg-type]  # any callable serves
                 ws=create_connection if create_connection is not None else "none",  # type: ignore[arg-type]  # any callable serves
                 lifespan="off",
                 log_config=None,
@@ -63,10 +59,20 @@ class DrainingServer(Server):
                 server_header=False,
                 proxy_headers=False,  # BRIDGE_TRUSTED_PROXIES decides
                 backlog=BACKLOG,
-                timeout_graceful_shutdown=shutdown_timeout_seconds,
+                timeout_graceful_shutdown=shutdown_timeout_seconds + _CUT_OFF_SECONDS,
             )
         )
         self._drain = drain
+        self._shutdown_timeout_seconds = shutdown_timeout_seconds
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve on `sockets` until the end."""
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self.http_connections.handle_loop_error)
+        try:
+            await super().serve(sockets)
+        finally:
+            loop.set_exception_handler(None)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -97,4 +103,24 @@ class DrainingServer(Server):
             _log.warning("a second signal: cutting off whoever has not gone yet")
         with contextlib.suppress(asyncio.CancelledError):
             await drain_task
-        await super().shutdown(sockets)
+        loop = asyncio.get_running_loop()
+        cut_off = loop.call_later(self._shutdown_timeout_seconds, self._cut_off_requests)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            cut_off.cancel()
+
+    def _cut_off_requests(self) -> None:
+        """Answer 503 to the requests that still run, then close what is still open."""
+        if self.server_state.tasks:
+            _log.warning(
+                "%d requests had no answer in time and got 503; Kafka or a client is slow",
+                len(self.server_state.tasks),
+            )
+        for task in self.server_state.tasks:
+            task.cancel()
+        asyncio.get_running_loop().call_later(_CUT_OFF_SECONDS / 2, self._abort_connections)
+
+    def _abort_connections(self) -> None:
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 import uvicorn
 from uvicorn import Config, Server
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 from uvicorn.server import ServerState
 
 if TYPE_CHECKING:
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Config",
-    "HttpToolsProtocol",
+    "FlowControl",
     "RequestResponseCycle",
     "Server",
     "ServerState",
     "UnsupportedUvicorn",
     "check_uvicorn",
+    "get_local_addr",
+    "get_remote_addr",
 ]
 
 #: The versions that the bridge works with, as in pyproject.toml.
@@ -34,16 +37,23 @@ SUPPORTED_VERSION: Final = "0.54.*"
 
 #: Parameters of the methods that the bridge overrides or calls, without `self`.
 METHODS: Final[Mapping[type, Mapping[str, tuple[str, ...]]]] = {
-    HttpToolsProtocol: {
-        "__init__": ("config", "server_state", "app_state", "_loop"),
-        "connection_made": ("transport",),
-        "connection_lost": ("exc",),
-        "data_received": ("data",),
-        "on_message_begin": (),
-        "on_headers_complete": (),
-        "shutdown": (),
+    FlowControl: {
+        "__init__": ("transport",),
+        "pause_reading": (),
+        "pause_writing": (),
+        "resume_reading": (),
+        "resume_writing": (),
     },
-    FlowControl: {"resume_reading": ()},
+    RequestResponseCycle: {
+        "__init__": (
+            *("scope", "transport", "flow", "logger", "access_logger", "access_log"),
+            *("default_headers", "message_event", "expect_100_continue", "keep_alive"),
+            "on_response",
+        ),
+        "receive": (),
+        "run_asgi": ("app",),
+        "send": ("message",),
+    },
     Server: {
         "capture_signals": (),
         "handle_exit": ("sig", "frame"),
@@ -53,14 +63,14 @@ METHODS: Final[Mapping[type, Mapping[str, tuple[str, ...]]]] = {
 }
 #: Attributes that the bridge reads or sets, each of which uvicorn's own methods set.
 ATTRIBUTES: Final[Mapping[type, tuple[str, ...]]] = {
-    HttpToolsProtocol: (
-        *("access_log", "connections", "cycle", "flow", "loop", "parser", "scope"),
-        *("server_state", "transport"),
+    FlowControl: ("read_paused",),
+    RequestResponseCycle: (
+        *("body", "disconnected", "keep_alive", "message_event", "more_body"),
+        *("response_complete", "response_started", "scope", "waiting_for_100_continue"),
     ),
-    RequestResponseCycle: ("disconnected", "scope"),
-    ServerState: ("connections", "default_headers"),
+    ServerState: ("connections", "default_headers", "tasks"),
     Server: ("force_exit", "server_state", "should_exit"),
-    Config: ("ws_protocol_class",),
+    Config: ("loaded_app", "ws_protocol_class"),
 }
 #: Settings of `Config` that the bridge makes.
 OPTIONS: Final = (

@@ -1,53 +1,47 @@
 """The server's side of the WebSocket handshake (RFC 6455, section 4.2).
 
 Rule: ordinary requests, as browsers and libraries send them, match a regular expression. All others
-go to `websockets`; nothing is accepted that the library would not accept.
+are parsed as HTTP first, and get the same answer. An upgrade to anything else changes nothing.
 """
 
 from __future__ import annotations
 
-import logging
 import re
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from websockets.server import ServerProtocol
 from websockets.utils import accept_key
 
-from bridge.web.http.problems import problem_response
+from bridge.web.http.problems import encode_problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from websockets.http11 import Request
+    from bridge.web.transport.http_request import RequestHead
 
 SUBPROTOCOL: Final = "push-bridge.v1"
-_log = logging.getLogger(__name__)
-_log.setLevel(logging.CRITICAL)  # malformed handshakes are the clients' errors
 _CONNECTION_VALUES: Final = frozenset({b"upgrade", b"keep-alive, upgrade"})
 _BODY_HEADERS: Final = frozenset({b"content-length", b"transfer-encoding"})
 # 16 bytes in canonical base64.
 _match_key: Final = re.compile(rb"[A-Za-z0-9+/]{21}[AQgw]==").fullmatch
+# A host name or an IPv4 address, and a port. Others are checked by the HTTP parser.
+_match_host: Final = re.compile(rb"[A-Za-z0-9.-]*(?::[0-9]*)?").fullmatch
 _match_request: Final = re.compile(
     rb"GET (/[!-~]*) HTTP/1\.1\r\n((?:[A-Za-z0-9-]+:[ -~]*\r\n)+)\r\n"
 ).fullmatch
 _find_headers: Final = re.compile(rb"([A-Za-z0-9-]+):([ -~]*)\r\n").findall
 _FAST_PATH_MAX_BYTES: Final = 16_000
 _MAX_HEADERS: Final = 100
-_MAX_LINE_BYTES: Final = 8_000
 _ACCEPT_RESPONSE: Final = (
     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Accept: {accept}\r\n{more}\r\n"
 )
 _SUBPROTOCOL_HEADER: Final = f"Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n"
-_REFUSAL_RESPONSE: Final = (
-    "HTTP/1.1 {status} {title}\r\nConnection: close\r\nContent-Type: {type}\r\n"
-    "Content-Length: {size}\r\n\r\n"
-)
-# For bytes in which `websockets` finds no request.
-_BAD_REQUEST_RESPONSE: Final = (
-    b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-)
+_VERSION: Final = b"13"
+_VERSION_HEADERS: Final = {
+    "Upgrade": "websocket",
+    "Connection": "Upgrade, close",
+    "Sec-WebSocket-Version": _VERSION.decode(),
+}
 
 
 class UpgradeRequest(NamedTuple):
@@ -89,7 +83,8 @@ def try_fast_handshake(data: bytes) -> tuple[UpgradeRequest, bytes] | None:
         and _match_key(key)
         and (protocol is None or protocol == SUBPROTOCOL.encode())
         and headers.keys().isdisjoint(_BODY_HEADERS)
-        and max(map(len, (target, *headers.values()))) < _MAX_LINE_BYTES
+        and b"host" in headers
+        and _match_host(headers[b"host"])
     ):
         return None
     upgrade_request = UpgradeRequest(
@@ -101,47 +96,43 @@ def try_fast_handshake(data: bytes) -> tuple[UpgradeRequest, bytes] | None:
     ).encode()
 
 
-def negotiate_handshake(
-    data: bytes, find_refusal: Callable[[UpgradeRequest], UpgradeRefusal | None]
-) -> tuple[UpgradeRequest | None, bytes]:
-    """Let `websockets` check a request; return it if it is accepted, and the response.
-
-    `find_refusal` comes first: its refusal of a readable request wins over the library's.
-    """
-    server_protocol = ServerProtocol(
-        subprotocols=[SUBPROTOCOL],  # type: ignore[list-item]
-        select_subprotocol=_select_subprotocol,
-        logger=_log,
+def is_upgrade(head: RequestHead) -> bool:
+    """Whether this is a handshake, be it right or wrong. HTTP/1.0 has none (RFC 9110, 7.8)."""
+    return (
+        head.method == "GET"
+        and head.http_version == "1.1"
+        and b"websocket" in head.elements(b"upgrade")
+        and b"upgrade" in head.elements(b"connection")
+        and bool(head.values(b"sec-websocket-key") or head.values(b"sec-websocket-version"))
     )
-    server_protocol.receive_data(data)
-    for event in server_protocol.events_received():
-        request = cast("Request", event)
-        headers: dict[str, list[str]] = {}
-        for name, value in request.headers.raw_items():
-            headers.setdefault(name.lower(), []).append(value)
-        upgrade_request = UpgradeRequest(request.path, headers)
-        if refusal_found := find_refusal(upgrade_request):
-            return None, encode_refusal(refusal_found)
-        response = server_protocol.accept(request)
-        server_protocol.send_response(response)
-        if response.status_code == 101:  # noqa: PLR2004
-            return upgrade_request, b"".join(server_protocol.data_to_send())
-    return None, b"".join(server_protocol.data_to_send()) or _BAD_REQUEST_RESPONSE
+
+
+def negotiate_handshake(
+    head: RequestHead, find_refusal: Callable[[UpgradeRequest], UpgradeRefusal | None]
+) -> tuple[UpgradeRequest | None, bytes]:
+    """Check a handshake; return its request if it is accepted, and the response.
+
+    `find_refusal` comes first: its refusal wins over what is wrong with the handshake.
+    """
+    headers: dict[str, list[str]] = {}
+    for name, value in head.headers:
+        headers.setdefault(name.decode(), []).append(value.decode("latin-1"))
+    upgrade_request = UpgradeRequest(head.target, headers)
+    if refusal := find_refusal(upgrade_request):
+        return None, encode_refusal(refusal)
+    if head.values(b"sec-websocket-version") != [_VERSION]:
+        detail = "the version of WebSocket here is 13 (Sec-WebSocket-Version)"
+        return None, encode_problem(426, detail, _VERSION_HEADERS)
+    keys = head.values(b"sec-websocket-key")
+    if len(keys) != 1 or not _match_key(keys[0]):
+        return None, encode_problem(400, "Sec-WebSocket-Key is not 16 bytes in base64")
+    offered = b",".join(head.values(b"sec-websocket-protocol")).split(b",")
+    is_offered = SUBPROTOCOL.encode() in [each.strip(b" \t") for each in offered]
+    more = _SUBPROTOCOL_HEADER if is_offered else ""
+    accept = accept_key(keys[0].decode())
+    return upgrade_request, _ACCEPT_RESPONSE.format(accept=accept, more=more).encode()
 
 
 def encode_refusal(refusal: UpgradeRefusal) -> bytes:
     """Return the RFC 9457 response in place of an upgrade."""
-    response = problem_response(refusal.status, refusal.detail)
-    body = bytes(response.body)
-    head = _REFUSAL_RESPONSE.format(
-        status=refusal.status,
-        title=HTTPStatus(refusal.status).phrase,
-        type=response.headers["Content-Type"],
-        size=len(body),
-    )
-    return head.encode() + body
-
-
-def _select_subprotocol(_server_protocol: ServerProtocol, offered: Any) -> Any:  # noqa: ANN401 - websockets' NewType
-    """Return our subprotocol if it is offered, else None."""
-    return SUBPROTOCOL if SUBPROTOCOL in offered else None
+    return encode_problem(refusal.status, refusal.detail)

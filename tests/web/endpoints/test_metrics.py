@@ -15,6 +15,7 @@ from bridge.core.protocol import close_codes
 from bridge.web.app import create_app
 from bridge.web.auth.origins import OriginPolicy
 from bridge.web.endpoints.metrics import MetricsCollector, metrics_router
+from bridge.web.transport.http_connections import HttpConnections
 from bridge.web.upstream import MetricSample
 from tests.web.in_process_bridge import TIMESTAMP, wait_until
 from tests.web.publish_api import check_problem
@@ -57,6 +58,7 @@ def scraped(rig: InProcessBridge) -> httpx.AsyncClient:
         counters=rig.counters,
         catch_up=rig.catch_up,
         upstream=rig.upstream,
+        http_connections=HttpConnections(),
         wall_clock=lambda: NOW,
     )
     app = create_app(OriginPolicy(), [metrics_router(collected)])

@@ -11,8 +11,7 @@ import pytest
 
 from bridge.web.auth import origins
 from bridge.web.http import counted_log
-from bridge.web.http.counted_log import CountedLog, CountedRecords
-from bridge.web.transport import server as server_module
+from bridge.web.http.counted_log import CountedLog
 from tests.web.in_process_bridge import wait_until
 
 if TYPE_CHECKING:
@@ -66,22 +65,10 @@ async def test_the_count_is_logged_at_the_end_of_the_minute_though_nothing_more_
     assert caplog.messages[2:] == ["refused"]
 
 
-def test_another_librarys_lines_are_reworded_and_counted_and_its_others_stay(caplog):
-    library = logging.getLogger("counted.library")
-    records = CountedRecords(CountedLog(_log, Clock()), {"Invalid.": "refused"})
-    library.addFilter(records)
-    for _ in range(3):
-        library.warning("Invalid.")
-        library.warning("Other.")
-    library.removeFilter(records)
-    assert caplog.messages == ["refused", "Other.", "Other.", "Other."]
-
-
 @pytest.fixture
 def _fresh_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget what other tests have caused."""
     monkeypatch.setattr(origins, "_refusals", CountedLog(origins._refusals._logger))
-    server_module._counted_records._counted_log._windows.clear()
 
 
 async def send_and_leave(rig: InProcessBridge, data: bytes) -> None:

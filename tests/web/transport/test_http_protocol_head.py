@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.web.transport import http_protocol
+from bridge.web.transport import http_protocol, http_request
 from tests.web.in_process_bridge import wait_until
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ async def pour(raw: RawConnection, piece: bytes) -> bytes:
     answer = asyncio.create_task(raw.read_to_end())
     sent = 0
     while not answer.done():
-        assert sent < 20 * http_protocol.MAX_HEAD_BYTES, "it is gathered without an end"
+        assert sent < 20 * http_request.MAX_HEAD_BYTES, "it is gathered without an end"
         try:
             raw.send(piece)
             await raw.drain()

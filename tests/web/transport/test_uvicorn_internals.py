@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 import bridge
 from bridge.web.transport import uvicorn_internals
@@ -93,11 +93,11 @@ def test_an_option_that_is_gone_is_found(name: str, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_server_is_not_built_on_another_uvicorn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(HttpToolsProtocol, "on_headers_complete", lambda _self, early: None)  # noqa: ARG005
+    monkeypatch.setattr(RequestResponseCycle, "run_asgi", lambda _self, early: None)  # noqa: ARG005
 
     async def drain() -> None: ...
 
-    with pytest.raises(UnsupportedUvicorn, match="on_headers_complete takes"):
+    with pytest.raises(UnsupportedUvicorn, match="run_asgi takes"):
         DrainingServer(drain, None, drain)  # type: ignore[arg-type]
 
 
