@@ -230,13 +230,7 @@ def build_web(
     )
     admission, hub = clients.admission, coordination.hub
     access = AdminAccess(build_operators(settings), trusted_proxies)
-    http_connections = HttpConnections(
-        HttpLimits(
-            settings.limits.http_connections,
-            settings.keepalive_seconds,
-            settings.limits.outbox_seconds,
-        )
-    )
+    http_connections = _build_http_connections(settings)
     public = [
         health_router(admission, kafka.status),
         events_router(clients.sse_endpoint),
@@ -361,6 +355,13 @@ def _api_routers(
             topics=lambda: [*topic_statuses(kafka.consumer, coordination.hub, kafka_names)],
         ),
     ]
+
+
+def _build_http_connections(settings: Settings) -> HttpConnections:
+    limits = settings.limits
+    return HttpConnections(
+        HttpLimits(limits.http_connections, settings.keepalive_seconds, limits.outbox_seconds)
+    )
 
 
 def _admission_limits(settings: Settings) -> AdmissionLimits:
