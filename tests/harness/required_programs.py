@@ -33,6 +33,8 @@ REQUIRED_PROGRAMS: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
         "packages for JavaScript need Node.js and npm",
         {"nodejs": ("node",), "npm": ("npm",)},
     ),
+    "curl": ("the tests of `curl` need it", {"curl": ("curl",)}),
+    "wget": ("the tests of `wget` need it", {"wget": ("wget",)}),
     "nginx": ("the proxy tests need nginx", {"nginx": ("nginx",)}),
     "prometheus": ("the alerts' tests need Prometheus", {"prometheus": ("promtool",)}),
 }
