@@ -140,7 +140,9 @@ async def test_httpx_sse_gets_every_frame_and_resumes(bridge: InProcessBridge) -
         async with httpx_sse.aconnect_sse(http, "GET", url) as source:
             stream = source.aiter_sse()
             welcome = await anext(stream)
-            assert (welcome.event, welcome.json()["op"], welcome.retry) == ("welcome",) * 2 + (5000,)
+            assert (welcome.event, welcome.json()["op"], welcome.retry) == ("welcome",) * 2 + (
+                5000,
+            )
             at = bridge.publish(accounts=["alice"])
             event = await anext(stream)
             assert (event.event, event.json()["at"]) == ("event", at)
