@@ -128,6 +128,7 @@ def build_coordination(
         [*catalogue.public_names, bridge_topics.control, bridge_topics.state],
         active_topics.idle_topics,
         WarmUpLimits(settings.replay.journal_bytes, settings.replay.max_records),
+        required_topics=(bridge_topics.control, bridge_topics.state),
     )
     ready = asyncio.Event()
     dead_letters = DeadLetterQueue(catalogue)
@@ -181,7 +182,7 @@ def build_kafka(
     )
     limits = ReplayLimits(replay.max_records, replay.max_bytes, replay.max_age_seconds)
     catch_up = CatchUp(hub, limits, settings.limits.outbox_bytes)
-    log_offsets = LogOffsets(client, catalogue.kafka_names, max_age_seconds=replay.max_age_seconds)
+    log_offsets = _build_log_offsets(settings, client, coordination)
     source = ScanSource(
         client, catalogue, consumer.topic_ids, consumer.partitions.leader_of, decoder.decode
     )
@@ -202,10 +203,23 @@ def build_kafka(
     sources = StatusSources(
         publishers, service.state_writer, service.leader_tasks, service.leader_election
     )
-    status = InstanceStatus(consumer, scheduler, coordination.dead_letters, sources)
+    letters, positions = coordination.dead_letters, hub.topic_positions
+    status = InstanceStatus(consumer, scheduler, letters, sources, topic_positions=positions)
     return KafkaSide(
         *(consumer, scheduler, history_reader, catch_up, expiry, flusher),
         *(status, publisher, publishers),
+    )
+
+
+def _build_log_offsets(
+    settings: Settings, client: KafkaClient, coordination: Coordination
+) -> LogOffsets:
+    topic_positions = coordination.hub.topic_positions
+    return LogOffsets(
+        client,
+        coordination.catalogue.kafka_names,
+        max_age_seconds=settings.replay.max_age_seconds,
+        waiting=lambda topic: topic_positions[topic].waiting,
     )
 
 

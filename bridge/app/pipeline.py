@@ -66,6 +66,12 @@ class Pipeline:
         self._hub.skip_unreadable(topic, reason, offsets)
         self._flusher.flush()
 
+    def set_waiting(
+        self, topic: str, topic_id: bytes, since: Mapping[int, float], unread: Mapping[int, int]
+    ) -> None:
+        """Partitions of `topic` wait for a leader: all of `since`, none if it is empty."""
+        self._hub.set_waiting(topic, topic_id, since, unread)
+
     def deactivate(self, topic: str, topic_id: bytes) -> None:
         """Reading an on-demand topic has stopped until it has a subscriber again."""
         self._hub.on_demand.deactivate(topic, topic_id)

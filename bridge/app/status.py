@@ -9,6 +9,7 @@ from collections import Counter
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from bridge.core.sessions.positions import waiting_partitions
 from bridge.web.api.schemas import Partition, Topic
 from bridge.web.upstream import MetricSample
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from bridge.coordination.state_writer import StateWriter
     from bridge.core.protocol.cursor import Cursor
     from bridge.core.sessions.hub import Hub
+    from bridge.core.sessions.positions import TopicPosition
     from bridge.core.sessions.session import Session
     from bridge.kafka.consumer import Consumer
     from bridge.kafka.producer import KafkaPublisher
@@ -46,6 +48,8 @@ def topic_statuses(consumer: Consumer, hub: Hub, kafka_names: Mapping[str, str])
             state = "asleep"
         elif is_stale:
             state = "stale"
+        elif hub.topic_positions[topic].waiting:
+            state = "waiting"
         elif not partitions:
             state = "absent"
         yield Topic(topic, kafka_name, state, subscribers[topic], partitions)
@@ -149,7 +153,10 @@ class InstanceStatus:
         replay_scheduler: ReplayScheduler,
         dead_letters: DeadLetterQueue,
         sources: StatusSources = NO_SOURCES,
+        *,
+        topic_positions: Mapping[str, TopicPosition],
     ) -> None:
+        self._topic_positions = topic_positions
         self._consumer = consumer
         self._replay_scheduler = replay_scheduler
         self._dead_letters = dead_letters
@@ -163,6 +170,11 @@ class InstanceStatus:
     def is_ready(self) -> bool:
         """Whether the consumer has caught up once."""
         return self._consumer.ready.is_set()
+
+    def waiting_partitions(self) -> list[str]:
+        """Partitions that wait for a leader, those of private topics left out."""
+        public = [t for t, position in self._topic_positions.items() if not position.is_private]
+        return waiting_partitions(public, self._topic_positions)
 
     def stale_seconds(self) -> float | None:
         """Seconds since Kafka was last reached; None while it is reachable."""

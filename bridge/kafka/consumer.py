@@ -225,6 +225,7 @@ class Consumer:
         activating = {t for t in activating if t in descriptions or not self.partitions.is_known(t)}
         recreated = set(self.partitions.drop_recreated(descriptions))
         timestamps = self.partitions.update_metadata(descriptions, activating)
+        self._report_waiting()
         leaders = {
             TopicPartition(topic, number): leader
             for topic, description in descriptions.items()
@@ -267,7 +268,37 @@ class Consumer:
             _log.info("reading %s:%d from offset %d", *partition, offset)
             self.partitions.start(partition, offset, leaders[partition], end_offsets[partition])
         self.active_topics.mark_active(activated)
+        self._report_waiting()
         self._update_ready()
+
+    def _report_waiting(self) -> None:
+        """Report which partitions wait for a leader. Nothing is awaited since leaders changed."""
+        now, before = asyncio.get_running_loop().time(), self.partitions.waiting
+        self.partitions.update_waiting(now)
+        waiting = self.partitions.waiting
+        for partition in sorted(waiting - before):
+            _log.warning(
+                "%s:%d cannot be read: it has no leader; the others are read on, its records come"
+                " later; start the brokers that hold it",
+                *partition,
+            )
+        for partition in sorted(before - waiting):
+            _log.warning("%s:%d can be read again", *partition)
+        wall = self._wall_clock()
+        for topic in sorted({p.topic for p in waiting | before}):
+            since = {
+                p.number: wall - self.partitions.unread_seconds(p, now)
+                for p in waiting
+                if p.topic == topic
+            }
+            unread = {
+                number: int(wall)
+                for number in since
+                if self.partitions.is_initial(TopicPartition(topic, number))
+            }
+            topic_id = _identity(self.partitions.topic_ids.get(topic))
+            for name in self._public_names[topic]:
+                self._sink.set_waiting(name, topic_id, since, unread)
 
     def _update_ready(self) -> None:
         if not self.ready.is_set() and self.partitions.has_caught_up:
@@ -285,6 +316,11 @@ class Consumer:
         timestamps = {
             p: EARLIEST if p.topic in self._from_beginning else warm_up_ms for p in partitions
         }
+        now = asyncio.get_running_loop().time()
+        for partition in partitions & self.partitions.waiting:
+            # Clients were welcomed without it: what was written before they came is not for them.
+            seconds = self.partitions.unread_seconds(partition, now)
+            timestamps[partition] = int((self._wall_clock() - seconds) * 1000)
         requested = (
             timestamps
             if self._warm_seconds

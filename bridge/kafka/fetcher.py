@@ -40,6 +40,15 @@ class RecordSink(Protocol):
     def report_gap(self, topic: str, reason: str, offsets: Mapping[int, int]) -> None:
         """Report that records below `offsets` cannot be read. `reason` is a gap reason."""
 
+    def set_waiting(
+        self, topic: str, topic_id: bytes, since: Mapping[int, float], unread: Mapping[int, int]
+    ) -> None:
+        """Report all partitions that wait for a leader, and since when.
+
+        `unread` are those that were never read, with the time of the last look at them. Times are
+        in seconds since 1970.
+        """
+
     def deactivate(self, topic: str, topic_id: bytes) -> None:
         """Report that an on-demand topic is not read now, and its current id."""
 
@@ -289,8 +298,8 @@ class Fetcher:
         pending = PendingBatches(self._sink)
         for fetched in fetched_partitions:
             state = self._partitions.states.get(fetched.partition)
-            if state is None or state.offset != fetched.fetch_offset:
-                continue  # the topic was recreated while the response was in flight
+            if state is None or state.offset != fetched.fetch_offset or state.leader != node:
+                continue  # recreated, or led by another node, while the response was in flight
             state.end_offset = max(fetched.high_watermark, state.offset)
             self._warm_up.count(fetched.partition, len(fetched.data))
             if not (fetched.data or fetched.error_code):
@@ -317,8 +326,8 @@ class Fetcher:
         chunk: RecordChunk,
         _offset: int,
     ) -> bool | Awaitable[bool]:
-        if state.is_dropped:
-            return False  # the topic was recreated or deactivated during an await
+        if state.is_dropped or state.leader < 0:
+            return False  # recreated, deactivated or without a leader since an await
         state.offset = chunk.next_offset
         for name in self._public_names[partition.topic]:
             pending.add(Batch(name, partition.number, chunk.records, chunk.next_offset))

@@ -1,7 +1,7 @@
 """The bounds of Kafka's logs, and the cursor at a time.
 
-Rule: `log_bounds` returns all partitions of a topic or leaves the topic out. So a partition without
-a leader delays only clients of its own topic. This module does not retry: callers do.
+Rule: `log_bounds` returns all partitions of a topic or leaves the topic out, except for those that
+wait for a leader. This module does not retry: callers do.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from bridge.core.replay.retention import MISSING_TOPIC, LogBounds
 from bridge.kafka.client.client import EARLIEST, LATEST, TopicPartition
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Container, Iterable, Mapping
 
     from bridge.kafka.client.client import KafkaClient, TopicDescription
 
@@ -29,12 +29,17 @@ class LogOffsets:
         *,
         max_age_seconds: float,
         wall_clock: Callable[[], float] = time.time,
+        waiting: Callable[[str], Container[int]] = lambda _topic: (),
     ) -> None:
-        """`wall_clock` returns seconds since 1970, like the timestamps of records."""
+        """`waiting` has the partitions of a topic that wait for a leader: they may be missing.
+
+        `wall_clock` returns seconds since 1970, like the timestamps of records.
+        """
         self._client = client
         self._kafka_names = kafka_names
         self._max_age_seconds = max_age_seconds
         self._wall_clock = wall_clock
+        self._waiting = waiting
 
     async def log_bounds(
         self, topics: Iterable[str], *, grace_seconds: float = 0
@@ -70,7 +75,12 @@ class LogOffsets:
         bounds: dict[str, LogBounds] = {}
         for topic in topics:
             kafka_name = self._kafka_names[topic]
-            partitions = [partition for partition in leaders if partition.topic == kafka_name]
+            partitions = [
+                partition
+                for partition in leaders
+                if partition.topic == kafka_name
+                and (partition in known or partition.number not in self._waiting(topic))
+            ]
             if kafka_name not in descriptions:
                 bounds[topic] = MISSING_TOPIC
             elif known.issuperset(partitions):
@@ -98,18 +108,51 @@ class LogOffsets:
         # The ends first: records written between the two responses would be skipped otherwise.
         end_offsets = await self._list_offsets(leaders, LATEST)
         time_offsets = await self._list_offsets(leaders, max(timestamp_ms, self._oldest_ms()))
-        if not leaders.keys() <= end_offsets.keys() & time_offsets.keys():
-            raise TimeoutError("some partitions have no leader now")
+        known = end_offsets.keys() & time_offsets.keys()
         cursor: Cursor = {}
         for topic in topics:
             if description := descriptions.get(self._kafka_names[topic]):
+                partitions = [p for p in leaders if p.topic == self._kafka_names[topic]]
+                missing = {p.number for p in partitions if p not in known}
+                if any(number not in self._waiting(topic) for number in missing):
+                    raise TimeoutError("some partitions have no leader now")
                 partition_offsets = {
                     p.number: time_offsets[p] if time_offsets[p] >= 0 else end_offsets[p]
-                    for p in leaders
-                    if p.topic == self._kafka_names[topic]
+                    for p in partitions
+                    if p in known
                 }
-                cursor[topic] = TopicOffsets(_identity(description), partition_offsets)
+                awaited = dict.fromkeys(missing, max(0, timestamp_ms // 1000))
+                cursor[topic] = TopicOffsets(_identity(description), partition_offsets, awaited)
         return cursor
+
+    async def find_awaited(
+        self, times: Mapping[str, Mapping[int, int]]
+    ) -> dict[str, dict[int, int]]:
+        """Return the first offset of each partition at its time, in seconds since 1970.
+
+        Partitions without a leader are left out.
+
+        Raises:
+            One of `REQUEST_ERRORS`.
+        """
+        leaders = _leaders(await self._describe(times))
+        timestamps = {
+            partition: seconds * 1000
+            for topic, by_partition in times.items()
+            for number, seconds in by_partition.items()
+            if (partition := TopicPartition(self._kafka_names[topic], number)) in leaders
+        }
+        end_offsets = await self._client.list_offsets(dict.fromkeys(timestamps, LATEST), leaders)
+        found = await self._client.list_offsets(timestamps, leaders)
+        return {
+            topic: {
+                number: found[p] if found[p] >= 0 else end_offsets[p]
+                for number in by_partition
+                if (p := TopicPartition(self._kafka_names[topic], number)) in found
+                and p in end_offsets
+            }
+            for topic, by_partition in times.items()
+        }
 
     def _oldest_ms(self, grace_seconds: float = 0) -> int:
         # No grace if nothing may be replayed.

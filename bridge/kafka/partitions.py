@@ -41,6 +41,10 @@ class PartitionState(ReadProgress):
         self.is_dropped = False  #: True once the topic was recreated or deactivated
 
 
+#: A partition that cannot be read for this long keeps nobody waiting any more.
+WAITING_AFTER_SECONDS: Final = 5.0
+
+
 class WarmUpLimits(NamedTuple):
     """How much all partitions together may read back at the start."""
 
@@ -124,8 +128,15 @@ class AssignedPartitions:
         topics: Iterable[str],
         idle_topics: Collection[str] = (),
         warm_up_limits: WarmUpLimits = NO_WARM_UP_LIMITS,
+        required_topics: Collection[str] = (),
     ) -> None:
+        """Partitions of `required_topics` must be read before the instance is ready."""
         self.warm_up = WarmUpBudget(warm_up_limits)
+        self._required_topics = required_topics
+        #: By partition that cannot be read now: since when, on the loop's clock.
+        self._unreadable_since: dict[TopicPartition, float] = {}
+        #: Those of them that keep nobody from being ready any more.
+        self.waiting: set[TopicPartition] = set()
         self.topics = tuple(topics)
         self._idle_topics = idle_topics
         self.topic_ids: dict[str, uuid.UUID | None] = {}
@@ -190,16 +201,39 @@ class AssignedPartitions:
 
     @property
     def has_caught_up(self) -> bool:
-        """Whether all partitions that existed at the start, and still exist, have caught up."""
+        """Whether all partitions that existed at the start have caught up, or wait for a leader."""
+        awaited = self._known_leaders.keys() - self.waiting
         return (
             self._initial is not None
-            and not self._initial & self._known_leaders.keys()
-            and all(
-                r.offset >= r.catch_up_offset
-                for p, r in self.states.items()
-                if p in self._known_leaders
-            )
+            and not self._initial & awaited
+            and all(r.offset >= r.catch_up_offset for p, r in self.states.items() if p in awaited)
         )
+
+    def update_waiting(self, now: float) -> None:
+        """Let partitions wait that nobody could read for `WAITING_AFTER_SECONDS`.
+
+        A partition cannot be read if it has no leader, or was never read and its leader does not
+        answer. Call this after each change of leaders and after each start.
+        """
+        unreadable = {
+            p
+            for p, leader in self._known_leaders.items()
+            if (leader < 0 or p not in self.states)
+            and p.topic not in self._idle_topics
+            and p.topic not in self._required_topics
+        }
+        self._unreadable_since = {p: self._unreadable_since.get(p, now) for p in unreadable}
+        self.waiting = {
+            p for p in unreadable if self.unread_seconds(p, now) >= WAITING_AFTER_SECONDS
+        }
+
+    def unread_seconds(self, partition: TopicPartition, now: float) -> float:
+        """For how long `partition` could not be read; 0 if it can."""
+        return now - self._unreadable_since.get(partition, now)
+
+    def is_initial(self, partition: TopicPartition) -> bool:
+        """Whether `partition` existed at the start and was not read since."""
+        return self._initial is not None and partition in self._initial
 
     def leader_of(self, partition: TopicPartition) -> int:
         """The node that leads `partition`, or -1 if none does."""

@@ -20,6 +20,9 @@ class Upstream(Protocol):
     def is_ready(self) -> bool:
         """Whether the instance has caught up with Kafka once."""
 
+    def waiting_partitions(self) -> list[str]:
+        """Partitions without a leader, as `topic:partition`; none of a private topic."""
+
     def stale_seconds(self) -> float | None:
         """Seconds since Kafka last responded; None while it is reachable."""
 

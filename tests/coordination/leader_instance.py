@@ -93,6 +93,11 @@ class LeaderInstance:
     def report_gap(self, topic: str, reason: str, offsets: Mapping[int, int]) -> None:
         raise AssertionError((topic, reason, offsets))
 
+    def set_waiting(
+        self, topic: str, topic_id: bytes, since: Mapping[int, float], unread: Mapping[int, int]
+    ) -> None:
+        pass
+
     def deactivate(self, topic: str, topic_id: bytes) -> None:
         raise AssertionError((topic, topic_id))
 

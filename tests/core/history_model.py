@@ -130,7 +130,7 @@ def is_addressed_to(reader: Session, event: Event) -> bool:
 def read_written_page(page: HistoryPage) -> ReceivedPage:
     """Read what a page writes."""
     text = page.to_json()
-    assert list(json.loads(text)) == ["events", "cursor", "more", "gaps"]
+    assert list(json.loads(text)) == ["events", "cursor", "more", "gaps", "waiting"]
     return read_page(text)
 
 

@@ -20,6 +20,7 @@ class ReceivedPage(NamedTuple):
     cursor: str
     more: bool
     gaps: list[dict[str, Any]]
+    waiting: list[str]
 
     @property
     def positions(self) -> list[str]:

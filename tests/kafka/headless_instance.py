@@ -123,6 +123,7 @@ class HeadlessInstance:
             catalogue.kafka_names,
             max_age_seconds=age,
             wall_clock=self.wall_clock,
+            waiting=lambda topic: self.hub.topic_positions[topic].waiting,
         )
         self.replayer = ReplayScheduler(
             self.catch_up,
@@ -150,6 +151,11 @@ class HeadlessInstance:
     def report_gap(self, topic: str, reason: str, offsets: Mapping[int, int]) -> None:
         self.hub.skip_unreadable(topic, reason, offsets)
         self._flush()
+
+    def set_waiting(
+        self, topic: str, topic_id: bytes, since: Mapping[int, float], unread: Mapping[int, int]
+    ) -> None:
+        self.hub.set_waiting(topic, topic_id, since, unread)
 
     def deactivate(self, topic: str, topic_id: bytes) -> None:
         self.hub.on_demand.deactivate(topic, topic_id)

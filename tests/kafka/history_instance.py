@@ -120,6 +120,7 @@ class HistoryInstance:
             {topic: topic for topic in instance.hub.topic_positions},
             max_age_seconds=age,
             wall_clock=wall,
+            waiting=lambda topic: instance.hub.topic_positions[topic].waiting,
         )
         dependencies = HistoryDependencies(
             instance.hub, self._log_offsets, instance.source, instance.feed.stale_seconds

@@ -51,6 +51,7 @@ class RecordingSink:
     def __init__(self) -> None:
         self.calls: list[BeginCall | SkipCall | DeliveredRecord] = []
         self.next_offsets: dict[tuple[str, int], int] = {}
+        self.waiting: dict[str, dict[int, float]] = {}
         self._changed = asyncio.Event()
         self._may_return = asyncio.Event()
         self._may_return.set()
@@ -60,6 +61,11 @@ class RecordingSink:
 
     def report_gap(self, topic: str, reason: str, offsets: Mapping[int, int]) -> None:
         self._record_call(SkipCall(topic, reason, dict(offsets)))
+
+    def set_waiting(
+        self, topic: str, _topic_id: bytes, since: Mapping[int, float], _unread: Mapping[int, int]
+    ) -> None:
+        self.waiting[topic] = dict(since)
 
     def deactivate(self, topic: str, topic_id: bytes) -> None:
         raise AssertionError(f"{topic} is not read on demand: {topic_id!r}")

@@ -102,7 +102,11 @@ class MetricsInstance:
             on_overloaded=self.pipeline.close_overloaded,
         )
         status = InstanceStatus(
-            self.consumer, replay_scheduler, self.dead_letters, self._status_sources()
+            self.consumer,
+            replay_scheduler,
+            self.dead_letters,
+            self._status_sources(),
+            topic_positions=self.hub.topic_positions,
         )
         limits, counters = AdmissionLimits(RequestLimits(200, 50, 300)), ClientCounters()
         self.admission = AdmissionController(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from bridge.core.protocol.cursor import TopicOffsets
 from bridge.core.replay.retention import LogBounds
+from bridge.core.sessions.positions import waiting_partitions
 from bridge.kafka.replay.scheduler import ReplayScheduler, ScanLimits
 from bridge.web.upstream import MetricSample
 
@@ -101,6 +102,9 @@ class StubUpstream:
     def is_ready(self) -> bool:
         return self.reports_ready
 
+    def waiting_partitions(self) -> list[str]:
+        return waiting_partitions(self.hub.topic_positions, self.hub.topic_positions)
+
     def stale_seconds(self) -> float | None:
         return self.stale_for
 
@@ -126,6 +130,9 @@ class UnusedUpstream:
 
     def is_ready(self) -> bool:
         return True
+
+    def waiting_partitions(self) -> list[str]:
+        return []
 
     def stale_seconds(self) -> None:
         return None

@@ -55,6 +55,15 @@ async def test_readyz_is_200_with_stale_in_a_later_outage(rig, http):
     assert (answer.status_code, answer.json()["stale"]) == (200, 12.5)
 
 
+async def test_readyz_is_200_and_lists_partitions_without_a_leader(rig, http):
+    rig.hub.set_waiting("orders", b"", {1: 0.0, 0: 0.0}, {})
+    answer = await http.get("/readyz")
+    assert (answer.status_code, answer.json()["waiting"]) == (200, ["orders:0", "orders:1"])
+    assert "stale" not in answer.json(), "this instance reaches brokers"
+    rig.hub.set_waiting("orders", b"", {}, {})
+    assert "waiting" not in (await http.get("/readyz")).json()
+
+
 @pytest.mark.parametrize("path", ["/", "/nothing", "/v1/connections", "/docs"])
 async def test_what_does_not_exist_is_a_404(http, path):
     check_problem(await http.get(path), 404)

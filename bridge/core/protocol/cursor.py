@@ -60,6 +60,13 @@ class TopicOffsets(NamedTuple):
     offsets: Mapping[int, int]
     awaited: Mapping[int, int] = NOTHING_AWAITED
 
+    def with_offsets(self, offsets: Mapping[int, int]) -> TopicOffsets:
+        """Replace the offsets; a partition that now has one is awaited no more."""
+        awaited = self.awaited
+        if awaited and not offsets.keys().isdisjoint(awaited):
+            awaited = {p: seconds for p, seconds in awaited.items() if p not in offsets}
+        return self._replace(offsets=offsets, awaited=awaited)
+
 
 #: A client's position in each of its topics, by public topic.
 Cursor: TypeAlias = "dict[str, TopicOffsets]"
@@ -153,16 +160,8 @@ def decode_cursor(text: str) -> Cursor:
             offset + 1, offsets_by_topic[topic].get(partition, 0)
         )
     for topic, topic_offsets in cursor.items():
-        cursor[topic] = _with_offsets(topic_offsets, offsets_by_topic[topic])
+        cursor[topic] = topic_offsets.with_offsets(offsets_by_topic[topic])
     return cursor
-
-
-def _with_offsets(topic_offsets: TopicOffsets, offsets: Mapping[int, int]) -> TopicOffsets:
-    """Replace the offsets; a partition that now has one is awaited no more."""
-    awaited = topic_offsets.awaited
-    if awaited and not offsets.keys().isdisjoint(awaited):
-        awaited = {p: seconds for p, seconds in awaited.items() if p not in offsets}
-    return topic_offsets._replace(offsets=offsets, awaited=awaited)
 
 
 def parse_position(text: str) -> Position:

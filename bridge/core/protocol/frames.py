@@ -48,10 +48,14 @@ class Gap(msgspec.Struct, tag_field="op", tag="gap"):
 
 
 class Live(msgspec.Struct, tag_field="op", tag="live"):
-    """The replay is over; live events follow. `replayed` is the number of replayed events."""
+    """The replay is over; live events follow. `replayed` is the number of replayed events.
+
+    `waiting` are partitions without a leader: what they hold comes later.
+    """
 
     replayed: int
     cursor: str
+    waiting: list[str] | UnsetType = UNSET
 
 
 class Heartbeat(msgspec.Struct, tag_field="op", tag="heartbeat"):

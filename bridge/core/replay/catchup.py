@@ -10,6 +10,8 @@ from collections import Counter
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
+from msgspec import UNSET
+
 from bridge.core.journal import ALL_KEY, account_key, connection_key, room_key
 from bridge.core.protocol import frames
 from bridge.core.protocol.cursor import Cursor, TopicOffsets, cursor_time
@@ -21,12 +23,17 @@ from bridge.core.replay.retention import (
     limit_by_cursor_age,
 )
 from bridge.core.sessions.fanout import FrameCache, deliver, group_by_audience, match_reason
-from bridge.core.sessions.positions import prune_min_offsets, replay_offsets, reposition
+from bridge.core.sessions.positions import (
+    prune_min_offsets,
+    replay_offsets,
+    reposition,
+    waiting_partitions,
+)
 from bridge.core.sessions.registry import SubscriptionIndex
 from bridge.core.sessions.session import ReplayState, ScanRange, SessionTrigger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from bridge.core.journal import Journal, JournalRange
     from bridge.core.protocol.envelope import DecodedBatch
@@ -175,6 +182,15 @@ class CatchUp:
         )
         session.transition(SessionTrigger.RESUMED)
         self._hub.replaying.add(session)
+        session.replay.awaited = {
+            topic: dict(awaited)
+            for topic in session.topics
+            if (
+                awaited := cursor[topic].awaited
+                if topic in cursor
+                else topic_positions[topic].awaited
+            )
+        }
         session.replay.uncovered_topics = session.topics - cursor.keys()
         self._hub.send_welcome(session, cursor_text)
 
@@ -184,7 +200,9 @@ class CatchUp:
             return NextStep.DONE
         self.leave_scan(session)
         self._send_recreated_gaps(session, session.replay)
-        if not session.replay.is_admitted and self._is_ahead_of_instance(session):
+        if self.awaited_times(session) or (
+            not session.replay.is_admitted and self._is_ahead_of_instance(session)
+        ):
             return NextStep.READ_KAFKA
         next_step = self._replay_from_journal(StepBudget(session), session.min_offsets)
         self.journal.evict()
@@ -207,7 +225,9 @@ class CatchUp:
     ) -> NextStep | None:
         for topic in sorted(budget.session.topics):
             for partition, end_offset in self._hub.topic_positions[topic].next_offsets.items():
-                if offsets[topic].get(partition, 0) < end_offset:
+                if offsets[topic].get(partition, 0) < end_offset and not self._must_wait(
+                    budget.session, topic, partition
+                ):
                     self._send_full_cursor(budget.session, {topic})
                     next_step = self._journal_replay.replay_partition(
                         budget, topic, partition, offsets[topic]
@@ -233,9 +253,67 @@ class CatchUp:
             (topic, partition): (offset, journal_start)
             for topic in session.topics
             for partition in self._hub.topic_positions[topic].next_offsets
-            if (offset := session.min_offsets[topic].get(partition, 0))
+            if not self._must_wait(session, topic, partition)
+            and (offset := session.min_offsets[topic].get(partition, 0))
             < (journal_start := self.journal.start_offset(topic, partition))
         }
+
+    # -- partitions without a leader -------------------------------------------------------------
+
+    def is_waiting(self, topic: str, partition: int) -> bool:
+        """Whether the partition has no leader, so that only the journal can replay it."""
+        return partition in self._hub.topic_positions[topic].waiting
+
+    def _must_wait(self, session: Session, topic: str, partition: int) -> bool:
+        """Whether `session` needs what nobody can read now."""
+        if session.replay is None or session.min_offsets is None:
+            return False
+        if not self.is_waiting(topic, partition):
+            return False
+        return partition in session.replay.awaited.get(topic, ()) or (
+            session.min_offsets[topic].get(partition, 0)
+            < self.journal.start_offset(topic, partition)
+        )
+
+    def awaited_times(self, session: Session) -> dict[str, dict[int, int]]:
+        """The starts that Kafka has to look up for `session`, as in `ReplayState.awaited`."""
+        awaited = {} if session.replay is None else session.replay.awaited
+        times = {
+            topic: {p: s for p, s in awaited[topic].items() if not self.is_waiting(topic, p)}
+            for topic in awaited.keys() & session.topics
+        }
+        return {topic: by_partition for topic, by_partition in times.items() if by_partition}
+
+    def set_awaited(self, session: Session, offsets: Mapping[str, Mapping[int, int]]) -> None:
+        """Let `session` start at these offsets, which Kafka found for `awaited_times`."""
+        for topic, times in self.awaited_times(session).items():
+            assert session.replay is not None and session.min_offsets is not None  # noqa: PT018, S101
+            for partition in times:
+                del session.replay.awaited[topic][partition]
+                if (offset := offsets.get(topic, {}).get(partition)) is not None:
+                    session.min_offsets[topic][partition] = offset
+
+    def pop_returned(self) -> Sequence[Session]:
+        """Return the sessions for which a partition has a leader again."""
+        return self._hub.pop_returned()
+
+    def _hold(self, session: Session, replay: ReplayState) -> None:
+        """Remember where `session` stands in partitions that wait, if it is behind there."""
+        session.held_made_at = replay.made_at
+        for topic in session.topics:
+            position = self._hub.topic_positions[topic]
+            min_offsets = (session.min_offsets or {}).get(topic, {})
+            awaited = {
+                p: s for p, s in replay.awaited.get(topic, {}).items() if p in position.waiting
+            }
+            offsets = {
+                p: min_offsets.get(p, 0)
+                for p in position.waiting.keys() - awaited.keys()
+                if p not in position.next_offsets
+                or min_offsets.get(p, 0) < position.next_offsets[p]
+            }
+            if awaited or offsets:
+                session.held[topic] = TopicOffsets(position.topic_id, offsets, awaited)
 
     def _offer(self, session: Session, data: bytes, event_count: int = 1) -> bool:
         if not self._hub.enqueue_events(session, data, event_count, self._max_replay_outbox_bytes):
@@ -245,12 +323,15 @@ class CatchUp:
         return True
 
     def _go_live(self, session: Session, replay: ReplayState) -> None:
+        self._hold(session, replay)
         session.replay = None
         prune_min_offsets(session, self._hub.topic_positions)
         session.transition(SessionTrigger.CAUGHT_UP)
         self._hub.replaying.discard(session)
         self._hub.index(session)
-        self._hub.send(session, frames.Live(replay.events_replayed, self._hub.cursor(session)))
+        waiting = waiting_partitions(session.topics, self._hub.topic_positions)
+        live = frames.Live(replay.events_replayed, self._hub.cursor(session), waiting or UNSET)
+        self._hub.send(session, live)
 
     # -- gaps ------------------------------------------------------------------------------------
 
@@ -266,6 +347,7 @@ class CatchUp:
             offset > self._hub.topic_positions[topic].next_offsets.get(partition, 0)
             for topic in session.topics
             for partition, offset in (session.min_offsets or {})[topic].items()
+            if not self.is_waiting(topic, partition)
         )
 
     def check_bounds(self, session: Session, bounds: Mapping[str, LogBounds]) -> bool:
@@ -312,8 +394,28 @@ class CatchUp:
         read_until = {
             partition: self.journal.start_offset(topic, partition)
             for partition in self._hub.topic_positions[topic].next_offsets
+            if not self.is_waiting(topic, partition)
         }
-        made_at, now = session.replay.made_at, self._hub.wall_clock()
+        held_back = {p: o for p, o in offsets.items() if self.is_waiting(topic, p)}
+        for partition in held_back:
+            del offsets[partition]
+        try:
+            return self._check_readable(
+                session.replay, offsets, clampable_offsets, read_until, bounds
+            )
+        finally:
+            offsets.update(held_back)
+
+    def _check_readable(
+        self,
+        replay: ReplayState,
+        offsets: dict[int, int],
+        clampable_offsets: dict[int, int] | None,
+        read_until: Mapping[int, int],
+        bounds: LogBounds,
+    ) -> int:
+        """Call `check_retention` for the partitions of one topic that have a leader."""
+        made_at, now = replay.made_at, self._hub.wall_clock()
         may_clamp = clampable_offsets is not None
         bounds = limit_by_cursor_age(bounds, made_at, self._limits, now, may_clamp=may_clamp)
         if clampable_offsets is None:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections import deque
 from heapq import heapify, heappop, heapreplace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+import msgspec
 
 from bridge.core.journal import ALL_KEY, account_key, room_key
 from bridge.core.protocol import frames
@@ -21,6 +24,7 @@ from bridge.core.replay.retention import (
     limit_by_cursor_age,
 )
 from bridge.core.sessions.fanout import match_reason
+from bridge.core.sessions.positions import waiting_partitions
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
@@ -43,6 +47,7 @@ JOURNAL_INDEX_EVENTS: Final = 500
 #: Approximate memory of an event without its data.
 _EVENT_OVERHEAD_BYTES: Final = 500
 _MIN_TIMESTAMP: Final = -(2**63)
+NONE_LEFT_OUT: Final[Mapping[str, TopicOffsets]] = MappingProxyType({})
 
 
 class HistoryUnavailable(Exception):
@@ -153,8 +158,13 @@ class HistoryPage:
         max_events: int,
         gap_reasons: Mapping[str, str],
         made_at: int,
+        left_out: Mapping[str, TopicOffsets] = NONE_LEFT_OUT,
     ) -> None:
-        """`made_at` is the time of its cursor, in seconds since 1970."""
+        """`made_at` is the time of its cursor, in seconds since 1970.
+
+        `left_out` has the requested places in partitions that wait for a leader, by topic.
+        """
+        self._left_out = left_out
         self._made_at = made_at
         self._session = session
         self._topic_positions = topic_positions
@@ -191,7 +201,15 @@ class HistoryPage:
                 partition_cursor.emitted_offset
             )
         return encode_cursor(
-            {topic: TopicOffsets(self._topic_ids[topic], offsets[topic]) for topic in offsets},
+            {
+                topic: TopicOffsets(
+                    self._topic_ids[topic],
+                    {**left_out.offsets, **offsets[topic]},
+                    left_out.awaited,
+                )
+                for topic in offsets
+                for left_out in (self._left_out.get(topic, TopicOffsets(b"", {})),)
+            },
             self._made_at,
         )
 
@@ -210,12 +228,19 @@ class HistoryPage:
 
     def to_json(self) -> bytes:
         """Return the response body; frames are not encoded a second time."""
-        return b'{"events":[%b],"cursor":"%b","more":%b,"gaps":[%b]}' % (
+        waiting = waiting_partitions(self._left_out, self._topic_positions)
+        return b'{"events":[%b],"cursor":"%b","more":%b,"gaps":[%b],"waiting":%b}' % (
             b",".join(self.event_frames),
             self.cursor.encode(),
             b"true" if self.has_more else b"false",
             b",".join(self.gap_frames),
+            msgspec.json.encode(waiting),
         )
+
+    def is_waiting(self, partition_cursor: PartitionCursor) -> bool:
+        """True if the partition has no leader any more."""
+        topic_position = self._topic_positions[partition_cursor.topic]
+        return partition_cursor.partition in topic_position.waiting
 
     # -- merging ---------------------------------------------------------------------------------
 
@@ -420,6 +445,7 @@ def start_page(
     them again.
     """
     start_offsets: dict[str, dict[int, int]] = {}
+    left_out: dict[str, TopicOffsets] = {}
     gap_reasons: dict[str, str] = {}
     for topic in sorted(request.session.topics):
         bounds, topic_position = constraints.bounds.get(topic), hub.topic_positions[topic]
@@ -453,6 +479,8 @@ def start_page(
                     gap_reason or "corrupt",
                 )
         start_offsets[topic] = offsets
+        if missing := topic_position.waiting.keys() - bounds.end_offsets.keys():
+            left_out[topic] = _requested_place(request, constraints, topic, missing)
         if gap_reason is not None:
             gap_reasons[topic] = gap_reason
     end_offsets = {topic: constraints.bounds[topic].end_offsets for topic in start_offsets}
@@ -464,6 +492,20 @@ def start_page(
         max_events=request.max_events,
         gap_reasons=gap_reasons,
         made_at=int(hub.wall_clock()),
+        left_out=left_out,
+    )
+
+
+def _requested_place(
+    request: HistoryRequest, constraints: HistoryConstraints, topic: str, partitions: set[int]
+) -> TopicOffsets:
+    """Return where the reader asked for these partitions, for the cursor of its page."""
+    cursor = constraints.since_cursor if request.cursor is None else request.cursor
+    place = cursor.get(topic, TopicOffsets(b"", {}))
+    return TopicOffsets(
+        place.topic_id,
+        {p: offset for p, offset in place.offsets.items() if p in partitions},
+        {p: seconds for p, seconds in place.awaited.items() if p in partitions},
     )
 
 
@@ -510,7 +552,9 @@ def _requested_offsets(
         return {}, "recreated"
     bounds = _limit_bounds(hub, topic, request, constraints, bounds, read_until, may_clamp=False)
     try:
-        check_retention(dict(requested_place.offsets), read_until, bounds, clampable_partitions=())
+        waiting = hub.topic_positions[topic].waiting.keys() - bounds.end_offsets.keys()
+        offsets = {p: o for p, o in requested_place.offsets.items() if p not in waiting}
+        check_retention(offsets, read_until, bounds, clampable_partitions=())
     except ReplayRefused as refused:
         return requested_place.offsets, str(refused)
     return requested_place.offsets, None

@@ -21,7 +21,13 @@ from bridge.core.sessions.positions import (
     session_cursor,
 )
 from bridge.core.sessions.registry import SessionRegistry, SubscriptionIndex
-from bridge.core.sessions.session import MembershipSource, Session, SessionState, SessionTrigger
+from bridge.core.sessions.session import (
+    MembershipSource,
+    ReplayState,
+    Session,
+    SessionState,
+    SessionTrigger,
+)
 from bridge.core.sessions.stats import Counters
 
 if TYPE_CHECKING:
@@ -70,6 +76,7 @@ class Hub:
         self.journal = journal if journal is not None else Journal(0)
         self.on_demand = OnDemandTopics(self, on_demand_topics, on_first_subscriber)
         self.replaying: set[Session] = set()
+        self._returned: list[Session] = []  # live sessions that replay again
         self.registry = SessionRegistry()
         self.events_delivered = 0
         self.counters = Counters()
@@ -194,6 +201,8 @@ class Hub:
         """Remove topics, and rooms as far as `session` joined them itself. Sends no reply to it."""
         self.registry.mark_changed(session)
         session.topics -= frozenset(topics)
+        for topic in session.held.keys() - session.topics:
+            del session.held[topic]
         for room in rooms:
             self.remove_membership(session, room, MembershipSource.OWN)
         self.on_demand.remove_subscriber(session, frozenset(topics))
@@ -264,8 +273,65 @@ class Hub:
         for partition, offset in offsets.items():
             self.journal.reset_partition(topic, partition, offset)
         if recreated:
+            for session in self.subscriptions.all_sessions:
+                session.held.pop(topic, None)
             self.send_gap(topic, "recreated", reposition_replaying(self.replaying, topic_position))
         self.on_demand.activated(topic)
+
+    def set_waiting(
+        self, topic: str, topic_id: bytes, since: Mapping[int, float], unread: Mapping[int, int]
+    ) -> None:
+        """Replace the partitions that wait for a leader (`TopicPosition.set_waiting`).
+
+        Sessions that are behind in one that has a leader again are replayed what they missed.
+        """
+        topic_position = self.topic_positions[topic]
+        returned = topic_position.waiting.keys() - since.keys()
+        topic_position.set_waiting(topic_id, since, unread)
+        for session in tuple(self.subscriptions.all_sessions) if returned else ():
+            held = session.held.get(topic)
+            if held is not None and not returned.isdisjoint({*held.offsets, *held.awaited}):
+                self._replay_held(session)
+
+    def _replay_held(self, session: Session) -> None:
+        """Let a live session replay from where it stands in all partitions that it waited for."""
+        pending, held = session.min_offsets or {}, session.held
+        session.min_offsets = {}
+        topic_ids: dict[str, bytes] = {}
+        awaited: dict[str, dict[int, int]] = {}
+        for topic in session.topics:
+            position, place = self.topic_positions[topic], held.get(topic)
+            offsets = dict(position.next_offsets)
+            for partition, offset in pending.get(topic, {}).items():
+                offsets[partition] = max(offset, offsets.get(partition, 0))
+            if place is not None:
+                offsets.update(place.offsets)
+                awaited[topic] = dict(place.awaited)
+            session.min_offsets[topic] = offsets
+            topic_ids[topic] = position.topic_id
+        session.replay = ReplayState(topic_ids, {}, session.held_made_at)
+        session.replay.awaited = awaited
+        session.held = {}
+        if session.index is not None:
+            session.index.remove(session)
+            session.index = None
+        session.transition(SessionTrigger.PARTITION_RETURNED)
+        self.replaying.add(session)
+        self._returned.append(session)
+
+    def pop_returned(self) -> Sequence[Session]:
+        """Return the sessions that must be replayed since the last call."""
+        returned, self._returned = self._returned, []
+        return returned
+
+    def stale_seconds(self, session: Session) -> float | None:
+        """For how long a partition of the session's topics could not be read; None if all can."""
+        since = [
+            each
+            for topic in session.topics
+            for each in self.topic_positions[topic].waiting.values()
+        ]
+        return round(max(0.0, self.wall_clock() - min(since)), 3) if since else None
 
     def skip_unreadable(self, topic: str, reason: str, offsets: Mapping[int, int]) -> None:
         """Continue at `offsets` and send a gap: what is below cannot be read and never will be.
@@ -337,6 +403,8 @@ class Hub:
         request_id: frames.RequestId = UNSET,
     ) -> None:
         """Queue a heartbeat. `stale_seconds` is how long Kafka was not reached, None if it is."""
+        if stale_seconds is None:
+            stale_seconds = self.stale_seconds(session)
         stale_or_unset = UNSET if stale_seconds is None else stale_seconds
         self.send(session, frames.Heartbeat(self.cursor(session), request_id, stale_or_unset))
 

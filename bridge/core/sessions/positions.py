@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bridge.core.protocol.cursor import TopicOffsets, join_topic_offsets, pack_topic_offsets
+from bridge.core.protocol.cursor import (
+    NOTHING_AWAITED,
+    TopicOffsets,
+    join_topic_offsets,
+    pack_topic_offsets,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,7 +28,16 @@ class TopicPosition:
     the offsets covers exactly what they were sent.
     """
 
-    __slots__ = ("_packed_offsets", "is_idle", "is_private", "next_offsets", "topic", "topic_id")
+    __slots__ = (
+        "_packed_offsets",
+        "awaited",
+        "is_idle",
+        "is_private",
+        "next_offsets",
+        "topic",
+        "topic_id",
+        "waiting",
+    )
 
     def __init__(self, topic: str, *, is_private: bool = False) -> None:
         self.topic = topic
@@ -31,7 +45,19 @@ class TopicPosition:
         self.is_idle = False  #: true for an on-demand topic that is not read now
         self.topic_id = b""
         self.next_offsets: dict[int, int] = {}
+        #: Partitions that have no leader, and since when in seconds since 1970.
+        self.waiting: Mapping[int, float] = {}
+        #: Those of them that were never read, as in `TopicOffsets`.
+        self.awaited: Mapping[int, int] = NOTHING_AWAITED
         self._packed_offsets: bytes | None = None
+
+    def set_waiting(
+        self, topic_id: bytes, since: Mapping[int, float], unread: Mapping[int, int]
+    ) -> None:
+        """Replace the partitions that wait for a leader."""
+        self.waiting, self.awaited = since, unread
+        self.topic_id = self.topic_id or topic_id
+        self._packed_offsets = None
 
     def set_next_offset(self, partition: int, offset: int) -> None:
         """Record that everything of `partition` below `offset` was queued."""
@@ -55,7 +81,7 @@ class TopicPosition:
         """This topic's part of a cursor, encoded once after each move of an offset."""
         if self._packed_offsets is None:
             self._packed_offsets = pack_topic_offsets(
-                self.topic, TopicOffsets(self.topic_id, self.next_offsets)
+                self.topic, TopicOffsets(self.topic_id, self.next_offsets, self.awaited)
             )
         return self._packed_offsets
 
@@ -73,7 +99,7 @@ def session_cursor(
     """
     if session.replay is None and session.min_offsets is not None:
         prune_min_offsets(session, topic_positions)
-    if session.min_offsets is None:
+    if session.min_offsets is None and not session.held:
         return join_topic_offsets(
             (topic_positions[topic].packed_offsets for topic in sorted(session.topics)), made_at
         )
@@ -150,6 +176,9 @@ def reposition(session: Session, topic_position: TopicPosition, *, from_beginnin
     )
     session.replay.topic_ids[topic_position.topic] = topic_position.topic_id
     session.replay.clampable_offsets.pop(topic_position.topic, None)
+    session.replay.awaited.pop(topic_position.topic, None)
+    if not from_beginning and topic_position.awaited:
+        session.replay.awaited[topic_position.topic] = dict(topic_position.awaited)
     if from_beginning:
         # The log may start above 0. The client was sent a gap already, so no second one.
         session.replay.clampable_offsets[topic_position.topic] = {}
@@ -158,12 +187,31 @@ def reposition(session: Session, topic_position: TopicPosition, *, from_beginnin
 def _pack_session_offsets(session: Session, topic: str, topic_position: TopicPosition) -> bytes:
     if session.replay is not None:
         topic_id = session.replay.topic_ids[topic] or topic_position.topic_id
-        return pack_topic_offsets(topic, TopicOffsets(topic_id, replay_offsets(session, topic)))
-    min_offsets = (session.min_offsets or {}).get(topic)
-    if not min_offsets:
+        awaited = session.replay.awaited.get(topic, NOTHING_AWAITED)
+        return pack_topic_offsets(
+            topic, TopicOffsets(topic_id, replay_offsets(session, topic), awaited)
+        )
+    min_offsets = (session.min_offsets or {}).get(topic, {})
+    held = session.held.get(topic)
+    if not min_offsets and held is None:
         return topic_position.packed_offsets
     offsets = {
         partition: max(topic_position.next_offsets.get(partition, 0), min_offsets.get(partition, 0))
         for partition in {*topic_position.next_offsets, *min_offsets}
     }
-    return pack_topic_offsets(topic, TopicOffsets(topic_position.topic_id, offsets))
+    awaited = topic_position.awaited
+    if held is not None:
+        offsets = {p: o for p, o in {**offsets, **held.offsets}.items() if p not in held.awaited}
+        awaited = {p: s for p, s in {**awaited, **held.awaited}.items() if p not in offsets}
+    return pack_topic_offsets(topic, TopicOffsets(topic_position.topic_id, offsets, awaited))
+
+
+def waiting_partitions(
+    topics: Iterable[str], topic_positions: Mapping[str, TopicPosition]
+) -> list[str]:
+    """Return the partitions of `topics` that wait for a leader, as `topic:partition`."""
+    return [
+        f"{topic}:{partition}"
+        for topic in sorted(topics)
+        for partition in sorted(topic_positions[topic].waiting)
+    ]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from bridge.core.protocol.close_codes import CloseCode
+    from bridge.core.protocol.cursor import TopicOffsets
     from bridge.core.protocol.event import TypeFilter
     from bridge.core.sessions.permissions import Permissions
 
@@ -38,6 +39,7 @@ class SessionTrigger(Enum):
     WELCOMED = auto()
     RESUMED = auto()  #: welcomed with a cursor, so with events to replay
     CAUGHT_UP = auto()
+    PARTITION_RETURNED = auto()  #: one that it waited for has a leader again
     CLOSED_BY_SERVER = auto()
     DISCONNECTED = auto()
 
@@ -56,6 +58,7 @@ TRANSITIONS: Final[dict[SessionState, dict[SessionTrigger, SessionState]]] = {
         SessionTrigger.DISCONNECTED: SessionState.CLOSED,
     },
     SessionState.LIVE: {
+        SessionTrigger.PARTITION_RETURNED: SessionState.REPLAYING,
         SessionTrigger.CLOSED_BY_SERVER: SessionState.CLOSING,
         SessionTrigger.DISCONNECTED: SessionState.CLOSED,
     },
@@ -177,6 +180,7 @@ class ReplayState:
 
     __slots__ = (
         "_bytes_at_join",
+        "awaited",
         "bytes_read",
         "clampable_offsets",
         "events_replayed",
@@ -197,6 +201,8 @@ class ReplayState:
         self.topic_ids = topic_ids
         self.clampable_offsets = clampable_offsets
         self.made_at = made_at
+        #: Partitions whose start Kafka has to look up, by topic, as in `TopicOffsets`.
+        self.awaited: dict[str, dict[int, int]] = {}
         self.is_admitted = False
         self.events_replayed = 0
         self.uncovered_topics: frozenset[str] = frozenset()
@@ -275,6 +281,8 @@ class Session:
         "close_code",
         "connected_at",
         "connection",
+        "held",
+        "held_made_at",
         "id",
         "index",
         "is_flush_pending",
@@ -305,6 +313,9 @@ class Session:
         self.type_filter: TypeFilter | None = None
         self.min_offsets: dict[str, dict[int, int]] | None = None
         self.replay: ReplayState | None = None
+        #: Where it stands in partitions that wait for a leader, by topic, if it is behind there.
+        self.held: dict[str, TopicOffsets] = {}
+        self.held_made_at: int | None = None  #: the time of the cursor that these are from
         self.index: SessionIndex | None = None
         self.outbox = Outbox()
         self.state = SessionState.OPENING

@@ -30,6 +30,8 @@ from bridge.kafka.client.protocol import NO_ID, DescribeTopics, FetchById, Fetch
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
 
+_log = logging.getLogger(__name__)
+
 #: What a request raises if the broker is away, busy or refuses it.
 REQUEST_ERRORS = (errors.KafkaError, OSError, TimeoutError)
 #: The same for aiokafka's own clients. uvloop raises RuntimeError on a connection just closed.
@@ -163,7 +165,8 @@ class KafkaClient:
     ) -> dict[TopicPartition, int]:
         """Return the first offset at or after each timestamp (ms), or at EARLIEST or LATEST.
 
-        Partitions without an answer from their leader are left out. An offset is -1 if all records
+        Partitions without an answer from their leader are left out, unless no leader answers at
+        all: that raises. An offset is -1 if all records
         are older than the timestamp. LATEST is the end of the committed records.
         """
         by_node: dict[int, dict[str, list[tuple[int, int]]]] = {}
@@ -171,12 +174,18 @@ class KafkaClient:
             topics = by_node.setdefault(leaders.get(partition, -1), {})
             topics.setdefault(partition.topic, []).append((partition.number, timestamp))
         offsets: dict[TopicPartition, int] = {}
+        by_node.pop(-1, None)
+        failures = 0
         for node, topics in by_node.items():
-            if node < 0:
+            request = OffsetRequest(-1, _READ_COMMITTED, list(topics.items()))
+            try:
+                response = await self._send(node, request)
+            except REQUEST_ERRORS as failure:
+                failures += 1
+                if failures == len(by_node):
+                    raise
+                _log.debug("node %d does not list offsets: %r", node, failure)
                 continue
-            response = await self._send(
-                node, OffsetRequest(-1, _READ_COMMITTED, list(topics.items()))
-            )
             for topic, partitions in response.topics:
                 for number, error, _, offset, *_ in partitions:
                     if error == 0:

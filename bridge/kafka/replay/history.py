@@ -13,6 +13,7 @@ from collections import defaultdict
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from bridge.core.protocol.cursor import DatedCursor, cursor_time
 from bridge.core.protocol.envelope import Batch
 from bridge.core.replay.history import (
     HistoryConstraints,
@@ -126,6 +127,7 @@ class HistoryScan:
                     if request.since_ms is None
                     else await log_offsets.cursor_at(topics, request.since_ms)
                 )
+                request = await self._find_awaited(request)
                 bounds = await log_offsets.log_bounds(
                     topics, grace_seconds=GRACE_SECONDS if request.cursor else 0
                 )
@@ -141,6 +143,23 @@ class HistoryScan:
                     return page
             self._check_time(None)
             await asyncio.sleep(RETRY_SECONDS)
+
+    async def _find_awaited(self, request: HistoryRequest) -> HistoryRequest:
+        """Replace times in the cursor by offsets, for partitions that can be read now.
+
+        Raises:
+            One of `REQUEST_ERRORS`.
+        """
+        cursor, topics = request.cursor, request.session.topics
+        awaited = {t: p.awaited for t, p in (cursor or {}).items() if p.awaited and t in topics}
+        if cursor is None or not awaited:
+            return request
+        found = await self._dependencies.log_offsets.find_awaited(awaited)
+        dated = DatedCursor(cursor)
+        dated.made_at = cursor_time(cursor)
+        for topic, offsets in found.items():
+            dated[topic] = cursor[topic].with_offsets({**cursor[topic].offsets, **offsets})
+        return request._replace(cursor=dated)
 
     def _check_reachable(self) -> None:
         if self._dependencies.stale_seconds() is not None:
@@ -167,6 +186,8 @@ class HistoryScan:
         while not page.merge():
             self._check_time(page)
             wanted = page.partitions_to_read()
+            if any(map(page.is_waiting, wanted)):
+                raise _EndPage if page.has_progressed else _RestartPage
             missing = [
                 partition_cursor
                 for partition_cursor in wanted

@@ -168,6 +168,10 @@ class Scan:
         Sessions that need none of these partitions are released.
         """
         self._release_replaced_logs()
+        for key in [key for key in self._state.next_offsets if self._catch_up.is_waiting(*key)]:
+            # Nobody can read it now. Its sessions go on without it.
+            self._journal.remove_backfill(self._state.backfills.pop(key))
+            self._release(self._catch_up.drop_partition(self._state, *key, None), outbox_full=False)
         remaining = {
             key: self._journal.start_offset(*key) - offset
             for key, offset in self._state.next_offsets.items()

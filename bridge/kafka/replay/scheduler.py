@@ -150,6 +150,10 @@ class ReplayAdmission:
         bounds: dict[str, LogBounds] = {}
         try:
             bounds = await self._log_offsets.log_bounds(topics)
+            for session in sessions:
+                if times := self._catch_up.awaited_times(session):
+                    found = await self._log_offsets.find_awaited(times)
+                    self._catch_up.set_awaited(session, found)
         except REQUEST_ERRORS as error:
             _log.debug("bounds: %r", error)
         except Exception:  # noqa: BLE001 - logged; a bug must not end all replays
@@ -323,6 +327,8 @@ class ReplayScheduler:
         while True:
             await asyncio.sleep(DEADLINE_CHECK_SECONDS)
             now = asyncio.get_running_loop().time()
+            for session in self._catch_up.pop_returned():
+                self.add(session)
             for session, deadline in tuple(self._deadlines.items()):
                 has_left = session.replay is None
                 if has_left or now >= deadline:

@@ -110,7 +110,7 @@ class Partition(msgspec.Struct):
 
 
 #: The states in which an instance reads a topic.
-TopicState = Literal["asleep", "absent", "starting", "reading", "stale"]
+TopicState = Literal["asleep", "absent", "starting", "reading", "stale", "waiting"]
 
 
 class Topic(msgspec.Struct):
@@ -123,7 +123,7 @@ class Topic(msgspec.Struct):
         Meta(
             description="`asleep`: an on-demand topic without subscribers here; `absent`: the topic"
             " does not exist in Kafka yet; `starting`: not caught up yet; `reading`;"
-            " `stale`: Kafka is unreachable."
+            " `stale`: Kafka is unreachable. `waiting`: a partition has no leader."
         ),
     ]
     subscribers: _Count

@@ -30,7 +30,8 @@ def health_router(admission: AdmissionController, upstream: Upstream) -> APIRout
 
     @router.get(
         "/readyz",
-        response_description="Ready; `stale` has the seconds without Kafka during an outage",
+        response_description="Ready; `stale` has the seconds without Kafka during an outage,"
+        " `waiting` the partitions without a leader",
         responses=openapi_problems({503: "Not ready, with the reason"}),
     )
     async def readyz() -> JSONResponse:
@@ -43,6 +44,8 @@ def health_router(admission: AdmissionController, upstream: Upstream) -> APIRout
         stale_seconds = upstream.stale_seconds()
         if stale_seconds is not None:
             body["stale"] = stale_seconds
+        if waiting := upstream.waiting_partitions():
+            body["waiting"] = waiting
         return JSONResponse(body)
 
     return router

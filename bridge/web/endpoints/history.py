@@ -69,6 +69,10 @@ class History(msgspec.Struct):
         list[dict[str, Any]],
         Meta(description="`gap` frames of topics whose earlier events are no longer available."),
     ]
+    waiting: Annotated[
+        list[str],
+        Meta(description="Partitions without a leader, as `topic:partition`: read again later."),
+    ]
 
 
 _PARAMETER_DESCRIPTIONS: Final = {

@@ -17,6 +17,7 @@ ALLOWED = {
     (SessionState.REPLAYING, SessionTrigger.CAUGHT_UP): SessionState.LIVE,
     (SessionState.REPLAYING, SessionTrigger.CLOSED_BY_SERVER): SessionState.CLOSING,
     (SessionState.REPLAYING, SessionTrigger.DISCONNECTED): SessionState.CLOSED,
+    (SessionState.LIVE, SessionTrigger.PARTITION_RETURNED): SessionState.REPLAYING,
     (SessionState.LIVE, SessionTrigger.CLOSED_BY_SERVER): SessionState.CLOSING,
     (SessionState.LIVE, SessionTrigger.DISCONNECTED): SessionState.CLOSED,
     (SessionState.CLOSING, SessionTrigger.DISCONNECTED): SessionState.CLOSED,

@@ -50,7 +50,7 @@ async def test_a_page_is_answered_with_the_frames_that_a_connection_gets(
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["cache-control"] == "no-store, no-transform"
     page = answer.json()
-    assert list(page) == ["events", "cursor", "more", "gaps"]
+    assert list(page) == ["events", "cursor", "more", "gaps", "waiting"]
     for frame in (*page["events"], *page["gaps"]):
         check_frame(frame)
     (event,), (gap,) = page["events"], page["gaps"]
