@@ -7,6 +7,7 @@ token goes only to the bridge that was named.
 from __future__ import annotations
 
 import json
+import os
 import re
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -16,7 +17,8 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import typer
 
-from bridge.cli.output import escape_unprintable, exit_with_error, http_url
+from bridge.cli.output import escape_unprintable, exit_with_error, local_url
+from bridge.config.environment import SettingError, read_dotenv
 from bridge.core.protocol.names import is_valid_name
 from bridge.web.auth.http_client import is_loopback_host
 
@@ -65,7 +67,7 @@ class AdminClient:
 
     def __init__(self, settings: Settings, url: str | None, token: str | None) -> None:
         port = settings.port if settings.admin_port is None else settings.admin_port
-        self._base_url = _parse_base_url(http_url(settings.host, port) if url is None else url)
+        self._base_url = _parse_base_url(local_url(settings.host, port) if url is None else url)
         self._headers = {"Accept": "application/json", "User-Agent": "push-bridge"}
         self._opener = request.OpenerDirector()
         # No redirect handler: it would send the token to another address.
@@ -79,6 +81,8 @@ class AdminClient:
             request.HTTPDefaultErrorHandler,
         ):
             self._opener.add_handler(handler())
+        if url is None and token is None and not is_loopback:
+            _refuse_foreign_host()
         if token is None and settings.admin_tokens:
             token = settings.admin_tokens[0].token.get_secret_value()
         if token is None:
@@ -154,6 +158,21 @@ class AdminClient:
         if not isinstance(content, dict):
             exit_with_error(f"{self._base_url} does not respond like a bridge (--url)")
         return content
+
+
+def _refuse_foreign_host() -> None:
+    """Exit if `.env` has the host, but not the token: it may be another person's file."""
+    try:
+        names = {name.upper() for name in read_dotenv()}
+    except SettingError as error:
+        exit_with_error(str(error), code=2)
+    variables = {name.upper() for name in os.environ}
+    is_host_foreign = "BRIDGE_HOST" in names - variables
+    if is_host_foreign and "BRIDGE_ADMIN_TOKENS" not in names - variables:
+        exit_with_error(
+            "BRIDGE_HOST: comes from .env in this folder, and the token does not; use --url",
+            code=2,
+        )
 
 
 def _parse_base_url(url: str) -> str:

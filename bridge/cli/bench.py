@@ -13,8 +13,8 @@ from bridge.cli.output import (
     JsonOption,
     err,
     exit_with_error,
-    http_url,
     load_settings_or_exit,
+    local_url,
     out,
 )
 from bridge.core.protocol.names import is_valid_name
@@ -70,7 +70,7 @@ def bench(
     from bridge.bench.runner import SCENARIO_DEFAULTS
 
     defaults = SCENARIO_DEFAULTS[scenario]
-    urls = url or [http_url(settings.host, settings.port)]
+    urls = url or [local_url(settings.host, settings.port)]
     public_topic = _public_topic(settings, scenario, topic)
     plan = Plan(
         scenario=scenario,

@@ -12,8 +12,8 @@ from bridge.cli.output import (
     err,
     escape_unprintable,
     exit_with_error,
-    http_url,
     load_settings_or_exit,
+    local_url,
     out,
     run,
 )
@@ -44,7 +44,7 @@ def listen(
 ) -> None:
     """Print events as they arrive, until Ctrl-C."""
     settings = load_settings_or_exit(config)
-    bridge_url = http_url(settings.host, settings.port) if url is None else url
+    bridge_url = local_url(settings.host, settings.port) if url is None else url
     options: dict[str, Any] = {"account": account, "token": token, "since": since}
     options |= {"topics": topic or None, "rooms": room or [], "types": type or None}
     run(_print_events(bridge_url, options, as_json))

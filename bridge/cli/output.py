@@ -8,12 +8,14 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 
+from bridge.config.environment import kubernetes_variables, read_dotenv
 from bridge.config.settings import SettingError, Settings, load_settings
 
 if TYPE_CHECKING:
@@ -32,14 +34,28 @@ err = Console(highlight=False, soft_wrap=True, emoji=False, stderr=True)
 def load_settings_or_exit(config: Path | None, **defaults: Any) -> Settings:  # noqa: ANN401
     """Return the settings; if one is wrong, print one line and exit with 2."""
     try:
-        return load_settings(config, **defaults)
+        settings = load_settings(config, **defaults)
+        ignored = kubernetes_variables({**read_dotenv(), **os.environ})
     except SettingError as error:
         exit_with_error(str(error), code=2)
+    if ignored:
+        err.print(
+            f"ignored, Kubernetes sets them for a Service: {', '.join(ignored)};"
+            " to end this, rename the Service or set enableServiceLinks: false",
+            style="yellow",
+            markup=False,
+        )
+    return settings
 
 
 def http_url(host: str, port: int) -> str:
     """Return a URL; an IPv6 address gets its brackets."""
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def local_url(host: str, port: int) -> str:
+    """Return the URL at which this machine reaches a bridge that listens on `host`."""
+    return http_url({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port)  # noqa: S104
 
 
 def escape_unprintable(text: str) -> str:

@@ -6,15 +6,12 @@ Rule: an unknown or invalid setting stops the start with one line that names it.
 
 from __future__ import annotations
 
-import os
+import json
 import socket
-from io import StringIO
+from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-import yaml
-from dotenv import dotenv_values
-from dotenv.parser import parse_stream
 from pydantic import (
     AfterValidator,
     AliasChoices,
@@ -35,15 +32,26 @@ from pydantic_settings import (
 )
 
 from bridge.config import validators
-from bridge.config.topics import TopicDefinitions
+from bridge.config.environment import (
+    ENV_PREFIX,
+    LISTEN_TOKEN,
+    SettingError,
+    nearest,
+    read_environment,
+)
+from bridge.config.topics import TopicDefinition, TopicDefinitions
+from bridge.config.yaml_file import read_yaml
 from bridge.core.protocol.names import is_valid_name, is_valid_topic
 
-ENV_PREFIX = "BRIDGE_"
+#: Pydantic's errors where text was expected; a topic may be a mapping too.
+_TEXT_ERRORS = ("string_type", "model_type")
 _SECRET_WORDS = ("secret", "password", "token")
 
 
-class SettingError(Exception):
-    """An unknown or invalid setting. The message is one line that begins with its name."""
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+__all__ = ["SettingError", "Settings", "load_settings"]
 
 
 class SettingsGroup(BaseModel):
@@ -51,11 +59,15 @@ class SettingsGroup(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    _check_numbers = model_validator(mode="before")(validators.refuse_yes_as_number)
+
 
 class KafkaSettings(SettingsGroup):
     """Access to Kafka. The SASL and TLS settings have the names of aiokafka."""
 
-    bootstrap_servers: str = "localhost:9092"
+    bootstrap_servers: Annotated[str, AfterValidator(validators.check_bootstrap_servers)] = (
+        "localhost:9092"
+    )
     prefix: str = "push-bridge"
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "GSSAPI", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
@@ -158,17 +170,22 @@ class _EnvironmentSource(EnvSettingsSource):
     """The environment, then the `.env` file of the working folder."""
 
     def _load_env_vars(self) -> dict[str, str | None]:
-        return {name.lower(): value for name, value in _read_environment().items()}
+        return {name.lower(): value for name, value in read_environment().items()}
+
+    def decode_complex_value(
+        self,
+        field_name: str,  # noqa: ARG002 - as inherited
+        field: FieldInfo,  # noqa: ARG002
+        value: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        return json.loads(value, object_pairs_hook=_refuse_repeated_keys)
 
 
-def _read_environment() -> dict[str, str | None]:
-    try:  # `.env` may also be a folder with a virtual environment
-        text = Path(".env").read_text(encoding="utf-8") if Path(".env").is_file() else ""
-    except (OSError, UnicodeDecodeError):
-        raise SettingError(".env: cannot read the file; it must be readable UTF-8 text") from None
-    if bad_lines := [line.original.line for line in parse_stream(StringIO(text)) if line.error]:
-        raise SettingError(f".env: line {bad_lines[0]} is invalid; write NAME=value")
-    return {**dotenv_values(stream=StringIO(text)), **os.environ}
+def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise ValueError("a key is set twice")
+    return content
 
 
 class Settings(BaseSettings):
@@ -194,6 +211,8 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     replay: ReplaySettings = ReplaySettings()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    _check_numbers = model_validator(mode="before")(validators.refuse_yes_as_number)
 
     @classmethod
     def settings_customise_sources(  # type: ignore[override]
@@ -230,7 +249,7 @@ def load_settings(config_path: Path | None = None, **defaults: Any) -> Settings:
         SettingError: If a setting is unknown or invalid, or the file cannot be read.
     """
     _reject_unknown_variables()
-    file_values = _read_yaml(config_path) if config_path is not None else {}
+    file_values = read_yaml(config_path) if config_path is not None else {}
     try:
         definitions = TypeAdapter(TopicDefinitions).validate_python(file_values.get("topics", []))
     except ValidationError as error:
@@ -241,35 +260,25 @@ def load_settings(config_path: Path | None = None, **defaults: Any) -> Settings:
         raise SettingError(_error_message(error, config_path)) from None
     except SettingsError as error:
         name = str(error).split('"')[1] if '"' in str(error) else ""
-        raise SettingError(f"{ENV_PREFIX}{name.upper()}: not valid JSON") from None
+        example = ', as ["orders", "news"]' if name == "topics" else ""
+        raise SettingError(
+            f"{ENV_PREFIX}{name.upper()}: not valid JSON, or a key twice in it; write JSON{example}"
+        ) from None
     # The variable selects topics of the file by name. Other names get default definitions.
     definitions_by_name = {topic.name: topic for topic in definitions}
     topics = [definitions_by_name.get(topic.name, topic) for topic in settings.topics]
     return settings.model_copy(update={"topics": topics})
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingError(f"{path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        # The message of the parser quotes the file, which may hold a secret.
-        mark = getattr(error, "problem_mark", None)
-        location = "" if mark is None else f" at line {mark.line + 1}, column {mark.column + 1}"
-        raise SettingError(f"{path}: invalid YAML{location}") from None
-    if content is None:
-        return {}
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise SettingError(f"{path}: must be a mapping of setting names to values")
-    return content
-
-
 def _reject_unknown_variables() -> None:
-    known = set(_variable_names(Settings))
-    for name in _read_environment():
-        if name.upper().startswith(ENV_PREFIX) and name.upper() not in known:
-            raise SettingError(f"{name}: unknown setting; docs/operations.md lists all")
+    known = _variable_names(Settings)
+    for name in read_environment():
+        if name.upper().startswith(ENV_PREFIX) and name.upper() not in {*known, LISTEN_TOKEN}:
+            raise SettingError(_unknown_setting(name, nearest(name.upper(), known)))
+
+
+def _unknown_setting(name: str, question: str) -> str:
+    return f"{name}: unknown setting;{question} docs/operations.md lists all"
 
 
 def _variable_names(model: type[BaseModel], env_prefix: str = ENV_PREFIX) -> list[str]:
@@ -293,7 +302,7 @@ def _error_message(error: ValidationError, config_path: Path | None, *parent_key
         keys, message = [*keys, setting], problem  # a check of several settings names one
     top, variable_name = ENV_PREFIX + keys[0].upper(), ENV_PREFIX + "__".join(keys).upper()
     is_from_file = bool(parent_keys) or not any(
-        name.upper().startswith(top) for name in _read_environment()
+        name.upper().startswith(top) for name in read_environment()
     )
     name = (
         f"{config_path}: {'.'.join(keys)}"
@@ -301,10 +310,28 @@ def _error_message(error: ValidationError, config_path: Path | None, *parent_key
         else variable_name
     )
     if first_error["type"] == "extra_forbidden":
-        return f"{name}: unknown setting; docs/operations.md lists all"
+        return _unknown_setting(name, _nearest_key(keys))
     is_secret = first_error["type"] == "model_type" or any(
         word in variable_name.lower() for word in _SECRET_WORDS
     )
+    if first_error["type"] in _TEXT_ERRORS and isinstance(
+        first_error["input"], bool | int | float | date
+    ):
+        message = "must be text; YAML reads an unquoted no, on, 7 or date as another kind: quote it"
     is_scalar = isinstance(first_error["input"], str | int | float | bool)
     given_value = f" (got {first_error['input']!r})" if is_scalar and not is_secret else ""
     return " ".join(f"{name}: {message}{given_value}".split())
+
+
+def _nearest_key(keys: list[str]) -> str:
+    """Return a question that names the setting most like the last of `keys`, in its own group."""
+    group = keys[0] if len(keys) > 1 else ""
+    prefix = f"{ENV_PREFIX}{group.upper()}__" if group else ENV_PREFIX
+    names = {
+        name.removeprefix(prefix).lower()
+        for name in _variable_names(Settings)
+        if name.startswith(prefix)
+    }
+    if group == "topics":
+        names = set(TopicDefinition.model_fields)
+    return nearest(keys[-1], sorted(names))

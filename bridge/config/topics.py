@@ -9,6 +9,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from bridge.config.validators import refuse_yes_as_number
 from bridge.core.protocol.names import is_valid_topic
 
 
@@ -22,6 +23,8 @@ class TopicDefinition(BaseModel):
     private: bool = False
     on_demand: bool = False
     linger_seconds: float = Field(30, ge=0)
+
+    _check_numbers = model_validator(mode="before")(refuse_yes_as_number)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar, get_args
 
 from bridge.web.auth.client_address import TrustedProxies
 from bridge.web.auth.fetch import parse_location
@@ -17,6 +17,8 @@ from bridge.web.auth.tokens.algorithms import check_secret, select_algorithms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from pydantic import BaseModel
 
 
 class _SecretValue(Protocol):
@@ -52,6 +54,10 @@ _AnyAuth = TypeVar("_AnyAuth", bound=_AuthValues)
 _AnyTokens = TypeVar("_AnyTokens", bound="Sequence[_AdminToken]")
 # RFC 6454, 6.2. An origin has no path.
 _match_origin: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s@*,]+").fullmatch
+_match_server: Final = re.compile(
+    r"(?:\[[0-9a-fA-F:.]+\]|[^\s/:@,;\[\]\"'=]+)(?::(?P<port>[0-9]{1,5}))?"
+).fullmatch
+_MAX_PORT: Final = 65_535
 #: A shorter token can be guessed.
 MIN_ADMIN_TOKEN_LENGTH: Final = 16
 #: Characters of a token that an `Authorization` header can carry.
@@ -68,6 +74,7 @@ def check_auth(settings: _AnyAuth) -> _AnyAuth:
         if getattr(settings, name) == "":
             raise ValueError(f"{name}: is empty; remove it to accept tokens with any {name}")
     if settings.secret is not None:
+        _check_named("secret", _check_one_line, settings.secret.get_secret_value())
         _check_named("secret", check_secret, settings.secret.get_secret_value())
         if settings.jwks_url is not None:
             raise ValueError("jwks_url: excludes BRIDGE_AUTH__SECRET; set only one of them")
@@ -107,6 +114,42 @@ def _normalize_origin(value: str) -> str:
     host = f"[{ascii_name}]" if ":" in ascii_name else ascii_name
     is_default_port = port is None or port == DEFAULT_PORTS[scheme]
     return f"{scheme}://{host}" if is_default_port else f"{scheme}://{host}:{port}"
+
+
+def refuse_yes_as_number(cls: type[BaseModel], values: object) -> object:
+    """Return `values`, if no number is `true` or `false`, which Python counts as a number.
+
+    Raises:
+        ValueError: If one is; YAML reads `yes` and `on` as true.
+    """
+    for name, value in values.items() if isinstance(values, dict) else ():
+        field = cls.model_fields.get(name)
+        if field is None or not isinstance(value, bool):
+            continue
+        if {int, float} & {field.annotation, *get_args(field.annotation)}:
+            raise ValueError(f"{name}: must be a number, not {str(value).lower()}")
+    return values
+
+
+def check_bootstrap_servers(servers: str) -> str:
+    """Return `servers`, if each is a host or `host:port`.
+
+    Raises:
+        ValueError: If one is not.
+    """
+    for server in servers.split(","):
+        found = _match_server(server.strip())
+        port = found and found["port"]
+        if not found or (port is not None and not 0 < int(port) <= _MAX_PORT):
+            raise ValueError(
+                f"must be host:port, several with commas between them: {server.strip()!r}"
+            )
+    return servers
+
+
+def _check_one_line(secret: str) -> None:
+    if any(ord(character) < ord(" ") for character in secret.strip()):
+        raise ValueError("it has a line break or another control character; write it in one line")
 
 
 def check_networks(values: list[str]) -> list[str]:

@@ -286,3 +286,10 @@ def test_redirects_are_not_followed_with_the_token(folder):
 )
 def test_invalid_url_exits_with_2(folder, url):
     assert "address" in error_line(run(folder, "who", "--url", url, "--token", TOKEN), 2)
+
+
+def test_a_token_does_not_go_to_a_host_that_a_foreign_env_file_names(folder):
+    (folder / ".env").write_text("BRIDGE_HOST=192.0.2.1\n")
+    tokens = '["a-token-of-an-operator"]'
+    message = error_line(run(folder, "who", ADMIN_TOKENS=tokens), 2)
+    assert message.startswith("BRIDGE_HOST: comes from .env in this folder")
