@@ -18,7 +18,7 @@ TESTS: Final = Path(__file__).parent
 #: From the quickest to the slowest.
 TIERS: Final = ("fast", "kafka", "journey")
 #: Markers of programs that only the journey tier starts.
-JOURNEY_MARKERS: Final = ("browser", "npm", "nginx", "prometheus", "curl", "wget")
+JOURNEY_MARKERS: Final = ("browser", "java", "npm", "nginx", "prometheus", "curl", "wget")
 #: Folders whose tests start the command, or a client, as a process of its own.
 JOURNEY_FOLDERS: Final = tuple(TESTS / name for name in ("cli", "conformance", "journey"))
 DAILY: Final = "daily"

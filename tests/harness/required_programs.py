@@ -35,6 +35,7 @@ REQUIRED_PROGRAMS: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
     ),
     "curl": ("the tests of `curl` need it", {"curl": ("curl",)}),
     "wget": ("the tests of `wget` need it", {"wget": ("wget",)}),
+    "java": ("a backend in Java needs a JDK 17", {"openjdk-17-jdk-headless": ("javac",)}),
     "nginx": ("the proxy tests need nginx", {"nginx": ("nginx",)}),
     "prometheus": ("the alerts' tests need Prometheus", {"prometheus": ("promtool",)}),
 }

@@ -20,7 +20,7 @@ def test_what_is_absent_is_named(monkeypatch):
 
 
 def test_nothing_is_said_where_all_is_there(monkeypatch):
-    programs = "java mvn google-chrome chromedriver node npm nginx promtool curl wget setpriv"
+    programs = "java javac mvn google-chrome chromedriver node npm nginx promtool curl wget setpriv"
     only(monkeypatch, *programs.split())
     monkeypatch.setattr(
         required_programs, "node_version", lambda: required_programs.MIN_NODE_VERSION
