@@ -48,6 +48,8 @@ def topic_statuses(consumer: Consumer, hub: Hub, kafka_names: Mapping[str, str])
             state = "asleep"
         elif is_stale:
             state = "stale"
+        elif kafka_name in consumer.partitions.deleted_topics:
+            state = "absent"
         elif hub.topic_positions[topic].waiting:
             state = "waiting"
         elif not partitions:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import uuid
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from bridge.kafka.client.client import KafkaClient
+    from bridge.kafka.client.client import KafkaClient, TopicDescription
     from bridge.kafka.fetcher import RecordSink
 
 _log = logging.getLogger(__name__)
@@ -66,6 +66,12 @@ class OffsetCommitter:
 
 
 METADATA_REFRESH_SECONDS = 2.0
+#: Partitions that one log line names.
+MAX_LOGGED_PARTITIONS = 20
+#: Kafka is out of reach once no broker has answered for this long.
+UNREACHABLE_SECONDS = 3.0
+#: An outage is over once brokers have answered for this long. Until then it is one outage.
+STABLE_SECONDS = 5.0
 #: A record that is stamped further in the future says nothing about when it was written. Kafka
 #: refuses such records by default (message.timestamp.after.max.ms).
 MAX_CLOCK_SKEW_SECONDS = 3600
@@ -115,6 +121,8 @@ class Consumer:
         self._fetch_tasks: dict[int, asyncio.Task[None]] = {}
         self._last_contact_at: float | None = None
         self._is_unreachable = False
+        self._reachable_since = 0.0  # since the last failure, on the loop's clock
+        self._outage_began_at: float | None = None  # of the outage that is logged and not over
         self._topic_ids: dict[str, uuid.UUID | None] = {}
         self._fetcher = Fetcher(
             client,
@@ -221,6 +229,7 @@ class Consumer:
         activating = self.active_topics.to_activate(self._has_subscribers)
         descriptions = await self._client.describe_topics(self.partitions.topics)
         self._mark_reachable()
+        self._report_missing(descriptions)
         # A known topic may be missing here: this broker's metadata may be older.
         activating = {t for t in activating if t in descriptions or not self.partitions.is_known(t)}
         recreated = set(self.partitions.drop_recreated(descriptions))
@@ -271,19 +280,33 @@ class Consumer:
         self._report_waiting()
         self._update_ready()
 
+    def _report_missing(self, descriptions: Mapping[str, TopicDescription]) -> None:
+        """Log once that a topic was deleted, and that it exists again."""
+        added, ended = self.partitions.update_missing(
+            descriptions, asyncio.get_running_loop().time()
+        )
+        for topic in added:
+            _log.warning(
+                "topic %s does not exist any more: its clients get nothing until it is created"
+                " again; create it, or remove it from the settings",
+                topic,
+            )
+        for topic in ended:
+            _log.warning("topic %s exists again", topic)
+
     def _report_waiting(self) -> None:
         """Report which partitions wait for a leader. Nothing is awaited since leaders changed."""
         now, before = asyncio.get_running_loop().time(), self.partitions.waiting
         self.partitions.update_waiting(now)
         waiting = self.partitions.waiting
-        for partition in sorted(waiting - before):
+        if added := waiting - before:
             _log.warning(
-                "%s:%d cannot be read: it has no leader; the others are read on, its records come"
-                " later; start the brokers that hold it",
-                *partition,
+                "partitions have no leader: the others are read on, and what these hold comes"
+                " later; start the brokers that hold them partitions=%s",
+                _join_partitions(added),
             )
-        for partition in sorted(before - waiting):
-            _log.warning("%s:%d can be read again", *partition)
+        if returned := before - waiting:
+            _log.warning("partitions are read again partitions=%s", _join_partitions(returned))
         wall = self._wall_clock()
         for topic in sorted({p.topic for p in waiting | before}):
             since = {
@@ -364,18 +387,40 @@ class Consumer:
             _log.debug("no bootstrap server answers: %s", error)
 
     def _mark_reachable(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self._last_contact_at = now
         if self._is_unreachable:
-            _log.warning("Kafka is back after %.1f s", self.stale_seconds() or 0)
-        self._is_unreachable = False
-        self._last_contact_at = asyncio.get_running_loop().time()
+            self._is_unreachable = False
+            self._reachable_since = now
+        if self._outage_began_at is not None and now - self._reachable_since >= STABLE_SECONDS:
+            seconds = self._reachable_since - self._outage_began_at
+            self._outage_began_at = None
+            _log.warning("Kafka is back after %.1f s", seconds)
 
     def _mark_unreachable(self, error: BaseException) -> None:
-        if not self._is_unreachable:
+        """Begin an outage, if no broker has answered for some time, or ever.
+
+        One broker of several that is away is no outage. Neither is a second failure soon after the
+        first: that is the same outage.
+        """
+        now = asyncio.get_running_loop().time()
+        last_contact_at = now if self._last_contact_at is None else self._last_contact_at
+        if self._last_contact_at is not None and now - last_contact_at < UNREACHABLE_SECONDS:
+            _log.debug("not an outage yet: %r", error)
+            return
+        self._last_contact_at = last_contact_at
+        self._is_unreachable = True
+        if self._outage_began_at is None:
+            self._outage_began_at = last_contact_at
             self.outages += 1
             _log.warning("Kafka is out of reach, will keep trying: %r", error)
-        self._is_unreachable = True
-        if self._last_contact_at is None:
-            self._last_contact_at = asyncio.get_running_loop().time()
+
+
+def _join_partitions(partitions: Collection[TopicPartition]) -> str:
+    """Return `topic:number` of the first partitions, and how many more there are."""
+    names = [f"{topic}:{number}" for topic, number in sorted(partitions)]
+    more = len(names) - MAX_LOGGED_PARTITIONS
+    return ",".join(names[:MAX_LOGGED_PARTITIONS]) + (f" and {more} more" if more > 0 else "")
 
 
 def _identity(topic_id: uuid.UUID | None) -> bytes:

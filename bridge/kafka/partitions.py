@@ -45,6 +45,10 @@ class PartitionState(ReadProgress):
 WAITING_AFTER_SECONDS: Final = 5.0
 
 
+#: A topic that is missing in the metadata for this long was deleted.
+DELETED_AFTER_SECONDS: Final = 2.0
+
+
 class WarmUpLimits(NamedTuple):
     """How much all partitions together may read back at the start."""
 
@@ -133,6 +137,10 @@ class AssignedPartitions:
         """Partitions of `required_topics` must be read before the instance is ready."""
         self.warm_up = WarmUpBudget(warm_up_limits)
         self._required_topics = required_topics
+        #: Topics that existed and are missing in the metadata, since when on the loop's clock.
+        self._missing_since: dict[str, float] = {}
+        #: Those that are missing for so long that they were deleted.
+        self.deleted_topics: set[str] = set()
         #: By partition that cannot be read now: since when, on the loop's clock.
         self._unreadable_since: dict[TopicPartition, float] = {}
         #: Those of them that keep nobody from being ready any more.
@@ -208,6 +216,21 @@ class AssignedPartitions:
             and not self._initial & awaited
             and all(r.offset >= r.catch_up_offset for p, r in self.states.items() if p in awaited)
         )
+
+    def update_missing(
+        self, descriptions: Mapping[str, TopicDescription], now: float
+    ) -> tuple[list[str], list[str]]:
+        """Return the topics that count as deleted from now on, and those that no longer do.
+
+        The metadata of one broker may be older than a topic, so one look is not enough.
+        """
+        missing = self.topic_ids.keys() - descriptions.keys()
+        self._missing_since = {t: self._missing_since.get(t, now) for t in missing}
+        before = self.deleted_topics
+        self.deleted_topics = {
+            t for t, since in self._missing_since.items() if now - since >= DELETED_AFTER_SECONDS
+        }
+        return sorted(self.deleted_topics - before), sorted(before - self.deleted_topics)
 
     def update_waiting(self, now: float) -> None:
         """Let partitions wait that nobody could read for `WAITING_AFTER_SECONDS`.

@@ -71,7 +71,7 @@ async def test_it_is_ready_and_says_once_which_partition_has_no_leader(caplog) -
         await wait_until(lambda: not is_waiting(it))
     said = [each.getMessage() for each in caplog.records if "t:1" in each.getMessage()]
     assert [text for text in said if "no leader" in text] == said[:1]
-    assert "can be read again" in said[-1]
+    assert "are read again" in said[-1]
 
 
 async def test_a_client_is_welcomed_is_stale_and_gets_what_comes_later() -> None:
@@ -239,3 +239,14 @@ async def test_what_nobody_waited_for_yet_is_waited_for(monkeypatch) -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.5), running_instance(kafka, "t"):
             pass
+
+
+async def test_many_partitions_without_a_leader_are_one_line(caplog) -> None:
+    kafka = MemoryKafkaClient()
+    kafka.create("t", 500)
+    kafka.leaderless.update(TopicPartition("t", number) for number in range(1, 500))
+    async with running_instance(kafka, "t"):
+        pass
+    lines = [each.getMessage() for each in caplog.records if "no leader" in each.getMessage()]
+    assert len(lines) == 1
+    assert lines[0].endswith(" and 479 more")
