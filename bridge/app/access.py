@@ -6,23 +6,29 @@ Rule: settings become plain values here; nothing connects yet.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from aiokafka.helpers import create_ssl_context
 
 from bridge.kafka.client.client import KafkaAccess
 from bridge.web.api.access import Operator
+from bridge.web.auth.callback.authenticator import CallbackAuthenticator
+from bridge.web.auth.callback.client import CallbackClient
+from bridge.web.auth.callback.extension import ExtendingAuthenticator
 from bridge.web.auth.http_client import is_loopback_host
 from bridge.web.auth.origins import LOOPBACK_HOSTS, OriginPolicy
 from bridge.web.auth.tokens.claims import ClaimRules
 from bridge.web.auth.tokens.jwt import build_allow_all, build_jwt_authenticator
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from bridge.config.settings import AuthSettings, KafkaSettings, Settings
     from bridge.web.auth.authenticator import Authenticator
     from bridge.web.auth.tokens.jwks import JwksCache
 
 
+_NO_TOPICS: Final[Mapping[str, bool]] = {}
 _log = logging.getLogger(__name__)
 
 
@@ -66,7 +72,7 @@ def build_origin_policy(settings: Settings, *, loopback_only: bool) -> OriginPol
         )
     is_open = settings.auth.mode == "none" and is_loopback_host(settings.host)
     hosts = LOOPBACK_HOSTS if loopback_only or is_open else None
-    return OriginPolicy(settings.allowed_origins, hosts)
+    return OriginPolicy(settings.allowed_origins, hosts, settings.auth.mode == "callback")
 
 
 def build_operators(settings: Settings) -> list[Operator]:
@@ -79,15 +85,31 @@ def build_operators(settings: Settings) -> list[Operator]:
     ]
 
 
+def _build_callback(auth: AuthSettings) -> CallbackClient:
+    secret = auth.callback_secret
+    return CallbackClient(
+        auth.callback_url or "",
+        timeout_seconds=auth.callback_timeout_seconds,
+        secret=None if secret is None else secret.get_secret_value(),
+    )
+
+
 def build_authenticator(
-    auth: AuthSettings, *, loopback_only: bool
+    auth: AuthSettings, *, loopback_only: bool, is_private: Mapping[str, bool] = _NO_TOPICS
 ) -> tuple[Authenticator, JwksCache | None]:
     """Return the authenticator, and the JWKS cache that it needs kept up to date, if any."""
     if auth.mode == "none":
         return build_allow_all(loopback_only=loopback_only), None
-    return build_jwt_authenticator(
+    if auth.mode == "callback" and auth.callback_url is not None:
+        return CallbackAuthenticator(_build_callback(auth), auth.callback_headers), None
+    tokens, jwks = build_jwt_authenticator(
         secret=None if auth.secret is None else auth.secret.get_secret_value(),
         jwks_url=auth.jwks_url,
         algorithms=auth.algorithms,
-        rules=ClaimRules(auth.audience, auth.issuer, auth.require_exp),
+        rules=ClaimRules(
+            auth.audience, auth.issuer, auth.require_exp, auth.callback_url is not None
+        ),
     )
+    if auth.callback_url is None:
+        return tokens, jwks
+    return ExtendingAuthenticator(tokens, _build_callback(auth), is_private), jwks

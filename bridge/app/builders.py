@@ -237,7 +237,7 @@ def build_web(
     `page_token` is an admin token that the page at `/` hands to everybody who opens it.
     """
     origin_policy = build_origin_policy(settings, loopback_only=loopback_only)
-    authenticator, jwks = build_authenticator(settings.auth, loopback_only=loopback_only)
+    authenticator, jwks = _build_authenticator(settings, coordination, loopback_only=loopback_only)
     trusted_proxies = TrustedProxies(settings.trusted_proxies)
     clients = _build_clients(
         settings, coordination, kafka, authenticator, origin_policy, trusted_proxies
@@ -283,6 +283,16 @@ def build_web(
         public_app = create_app(origin_policy, [*public, history], document)
         app = PortDispatcher(public_app, {admin_port: app})
     return WebSide(app, clients.pool, clients.websocket_endpoint, http_connections, jwks)
+
+
+def _build_authenticator(
+    settings: Settings, coordination: Coordination, *, loopback_only: bool
+) -> tuple[Authenticator, JwksCache | None]:
+    return build_authenticator(
+        settings.auth,
+        loopback_only=loopback_only,
+        is_private=coordination.catalogue.is_private,
+    )
 
 
 class _Clients(NamedTuple):

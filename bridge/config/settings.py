@@ -105,13 +105,20 @@ class KafkaSettings(SettingsGroup):
 class AuthSettings(SettingsGroup):
     """Authentication of clients. `none` is never the default."""
 
-    mode: Literal["jwt", "none"] = "jwt"
+    mode: Literal["jwt", "none", "callback"] = "jwt"
     secret: SecretStr | None = None
     jwks_url: str | None = None
     algorithms: list[str] | None = None
     audience: str | None = None
     issuer: str | None = None
     require_exp: bool = False
+    callback_url: str | None = None
+    callback_headers: Annotated[list[str], AfterValidator(validators.check_header_names)] = [
+        "cookie",
+        "authorization",
+    ]
+    callback_timeout_seconds: float = Field(3, gt=0, le=60)
+    callback_secret: SecretStr | None = None
     _check = model_validator(mode="after")(validators.check_auth)
 
 

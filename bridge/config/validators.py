@@ -39,7 +39,13 @@ class _AuthValues(Protocol):
     """The values of `BRIDGE_AUTH__*`."""
 
     @property
+    def mode(self) -> str: ...
+    @property
     def secret(self) -> _SecretValue | None: ...
+    @property
+    def callback_url(self) -> str | None: ...
+    @property
+    def callback_secret(self) -> _SecretValue | None: ...
     @property
     def jwks_url(self) -> str | None: ...
     @property
@@ -58,6 +64,7 @@ _match_server: Final = re.compile(
     r"(?:\[[0-9a-fA-F:.]+\]|[^\s/:@,;\[\]\"'=]+)(?::(?P<port>[0-9]{1,5}))?"
 ).fullmatch
 _MAX_PORT: Final = 65_535
+_match_header_name: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+").fullmatch
 #: A shorter token can be guessed.
 MIN_ADMIN_TOKEN_LENGTH: Final = 16
 #: Characters of a token that an `Authorization` header can carry.
@@ -78,6 +85,12 @@ def check_auth(settings: _AnyAuth) -> _AnyAuth:
         _check_named("secret", check_secret, settings.secret.get_secret_value())
         if settings.jwks_url is not None:
             raise ValueError("jwks_url: excludes BRIDGE_AUTH__SECRET; set only one of them")
+    if settings.callback_url is not None:
+        _check_named("callback_url", _check_url, settings.callback_url)
+    elif settings.mode == "callback":
+        raise ValueError("callback_url: BRIDGE_AUTH__MODE=callback needs the URL to ask; set it")
+    if settings.callback_secret is not None:
+        _check_named("callback_secret", check_secret, settings.callback_secret.get_secret_value())
     if settings.jwks_url is not None:
         _check_named("jwks_url", _check_file_exists, settings.jwks_url)
     try:
@@ -180,6 +193,23 @@ def check_admin_tokens(tokens: _AnyTokens) -> _AnyTokens:
     if len({token.token.get_secret_value() for token in tokens}) < len(tokens):
         raise ValueError("a token is listed twice; remove one")
     return tokens
+
+
+def check_header_names(names: list[str]) -> list[str]:
+    """Return the names in lower case.
+
+    Raises:
+        ValueError: If one cannot be the name of a header.
+    """
+    for name in names:
+        if not _match_header_name(name):
+            raise ValueError(f"no header can be called {name!r}")
+    return [name.lower() for name in names]
+
+
+def _check_url(location: str) -> None:
+    if isinstance(parse_location(location), Path):
+        raise ValueError("must be a URL with https or http")  # noqa: TRY004 - a wrong setting
 
 
 def _check_file_exists(location: str) -> None:

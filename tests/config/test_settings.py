@@ -35,6 +35,15 @@ PUBLISHED: dict[str, tuple[Any, str, Any]] = {
     "AUTH__ALGORITHMS": (None, '["HS512"]', ["HS512"]),
     "AUTH__AUDIENCE": (None, "bridge", "bridge"),
     "AUTH__ISSUER": (None, "https://a", "https://a"),
+    "AUTH__REQUIRE_EXP": (False, "true", True),
+    "AUTH__CALLBACK_URL": (None, "https://a/ask", "https://a/ask"),
+    "AUTH__CALLBACK_HEADERS": (["cookie", "authorization"], '["X-Session"]', ["x-session"]),
+    "AUTH__CALLBACK_TIMEOUT_SECONDS": (3, "1.5", 1.5),
+    "AUTH__CALLBACK_SECRET": (
+        None,
+        "a-secret-of-thirty-two-characters",
+        SecretStr("a-secret-of-thirty-two-characters"),
+    ),
     "ALLOWED_ORIGINS": ([], '["https://a"]', ["https://a"]),
     "ADMIN_TOKENS": (
         [],

@@ -49,6 +49,9 @@ NOT_READY: Final = CloseCode(
 KEYS_UNAVAILABLE: Final = CloseCode(
     4006, "overloaded: tokens can not be checked now, come back later", 5.0
 )
+BACKEND_UNAVAILABLE: Final = CloseCode(
+    4006, "overloaded: the backend cannot be asked now, come back later", 5.0
+)
 TOO_EARLY: Final = CloseCode(
     4006, "overloaded: the token is not valid yet, come back later", 1.0, is_exact=True
 )

@@ -7,10 +7,10 @@ does not exist as forbidden, so that clients cannot probe for names.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 
 class NamePatterns:
@@ -23,6 +23,10 @@ class NamePatterns:
         self._exact_names = frozenset(names)
         patterns = [_to_regex(name) for name in names if "*" in name]
         self._regex = re.compile("|".join(patterns)) if patterns else None
+
+    def union(self, names: Iterable[str]) -> NamePatterns:
+        """Return these and `names`."""
+        return NamePatterns({*self._exact_names, *names})
 
     def contains(self, name: str) -> bool:
         """True if `name` itself is listed, which a private topic requires."""
@@ -42,12 +46,16 @@ def _to_regex(pattern: str) -> str:
     return ":".join([*escaped, suffix])
 
 
+_NO_NAMES: Final = NamePatterns(())
+
+
 class Permissions(NamedTuple):
     """An account and what its token allows. `topics` or `rooms` of None is not restricted.
 
     `account` is None only if authentication is off. `expires_at` and `issued_at` are seconds since
     1970. `may_read_all_private` allows private topics that `topics` does not name: authentication
-    is off.
+    is off. `added_topics` and `added_rooms` are what the backend granted beside the token, whose
+    `claims` are kept to ask it.
     """
 
     account: str | None
@@ -56,16 +64,20 @@ class Permissions(NamedTuple):
     expires_at: float | None = None
     issued_at: float | None = None
     may_read_all_private: bool = False
+    added_topics: NamePatterns = _NO_NAMES
+    added_rooms: NamePatterns = _NO_NAMES
+    claims: Mapping[str, Any] | None = None
 
     def may_read(self, topic: str, *, is_private: bool) -> bool:
         """True if the token covers `topic`. Patterns do not cover a private topic."""
         if is_private and not self.may_read_all_private:
-            return self.topics is not None and self.topics.contains(topic)
-        return self.topics is None or self.topics.matches(topic)
+            is_named = self.topics is not None and self.topics.contains(topic)
+            return is_named or self.added_topics.contains(topic)
+        return self.topics is None or self.topics.matches(topic) or self.added_topics.matches(topic)
 
     def may_join(self, room: str) -> bool:
         """True if the client may join `room` itself; the backend may add it to any room."""
-        return self.rooms is None or self.rooms.matches(room)
+        return self.rooms is None or self.rooms.matches(room) or self.added_rooms.matches(room)
 
 
 def unrestricted(account: str | None) -> Permissions:

@@ -107,8 +107,12 @@ class ClientRequests:
         self._changes: MinuteCounter | None = None
         self._token_updates: MinuteCounter | None = None
 
-    def handle(self, text: bytes, now: float, stale_seconds: float | None) -> TokenUpdate | None:
-        """Handle one frame. A `TokenUpdate` is returned, because the caller has to check the token.
+    def handle(
+        self, text: bytes, now: float, stale_seconds: float | None
+    ) -> TokenUpdate | Subscribe | None:
+        """Handle one frame. Return it if the caller has to ask for permissions first.
+
+        That is a `TokenUpdate`, or a `Subscribe` that a backend may grant.
 
         `now` is in seconds of a monotonic clock. `stale_seconds` is how long Kafka was not
         reached, None if it is.
@@ -126,7 +130,7 @@ class ClientRequests:
             case TokenUpdate():
                 return self._handle_token(frame, now)
             case Subscribe() | Unsubscribe():
-                self._handle_subscription(frame, now)
+                return self._handle_subscription(frame, now)
         return None
 
     def reject_frame(self, reason: str, request_id: frames.RequestId, now: float) -> None:
@@ -146,31 +150,40 @@ class ClientRequests:
         self._hub.reply_error(self._session, "limit", reason, frame.id)
         return None
 
-    def _handle_subscription(self, frame: Subscribe | Unsubscribe, now: float) -> None:
+    def _handle_subscription(self, frame: Subscribe | Unsubscribe, now: float) -> Subscribe | None:
         # Its first names are paid for: the caller counts each frame once.
         name_count = len(frame.topics) + len(frame.rooms)
         self._allowance.count(now, max(0.0, name_count / NAMES_PER_FRAME - 1))
         if not all(is_valid_name(name) for name in (*frame.topics, *frame.rooms)):
             self.reject_frame("a name is 1 to 200 bytes without control characters", frame.id, now)
-            return
+            return None
         self._changes = self._changes or MinuteCounter()
         if self._changes.count_exceeds(self._limits.max_changes_per_minute, now):
             max_changes = self._limits.max_changes_per_minute
             reason = f"more than {max_changes} changes in a minute"
             self._hub.reply_error(self._session, "limit", reason, frame.id)
-            return
+            return None
         if isinstance(frame, Unsubscribe):
             self._hub.unsubscribe(self._session, frame.topics, frame.rooms)
             self._hub.reply_ok(self._session, frame.id, frame.rooms)
-        elif refusal := self._check_subscribe(frame):
+            return None
+        has_backend = self._session.permissions.claims is not None
+        if has_backend and check_permissions(self._hub, self._session, frame.topics, frame.rooms):
+            return frame
+        self.subscribe(frame)
+        return None
+
+    def subscribe(self, frame: Subscribe) -> None:
+        """Reply to `frame` by the permissions that the session has now."""
+        if refusal := self._check_subscribe(frame):
             self._hub.reply_error(self._session, *refusal, frame.id)
-        else:
-            idle_topics = self._hub.on_demand.idle_topics(frame.topics)
-            self._hub.subscribe(self._session, set(frame.topics) - idle_topics, frame.rooms)
-            if idle_topics:
-                self._hub.on_demand.reply_when_active(self._session, frame.id, idle_topics)
-            else:
-                self._hub.reply_ok(self._session, frame.id)
+            return
+        idle_topics = self._hub.on_demand.idle_topics(frame.topics)
+        self._hub.subscribe(self._session, set(frame.topics) - idle_topics, frame.rooms)
+        if idle_topics:
+            self._hub.on_demand.reply_when_active(self._session, frame.id, idle_topics)
+            return
+        self._hub.reply_ok(self._session, frame.id)
 
     def _check_subscribe(self, frame: Subscribe) -> tuple[str, str] | None:
         session, on_demand = self._session, self._hub.on_demand

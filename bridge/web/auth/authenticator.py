@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from bridge.core.sessions.permissions import unrestricted
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Awaitable, Collection, Mapping
 
     from bridge.core.protocol.close_codes import CloseCode
     from bridge.core.sessions.permissions import Permissions
@@ -32,7 +32,7 @@ class Credentials(NamedTuple):
     """What a client shows of itself, and what it asks for.
 
     `account` is the one that it names; only `AllowAll` uses it. `topics` of None means all that it
-    may read without naming them.
+    may read without naming them. `is_renewal` is true for a newer token on a live connection.
     """
 
     token: str | None = None
@@ -42,6 +42,7 @@ class Credentials(NamedTuple):
     address: str = ""
     origin: str | None = None
     headers: Mapping[str, str] = {}
+    is_renewal: bool = False
 
 
 NO_CREDENTIALS: Final = Credentials()
@@ -53,6 +54,10 @@ class Authenticator(Protocol):
     @property
     def accepts_account_parameter(self) -> bool:
         """Whether clients name their own account in the parameter `account`."""
+
+    @property
+    def credential_headers(self) -> Collection[str]:
+        """Names of the headers that it needs, in lower case."""
 
     def authenticate(self, credentials: Credentials) -> Permissions | Awaitable[Permissions]:
         """Return the permissions of a client, or what to await for them: keys or an answer.
@@ -71,6 +76,7 @@ class AllowAll:
     """Authentication is off: each client is the account that it names, and may read everything."""
 
     accepts_account_parameter = True
+    credential_headers: Collection[str] = ()
 
     def authenticate(self, credentials: Credentials) -> Permissions:
         """Return unrestricted permissions; the credential is ignored."""

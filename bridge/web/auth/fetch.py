@@ -28,7 +28,7 @@ def parse_location(location: str) -> str | Path:
         if not parts.hostname or parts.port == 0 or location.split() != [location]:
             raise ValueError("the URL has no valid host; use one like https://id.example/jwks.json")
         if "@" in parts.netloc:
-            raise ValueError("the keys are public: remove user and password from the URL")
+            raise ValueError("remove user and password from the URL")
         return location
     if parts.scheme == "file" and parts.netloc in {"", "localhost"}:
         return Path(unquote(parts.path))

@@ -14,12 +14,14 @@ from bridge.web.auth.http_client import is_loopback_host
 from bridge.web.http.counted_log import CountedLog
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Container
+    from collections.abc import Callable, Collection, Container, Sequence
 
 _refusals = CountedLog(logging.getLogger(__name__))
 _MAX_LOGGED_CHARACTERS: Final = 200
 #: Browsers leave these out of `Host` and `Origin` (RFC 6454, 6.2).
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+#: Browsers attach these to requests of any page.
+_AMBIENT_HEADERS: Final = frozenset({"cookie", "authorization"})
 
 
 class _LoopbackHosts:
@@ -33,10 +35,14 @@ LOOPBACK_HOSTS: Final[Container[str]] = _LoopbackHosts()
 
 
 class OriginPolicy(NamedTuple):
-    """Allowed origins and hosts. `hosts=None` allows any `Host` header."""
+    """Allowed origins and hosts. `hosts=None` allows any `Host` header.
+
+    `uses_cookies` is true if cookies can be credentials: listed origins may send them.
+    """
 
     origins: Collection[str] = ()
     hosts: Container[str] | None = None
+    uses_cookies: bool = False
 
     def allows(self, host: str, origin: str | None) -> bool:
         """Whether a request to `host` from a page of `origin` (None: no page) is allowed.
@@ -52,9 +58,38 @@ class OriginPolicy(NamedTuple):
             return origin in self.origins or "*" in self.origins
         return _is_same_origin(host, origin)
 
-    def lists(self, origin: str | None) -> bool:
-        """Whether `origin` itself is listed: its pages may send cookies."""
-        return origin is not None and origin != "null" and origin in self.origins
+    def allows_credentials(self, origin: str | None) -> bool:
+        """Whether pages of `origin` may send cookies and read the response: it is listed itself."""
+        return self.uses_cookies and origin in self.origins and origin not in {"*", "null"}
+
+    def select_credentials(
+        self, names: Collection[str], values_of: Callable[[str], Sequence[str]]
+    ) -> dict[str, str]:
+        """Return the headers called `names` that came.
+
+        What browsers send by themselves is left out unless the page may use it: a page of another
+        site would act as its visitor.
+        """
+        selected = {name: values for name in names if (values := values_of(name))}
+        if selected.keys() & _AMBIENT_HEADERS and not self._may_use_cookies(values_of):
+            for name in _AMBIENT_HEADERS & selected.keys():
+                if name == "cookie" or not selected[name][0].lower().startswith("bearer "):
+                    del selected[name]
+        return {
+            name: ("; " if name == "cookie" else ", ").join(values)
+            for name, values in selected.items()
+        }
+
+    def _may_use_cookies(self, values_of: Callable[[str], Sequence[str]]) -> bool:
+        def first(name: str) -> str | None:
+            return next(iter(values_of(name)), None)
+
+        if (origin := first("origin")) is None:
+            return first("sec-fetch-site") in {None, "same-origin", "none"}
+        if self.allows_credentials(origin):
+            return True
+        only_same_origin = not self.origins or "*" in self.origins
+        return only_same_origin and _is_same_origin(first("host") or "", origin)
 
     def _allows_host(self, host: str) -> bool:
         if self.hosts is None or "*" in self.origins:

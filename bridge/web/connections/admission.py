@@ -17,13 +17,14 @@ from bridge.core.protocol.cursor import encode_cursor
 from bridge.core.sessions.requests import check_permissions
 from bridge.core.sessions.session import NO_CONNECTION, Session, SessionState
 from bridge.web.auth.authenticator import AuthRefused
+from bridge.web.auth.callback.extension import ExtendingAuthenticator
 from bridge.web.auth.client_address import client_network
 from bridge.web.auth.tokens.claims import LEEWAY_SECONDS
 from bridge.web.connections.connect_request import BadRequest, parse_connect_request
 from bridge.web.http.rate_limit import TokenBucket
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Collection
 
     from bridge.core.coordination.room_memberships import CommandExecutor
     from bridge.core.protocol.frames import Hello, TokenUpdate
@@ -211,6 +212,11 @@ class AdmissionController:
         """
         return self._authenticator.authenticate(credentials)
 
+    @property
+    def credential_headers(self) -> Collection[str]:
+        """Names of the headers that the authenticator needs, in lower case."""
+        return self._authenticator.credential_headers
+
     def check_address(self, address: str) -> None:
         """Check the limit of connections per address; it comes before the credential.
 
@@ -386,6 +392,28 @@ class AdmissionController:
             )
         self.check_in_force(permissions)
         self._hub.replace_permissions(session, permissions, token.id)
+        self._expiry.add(session)
+
+    async def extend_permissions(
+        self, session: Session, topics: Collection[str], rooms: Collection[str]
+    ) -> None:
+        """Add to the permissions of a live session what the backend grants.
+
+        Raises:
+            AuthRefused: If it refuses, or cannot be asked now.
+
+        Cancellation: safe.
+        """
+        if not isinstance(self._authenticator, ExtendingAuthenticator):
+            return
+        extended = await self._authenticator.extend(session.permissions, topics, rooms)
+        now = session.permissions  # a newer token may have come meanwhile
+        ends = [end for end in (now.expires_at, extended.expires_at) if end is not None]
+        session.permissions = now._replace(
+            added_topics=extended.added_topics,
+            added_rooms=extended.added_rooms,
+            expires_at=min(ends, default=None),
+        )
         self._expiry.add(session)
 
     def _is_revoked(self, permissions: Permissions) -> bool:

@@ -220,7 +220,7 @@ class SseEndpoint:
         if (rejection := client_http.reject_origin(request, self._origin_policy)) is not None:
             self._refused_by_reason["origin"] += 1
             return rejection
-        response_headers = client_http.response_headers(request)
+        response_headers = client_http.response_headers(request, self._origin_policy)
         try:
             hello, last_event_id = _parse_request(request)
             if last_event_id.startswith(sse_format.FINAL_ID_PREFIX):
@@ -245,7 +245,12 @@ class SseEndpoint:
         response_headers: Mapping[str, str],
     ) -> Response:
         self._admission.check_rate(self.now())
-        credentials = client_http.read_credentials(request, self._trusted_proxies)
+        credentials = client_http.read_credentials(
+            request,
+            self._trusted_proxies,
+            self._origin_policy,
+            self._admission.credential_headers,
+        )
         self._admission.check_address(credentials.address)
         permissions = self._admission.authenticate(
             complete_credentials(credentials, hello, connect_request)

@@ -16,6 +16,7 @@ from msgspec import UNSET
 
 from bridge.core.protocol import close_codes as closes
 from bridge.core.protocol import frames
+from bridge.core.protocol.frames import Subscribe
 from bridge.core.sessions.permissions import Permissions
 from bridge.core.sessions.requests import ClientRequests, FrameAllowance
 from bridge.web.auth.authenticator import NO_CREDENTIALS, AuthRefused, Credentials, parse_bearer
@@ -33,6 +34,7 @@ from bridge.web.connections.connection import (
     Phase,
     PhaseTrigger,
 )
+from bridge.web.connections.permission_updates import PermissionUpdates
 from bridge.web.connections.turns import (
     CONNECTION_SECONDS,
     FRAMES_PER_TURN,
@@ -48,7 +50,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from bridge.core.protocol.close_codes import CloseCode
-    from bridge.core.protocol.frames import TokenUpdate
     from bridge.core.sessions.hub import Hub
     from bridge.core.sessions.session import Session
     from bridge.web.auth.client_address import TrustedProxies
@@ -77,53 +78,6 @@ _MISBEHAVING_CODES: Final = frozenset(
     {closes.MISBEHAVING.code, ws_framing.PROTOCOL_ERROR, ws_framing.INVALID_PAYLOAD}
 )
 _HANDLING_PHASES: Final = (Phase.AWAITING_HELLO, Phase.OPEN)
-
-
-class TokenRefresh:
-    """Verifies the tokens of live sessions; `flush` writes replies that came later."""
-
-    def __init__(self, hub: Hub, admission: AdmissionController, flush: Callable[[], None]) -> None:
-        self._hub = hub
-        self._admission = admission
-        self._flush = flush
-        self._pending: dict[Session, asyncio.Task[None]] = {}
-
-    def refresh(self, session: Session, token: TokenUpdate) -> None:
-        """Reply to `token`, at once or after its key was fetched."""
-        if session in self._pending:
-            reason = "the token before is still being judged"
-            self._hub.reply_error(session, "limit", reason, token.id)
-            return
-        account = session.permissions.account
-        try:
-            permissions = self._admission.authenticate(Credentials(token.token, account))
-            if isinstance(permissions, Permissions):
-                self._admission.replace_permissions(session, permissions, token)
-                return
-        except AuthRefused as refused:
-            self._reply_refusal(session, token, refused)
-            return
-        self._pending[session] = asyncio.create_task(
-            self._refresh_later(permissions, session, token)
-        )
-
-    async def _refresh_later(
-        self, pending: Awaitable[Permissions], session: Session, token: TokenUpdate
-    ) -> None:
-        try:
-            permissions = await pending
-            if session.is_welcomed:
-                self._admission.replace_permissions(session, permissions, token)
-        except AuthRefused as refused:
-            if session.is_welcomed:
-                self._reply_refusal(session, token, refused)
-        finally:
-            del self._pending[session]
-        self._flush()
-
-    def _reply_refusal(self, session: Session, token: TokenUpdate, refused: AuthRefused) -> None:
-        error = "unavailable" if refused.close.should_reconnect else "bad_token"
-        self._hub.reply_error(session, error, str(refused), token.id)
 
 
 _NO_STATUS_RECEIVED = 1005  # what a close frame without a code stands for (RFC 6455, 7.4.1)
@@ -469,7 +423,7 @@ class WebSocketEndpoint:
         self.flush = pool.flusher.flush
         self._timeouts = CountedLog(_log)
         self._admission_tasks: dict[WebSocketConnection, asyncio.Task[None]] = {}
-        self._token_refresh = TokenRefresh(hub, admission, pool.flusher.flush)
+        self._permission_updates = PermissionUpdates(hub, admission, pool.flusher.flush)
 
     def create_connection(self, **_: object) -> WebSocketConnection:
         """Return a new connection; uvicorn calls this in place of a protocol class."""
@@ -510,6 +464,10 @@ class WebSocketEndpoint:
             parse_bearer(upgrade_request.header("authorization")),
             address=connection.address,
             origin=upgrade_request.header("origin"),
+            headers=self._origin_policy.select_credentials(
+                self._admission.credential_headers,
+                lambda name: upgrade_request.headers.get(name, ()),
+            ),
         )
         try:
             self._admission.check_rate(self.now())
@@ -661,10 +619,15 @@ class WebSocketEndpoint:
                 connection.client_requests.reject_frame(
                     "a frame is text, not bytes", UNSET, self.now()
                 )
-            elif token := connection.client_requests.handle(
+            elif request := connection.client_requests.handle(
                 text, self.now(), self._upstream.stale_seconds()
             ):
-                self._token_refresh.refresh(connection.session, token)
+                if isinstance(request, Subscribe):
+                    self._permission_updates.extend(
+                        connection.session, connection.client_requests, request
+                    )
+                else:
+                    self._permission_updates.refresh(connection.session, request)
 
     def _handle_hello(self, connection: WebSocketConnection, text: bytes | None) -> None:
         try:

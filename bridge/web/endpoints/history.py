@@ -177,7 +177,10 @@ class _HistoryEndpoint:
         """
         if (rejection := client_http.reject_origin(request, self._origin_policy)) is not None:
             return rejection
-        headers = {"X-Content-Type-Options": "nosniff", **client_http.response_headers(request)}
+        headers = {
+            "X-Content-Type-Options": "nosniff",
+            **client_http.response_headers(request, self._origin_policy),
+        }
         try:
             return await self._fetch_page(request, self._parse(request), headers)
         except BadRequest as error:
@@ -194,7 +197,12 @@ class _HistoryEndpoint:
         except UnicodeDecodeError:
             raise BadRequest("the query is not ASCII: percent-encode it") from None
         hello, extra_parameters = parse_query_with_extras(query, {"limit"})
-        credentials = client_http.read_credentials(request, self._trusted_proxies)
+        credentials = client_http.read_credentials(
+            request,
+            self._trusted_proxies,
+            self._origin_policy,
+            self._admission.credential_headers,
+        )
         is_trusted = self._is_operator(credentials)
         connect_request = self._admission.parse(hello, is_trusted=is_trusted)
         limit = _parse_limit(extra_parameters.get("limit"))

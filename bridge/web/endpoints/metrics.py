@@ -44,7 +44,7 @@ _GAP_REASONS: Final = ("expired", "truncated", "recreated", "corrupt")
 _REFUSAL_REASONS: Final = (
     *("origin", "bad_request", "unauthenticated", "expired", "forbidden"),
     *("draining", "not_ready", "stale", "rate", "connections", "account", "address"),
-    *("no_keys", "too_early", "kafka", "descriptors"),
+    *("no_keys", "too_early", "callback", "kafka", "descriptors"),
 )
 
 

@@ -18,7 +18,7 @@ from bridge.web.auth.origins import log_refused_origin
 from bridge.web.http.problems import CACHE_CONTROL, problem_response
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Awaitable, Collection, Mapping
 
     from fastapi import Request
 
@@ -55,7 +55,12 @@ def reject_origin(request: Request, origin_policy: OriginPolicy) -> Response | N
     return problem_response(403, "this host or origin is not allowed here (BRIDGE_ALLOWED_ORIGINS)")
 
 
-def read_credentials(request: Request, trusted_proxies: TrustedProxies) -> Credentials:
+def read_credentials(
+    request: Request,
+    trusted_proxies: TrustedProxies,
+    origin_policy: OriginPolicy,
+    header_names: Collection[str] = (),
+) -> Credentials:
     """Return what the headers of `request` say of its client."""
     peer = request.client.host if request.client is not None else ""
     forwarded_for = request.headers.getlist("X-Forwarded-For")
@@ -63,18 +68,21 @@ def read_credentials(request: Request, trusted_proxies: TrustedProxies) -> Crede
         parse_bearer(request.headers.get("Authorization")),
         address=trusted_proxies.client_address(peer, forwarded_for),
         origin=request.headers.get("Origin"),
+        headers=origin_policy.select_credentials(header_names, request.headers.getlist),
     )
 
 
-def response_headers(request: Request) -> dict[str, str]:
+def response_headers(request: Request, origin_policy: OriginPolicy) -> dict[str, str]:
     """Return the headers of every response: no cache stores it, and an allowed origin may read it.
 
-    Cookies are not used.
+    Cookies may be sent by listed origins only, and only if they can be credentials.
     """
     headers = {"Cache-Control": CACHE_CONTROL, "Vary": "Origin"}
     if (origin := request.headers.get("Origin")) is not None:
         headers["Access-Control-Allow-Origin"] = origin
         headers["Access-Control-Expose-Headers"] = "Retry-After"
+        if origin_policy.allows_credentials(origin):
+            headers["Access-Control-Allow-Credentials"] = "true"
     return headers
 
 
@@ -82,7 +90,7 @@ def preflight_response(request: Request, origin_policy: OriginPolicy) -> Respons
     """Answer a preflight request, with a 403 if the origin is not allowed."""
     if (rejection := reject_origin(request, origin_policy)) is not None:
         return rejection
-    headers = {"Allow": "GET, HEAD, OPTIONS", **response_headers(request)}
+    headers = {"Allow": "GET, HEAD, OPTIONS", **response_headers(request, origin_policy)}
     if "Origin" in request.headers:
         headers |= {
             "Access-Control-Allow-Methods": "GET, HEAD",

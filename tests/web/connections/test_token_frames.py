@@ -235,7 +235,7 @@ async def test_who_leaves_while_its_key_is_fetched_is_forgotten(
     publisher = JwksServer(public_jwk(rsa_key(1), "one"))
     rig = await open_rig(gate=JwtAuthenticator(publisher.new_jwks(), ("RS256",)))
     client = await rig.connect_welcomed(f"token={sign_token(rsa_key(1), 'RS256', 'one')}")
-    waiting = rig.websocket_endpoint._token_refresh._pending
+    waiting = rig.websocket_endpoint._permission_updates._pending
     monkeypatch.setattr(keeping, "MIN_FETCH_INTERVAL_SECONDS", 0.2)
     await client.send("token", token=sign_token(rsa_key(1), "RS256", "two"))
     await client.check_responsive()

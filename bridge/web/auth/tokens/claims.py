@@ -30,6 +30,7 @@ class ClaimRules(NamedTuple):
     audience: str | None = None
     issuer: str | None = None
     requires_exp: bool = False
+    keeps_claims: bool = False  #: in the permissions, for the callback
 
 
 def unauthenticated(reason: str) -> AuthRefused:
@@ -79,6 +80,7 @@ def permissions_from_claims(claims: dict[str, Any], rules: ClaimRules, now: floa
         rooms=NamePatterns(_name_list(claims, "rooms") if "rooms" in claims else ()),
         expires_at=None if expires is None else float(min(expires, _MAX_TIMESTAMP_SECONDS)),
         issued_at=claims.get("iat"),
+        claims=claims if rules.keeps_claims else None,
     )
     _check_has_begun(claims, now)  # last: only what has no other fault heals by waiting
     return permissions

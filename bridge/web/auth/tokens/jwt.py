@@ -25,7 +25,7 @@ from bridge.web.auth.tokens.claims import (
 from bridge.web.auth.tokens.jwks import JwksCache, KeysUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Sequence
 
     from bridge.core.sessions.permissions import Permissions
     from bridge.web.auth.authenticator import Credentials
@@ -60,6 +60,7 @@ class JwtAuthenticator:
     """
 
     accepts_account_parameter = False
+    credential_headers: Collection[str] = ()
 
     def __init__(
         self,

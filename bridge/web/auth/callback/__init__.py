@@ -1,0 +1,1 @@
+"""Authorisation by a callback: the backend says who may connect, and to what."""
