@@ -11,6 +11,7 @@ export class Connection extends EventTarget {
   #wasWelcomedBefore = false;
   #isOpened = false;
   #isWelcomed = false;
+  #isSocketOpen = false;
   #isClosedByUser = false;
   #welcome;
 
@@ -26,6 +27,10 @@ export class Connection extends EventTarget {
     this.#client.on("live", ({ replayed }) =>
       this.#emit("live", { replayed, instance: this.#welcome.instance }));
     for (const op of ["gap", "rooms"]) this.#client.on(op, (frame) => this.#emit(op, frame));
+  }
+
+  get isClosed() {
+    return this.#client.state === "closed";
   }
 
   open() {
@@ -44,7 +49,7 @@ export class Connection extends EventTarget {
     try {
       const reply = await this.#client[op](names);
       this.#emit("subscriptions", reply);
-      return { ok: true };
+      return { ok: true, kept: reply.kept ?? [] };
     } catch ({ message }) {
       return { ok: false, reason: message };
     }
@@ -54,12 +59,13 @@ export class Connection extends EventTarget {
     if (this.#isClosedByUser) return;
     const isReconnect = this.#wasWelcomedBefore;
     if (state === "connecting") {
-      this.#isWelcomed = false;
+      this.#isWelcomed = this.#isSocketOpen = false;
       this.#emit("state", { state, isReconnect });
     }
     if (welcome) {
       const isReplaying = state === "replaying";
-      this.#emit("state", { state: "live", isReconnect, welcome, isReplaying });
+      const isStream = !this.#isSocketOpen;
+      this.#emit("state", { state: "live", isReconnect, isStream, welcome, isReplaying });
       this.#emit("subscriptions", welcome);
       this.#welcome = welcome;
       this.#wasWelcomedBefore = this.#isWelcomed = true;
@@ -80,7 +86,7 @@ export class Connection extends EventTarget {
       this.#emit("frame", { text, op: frame.op, isSent });
       if (frame.op === "heartbeat" && !isSent) this.#emit("heartbeat", frame);
     };
-    const onOpen = () => (this.#isOpened = true);
+    const onOpen = () => (this.#isOpened = this.#isSocketOpen = true);
     return class extends WebSocket {
       constructor(...options) {
         super(...options);

@@ -4,7 +4,7 @@
 
 import { applyRoomChanges, resetSubscriptions, showSubscriptions } from "./subscriptions.js";
 import { Connection } from "./connection.js";
-import { byId, splitNames } from "./dom.js";
+import { byId, setText, splitNames } from "./dom.js";
 import { addEvent, addGap, addNote, clearEvents } from "./events.js";
 import { addFrame, clearFrames } from "./frames.js";
 import { clearPublishResult, fillAccount } from "./publish.js";
@@ -15,7 +15,7 @@ import { currentView } from "./tabs.js";
 let config = { by_account: true };
 let connection;
 
-const ORIGIN_HINT = `The bridge answers, but refuses the WebSocket. If BRIDGE_ALLOWED_ORIGINS is set, add ${location.origin} to it. A proxy in front of the bridge must pass WebSocket upgrades.`;
+const ORIGIN_HINT = `If BRIDGE_ALLOWED_ORIGINS is set, add ${location.origin} to it. A proxy in front of the bridge must pass WebSocket upgrades.`;
 
 function showSignedIn(isSignedIn) {
   byId("sign-in").hidden = isSignedIn;
@@ -26,31 +26,33 @@ function showSignedIn(isSignedIn) {
   if (!isSignedIn && currentView() === "client") byId(config.by_account ? "account" : "token").focus();
 }
 
-function showWelcome({ account, connection: id, expires, instance }, isReconnect) {
+function showWelcome({ account, connection: id, expires, instance }, isReconnect, isStream) {
   byId("who").textContent = account ?? "no account";
   byId("who").title = `connection ${id}${expires ? `, token expires ${expires}` : ""}`;
   if (!isReconnect) fillAccount(account);
   const note = isReconnect ? `Reconnected to ${instance}, resumed at the last cursor` : `Connected to ${instance}`;
   addNote("connected", note);
+  if (isStream) addNote("closed", `No WebSocket opens, so this is an event stream. ${ORIGIN_HINT}`);
 }
 
 async function onState(event) {
-  const { state, isReconnect, welcome } = event;
+  const { state, isReconnect, isStream, welcome } = event;
   showState(state, describeState(event));
-  if (state === "live") showWelcome(welcome, isReconnect);
+  if (state === "live") showWelcome(welcome, isReconnect, isStream);
   if (state === "waiting" && event.isWelcomed) addNote("closed", `Closed: ${formatClose(event)}`);
   if (state === "closed") addNote("closed", `Closed for good: ${formatClose(event)}`);
   if (state === "closed" && !event.isWelcomed) {
     showSignedIn(false);
     byId("why-not").textContent = `Refused: ${formatClose(event)}`;
   }
-  if (state === "waiting" && event.failures === 2 && !event.isOpened) await explainFailure();
+  // The third attempt is an event stream. If that fails too, nothing connects.
+  if (state === "waiting" && event.failures === 3 && !event.isOpened) await explainFailure();
 }
 
 /** Browsers hide why a WebSocket was refused. A plain request shows whether the bridge answers. */
 async function explainFailure() {
   try {
-    if ((await fetch("readyz")).ok) addNote("closed", ORIGIN_HINT);
+    if ((await fetch("readyz")).ok) addNote("closed", `The bridge answers, but refuses the connection. ${ORIGIN_HINT}`);
   } catch {
     // The bridge does not answer; the state line already shows that.
   }
@@ -58,7 +60,8 @@ async function explainFailure() {
 
 function onLive({ replayed, instance }) {
   addNote("connected", `Caught up: ${replayed} replayed`);
-  showState("live", `Connected to ${instance}`);
+  setText(byId("state-text"), byId("state-text").textContent.replace(", catching up…", ""));
+  showState("live", byId("state-text").textContent || `Connected to ${instance}`);
 }
 
 function onHeartbeat({ stale }) {
@@ -104,7 +107,7 @@ byId("leave").addEventListener("click", () => {
   showState("off", "Not connected");
   showSignedIn(false);
 });
-byId("again").addEventListener("click", () => connection.open());
+byId("again").addEventListener("click", () => (connection.isClosed ? connect() : connection.open()));
 
 const loaded = await initialConfig;
 config = loaded.config ?? config;

@@ -29,6 +29,10 @@ export function formatAge(time, now = Date.now() + skewMs) {
 /** A whole number with thousands separators. */
 export const formatCount = (number) => number.toLocaleString("en");
 
+/** A count with its noun; `nouns` is the plural, if that is not just an `s` more. */
+export const formatNoun = (number, noun, nouns = `${noun}s`) =>
+  `${formatCount(number)} ${number === 1 ? noun : nouns}`;
+
 /** A number of bytes; "" if it is unknown. */
 export function formatBytes(number) {
   if (number === null || number === undefined) return "";

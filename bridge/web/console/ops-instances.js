@@ -1,6 +1,6 @@
 // The list of running instances, with a mark at the one that serves this page.
 
-import { formatAge, formatCount } from "./format.js";
+import { formatAge, formatCount, formatNoun } from "./format.js";
 import { callApi } from "./api.js";
 import { byId } from "./dom.js";
 import { showConnections } from "./ops-connections.js";
@@ -19,7 +19,7 @@ const table = new Table("instances", [
   ["Last seen", textPart("", ({ heard }) => `${formatAge(heard)} ago`, { title: ({ heard }) => heard })],
   ["Connections",
     buttonPart("link", ({ connections }) => formatCount(connections), ({ instance }) => showConnections({ instance }), {
-      label: ({ connections, instance }) => `${connections} connections of ${instance}: show them`,
+      label: ({ connections, instance }) => `${formatNoun(connections, "connection")} of ${instance}: show them`,
     })],
   ["Ready",
     textPart("good", ({ ready }) => (ready ? "ready" : "")),

@@ -41,9 +41,12 @@ for (const chart of CHARTS) {
 function render({ metrics, at, instance }) {
   const startedAt = metrics.sum("process_start_time_seconds");
   byId("rates-of").textContent = instance ?? "";
+  const isStale = metrics.sum("push_bridge_stale_seconds") > 0;
   for (const { series, metric, latest, max, line } of CHARTS) {
-    series.add({ at, instance, startedAt, value: metrics.sum(metric) });
-    latest.textContent = series.latest === undefined ? "–" : formatNumber(series.latest);
+    // The lag is unknown without Kafka, and not 0.
+    const isUnknown = isStale && metric === "push_bridge_lag";
+    if (!isUnknown) series.add({ at, instance, startedAt, value: metrics.sum(metric) });
+    latest.textContent = isUnknown || series.latest === undefined ? "–" : formatNumber(series.latest);
     max.textContent = series.max > 0 ? `max ${formatNumber(series.max)}` : "";
     line.setAttribute("d", series.svgPath(WIDTH, HEIGHT, at));
   }

@@ -1,6 +1,6 @@
 // One room: its title and its members with a durable membership.
 
-import { formatCount } from "./format.js";
+import { formatNoun } from "./format.js";
 import { callApi } from "./api.js";
 import { byId, setText } from "./dom.js";
 import { join, leave, setTitle } from "./ops-commands.js";
@@ -37,7 +37,7 @@ function render({ room, title, members, connections }) {
   if (!isEdited) field.value = title ?? "";
   field.dataset.saved = title ?? "";
   const limit = members.length > MAX_MEMBERS ? `; the first ${MAX_MEMBERS} are shown` : "";
-  const counts = `${formatCount(members.length)} durable members, ${formatCount(connections.length)} connections`;
+  const counts = `${formatNoun(members.length, "durable member")}, ${formatNoun(connections.length, "connection")}`;
   setText(byId("room-counts"), counts + limit);
   table.render(members.slice(0, MAX_MEMBERS));
 }

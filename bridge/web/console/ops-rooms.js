@@ -2,7 +2,7 @@
 //
 // Rule: `/v1` has no search, so the page scans its list up to a limit and shows where it stopped.
 
-import { formatCount } from "./format.js";
+import { formatCount, formatNoun } from "./format.js";
 import { callApi } from "./api.js";
 import { byId, setText } from "./dom.js";
 import { showConnections } from "./ops-connections.js";
@@ -21,7 +21,7 @@ const table = new Table("room-list", [
   ["Members", textPart("", ({ members }) => formatCount(members))],
   ["Connections",
     buttonPart("link", ({ connections }) => formatCount(connections), ({ room }) => showConnections({ room }), {
-      label: ({ connections, room }) => `${connections} connections in ${room}: show them`,
+      label: ({ connections, room }) => `${formatNoun(connections, "connection")} in ${room}: show them`,
     })],
   ["Actions",
     buttonPart("open", () => "Open", ({ room }, button) => openRoom(room, button), {

@@ -1,6 +1,6 @@
 // The topics that this instance reads, with their lag.
 
-import { formatCount } from "./format.js";
+import { formatCount, formatNoun } from "./format.js";
 import { callApi } from "./api.js";
 import { byId, setText } from "./dom.js";
 import { showConnections } from "./ops-connections.js";
@@ -10,6 +10,8 @@ import { Table, buttonPart, textPart } from "./table.js";
 
 const CLASSES_BY_STATE = new Map([["reading", "good"], ["asleep", "soft"], ["starting", "warn"], ["absent", "warn"]]);
 
+// Without Kafka nobody knows the end of a topic, so its lag is not 0.
+const describeLag = (topic) => (topic.state === "stale" ? "unknown" : formatCount(totalLag(topic)));
 const totalLag = ({ partitions }) => partitions.reduce((sum, { lag }) => sum + lag, 0);
 const statePart = (className) =>
   textPart(className, ({ state }) => ((CLASSES_BY_STATE.get(state) ?? "bad") === className ? state : ""));
@@ -24,20 +26,23 @@ const table = new Table("feeds", [
   ["State", ...["good", "soft", "warn", "bad"].map(statePart)],
   ["Subscribers",
     buttonPart("link", ({ subscribers }) => formatCount(subscribers), ({ topic }) => showConnections({ topic }), {
-      label: ({ subscribers, topic }) => `${subscribers} subscribers of ${topic}: show them`,
+      label: ({ subscribers, topic }) => `${formatNoun(subscribers, "subscriber")} of ${topic}: show them`,
     })],
-  ["Lag", textPart("", (topic) => formatCount(totalLag(topic)))],
+  ["Lag", textPart("", describeLag)],
   ["Partitions",
     buttonPart("link", ({ partitions }) => formatCount(partitions.length), togglePartitions, {
-      label: ({ partitions, topic }) => `${partitions.length} partitions of ${topic}: show their lag`,
+      label: ({ partitions, topic }) => `${formatNoun(partitions.length, "partition")} of ${topic}: show their lag`,
     })],
 ], ({ topic }) => topic);
+
+const openState = () => topics.find(({ topic }) => topic === openTopic)?.state;
+const describeEnd = (number) => (openState() === "stale" ? "unknown" : formatCount(number));
 
 const partitionTable = new Table("partitions", [
   ["Partition", textPart("", ({ partition }) => String(partition))],
   ["Position", textPart("", ({ position }) => formatCount(position))],
-  ["End offset", textPart("", ({ end }) => formatCount(end))],
-  ["Lag", textPart("", ({ lag }) => formatCount(lag))],
+  ["End offset", textPart("", ({ end }) => describeEnd(end))],
+  ["Lag", textPart("", ({ lag }) => describeEnd(lag))],
 ], ({ partition }) => partition);
 
 function renderPartitions() {

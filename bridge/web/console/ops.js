@@ -10,15 +10,18 @@ import "./ops-instances.js";
 import "./ops-topics.js";
 import "./ops-rooms.js";
 import "./ops-connections.js";
-import { onPollResult, startPolling, stopPolling } from "./poll.js";
+import { fetchMetrics } from "./ops-metrics.js";
+import { onPollResult, Poll, startPolling, stopPolling } from "./poll.js";
 import { ApiError } from "./errors.js";
 import { currentView, onViewChange } from "./tabs.js";
 
 const RETRY_MS = 2_000;
 const NO_RESPONSE = new ApiError(0, "The bridge does not answer").message;
-const INDICATORS = { up: "live", away: "waiting" };
+const NO_KAFKA = "The bridge does not reach Kafka: no event is delivered, and nobody knows the lag. Check Kafka, and BRIDGE_KAFKA__BOOTSTRAP_SERVERS.";
+const INDICATORS = { up: "live", away: "waiting", stale: "stale" };
 
 let retryTimer;
+let staleSeconds = 0;
 
 function showState(state, text, error = "") {
   byId("operations").dataset.state = state;
@@ -56,8 +59,12 @@ onPollResult((error) => {
   if (currentView() !== "ops" || byId("ops-desk").hidden) return;
   if (error?.status === 401) askForToken(error.message);
   else if (error?.status === 0) showState("away", "No response", error.message);
+  else if (staleSeconds > 0) showState("stale", `Kafka unreachable for ${Math.round(staleSeconds)} s`, NO_KAFKA);
   else showState("up", "Updated every 2 s");
 });
+
+const showStale = ({ metrics }) => (staleSeconds = metrics.sum("push_bridge_stale_seconds") ?? 0);
+new Poll(fetchMetrics, showStale, "rates-error");
 
 byId("ops-sign-in").addEventListener("submit", (event) => {
   event.preventDefault();

@@ -9,9 +9,14 @@ let topics = new Set();
 let rooms = new Set();
 let connection;
 
+function describeReply({ ok, reason, kept }) {
+  if (!ok) return `Refused: ${reason}`;
+  return kept.length ? `The backend keeps this connection in ${kept.join(", ")}. Only the backend can end that.` : "";
+}
+
 async function change(op, names) {
   const reply = await connection.changeSubscriptions(op, names);
-  byId("refusal").textContent = reply.ok ? "" : `Refused: ${reply.reason}`;
+  byId("refusal").textContent = describeReply(reply);
   if (!reply.ok) render();
   return reply.ok;
 }

@@ -140,3 +140,32 @@ def test_a_name_that_a_browser_would_ask_something_else_for_is_refused(name: str
     status, message = evaluate("path.js", "buildPath", script)
     assert status == 422
     assert message
+
+
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [
+        ('{"type":"about:blank","title":"Unauthorized","status":401,"detail":"it has expired"}',
+         "401 it has expired"),
+        ('{"title":"Unauthorized"}', "401 Unauthorized"),
+        ("unauthenticated: it has expired", "401 unauthenticated: it has expired"),
+        ("<html><h1>502 Bad Gateway</h1></html>", "401 closed"),
+        ("", "401 closed"),
+        ("null", "401 null"),
+        ("7", "401 closed"),
+    ],
+)
+def test_a_refusal_is_shown_as_its_sentence_never_as_raw_json(reason: str, shown: str) -> None:
+    close = json.dumps({"code": 401, "reason": reason})
+    assert evaluate("status.js", "formatClose", f"formatClose({close})") == shown
+
+
+def test_a_count_of_one_is_singular() -> None:
+    told = evaluate("format.js", "formatNoun", "[0, 1, 2].map((n) => formatNoun(n, 'member'))")
+    assert told == ["0 members", "1 member", "2 members"]
+
+
+def test_a_stream_in_place_of_a_websocket_is_shown_as_such() -> None:
+    state = "{ state: 'live', welcome: { instance: 'i1' }, isStream: true, isReplaying: true }"
+    told = evaluate("status.js", "describeState", f"describeState({state})")
+    assert told == "Connected to i1 by an event stream, catching up…"
