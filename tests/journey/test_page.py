@@ -214,6 +214,7 @@ def test_a_serve_asks_for_tokens_and_says_why_one_will_not_do(
         browser.fill_field("Token", "nonsense")
         browser.click_button("Connect", "#sign-in")
         assert "4500" in browser.wait_for_text("#why-not", "Refused")
+        assert not browser.find("#again").is_displayed()
         token = sign_token()
         browser.fill_field("Token", token)
         browser.click_button("Connect", "#sign-in")

@@ -36,10 +36,10 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
         yield running_dev(command)
 
 
-def command(dev: DevServer, path: str, **body: str) -> None:
+def request(dev: DevServer, method: str, path: str) -> None:
     headers = {"Authorization": f"Bearer {TOKEN}"}
     url = f"{dev.url.rstrip('/')}/v1/{path}"
-    httpx.post(url, json=body, headers=headers, trust_env=False).raise_for_status()
+    httpx.request(method, url, headers=headers, trust_env=False).raise_for_status()
 
 
 def sign_in(browser: Browser, dev: DevServer, account: str) -> None:
@@ -54,7 +54,7 @@ def test_after_a_kick_nothing_can_be_joined_and_reconnect_signs_in_again(
     browser: Browser, dev: DevServer
 ) -> None:
     sign_in(browser, dev, "kicked")
-    command(dev, "accounts/kicked/disconnect")
+    request(dev, "DELETE", "accounts/kicked/connections")
     browser.wait_for_text("#state", "Closed for good: 4504")
     assert browser.run_script("return document.getElementById('choice').inert") is True
     browser.click_button("Reconnect")
@@ -67,7 +67,7 @@ def test_after_a_kick_nothing_can_be_joined_and_reconnect_signs_in_again(
 
 def test_a_room_of_the_backend_says_why_it_stays(browser: Browser, dev: DevServer) -> None:
     sign_in(browser, dev, "kept")
-    command(dev, "accounts/kept/join", room="vip")
+    request(dev, "PUT", "rooms/vip/accounts/kept")
     browser.wait_for_text("#rooms li", "vip")
     browser.find('#rooms [aria-label="Leave vip"]').click()
     browser.wait_for_text("#refusal", "The backend keeps this connection in vip")

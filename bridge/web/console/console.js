@@ -22,6 +22,7 @@ function showSignedIn(isSignedIn) {
   byId("desk").hidden = !isSignedIn;
   byId("leave").hidden = !isSignedIn;
   byId("who").hidden = !isSignedIn;
+  if (!isSignedIn) byId("again").hidden = true;
   document.querySelector(".skip").hidden = !isSignedIn;
   if (!isSignedIn && currentView() === "client") byId(config.by_account ? "account" : "token").focus();
 }
