@@ -145,8 +145,10 @@ def test_a_name_that_a_browser_would_ask_something_else_for_is_refused(name: str
 @pytest.mark.parametrize(
     ("reason", "shown"),
     [
-        ('{"type":"about:blank","title":"Unauthorized","status":401,"detail":"it has expired"}',
-         "401 it has expired"),
+        (
+            '{"type":"about:blank","title":"Unauthorized","status":401,"detail":"it has expired"}',
+            "401 it has expired",
+        ),
         ('{"title":"Unauthorized"}', "401 Unauthorized"),
         ("unauthenticated: it has expired", "401 unauthenticated: it has expired"),
         ("<html><h1>502 Bad Gateway</h1></html>", "401 closed"),
