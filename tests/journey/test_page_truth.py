@@ -1,4 +1,4 @@
-"""The page says what is so: after a kick, without Kafka, without a WebSocket, in a backend's room."""
+"""The page says what is so: after a kick, without Kafka or a WebSocket, in a backend's room."""
 
 from __future__ import annotations
 
@@ -120,4 +120,4 @@ def test_operations_are_not_green_without_kafka_and_know_no_lag(
             assert "BRIDGE_KAFKA__BOOTSTRAP_SERVERS" in browser.texts("#ops-error")[0]
             assert browser.find("#ops-state").get_attribute("data-state") == "stale"
             browser.wait_for_text("#feeds tbody tr", "unknown")
-            browser.wait_for_text('[data-rate="Lag"] b', "–")
+            browser.wait_for_text('[data-rate="Lag"] b', "\u2013")
