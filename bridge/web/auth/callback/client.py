@@ -134,7 +134,7 @@ class CallbackClient:
             self._count_failure(error)
             raise CallbackUnavailable from None
         if self._failures:
-            _log.info("the authorisation callback answers again url=%s", self._redacted_url)
+            _log.info("the authorization callback answers again url=%s", self._redacted_url)
         self._failures = 0
         self._remember(key, decision)
         return decision
@@ -166,7 +166,7 @@ class CallbackClient:
         if self._now() >= self._may_log_at:
             self._may_log_at = self._now() + _LOG_INTERVAL_SECONDS
             _log.warning(
-                "the authorisation callback fails, clients are told to come back later; check"
+                "the authorization callback fails, clients are told to come back later; check"
                 " BRIDGE_AUTH__CALLBACK_URL: %s url=%s failures=%d",
                 error,
                 self._redacted_url,

@@ -320,6 +320,16 @@ async def test_a_token_frame_with_a_new_key_is_judged_by_newer_keys(open_rig: Op
     assert (reply["ok"], reply["error"]) == (False, "bad_token")
 
 
+async def test_a_withdrawn_key_leaves_its_clients_connected(open_rig: OpenBridge) -> None:
+    publisher = JwksServer(public_jwk(rsa_key(1), "one"))
+    rig = await open_rig(gate=await ready_authenticator(publisher, RSA))
+    client = await rig.connect_welcomed(f"token={sign_token(rsa_key(1), 'RS256', 'one')}")
+    publisher.body = jwk_set(public_jwk(rsa_key(2), "one"))
+    await rig.connect_welcomed(f"token={sign_token(rsa_key(2), 'RS256', 'one', sub='bob')}")
+    rig.publish(accounts=["alice"], data=1)
+    assert (await client.expect("event"))["data"] == 1
+
+
 # -- at the door -----------------------------------------------------------------------------------
 
 
