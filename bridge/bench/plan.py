@@ -21,7 +21,7 @@ class Plan:
     kafka_settings: Mapping[str, Any] = field(repr=False)  #: librdkafka's settings
     topic: str = "bench"  #: the public name
     kafka_topic: str = "bench"
-    connections: int = 1_000
+    connections: int = 1_000  #: `hostile`: 0 is the number of each attack
     rate: float = 100.0  #: records per second
     seconds: float = 10.0
     record_bytes: int = 205  #: of a record's value

@@ -25,6 +25,7 @@ SCENARIO_DEFAULTS: Final = {
     "idle": (5_000, 1.0, 10.0),
     "storm": (1_000, 1_000.0, 0.0),
     "slow": (200, 100.0, 30.0),
+    "hostile": (0, 1.0, 5.0),  # each attack has its own number
     "ceiling": (1_000, 1.0, 3.0),
 }
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bridge.bench.plan import Plan
     from bridge.config.settings import KafkaSettings, Settings
 
-Scenario = Literal["fanout", "accounts", "filter", "idle", "storm", "slow", "ceiling"]
+Scenario = Literal["fanout", "accounts", "filter", "idle", "storm", "slow", "hostile", "ceiling"]
 _MissedOption = Annotated[
     int, typer.Option(min=1, help="storm: records written while disconnected.")
 ]
@@ -118,7 +118,7 @@ def _run(plan: Plan, as_json: bool) -> None:
 def _public_topic(settings: Settings, scenario: Scenario, topic: str | None) -> str:
     if topic is None and settings.topics:
         return settings.topics[0].name
-    if topic is None and scenario != "ceiling":
+    if topic is None and scenario not in {"hostile", "ceiling"}:
         exit_with_error("--topic: name one that the bridge reads (or BRIDGE_TOPICS)", code=2)
     return topic or "bench"
 

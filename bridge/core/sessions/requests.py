@@ -78,6 +78,10 @@ class FrameAllowance:
         """Count frames that came at `now`, in seconds of a monotonic clock."""
         self._used_until = max(self._used_until, now) + frame_count / self._per_second
 
+    def used_seconds(self, now: float) -> float:
+        """Return how long this client must be quiet until its whole allowance is back."""
+        return max(0.0, self._used_until - now)
+
     def wait_seconds(self, now: float) -> float:
         """Return how long the next frame has to wait; 0 if it may come now."""
         return max(0.0, self._used_until - now - BURST_SECONDS)

@@ -56,6 +56,9 @@ class FrameReader(Protocol):
 
     transport: asyncio.Transport
 
+    def is_sparing(self) -> bool:
+        """Whether it has sent so little lately that it goes before those that sent more."""
+
     def handle_frames(self) -> bool:
         """Handle a few frames; return whether more can be handled in a later turn."""
 
@@ -63,8 +66,8 @@ class FrameReader(Protocol):
 class FrameTurns:
     """Shares each turn of the event loop among the connections that sent frames.
 
-    A connection whose bytes arrive is served at once, while the turn has time left. It does not
-    wait behind those that have sent more than one turn's worth.
+    A connection that sends little is served when its bytes arrive, while the turn has time left.
+    It does not wait behind those that send much; these take turns.
     """
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -72,44 +75,56 @@ class FrameTurns:
         self._call_soon = asyncio.get_running_loop().call_soon
         self._clock = clock
         # A dict keeps the order, and each connection waits in it once.
-        self._waiting: dict[FrameReader, None] = {}
+        self._sparing: dict[FrameReader, None] = {}
+        self._greedy: dict[FrameReader, None] = {}
         self._is_turn_due = False
         self._arrivals_until = 0.0  # the end of this turn's time for arriving bytes
 
     def submit(self, reader: FrameReader) -> bool:
         """Serve `reader` now, or in a later turn; return whether it waits for one."""
-        if reader in self._waiting:
+        if reader in self._sparing or reader in self._greedy:
             return True
         if not self._is_turn_due:
-            self._is_turn_due = True
+            self._schedule_turn()
             self._arrivals_until = self._clock() + TURN_SECONDS
-            self._call_soon(self._start_turn)
-        elif self._clock() >= self._arrivals_until:
-            self._waiting[reader] = None
+        if not reader.is_sparing() or self._clock() >= self._arrivals_until:
+            self._queue(reader)
             return True
         return self._serve(reader)
 
     def wait(self, reader: FrameReader) -> None:
         """Serve `reader` in a later turn."""
-        self._waiting[reader] = None
+        self.discard(reader)
+        self._queue(reader)
         if not self._is_turn_due:
-            self._is_turn_due = True
-            self._call_soon(self._start_turn)
+            self._schedule_turn()
 
     def discard(self, reader: FrameReader) -> None:
         """Forget a connection that is lost."""
-        self._waiting.pop(reader, None)
+        self._sparing.pop(reader, None)
+        self._greedy.pop(reader, None)
+
+    def _queue(self, reader: FrameReader) -> None:
+        (self._sparing if reader.is_sparing() else self._greedy)[reader] = None
+
+    def _schedule_turn(self) -> None:
+        self._is_turn_due = True
+        self._call_soon(self._start_turn)
 
     def _start_turn(self) -> None:
-        self._is_turn_due = bool(self._waiting)
-        if not self._waiting:
+        self._is_turn_due = False
+        waiting_count = len(self._sparing) + len(self._greedy)
+        if not waiting_count:
             return
-        self._call_soon(self._start_turn)
+        self._schedule_turn()
         ends_at = self._clock() + TURN_SECONDS
         try:
-            for _ in range(len(self._waiting)):
-                reader = next(iter(self._waiting))
-                del self._waiting[reader]
+            for _ in range(waiting_count):
+                queue = self._sparing or self._greedy
+                if not queue:
+                    break  # one that was served closed another
+                reader = next(iter(queue))
+                del queue[reader]
                 self._serve(reader)
                 if self._clock() >= ends_at:
                     break
@@ -123,5 +138,5 @@ class FrameTurns:
             reader.transport.abort()  # nothing would read on from it
             raise
         if must_wait:
-            self._waiting[reader] = None
+            self._queue(reader)
         return must_wait

@@ -28,6 +28,10 @@ class Reader:
         self.pieces, self.cost = pieces, cost
         self.transport: Any = self
         self.is_aborted = False
+        self.sparing = True
+
+    def is_sparing(self) -> bool:
+        return self.sparing
 
     def handle_frames(self) -> bool:
         self.log.append(self.name)
@@ -51,13 +55,14 @@ def log() -> list[str]:
     return []
 
 
-async def laps(turns: FrameTurns) -> list[set[Any]]:
-    """Run until nobody waits; return who waited in each turn."""
-    seen = []
-    while turns._waiting:
-        seen.append(set(turns._waiting))
+def has_waiting(turns: FrameTurns) -> bool:
+    return bool(turns._sparing or turns._greedy)
+
+
+async def laps(turns: FrameTurns) -> None:
+    """Run until nobody waits."""
+    while has_waiting(turns):  # noqa: ASYNC110 - turns of the event loop are counted
         await asyncio.sleep(0)
-    return seen
 
 
 async def test_who_has_little_to_say_is_served_at_once(clock, log):
@@ -89,7 +94,7 @@ async def test_a_turn_has_an_end_however_many_wait(clock, log):
     for number in range(40):
         turns.submit(Reader(clock, log, str(number), 5, TURN_SECONDS / 4))
     in_turns = []
-    while turns._waiting:
+    while has_waiting(turns):
         before = clock.now
         await asyncio.sleep(0)
         in_turns.append(clock.now - before)
@@ -104,6 +109,21 @@ async def test_who_comes_while_many_wait_is_served_in_the_turn_of_its_bytes(cloc
     await asyncio.sleep(0)
     assert not turns.submit(Reader(clock, log, "honest", 1, 0.0))
     assert log[-1] == "honest"
+
+
+async def test_who_sends_much_waits_for_the_next_turn_and_behind_who_sends_little(clock, log):
+    turns = FrameTurns(clock)
+    greedy = [Reader(clock, log, f"greedy {n}", 3, TURN_SECONDS) for n in range(3)]
+    for reader in greedy:
+        reader.sparing = False
+        assert turns.submit(reader)
+    assert log == []
+    assert not turns.submit(Reader(clock, log, "first", 1, TURN_SECONDS))
+    late = Reader(clock, log, "late", 2, 0.0)
+    assert turns.submit(late)
+    await laps(turns)
+    assert log[:3] == ["first", "late", "late"]
+    assert log[3:] == ["greedy 0", "greedy 1", "greedy 2"] * 3
 
 
 async def test_bytes_of_too_many_in_one_turn_wait_for_the_next(clock, log):
