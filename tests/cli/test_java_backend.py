@@ -61,18 +61,18 @@ async def ask(classes: Path, url: str, *requests: str) -> list[tuple[int, str]]:
 
 
 async def check_backend(
-    classes: Path, url: str, dev: DevServer, *, second: str = "POST /v1/events"
+    classes: Path, url: str, dev: DevServer, account: str, second: str = "POST /v1/events"
 ) -> None:
     """Publish, join and revoke at `url`; a client of `dev` sees what each did, and no more."""
-    event = {"topic": "demo", "accounts": ["alice"], "type": "x", "data": "y" * 10_000}
-    async with dev.client("account=alice") as client:
+    event = {"topic": "demo", "accounts": [account], "type": "x", "data": "y" * 10_000}
+    async with dev.client(f"account={account}") as client:
         await next_frame(client, "welcome")
         answers = await ask(
             classes,
             url,
             *("POST /v1/events", json.dumps(event)),
             *(second, json.dumps(event)),
-            *("PUT /v1/rooms/java/accounts/alice", "{}"),
+            *(f"PUT /v1/rooms/java/accounts/{account}", "{}"),
             *("POST /v1/accounts/bob/revoke", '{"before": "2020-01-01T00:00:00Z"}'),
             # Without its body this would revoke everything, with 202.
             *("POST /v1/accounts/bob/revoke", '{"before": "yesterday"}'),
@@ -84,16 +84,16 @@ async def check_backend(
         assert "java" in (await next_frame(client, "rooms"))["joined"]
 
 
-async def test_a_java_backend_publishes_joins_and_revokes(classes, served):
-    await check_backend(classes, served.url, served, second="POST chunked:/v1/events")
+async def test_a_java_backend_publishes_joins_and_revokes(classes, served, account):
+    await check_backend(classes, served.url, served, account, "POST chunked:/v1/events")
 
 
 @pytest.mark.nginx
-async def test_a_java_backend_works_through_nginx(classes, served, tmp_path):
+async def test_a_java_backend_works_through_nginx(classes, served, account, tmp_path):
     port = urlsplit(served.url).port
     (unused,) = free_ports(1)
     ports = dict(zip(BRIDGES, (port, unused), strict=True))
     upstreams = {f"server {name}:8080": f"server 127.0.0.1:{ports[name]}" for name in BRIDGES}
     async with contextlib.AsyncExitStack() as stack:
         nginx = await stack.enter_async_context(NginxProcess(tmp_path, upstreams))
-        await check_backend(classes, f"http://{nginx.address}", served)
+        await check_backend(classes, f"http://{nginx.address}", served, account)
