@@ -40,8 +40,10 @@ READ_BYTES: Final = 16 * 1024
 HEAD_TIMEOUT_SECONDS: Final = 10.0
 BODY_TIMEOUT_SECONDS: Final = 10.0
 # A client that was answered may still send this much. So it can read the answer before the end.
-_LINGER_BYTES: Final = 16 * 1024 * 1024
+_LINGER_BYTES: Final = 4 * 1024 * 1024
 _LINGER_SECONDS: Final = 2.0
+#: Of a body that was answered early, this much is parsed, in search of the next request.
+_LATE_BODY_BYTES: Final = 64 * 1024
 _BODY_BUFFER_BYTES: Final = 64 * 1024
 NO_DESCRIPTORS: Final = "this instance has no room for more clients: try another one"
 _ENDING: Final = "this instance ends: repeat the request at another one"
@@ -157,6 +159,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
         self._next_request = b""  # read before the answer to this one
         self._is_counted = False
         self._is_slowed = False
+        self._late_body_bytes = 0
         self._linger_bytes = _LINGER_BYTES
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
@@ -258,7 +261,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
             self._open_websocket(head, rest)
             return
         self._connections.mark_busy(self)
-        self._linger_bytes = _LINGER_BYTES
+        self._late_body_bytes = _LATE_BODY_BYTES
         self._body_reader = BodyReader(head)
         self._step = _Step.BODY
         self._set_deadline(BODY_TIMEOUT_SECONDS)
@@ -271,7 +274,10 @@ class HttpProtocol(asyncio.BufferedProtocol):
             return
         pieces, rest = ([], data) if reader.is_complete else reader.feed(data)
         if cycle.response_complete:
-            self._count_discarded(len(data))
+            self._late_body_bytes -= len(data)
+            if self._late_body_bytes < 0:
+                self._linger()
+                return
         elif pieces:
             self._set_deadline(BODY_TIMEOUT_SECONDS)
             cycle.body += b"".join(pieces)
