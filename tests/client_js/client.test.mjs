@@ -92,6 +92,23 @@ test("without advice it waits for a random part of a time that doubles, until so
   client.close();
 });
 
+test("when two handshakes fail at once it says once where to look", async (t) => {
+  t.mock.method(Math, "random", () => 0);
+  const { client, last, welcomed } = rig();
+  const items = heard(client);
+  const warnings = () => items.filter(({ op }) => op === "warning");
+  client.start();
+  (await last(1)).end(1006);
+  await last(2);
+  assert.deepEqual(warnings(), []);
+  (await last(2)).end(1006);
+  (await last(3)).end(1006);
+  await welcomed(4);
+  assert.deepEqual(warnings().map(({ code }) => code), ["websocket"]);
+  assert.match(warnings()[0].reason, /BRIDGE_ALLOWED_ORIGINS/);
+  client.close();
+});
+
 test("what was only queued when the connection broke is asked for again, and comes once", async () => {
   const { client, last, welcomed } = rig();
   const items = client[Symbol.asyncIterator]();

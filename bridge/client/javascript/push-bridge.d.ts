@@ -77,7 +77,10 @@ export interface StateChange {
 /** A failure after which the connection continues, such as a refused token renewal. */
 export interface Warning {
   op: "warning";
-  /** The bridge's error, or `token` if the token function failed. */
+  /**
+   * The bridge's error; `token` if the token function failed; `websocket` if two connections failed
+   * before their welcome. A browser hides why: see the network tab, and the bridge's log.
+   */
   code: string;
   reason: string;
 }

@@ -96,7 +96,7 @@ export function createClient(url, options = {}) {
   };
   const probe = (ms) => {
     if (link.send) link.send({ op: "heartbeat" });
-    else ms += heartbeat; // a stream cannot send
+    else ms += heartbeat; // no send
     after(ms, () => end(link, 1006, "silent"));
   };
   const wake = () => {
@@ -119,7 +119,8 @@ export function createClient(url, options = {}) {
     drop();
     const again = asks && [401, 4500].includes(code) && !refusals++;
     if (/^45..$|^4(?!08|25|29)..$/.test(code) && !again) return finish("REFUSED", code, reason);
-    blocked = heartbeat || code >= 4000 ? 0 : blocked + 1;
+    if (heartbeat || code >= 4000) blocked = 0;
+    else if (++blocked === 2) warn("websocket", "see BRIDGE_ALLOWED_ORIGINS");
     const ms = retry_after * 1000 || Math.random() * Math.min(max, base * 2 ** tries++);
     move("LOST", { code, reason, ms });
     if (!full) after(ms, () => open("DUE"));
