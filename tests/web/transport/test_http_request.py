@@ -198,11 +198,12 @@ def test_a_chunk_that_is_malformed_is_refused(data: bytes) -> None:
     ("start", "piece"),
     [
         (b"0\r\n", b"X: y\r\n"),
+        (b"0\r\n", b"X: %b\r\n" % (b"y" * 1000)),
         (b"0\r\nX: ", b"y" * 1000),
         (b"1;", b"y" * 1000),
         (b"", b"1;" + b"y" * 1000 + b"\r\nx\r\n"),
     ],
-    ids=["trailers", "one trailer", "one extension", "extensions"],
+    ids=["trailers", "long trailers", "one trailer", "one extension", "extensions"],
 )
 def test_all_that_is_no_body_counts_against_the_head(start: bytes, piece: bytes) -> None:
     reader = chunked()
