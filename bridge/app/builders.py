@@ -155,7 +155,7 @@ def build_kafka(
     """Build what reads Kafka and delivers to the hub of `coordination`."""
     hub, service, replay = coordination.hub, coordination.service, settings.replay
     catalogue = coordination.catalogue
-    decoder = EnvelopeDecoder(settings.limits.event_bytes)
+    decoder = EnvelopeDecoder(settings.limits.event_bytes, settings.limits.audience)
     expiry, flusher = ExpiryTimers(hub), Flusher(hub)
     pipeline = Pipeline(
         decoder,
@@ -369,7 +369,11 @@ def _api_routers(
     kafka_names = coordination.catalogue.kafka_names
     return [
         publish_router(
-            kafka.publisher, access, max_event_bytes=limits.event_bytes, rate_limit=rate_limit
+            kafka.publisher,
+            access,
+            max_event_bytes=limits.event_bytes,
+            max_addresses=limits.audience,
+            rate_limit=rate_limit,
         ),
         commands_router(service.command_producer, service.directory, access, rate_limit=rate_limit),
         listings_router(

@@ -70,7 +70,7 @@ NO_SOURCES: Final = StatusSources()
 #: Reasons with a sample from the start. Other reasons get one when they first occur.
 _INVALID_REASONS: Final = (
     *("too_large", "bad_json", "bad_envelope", "bad_header", "bad_name", "bad_time"),
-    *("bad_command", "bad_state"),
+    *("bad_command", "bad_state", "bad_record", "too_many"),
 )
 
 

@@ -65,7 +65,10 @@ def dev(config: ConfigOption = None, demo: DemoOption = False) -> None:
     overrides = {"bootstrap_servers": broker.bootstrap_servers, "security_protocol": "PLAINTEXT"}
     kafka_settings = settings.kafka.model_copy(update=overrides)
     kafka_access = build_kafka_access(
-        kafka_settings, may_create_topics=True, fetch_wait_ms=_FETCH_WAIT_MS
+        kafka_settings,
+        may_create_topics=True,
+        fetch_wait_ms=_FETCH_WAIT_MS,
+        max_batch_bytes=settings.limits.batch_bytes,
     )
     run(_run_bridge(settings, kafka_access, listener_socket, token, demo=demo))
 

@@ -45,7 +45,7 @@ def serve(config: ConfigOption = None) -> None:
     run(
         run_instance(
             settings,
-            build_kafka_access(settings.kafka),
+            build_kafka_access(settings.kafka, max_batch_bytes=settings.limits.batch_bytes),
             listener_socket,
             on_ready,
             admin=admin_socket,

@@ -155,6 +155,8 @@ class LimitSettings(SettingsGroup):
     frame_bytes: int = Field(65_536, ge=125)
     frames_per_second: int = Field(200, ge=1)
     event_bytes: int = Field(1_048_576, ge=1)
+    audience: int = Field(10_000, ge=1)
+    batch_bytes: int = Field(67_108_864, ge=1_048_576)
     outbox_bytes: int = Field(1_048_576, ge=1)
     outbox_seconds: float = Field(15, gt=0)
     publishes_per_second: int = Field(1_000, ge=0)
@@ -234,11 +236,16 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _check(self) -> Self:
         names = [topic.name for topic in self.topics]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"topics: {name!r} is listed twice; remove one")
-            if name.startswith(f"{self.kafka.prefix}."):
-                raise ValueError(f"topics: {name!r} is reserved for the bridge by kafka.prefix")
+        for topic in self.topics:
+            if names.count(topic.name) > 1:
+                raise ValueError(f"topics: {topic.name!r} is listed twice; remove one")
+            for name in (topic.name, topic.kafka_name):
+                # The state topic says who is where; a dead letter that cannot be read would become
+                # one again, for ever.
+                if name.startswith(f"{self.kafka.prefix}."):
+                    raise ValueError(f"topics: {name!r} is reserved for the bridge by kafka.prefix")
+                if name.startswith("__"):
+                    raise ValueError(f"topics: {name!r} is one of Kafka's own; name another topic")
         if self.instance and not (is_valid_name(self.instance) and is_valid_topic(self.instance)):
             raise ValueError("instance: use letters, digits, '.', '_' and '-' only, as Kafka does")
         return self

@@ -12,6 +12,7 @@ from collections import Counter, deque
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from bridge.core.protocol.envelope import UndecodableRecord
 from bridge.kafka.client.client import TopicPartition
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 LOG_INTERVAL_SECONDS: Final = 60.0
+_REASON_HEADER: Final = "dead-reason"
 #: Memory for dead letters that are not written yet. Above it the oldest are dropped.
 MAX_BYTES: Final = 32 << 20
 
@@ -59,11 +61,13 @@ class DeadLetterQueue:
         """Count it, log it once per reason and minute, and keep its dead letter.
 
         The record's topic is a public name. If a Kafka topic has several public names, only the
-        first one counts.
+        first one counts. A record that was a dead letter before is counted alone.
         """
         topic = unusable_record.topic
         if not self._catalogue.is_alias(topic):
             self._count(unusable_record)
+            if any(name == _REASON_HEADER for name, _ in unusable_record.record.headers):
+                return  # it was one before: written back, it would become one for ever
             self.keep(
                 _build_dead_letter(unusable_record, self._catalogue.kafka_names.get(topic, topic))
             )
@@ -149,11 +153,12 @@ class DeadLetterQueue:
 def _build_dead_letter(unusable_record: UnusableRecord, kafka_topic: str) -> DeadLetter:
     record = unusable_record.record
     origin = {
-        "dead-reason": unusable_record.error.reason,
+        _REASON_HEADER: unusable_record.error.reason,
         "dead-topic": kafka_topic,
         "dead-partition": str(unusable_record.partition),
         "dead-offset": str(record.offset),
     }
     headers = [*record.headers, *((name, text.encode()) for name, text in origin.items())]
     partition = TopicPartition(kafka_topic, unusable_record.partition)
-    return DeadLetter(partition, record.offset, record.key, record.value, headers)
+    value = record.raw if isinstance(record, UndecodableRecord) else record.value
+    return DeadLetter(partition, record.offset, record.key, value, headers)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from bridge.core.protocol.event import Event
+from bridge.core.protocol.event import Event, address_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -104,15 +104,18 @@ class Segment:
         """True while `find` misses some events: call `index_events` first."""
         return bool(self._unindexed_blocks)
 
-    def index_events(self, max_events: int) -> int:
-        """Make about `max_events` more events searchable, oldest first, and return their number.
+    def index_events(self, max_entries: int) -> int:
+        """Add about `max_entries` entries to the index, oldest events first; return their number.
 
-        Whole blocks are indexed, so it may be more. Each event costs some microseconds, once.
+        An event has an entry for each address. Whole blocks are indexed, so it may be more. Each
+        entry costs about a microsecond, once.
         """
         events: list[Event] = []
-        block_count = 0
-        while block_count < len(self._unindexed_blocks) and len(events) < max_events:
-            events += _decode_events(self._unindexed_blocks[block_count])
+        block_count = entry_count = 0
+        while block_count < len(self._unindexed_blocks) and entry_count < max_entries:
+            block = _decode_events(self._unindexed_blocks[block_count])
+            events += block
+            entry_count += sum(max(1, address_count(event)) for event in block)
             block_count += 1
         del self._unindexed_blocks[:block_count]
         encoded = [_encode(event) for event in events]
@@ -141,7 +144,7 @@ class Segment:
             _OVERHEAD_BYTES + len(self._indexed_events) + sum(each.__sizeof__() for each in parts)
         )
         self.size_bytes += _REFERENCE_BYTES * len(self._unindexed_blocks)
-        return len(events)
+        return entry_count
 
     def find(self, keys: Iterable[int], min_offset: int) -> list[int]:
         """Return the numbers of the indexed events from `min_offset` on that have one of `keys`.
@@ -258,10 +261,10 @@ class Journal:
         """False once `partition` was reset or removed since `partition_range` was returned."""
         return self._partitions.get((topic, partition)) is partition_range
 
-    def index_segment(self, segment: Segment, max_events: int) -> int:
+    def index_segment(self, segment: Segment, max_entries: int) -> int:
         """Call `segment.index_events` and account for the memory of the index."""
         bytes_before = segment.size_bytes
-        indexed = segment.index_events(max_events)
+        indexed = segment.index_events(max_entries)
         self.used_bytes += segment.size_bytes - bytes_before
         return indexed
 

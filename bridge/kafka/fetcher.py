@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from bridge.core.protocol.cursor import TOPIC_ID_BYTES
 from bridge.core.protocol.envelope import Batch
 from bridge.kafka.client.client import EARLIEST, LATEST, REQUEST_ERRORS
-from bridge.kafka.client.record_batches import MAX_CHUNK_RECORDS
+from bridge.kafka.client.record_batches import MAX_CHUNK_BYTES, MAX_CHUNK_RECORDS
 from bridge.kafka.partition_reader import (
     MAX_ATTEMPTS,
     RETRY_SECONDS,
@@ -62,24 +62,26 @@ class PendingBatches:
     def __init__(self, sink: RecordSink) -> None:
         self._sink = sink
         self._batches: list[Batch] = []
-        self._record_count = 0
+        self._record_count = self._size_bytes = 0
         self.total_records = 0  #: all records since this object was created
 
-    def add(self, batch: Batch) -> None:
-        """Append `batch` to the next delivery."""
+    def add(self, batch: Batch, size_bytes: int) -> None:
+        """Append `batch`, of about `size_bytes`, to the next delivery."""
         self._batches.append(batch)
+        self._size_bytes += size_bytes
         self._record_count += len(batch.records)
         self.total_records += len(batch.records)
 
     @property
     def is_full(self) -> bool:
         """Whether to deliver before more is added."""
-        return self._record_count >= MAX_CHUNK_RECORDS
+        return self._record_count >= MAX_CHUNK_RECORDS or self._size_bytes >= MAX_CHUNK_BYTES
 
     async def deliver(self) -> None:
         """Deliver the collected batches, and wait until the sink has accepted them."""
         if self._batches:
-            batches, self._batches, self._record_count = self._batches, [], 0
+            batches, self._batches = self._batches, []
+            self._record_count = self._size_bytes = 0
             await self._sink.deliver(batches)
 
 
@@ -110,14 +112,20 @@ class FetchErrors:
             case ReadStatus.OUT_OF_RANGE:
                 await self._handle_out_of_range(fetched.partition, state)
             case ReadStatus.UNREADABLE:
-                self.skip_unreadable(fetched, state, result)
+                self.skip_unreadable(fetched, state, result, "corrupt")
+            case ReadStatus.TOO_LARGE:
+                self.skip_unreadable(fetched, state, result, "limit")
             case ReadStatus.RETRY if fetched.error_code:
                 self._refresh_requested.set()
 
     def skip_unreadable(
-        self, fetched: FetchedPartition, state: PartitionState, result: ReadResult
+        self,
+        fetched: FetchedPartition,
+        state: PartitionState,
+        result: ReadResult,
+        gap_reason: str,
     ) -> None:
-        """Continue behind the batch at `state.offset`, which cannot be read.
+        """Continue behind the batch at `state.offset`, which cannot be read; tell a gap.
 
         If its end is unknown, each call skips twice as many offsets as the one before, up to an
         offset that can be read.
@@ -135,7 +143,7 @@ class FetchErrors:
             state.offset,
             resume_offset - 1,
         )
-        self._skip(fetched.partition, state, "corrupt", resume_offset)
+        self._skip(fetched.partition, state, gap_reason, resume_offset)
 
     async def _handle_out_of_range(self, partition: TopicPartition, state: PartitionState) -> None:
         leaders = {partition: state.leader}
@@ -330,9 +338,11 @@ class Fetcher:
             return False  # recreated, deactivated or without a leader since an await
         state.offset = chunk.next_offset
         for name in self._public_names[partition.topic]:
-            pending.add(Batch(name, partition.number, chunk.records, chunk.next_offset))
+            batch = Batch(name, partition.number, chunk.records, chunk.next_offset)
+            pending.add(batch, chunk.size_bytes)
         return self._deliver_full(state, pending) if pending.is_full else True
 
     async def _deliver_full(self, state: PartitionState, pending: PendingBatches) -> bool:
         await pending.deliver()
+        await asyncio.sleep(0)  # others have their turn
         return not state.is_dropped

@@ -12,7 +12,13 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from bridge.kafka.client.client import REQUEST_ERRORS, FetchErrorCode
-from bridge.kafka.client.record_batches import AbortedTransactions, CorruptBatch, decode_batches
+from bridge.kafka.client.record_batches import (
+    AbortedTransactions,
+    BatchTooLarge,
+    CorruptBatch,
+    Inflation,
+    decode_in_steps,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -55,6 +61,7 @@ class ReadStatus(Enum):
     OUT_OF_RANGE = auto()  #: the offset is not in the log
     DAMAGED = auto()  #: bytes could not be read; the partition is paused and tried again
     UNREADABLE = auto()  #: bytes could not be read `MAX_ATTEMPTS` times in a row
+    TOO_LARGE = auto()  #: a batch inflates to more than is allowed; it is to be passed over
 
 
 class ReadResult(NamedTuple):
@@ -95,19 +102,23 @@ class PartitionReader:
             return self._classify_error(fetched, progress)
         offset = fetched.fetch_offset
         try:
-            for chunk in decode_batches(
+            for chunk in decode_in_steps(
                 fetched.data,
                 offset,
                 fetched.high_watermark,
                 AbortedTransactions(fetched.aborted_transactions),
                 at_batch_boundary=progress.batch_end == offset,
+                max_batch_bytes=self._client.max_batch_bytes,
             ):
-                if chunk.first_offset > offset:
-                    if before_request is not None:
-                        await before_request()
-                    hole = await self._check_hole(fetched, progress, chunk.first_offset)
-                    if hole is not None:
-                        return hole
+                if isinstance(chunk, Inflation):
+                    await asyncio.to_thread(chunk.run)
+                    continue
+                if chunk.first_offset > offset and (
+                    hole := await self._check_hole(
+                        fetched, progress, chunk.first_offset, before_request
+                    )
+                ):
+                    return hole
                 progress.failed_attempts = 0
                 if chunk.ends_batch:
                     progress.batch_end = chunk.next_offset
@@ -115,6 +126,9 @@ class PartitionReader:
                 if wants_more is not True and (wants_more is False or not await wants_more):
                     return _READ
                 offset = chunk.next_offset
+        except BatchTooLarge as too_large:
+            progress.failed_attempts = 0
+            return ReadResult(ReadStatus.TOO_LARGE, str(too_large), too_large.next_offset)
         except CorruptBatch as corrupt:
             return self._count_failure(fetched, progress, str(corrupt), corrupt.next_offset)
         return _READ
@@ -131,13 +145,19 @@ class PartitionReader:
                 return _RETRY
 
     async def _check_hole(
-        self, fetched: FetchedPartition, progress: ReadProgress, first_offset: int
+        self,
+        fetched: FetchedPartition,
+        progress: ReadProgress,
+        first_offset: int,
+        before_request: Callable[[], Awaitable[object]] | None,
     ) -> ReadResult | None:
         """Return None if the hole before `first_offset`, between two batches, is no loss.
 
         Only compaction leaves holes. In a topic without compaction, a damaged batch has hidden
         others from the broker, or `first_offset` itself is damaged.
         """
+        if before_request is not None:
+            await before_request()
         try:
             if await self._client.is_compacted(fetched.partition.topic):
                 return None

@@ -45,6 +45,14 @@ def setting_error(config: Path | None = None) -> str:
 
 
 @pytest.mark.parametrize(
+    "own", ["push-bridge.state", "push-bridge.dead-letters", "push-bridge.mine", "__offsets", "__x"]
+)
+def test_a_topic_of_the_bridge_or_of_kafka_itself_is_a_wrong_setting(write, own):
+    for topic in (f"{{name: x, kafka: {own}}}", own, f"{{name: {own}, kafka: x}}"):
+        assert "topics: " in setting_error(write(f"topics: [{topic}]"))
+
+
+@pytest.mark.parametrize(
     "name",
     [
         "BRIDGE_PROT",

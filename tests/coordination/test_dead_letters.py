@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from bridge.config.topics import TopicDefinition
 from bridge.coordination import dead_letters as dead_letters_module
 from bridge.coordination.dead_letters import DeadLetter, DeadLetterQueue
-from bridge.core.protocol.envelope import UnusableRecord
+from bridge.core.protocol.envelope import UndecodableRecord, UnusableRecord
 from bridge.core.protocol.event import InvalidRecord
 from bridge.core.protocol.topic_catalogue import NO_TOPICS, TopicCatalogue
 from bridge.kafka.client.client import TopicPartition
@@ -55,6 +55,23 @@ def test_a_dead_letter_has_the_record_its_reason_and_its_origin() -> None:
             ],
         )
     ]
+
+
+def test_what_has_a_dead_reason_never_becomes_a_dead_letter_again() -> None:
+    record = ConsumerRecord(7, 0, None, b"value", [("dead-reason", b"bad_json")])
+    queue = DeadLetterQueue(NO_TOPICS)
+    queue.add(UnusableRecord("t", 0, record, InvalidRecord("bad_json", "no JSON")))
+    assert queue.count_by_reason == {"bad_json": 1}
+    assert queue.peek(9) == []
+
+
+def test_the_dead_letter_of_an_undecodable_record_has_its_bytes() -> None:
+    record = UndecodableRecord(7, 0, b"raw", "its bytes are no record")
+    queue = DeadLetterQueue(NO_TOPICS)
+    queue.add(UnusableRecord("t", 0, record, InvalidRecord("bad_record", "no record")))
+    (letter,) = queue.peek(9)
+    assert (letter.offset, letter.key, letter.value) == (7, None, b"raw")
+    assert ("dead-reason", b"bad_record") in letter.headers
 
 
 def test_dead_letters_are_kept_until_known_to_be_written() -> None:

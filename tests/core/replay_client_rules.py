@@ -71,7 +71,7 @@ class ClientRules(RuleBasedStateMachine):
         self.frames: list[dict[str, Any]] = []
         self.connection_count = 0
         self.patch = mock.patch.multiple(
-            catchup, MAX_STEP_EVENTS=STEP_EVENTS, MAX_STEP_INDEXED_EVENTS=4
+            catchup, MAX_STEP_EVENTS=STEP_EVENTS, MAX_STEP_INDEX_ENTRIES=4
         )
         self.patch.start()
 

@@ -67,5 +67,6 @@ def test_a_partition_that_is_read_no_more_is_not_passed_on() -> None:
         FetchedPartition(TopicPartition("t", 0), 5, 0, 9, [], b""),
         reading,
         ReadResult(ReadStatus.UNREADABLE, "it is damaged", 7),
+        "corrupt",
     )
     assert (tape.calls, reading.offset) == ([], 5)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 TOKEN = "an-admin-token-of-the-tests"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 EVENT_BYTES = 2000
+MAX_ADDRESSES = 100
 
 
 class PublishedRecord(NamedTuple):
@@ -87,6 +88,7 @@ async def publish_api(*tokens: str, per_second: float = 1000) -> AsyncIterator[P
         publisher,
         admin_access(*tokens),
         max_event_bytes=EVENT_BYTES,
+        max_addresses=MAX_ADDRESSES,
         rate_limit=RateLimit(per_second, now=lambda: client_holder[0].now_seconds),
     )
     transport = httpx.ASGITransport(

@@ -12,11 +12,16 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 import msgspec
 
 from bridge.core.protocol import timestamps
-from bridge.core.protocol.event import JSON, Body, Event, InvalidRecord
+from bridge.core.protocol.event import JSON, Body, Event, InvalidRecord, address_count
 from bridge.core.protocol.names import is_valid_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+
+#: Names in a record's audience, unless a setting says otherwise.
+MAX_ADDRESSES: Final = 10_000
+_MIN_ADDRESS_BYTES: Final = 3
 
 
 class Record(Protocol):
@@ -32,6 +37,33 @@ class Record(Protocol):
     def value(self) -> bytes | None: ...  # noqa: D102
     @property
     def headers(self) -> Sequence[tuple[str, bytes | None]]: ...  # noqa: D102
+
+
+class UndecodableRecord(NamedTuple):
+    """A record whose bytes are no record. `raw` has them; `reason` says what is wrong.
+
+    Reading its value fails as an invalid value does, so every decoder sets it aside.
+    """
+
+    offset: int
+    timestamp: int
+    raw: bytes
+    reason: str
+
+    @property
+    def key(self) -> None:
+        """There is none."""
+        return
+
+    @property
+    def value(self) -> bytes | None:
+        """Raise InvalidRecord (`bad_record`)."""
+        raise InvalidRecord("bad_record", f"a record that cannot be decoded: {self.reason}")
+
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes | None]]:
+        """There are none."""
+        return ()
 
 
 class Batch(NamedTuple):
@@ -70,18 +102,19 @@ class DecodedBatch(NamedTuple):
 class EnvelopeDecoder:
     """Decodes batches; a record that cannot be decoded is set aside and stops nothing."""
 
-    def __init__(self, max_bytes: int) -> None:
-        """`max_bytes` is the most that a record's value may have."""
+    def __init__(self, max_bytes: int, max_addresses: int = MAX_ADDRESSES) -> None:
+        """`max_bytes` is the most that a record's value may have, `max_addresses` its audience."""
         self._max_bytes = max_bytes
+        self._max_addresses = max_addresses
 
     def decode(self, batch: Batch) -> DecodedBatch:
         """Return the events of `batch`, in its order, and the records that are none."""
         events: list[Event] = []
         unusable: list[UnusableRecord] = []
-        max_bytes = self._max_bytes
+        max_bytes, max_addresses = self._max_bytes, self._max_addresses
         for record in batch.records:
             try:
-                event = decode_record(record, max_bytes)
+                event = decode_record(record, max_bytes, max_addresses)
             except InvalidRecord as error:
                 unusable.append(UnusableRecord(batch.topic, batch.partition, record, error))
             else:
@@ -119,18 +152,31 @@ AUDIENCE_HEADERS: Final = frozenset({"push-accounts", "push-rooms", "push-connec
 _PERCENT_ESCAPE: Final = re.compile("%([0-9A-Fa-f]{2})?")
 
 
-def decode_record(record: Record, max_bytes: int) -> Event | None:
+def decode_record(
+    record: Record, max_bytes: int, max_addresses: int = MAX_ADDRESSES
+) -> Event | None:
     """Decode one record; None if it has no audience.
 
     Raises:
-        InvalidRecord: If a field is invalid, or the value has more than `max_bytes` bytes.
+        InvalidRecord: If a field is invalid, the value has more than `max_bytes` bytes, or the
+            audience more than `max_addresses` names.
     """
     value = record.value
     if value is not None and len(value) > max_bytes:
         raise InvalidRecord("too_large", f"the value has {len(value)} bytes, more than {max_bytes}")
     if record.headers:
-        return _decode_with_headers(record, value)
-    return None if value is None else _from_native(record, value)
+        event = _decode_with_headers(record, value, max_addresses)
+    else:
+        event = None if value is None else _from_native(record, value, max_addresses)
+    return event
+
+
+def check_audience(count: int, max_addresses: int) -> None:
+    """Raise InvalidRecord (`too_many`) if an audience of `count` names is too large."""
+    if count > max_addresses:
+        raise InvalidRecord(
+            "too_many", f"the audience has {count} names, more than {max_addresses}"
+        )
 
 
 def is_valid_json(value: bytes) -> bool:
@@ -143,7 +189,7 @@ def is_valid_json(value: bytes) -> bool:
     return True
 
 
-def _decode_with_headers(record: Record, value: bytes | None) -> Event | None:
+def _decode_with_headers(record: Record, value: bytes | None, max_addresses: int) -> Event | None:
     # Trace context comes only by header, for both kinds. An invalid one is dropped, not an error.
     event: Event | None = None
     has_audience = False
@@ -156,15 +202,15 @@ def _decode_with_headers(record: Record, value: bytes | None) -> Event | None:
         elif name == TRACEPARENT_HEADER:
             traceparents.append(raw)
     if has_audience:
-        event = _from_headers(record)
+        event = _from_headers(record, max_addresses)
     elif value is not None:
-        event = _from_native(record, value)
+        event = _from_native(record, value, max_addresses)
     if traceparents and event is not None:
         event.traceparent = parse_traceparent(traceparents)
     return event
 
 
-def _from_native(record: Record, value: bytes) -> Event | None:
+def _from_native(record: Record, value: bytes, max_addresses: int) -> Event | None:
     try:
         # The decoder does not check the encoding of fields that it ignores.
         if not value.isascii():
@@ -177,6 +223,11 @@ def _from_native(record: Record, value: bytes) -> Event | None:
     except RecursionError:
         raise InvalidRecord("bad_json", "JSON is nested too deeply") from None
     connections, accounts, rooms = native.connections, native.accounts, native.rooms
+    # An address has three bytes at least, so a short value cannot have too many.
+    if len(value) > _MIN_ADDRESS_BYTES * max_addresses:
+        check_audience(
+            len(connections or ()) + len(accounts or ()) + len(rooms or ()), max_addresses
+        )
     if connections:
         _check_names(connections)
     if accounts:
@@ -205,7 +256,7 @@ def _from_native(record: Record, value: bytes) -> Event | None:
     )
 
 
-def _from_headers(record: Record) -> Event | None:
+def _from_headers(record: Record, max_addresses: int) -> Event | None:
     value = record.value
     event = Event(
         offset=record.offset,
@@ -216,6 +267,8 @@ def _from_headers(record: Record) -> Event | None:
     for name, raw in record.headers:
         if raw is not None:
             _apply_header(event, name, raw)
+            if name in AUDIENCE_HEADERS:
+                check_audience(address_count(event), max_addresses)
     return event if event.connections or event.accounts or event.rooms or event.all else None
 
 
@@ -229,16 +282,23 @@ def _apply_header(event: Event, name: str, raw: bytes) -> None:
         raise InvalidRecord("bad_header", f"{name} is not UTF-8") from None
 
 
+def _extended(names: Sequence[str], text: str) -> list[str]:
+    """Return the names of one more header; a list grows in place, else many headers are slow."""
+    extended = names if isinstance(names, list) else [*names]
+    extended += _parse_names(text)
+    return extended
+
+
 def _add_accounts(event: Event, text: str) -> None:
-    event.accounts = [*event.accounts, *_parse_names(text)]
+    event.accounts = _extended(event.accounts, text)
 
 
 def _add_rooms(event: Event, text: str) -> None:
-    event.rooms = [*event.rooms, *_parse_names(text)]
+    event.rooms = _extended(event.rooms, text)
 
 
 def _add_connections(event: Event, text: str) -> None:
-    event.connections = [*event.connections, *_parse_names(text)]
+    event.connections = _extended(event.connections, text)
 
 
 def _set_all(event: Event, text: str) -> None:

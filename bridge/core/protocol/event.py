@@ -42,6 +42,11 @@ class TypeFilter:
         return event_type in self._exact_types or event_type.startswith(self._prefixes)
 
 
+def address_count(event: Event) -> int:
+    """Return how many accounts, rooms and connections `event` names."""
+    return len(event.connections) + len(event.accounts) + len(event.rooms)
+
+
 class Body(IntEnum):
     """What the bytes of `Event.data` are."""
 

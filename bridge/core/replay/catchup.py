@@ -15,6 +15,7 @@ from msgspec import UNSET
 from bridge.core.journal import ALL_KEY, account_key, connection_key, room_key
 from bridge.core.protocol import frames
 from bridge.core.protocol.cursor import Cursor, TopicOffsets, cursor_time
+from bridge.core.protocol.event import address_count
 from bridge.core.replay.retention import (
     LogBounds,
     ReplayLimits,
@@ -42,8 +43,10 @@ if TYPE_CHECKING:
 
 #: Events that one step reads for a session before other sessions have their turn.
 MAX_STEP_EVENTS: Final = 500
-#: Events of the journal that one step indexes, at some microseconds each.
-MAX_STEP_INDEXED_EVENTS: Final = 1_000
+#: So many addresses of an event take the time of one more event.
+ADDRESSES_PER_EVENT: Final = 50
+#: Entries that one step adds to the journal's index, at about a microsecond each.
+MAX_STEP_INDEX_ENTRIES: Final = 1_000
 
 
 class NextStep(Enum):
@@ -60,12 +63,12 @@ class NextStep(Enum):
 class StepBudget:
     """How much one step may still do for `session`, and its search keys in the journal."""
 
-    __slots__ = ("audience_keys", "events_left", "indexable_events_left", "session")
+    __slots__ = ("audience_keys", "events_left", "index_entries_left", "session")
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self.events_left = MAX_STEP_EVENTS
-        self.indexable_events_left = MAX_STEP_INDEXED_EVENTS
+        self.index_entries_left = MAX_STEP_INDEX_ENTRIES
         self.audience_keys = [connection_key(session.id), ALL_KEY, *map(room_key, session.rooms)]
         if session.permissions.account is not None:
             self.audience_keys.append(account_key(session.permissions.account))
@@ -92,17 +95,17 @@ class JournalReplay:
         if offset < tail.start_offset:
             return NextStep.READ_KAFKA
         for segment in tail.segments_from(offset):
-            if segment.has_unindexed_events and budget.indexable_events_left > 0:
-                budget.indexable_events_left -= self._journal.index_segment(
-                    segment, budget.indexable_events_left
+            if segment.has_unindexed_events and budget.index_entries_left > 0:
+                budget.index_entries_left -= self._journal.index_segment(
+                    segment, budget.index_entries_left
                 )
             if segment.has_unindexed_events:
                 return NextStep.CONTINUE
             for event_number in segment.find(budget.audience_keys, offset):
-                if not budget.events_left:
+                if budget.events_left <= 0:
                     return NextStep.CONTINUE
-                budget.events_left -= 1
                 event = segment.event(event_number)
+                budget.events_left -= 1 + address_count(event) // ADDRESSES_PER_EVENT
                 to = match_reason(session, event)
                 if to is not None:
                     event_key = (segment.serial, event_number)

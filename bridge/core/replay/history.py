@@ -84,13 +84,14 @@ class HistoryConstraints(NamedTuple):
     """What limits the start of a page: log bounds by topic, and the limits of replays.
 
     `since_cursor` is the cursor of the requested time, empty if none was requested. `readable_from`
-    has, by public topic and partition, the first offset above corrupt records.
+    has, by public topic and partition, the first offset above records that cannot be read, and the
+    reason of that gap.
     """
 
     bounds: Mapping[str, LogBounds]
     limits: ReplayLimits
     since_cursor: Cursor
-    readable_from: Mapping[tuple[str, int], int]
+    readable_from: Mapping[tuple[str, int], tuple[int, str]]
 
 
 class TopicRecreated(Exception):
@@ -471,13 +472,10 @@ def start_page(
         bounds = _limit_bounds(hub, topic, request, constraints, bounds, read_until, may_clamp=True)
         check_retention(offsets, read_until, bounds, clampable_partitions=read_until)
         for partition in offsets:
-            if offsets[partition] < (
-                readable_from := constraints.readable_from.get((topic, partition), 0)
-            ):
-                offsets[partition], gap_reason = (
-                    min(readable_from, bounds.end_offsets[partition]),
-                    gap_reason or "corrupt",
-                )
+            readable_from, reason = constraints.readable_from.get((topic, partition), (0, ""))
+            if offsets[partition] < readable_from:
+                offsets[partition] = min(readable_from, bounds.end_offsets[partition])
+                gap_reason = gap_reason or reason
         start_offsets[topic] = offsets
         if missing := topic_position.waiting.keys() - bounds.end_offsets.keys():
             left_out[topic] = _requested_place(request, constraints, topic, missing)

@@ -42,6 +42,7 @@ from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
 from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.record.legacy_records import LegacyRecordBatch
 from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.record.util import decode_varint
 
 if TYPE_CHECKING:
     import asyncio
@@ -57,6 +58,7 @@ __all__ = [
     "CompactString",
     "ControlRecord",
     "CoordinationType",
+    "DefaultRecordBatch",
     "DescribeConfigsRequest",
     "FetchRequest_v11",
     "Int8",
@@ -76,6 +78,7 @@ __all__ = [
     "UnsupportedAiokafka",
     "check_aiokafka",
     "close_connections",
+    "decode_varint",
     "disable_topic_refresh",
     "mark_closed",
     "pending_futures",

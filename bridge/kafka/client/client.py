@@ -26,6 +26,7 @@ from bridge.kafka.client.aiokafka_internals import (
     disable_topic_refresh,
 )
 from bridge.kafka.client.protocol import NO_ID, DescribeTopics, FetchById, FetchByName
+from bridge.kafka.client.record_batches import MAX_BATCH_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
@@ -75,6 +76,7 @@ class KafkaAccess(NamedTuple):
     options: Mapping[str, Any]
     may_create_topics: bool = False
     fetch_wait_ms: int = 500
+    max_batch_bytes: int = MAX_BATCH_BYTES  #: to which a compressed batch may inflate
 
 
 class TopicPartition(NamedTuple):
@@ -118,9 +120,12 @@ class KafkaClient:
     Cancellation: any request may be cancelled. Its response is then discarded.
     """
 
+    max_batch_bytes = MAX_BATCH_BYTES  #: to which a compressed batch may inflate
+
     def __init__(self, access: KafkaAccess) -> None:
         check_aiokafka()
         self._access = access
+        self.max_batch_bytes = access.max_batch_bytes
         self._client = AIOKafkaClient(
             bootstrap_servers=access.bootstrap_servers,
             request_timeout_ms=int(_TIMEOUT_SECONDS * 1000),

@@ -93,7 +93,7 @@ class HistoryScan:
         self._acquire_slot: Callable[[], Awaitable[object]] | None = acquire_slot
         self._clock = asyncio.get_running_loop().time
         self._started_at = self._last_yield_at = self._clock()
-        self._readable_from: dict[tuple[str, int], int] = {}
+        self._readable_from: dict[tuple[str, int], tuple[int, str]] = {}
         self._reader = PartitionReader(dependencies.source.client, "history", RETRY_SECONDS)
         self._progress: defaultdict[TopicPartition, ReadProgress] = defaultdict(ReadProgress)
         self._records_read = 0
@@ -303,7 +303,9 @@ class HistoryScan:
                 self._cursors_at_start(page, partition)
                 await asyncio.sleep(progress.paused_until - self._clock())
             case ReadStatus.UNREADABLE:
-                self._skip_unreadable(page, partition, result.next_offset)
+                self._skip_unreadable(page, partition, result.next_offset, "corrupt")
+            case ReadStatus.TOO_LARGE:
+                self._skip_unreadable(page, partition, result.next_offset, "limit")
 
     async def _add_chunk(
         self, page: HistoryPage, partition: TopicPartition, chunk: RecordChunk, offset: int
@@ -367,7 +369,11 @@ class HistoryScan:
         return partition_cursors
 
     def _skip_unreadable(
-        self, page: HistoryPage, partition: TopicPartition, next_offset: int | None
+        self,
+        page: HistoryPage,
+        partition: TopicPartition,
+        next_offset: int | None,
+        gap_reason: str,
     ) -> None:
         """Restart the page behind bytes that cannot be read."""
         partition_cursors = self._cursors_at_start(page, partition)
@@ -383,9 +389,8 @@ class HistoryScan:
                 if partition_cursor.read_offset < journal_start
                 else partition_cursor.end_offset
             )
-            self._readable_from[partition_cursor.topic, partition_cursor.partition] = (
-                next_offset or fallback_offset
-            )
+            key = partition_cursor.topic, partition_cursor.partition
+            self._readable_from[key] = next_offset or fallback_offset, gap_reason
         raise _RestartPage
 
 

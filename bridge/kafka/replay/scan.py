@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from bridge.core.protocol.envelope import Batch
 from bridge.core.replay.catchup import ScanState
@@ -64,6 +64,7 @@ _log = logging.getLogger(__name__)
 MAX_SCAN_FETCH_BYTES = 2 * 1024 * 1024
 #: Most frames that are sent before the event loop gets a turn.
 MAX_PORTION_FRAMES = 10_000
+_GAP_REASONS: Final = {ReadStatus.UNREADABLE: "corrupt", ReadStatus.TOO_LARGE: "limit"}
 
 
 class ReleaseSessions(Protocol):
@@ -259,9 +260,9 @@ class Scan:
         if result.status is ReadStatus.OUT_OF_RANGE:
             # Sessions that need it are admitted anew: their offset is not in the log now.
             self._drop_partition(partition, None)
-        elif result.status is ReadStatus.UNREADABLE:
-            _log.error("replay: %s:%d cannot be read", *partition)
-            self._drop_partition(partition, "corrupt")
+        elif gap_reason := _GAP_REASONS.get(result.status):
+            _log.error("replay: %s:%d cannot be read: %s", *partition, result.reason)
+            self._drop_partition(partition, gap_reason)
 
     async def _add_chunk(
         self,

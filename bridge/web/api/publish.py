@@ -64,6 +64,16 @@ class Publication(msgspec.Struct):
     meta: Annotated[Raw | UnsetType, Meta(description="Passed on unchanged: any JSON.")] = UNSET
     data: Annotated[Raw | UnsetType, Meta(description="Any JSON; default: null.")] = UNSET
 
+    def check_audience(self, max_addresses: int) -> None:
+        """Raise HTTPException (422) if it names more accounts, rooms and connections."""
+        count = sum(map(len, filter(None, (self.accounts, self.rooms, self.connections))))
+        if count > max_addresses:
+            raise HTTPException(
+                422,
+                f"the audience has {count} names, more than {max_addresses}"
+                " (BRIDGE_LIMITS__AUDIENCE)",
+            )
+
 
 #: JSON Schema: at least one kind of audience is required. The types cannot express this.
 AUDIENCE_SCHEMA: Final = [
@@ -182,7 +192,12 @@ def _trace_headers(request: Request) -> list[tuple[str, bytes]]:
 
 
 def publish_router(
-    publisher: Publisher, access: AdminAccess, *, max_event_bytes: int, rate_limit: RateLimit
+    publisher: Publisher,
+    access: AdminAccess,
+    *,
+    max_event_bytes: int,
+    max_addresses: int,
+    rate_limit: RateLimit,
 ) -> APIRouter:
     """Return the route of `/v1/events`."""
     router = APIRouter(
@@ -203,6 +218,7 @@ def publish_router(
         """Write an event to Kafka; respond after Kafka has acknowledged it."""
         body = await read_body(request, max_event_bytes + _BODY_OVERHEAD_BYTES, too_large_message)
         publication = parse_body(body, parse_publication)
+        publication.check_audience(max_addresses)
         value = encode_envelope(publication)
         if len(value) > max_event_bytes:
             raise HTTPException(413, too_large_message)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _PREFIX: Final = "push_bridge_"
 _CONNECTION_KINDS: Final = ("websocket", "sse")
-_GAP_REASONS: Final = ("expired", "truncated", "recreated", "corrupt")
+_GAP_REASONS: Final = ("expired", "truncated", "recreated", "corrupt", "limit")
 _REFUSAL_REASONS: Final = (
     *("origin", "bad_request", "unauthenticated", "expired", "forbidden"),
     *("draining", "not_ready", "stale", "rate", "connections", "account", "address"),
@@ -119,7 +119,7 @@ class MetricsCollector:
             "replay_gaps",
             "Topics of resuming clients that were not replayed.",
             "reason",
-            (*_GAP_REASONS, "limit"),
+            _GAP_REASONS,
             catch_up.gap_counts,
         )
 

@@ -79,7 +79,7 @@ def test_those_that_are_looked_at_in_vain_take_a_turn_too(monkeypatch: pytest.Mo
 def test_what_nobody_has_asked_for_before_is_made_ready_bit_by_bit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(catchup, "MAX_STEP_INDEXED_EVENTS", 2)
+    monkeypatch.setattr(catchup, "MAX_STEP_INDEX_ENTRIES", 2)
     at = hub()
     to = catch_up(at)
     for offset in range(10, 15):

@@ -40,7 +40,8 @@ def opened(
     """Begin a page and write it as it is; None where Kafka has to be asked again."""
     told = log_bounds(**says) if bounds is None else bounds
     asked = HistoryRequest(session(topics=topics), cursor, None if since is None else 0, 10)
-    page = start_page(hub(), asked, HistoryConstraints(told, limits, since or {}, damaged or {}))
+    readable = {key: (offset, "corrupt") for key, offset in (damaged or {}).items()}
+    page = start_page(hub(), asked, HistoryConstraints(told, limits, since or {}, readable))
     return None if page is None else read_written_page(page)
 
 

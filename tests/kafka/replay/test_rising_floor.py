@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bridge.kafka import fetcher
+from bridge.kafka.client import record_batches
 from bridge.kafka.client.client import TopicPartition
 from bridge.kafka.client.record_batches import MAX_CHUNK_RECORDS
 from tests.kafka import memory_kafka
@@ -73,6 +75,8 @@ async def test_what_was_left_to_memory_is_read_when_memory_has_lost_it_meanwhile
     size = len(batch)
     assert MAX_CHUNK_RECORDS < size < 2 * MAX_CHUNK_RECORDS, "it is handed on in two portions"
     monkeypatch.setattr(memory_kafka, "BATCH_RECORDS", size)
+    monkeypatch.setattr(record_batches, "MAX_CHUNK_BYTES", 1 << 30)
+    monkeypatch.setattr(fetcher, "MAX_CHUNK_BYTES", 1 << 30)
     cluster = PacedMemory()
     cluster.create(TOPIC)
     async with running_instance(cluster, TOPIC, journal=0) as it:

@@ -61,7 +61,11 @@ async def api() -> AsyncIterator[OperatorsApi]:
     access = AdminAccess(operators, TrustedProxies(["127.0.0.1"]), clock)
     routers = backend.routers_with(access)
     events = publish_router(
-        publisher, access, max_event_bytes=1000, rate_limit=RateLimit(1e9, now=clock)
+        publisher,
+        access,
+        max_event_bytes=1000,
+        max_addresses=100,
+        rate_limit=RateLimit(1e9, now=clock),
     )
     app = create_app(OriginPolicy(), [events, *routers])
     transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("127.0.0.1", 5))

@@ -310,7 +310,11 @@ async def test_what_can_not_be_written_anyway_uses_nothing_up() -> None:
 async def test_events_and_commands_share_one_allowance() -> None:
     registry = DirectoryBackend(per_second=2)
     events = publish_router(
-        RecordingPublisher(), admin_access(), max_event_bytes=1000, rate_limit=registry.rate_limit
+        RecordingPublisher(),
+        admin_access(),
+        max_event_bytes=1000,
+        max_addresses=100,
+        rate_limit=registry.rate_limit,
     )
     transport = httpx.ASGITransport(create_app(OriginPolicy(), [events, *registry.routers()]))
     async with httpx.AsyncClient(transport=transport, base_url="http://bridge.example") as http:

@@ -15,7 +15,14 @@ from bridge.core.protocol.event import Body
 from bridge.web.api.bodies import InvalidField
 from bridge.web.api.publish import encode_envelope, parse_publication
 from tests.web.in_process_bridge import TIMESTAMP, ConsumerRecord
-from tests.web.publish_api import BEARER, EVENT_BYTES, TOKEN, check_problem, publish_api
+from tests.web.publish_api import (
+    BEARER,
+    EVENT_BYTES,
+    MAX_ADDRESSES,
+    TOKEN,
+    check_problem,
+    publish_api,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -189,6 +196,14 @@ async def test_a_body_without_an_end_is_given_up_early(at: PublishApiClient) -> 
 
     check_problem(await at.http.post("/v1/events", headers=BEARER, content=endless()), 413)
     assert sent < 10
+
+
+async def test_more_names_than_the_limit_are_a_422(at: PublishApiClient) -> None:
+    names = [f"{number}" for number in range(MAX_ADDRESSES)]
+    assert (await at.post({"topic": "orders", "rooms": names})).status_code == 202
+    too_many = {"topic": "orders", "rooms": names, "accounts": ["a"]}
+    assert "BRIDGE_LIMITS__AUDIENCE" in await refused(at, too_many, 422)
+    assert len(at.publisher.records) == 1
 
 
 async def test_what_kafka_finds_too_large_is_a_413(at: PublishApiClient) -> None:

@@ -1,0 +1,137 @@
+"""One record that cannot be decoded costs itself alone; all others of its batch are read."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+import pytest
+from aiokafka.record.util import calc_crc32c, encode_varint
+
+from bridge.core.protocol.envelope import Batch, EnvelopeDecoder, UndecodableRecord
+from bridge.kafka.client.record_batches import (
+    AbortedTransactions,
+    CorruptBatch,
+    decode_batches,
+)
+from bridge.kafka.client.record_recovery import MAX_UNKNOWN_RECORDS
+
+if TYPE_CHECKING:
+    from bridge.core.protocol.envelope import Record
+
+_HEADER = struct.Struct(">qiibIhiqqqhii")
+_CRC_AT, _CRC_END = 17, 21
+VALUE = b'{"all":true}'
+
+
+def varint(number: int) -> bytes:
+    out = bytearray()
+    encode_varint(number, out.append)
+    return bytes(out)
+
+
+def body(
+    delta: int, value: bytes = VALUE, headers: bytes = varint(0), key: bytes = varint(-1)
+) -> bytes:
+    """A record without its length."""
+    return b"\0" + varint(0) + varint(delta) + key + varint(len(value)) + value + headers
+
+
+def framed(record: bytes) -> bytes:
+    return varint(len(record)) + record
+
+
+def header(name: bytes, value: bytes = b"v") -> bytes:
+    return varint(len(name)) + name + varint(len(value)) + value
+
+
+def batch(records: bytes, count: int, *, last: int | None = None, attributes: int = 0) -> bytes:
+    """A batch in version 2 whose checksum is right, whatever its records are."""
+    last = count - 1 if last is None else last
+    fields = (attributes, last, 1000, 2000, -1, -1, -1, count)
+    head = _HEADER.pack(0, _HEADER.size - 12 + len(records), 0, 2, 0, *fields)
+    crc = calc_crc32c(head[_CRC_END:] + records)
+    return head[:_CRC_AT] + struct.pack(">I", crc) + head[_CRC_END:] + records
+
+
+def read(data: bytes, offset: int = 0) -> list[Record]:
+    chunks = decode_batches(data, offset, 1 << 40, AbortedTransactions([]))
+    return [record for chunk in chunks for record in chunk.records]
+
+
+BAD_RECORDS = {
+    "a header's name in Latin-1": body(1, headers=varint(1) + header("Größe".encode("latin-1"))),
+    "a header without a name": body(1, headers=varint(1) + varint(-1) + varint(0)),
+    "more headers than there are": body(1, headers=varint(5) + header(b"a")),
+    "a negative number of headers": body(1, headers=varint(-3)),
+    "a number of headers beyond all": body(1, headers=varint(2**31)),
+    "a key that reaches beyond the record": body(1, key=varint(5000)),
+    "a value that reaches beyond the record": b"\0"
+    + varint(0)
+    + varint(1)
+    + varint(-1)
+    + b"\xfe\x7f",
+    "bytes left over": body(1) + b"left over",
+    "an offset of another batch": body(700),
+    "an offset that was there before": body(0),
+    "a varint without an end": b"\0" + b"\xff" * 12,
+    "only attributes": b"\0",
+}
+
+
+@pytest.mark.parametrize("bad", BAD_RECORDS.values(), ids=BAD_RECORDS)
+def test_one_record_that_cannot_be_decoded_is_dead_and_its_batch_is_not(bad: bytes) -> None:
+    good = [framed(body(delta, b'{"all":true,"data":%d}' % delta)) for delta in range(5)]
+    records = read(batch(good[0] + framed(bad) + b"".join(good[2:]), 5))
+    assert [record.offset for record in records] == [0, 1, 2, 3, 4]
+    decoded = EnvelopeDecoder(1000).decode(Batch("t", 0, records, 5))
+    assert [event.offset for event in decoded.events] == [0, 2, 3, 4]
+    assert [each.error.reason for each in decoded.unusable] == ["bad_record"]
+    dead = decoded.unusable[0].record
+    assert isinstance(dead, UndecodableRecord)
+    assert dead.raw == bad
+
+
+def test_behind_a_wrong_length_every_offset_is_dead_and_none_is_silent() -> None:
+    records = read(batch(framed(body(0)) + varint(9000) + body(1) + framed(body(2)), 3))
+    assert [record.offset for record in records] == [0, 1, 2]
+    assert [isinstance(record, UndecodableRecord) for record in records] == [False, True, True]
+
+
+def test_records_behind_a_wrong_length_are_bounded() -> None:
+    records = read(batch(varint(9000), 1, last=2**31 - 1))
+    assert len(records) == MAX_UNKNOWN_RECORDS
+
+
+@pytest.mark.parametrize("count", [1, 9])
+def test_a_wrong_number_of_records_loses_none(count: int) -> None:
+    records = read(batch(framed(body(0)) + framed(body(1)), count, last=1))
+    assert [(record.offset, record.value) for record in records] == [(0, VALUE), (1, VALUE)]
+
+
+def test_reading_goes_on_in_the_middle_of_such_a_batch() -> None:
+    data = batch(framed(body(0)) + framed(BAD_RECORDS["bytes left over"]) + framed(body(2)), 3)
+    assert [record.offset for record in read(data, 1)] == [1, 2]
+    assert [record.offset for record in read(data, 2)] == [2]
+
+
+def test_a_recovered_record_is_as_aiokafka_would_have_decoded_it() -> None:
+    record = body(
+        0, headers=varint(2) + header(b"a") + varint(1) + b"b" + varint(-1), key=varint(1) + b"k"
+    )
+    (plain,) = read(batch(framed(record), 1))
+    recovered, _ = read(batch(framed(record) + framed(b"\0"), 2))
+    for field in ("offset", "timestamp", "key", "value", "headers"):
+        assert [*map(tuple, plain.headers)] == [*map(tuple, recovered.headers)]
+        if field != "headers":
+            assert getattr(plain, field) == getattr(recovered, field)
+    (appended,) = read(batch(framed(record), 1, attributes=0x08))
+    recovered, _ = read(batch(framed(record) + framed(b"\0"), 2, attributes=0x08))
+    assert appended.timestamp == recovered.timestamp == 2000
+
+
+def test_a_wrong_checksum_is_still_a_corrupt_batch() -> None:
+    data = bytearray(batch(framed(BAD_RECORDS["bytes left over"]), 1))
+    data[-1] ^= 1
+    with pytest.raises(CorruptBatch):
+        read(bytes(data))
