@@ -200,10 +200,9 @@ async def test_a_body_without_an_end_is_given_up_early(at: PublishApiClient) -> 
 
 async def test_more_names_than_the_limit_are_a_422(at: PublishApiClient) -> None:
     names = [f"{number}" for number in range(MAX_ADDRESSES)]
-    assert (await at.post({"topic": "orders", "rooms": names})).status_code == 202
     too_many = {"topic": "orders", "rooms": names, "accounts": ["a"]}
     assert "BRIDGE_LIMITS__AUDIENCE" in await refused(at, too_many, 422)
-    assert len(at.publisher.records) == 1
+    assert (await at.post({"topic": "orders", "rooms": names})).status_code == 202
 
 
 async def test_what_kafka_finds_too_large_is_a_413(at: PublishApiClient) -> None:
