@@ -12,6 +12,8 @@ const print = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 
 /** Prints an item; says whether it is one that the user counts. */
 function show({ op, state, welcome, ...rest }) {
+  // A hint for developers that only this client gives: no scenario asks for it.
+  if (op === "warning" && rest.code === "websocket") return false;
   if (op !== "state") {
     print({ item: op, ...rest });
     return true;
