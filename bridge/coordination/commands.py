@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bridge.core.coordination import commands, state_records
 from bridge.core.coordination.commands import DURABLE_COMMANDS, Drain
@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     from bridge.core.coordination.commands import Command
     from bridge.core.coordination.presence import PresenceTracker
     from bridge.core.coordination.room_memberships import CommandExecutor
+    from bridge.core.coordination.state_records import StateRecord, Tombstone
     from bridge.core.protocol.cursor import Position
     from bridge.core.protocol.envelope import Batch, Record
     from bridge.kafka.client.client import KafkaAccess
 
 _log = logging.getLogger(__name__)
+_STATE_REPORT_SECONDS: Final = 60.0
 
 
 class CommandProducer:
@@ -80,6 +82,8 @@ class CommandConsumer:
         self._max_bytes = max_bytes
         self._drain = drain
         self._add_dead_letter = add_dead_letter
+        self._unusable_state_count = 0
+        self._state_reported_at = float("-inf")
         self._start_offsets: dict[int, int] = {}
         self._topic_ids: dict[str, bytes] = {}
 
@@ -122,9 +126,28 @@ class CommandConsumer:
                 if batch.topic == self._topics.control:
                     self._apply_command(record, batch.partition)
                 else:
-                    self._apply_state(record)
+                    self._apply_state(state_records.decode(record))
             except InvalidRecord as error:
                 self._add_dead_letter(UnusableRecord(batch.topic, batch.partition, record, error))
+                if batch.topic == self._topics.state:
+                    self._report_state(record, error)
+                if isinstance(error, state_records.UnreadableRevocation):
+                    self._apply_state(error.revocation)
+
+    def _report_state(self, record: Record, error: InvalidRecord) -> None:
+        """Log an unusable state record, once a minute: only the bridge writes this topic."""
+        self._unusable_state_count += 1
+        now = time.monotonic()
+        if now - self._state_reported_at >= _STATE_REPORT_SECONDS:
+            self._state_reported_at = now
+            _log.error(
+                "a state record cannot be understood and is a dead letter; records behind it are"
+                " applied: find out who writes this topic topic=%s offset=%d count=%d error=%s",
+                self._topics.state,
+                record.offset,
+                self._unusable_state_count,
+                error,
+            )
 
     def _apply_command(self, record: Record, partition: int) -> None:
         command = commands.decode(record, self._max_bytes)
@@ -143,8 +166,7 @@ class CommandConsumer:
         if state_record is not None:
             self._leader_tasks.queue_state_update(record.offset, *state_record)
 
-    def _apply_state(self, record: Record) -> None:
-        state_record = state_records.decode(record)
+    def _apply_state(self, state_record: StateRecord | Tombstone) -> None:
         if isinstance(state_record, state_records.Checkpoint):
             self._leader_tasks.apply_checkpoint(state_record.offset)
         self._presence_tracker.apply(state_record, time.monotonic())

@@ -261,3 +261,61 @@ def test_a_recreated_state_topic_does_not_execute_old_commands(it: CommandHarnes
     it.consumer.start_topic(TOPICS.state, NEW)
     it.read_commands(disconnect(), offset=9)
     assert (ann.is_welcomed, it.reset_count) == (True, 0)
+
+
+# -- state records that nobody can understand ------------------------------------------------------
+
+TIME = "2026-01-01T00:00:00Z"
+WRONG_STATE: dict[str, dict[str, Any]] = {
+    "revoked,ann": {"is": "revoked", "account": "ann", "before": "yesterday"},
+    "revoked,bob": {"is": "revoked", "account": "bob", "before": "9" * 5000},
+    "member,ann,a*": {"is": "member", "account": "ann", "room": "a*"},
+    "title,\u202e": {"is": "title", "room": "\u202e", "title": "x"},
+    "instance,i": {"is": "instance", "instance": "i", "boot": "b", "since": TIME, "heard": "now"},
+    "instance,j": {"is": "instance", "instance": "j", "boot": "b", "since": "", "heard": TIME},
+    "occupied,planet,mars": {"is": "occupied", "kind": "planet", "name": "mars"},
+    "folded": {"is": "folded", "offset": -1},
+    "connection,c": {
+        "is": "connection",
+        "id": "c",
+        "instance": "i",
+        "boot": "b",
+        "account": None,
+        "address": "::1",
+        "since": "now",
+    },
+    "connection,d": {
+        "is": "connection",
+        "id": "d",
+        "instance": "i",
+        "boot": "b",
+        "account": None,
+        "address": "::1",
+        "since": TIME,
+        "rooms": ["a,b"],
+    },
+}
+
+
+@pytest.mark.parametrize("key", WRONG_STATE)
+def test_a_state_record_that_cannot_be_understood_hurts_none_behind_it(
+    key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    harness = CommandHarness()
+    wrong = ConsumerRecord(3, 5_000, key.encode(), json.dumps(WRONG_STATE[key]).encode(), ())
+    harness.read_state(wrong, state_records.TokenRevocation("cleo", TIME))
+    assert harness.reasons() == [(TOPICS.state, 3, "bad_state")]
+    assert [each.levelname for each in caplog.records] == ["ERROR"]
+    assert "cleo" in harness.memberships.revoked_before_seconds
+
+
+def test_a_revocation_without_a_readable_time_counts_as_of_its_record() -> None:
+    harness = CommandHarness()
+    for key in ("revoked,ann", "revoked,bob"):
+        harness.read_state(
+            ConsumerRecord(3, 5_000, key.encode(), json.dumps(WRONG_STATE[key]).encode(), ())
+        )
+    memberships = harness.memberships
+    assert memberships.revoked_before_seconds == {"ann": 5.0, "bob": 5.0}
+    assert memberships.is_revoked("ann", 4.9)
+    assert not memberships.is_revoked("ann", 5.1)

@@ -12,6 +12,7 @@ import msgspec
 
 from bridge.core.protocol import timestamps
 from bridge.core.protocol.event import InvalidRecord
+from bridge.core.protocol.names import is_valid_name
 
 if TYPE_CHECKING:
     from bridge.core.protocol.envelope import Record
@@ -164,6 +165,7 @@ class Tombstone(NamedTuple):
 
 _decode: Final = msgspec.json.Decoder(StateRecord).decode
 _encode: Final = msgspec.json.Encoder().encode
+_MAX_OFFSET: Final = 2**63 - 1
 #: Names in a key, besides the kind.
 _KEY_NAME_COUNTS: Final = {
     "member": 2,
@@ -201,21 +203,74 @@ def encode(record: StateRecord) -> bytes:
     return _encode(record)
 
 
+class UnreadableRevocation(InvalidRecord):
+    """A revocation whose time cannot be read. `revocation` counts as of its record's time.
+
+    Without it, one wrong record would let revoked tokens in.
+    """
+
+    def __init__(self, revocation: TokenRevocation, message: str) -> None:
+        super().__init__("bad_state", message)
+        self.revocation = revocation
+
+
 def decode(record: Record) -> StateRecord | Tombstone:
     """Return a state record, or a tombstone if the record has no value.
 
     Raises:
-        InvalidRecord: If it is none of the bridge's, or its key and value differ.
+        InvalidRecord: If it is none of the bridge's, its key and value differ, or a name, a time or
+            a number in it is wrong. `UnreadableRevocation` if that is the time of a revocation.
     """
     if record.value is None:
         return _decode_tombstone(record.key or b"")
     try:
+        record.value.decode()  # msgspec does not check the encoding of fields that it ignores
         state_record: StateRecord = _decode(record.value)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRecord("bad_state", str(error)) from None
     if record_key(state_record) != record.key:
         raise InvalidRecord("bad_state", "the key does not match the value")
+    _check_names(state_record)
+    match state_record:
+        case TokenRevocation(account):
+            if not _is_time(state_record.before):
+                revocation = TokenRevocation(account, timestamps.ms_to_rfc3339(record.timestamp))
+                raise UnreadableRevocation(revocation, "before: not an RFC 3339 date-time")
+        case InstanceHeartbeat(since=since, heard=heard) if not (
+            _is_time(since) and _is_time(heard)
+        ):
+            raise InvalidRecord("bad_state", "since, heard: not RFC 3339 date-times")
+        case ConnectionPresence(since=since) if not _is_time(since):
+            raise InvalidRecord("bad_state", "since: not an RFC 3339 date-time")
+        case Occupancy(kind=kind) if kind not in {"room", "topic"}:
+            raise InvalidRecord("bad_state", f"kind: not room or topic: {kind[:200]!r}")
+        case Checkpoint(offset=offset) if not 0 <= offset <= _MAX_OFFSET:
+            raise InvalidRecord("bad_state", f"offset: not an offset of Kafka: {offset}")
+        case _:
+            pass
     return state_record
+
+
+def _check_names(state_record: StateRecord) -> None:
+    """Raise InvalidRecord if a name in the record breaks the rule for names."""
+    names = [
+        text
+        for field in ("account", "room", "id", "instance", "name")
+        if isinstance(text := getattr(state_record, field, None), str)
+    ]
+    if isinstance(state_record, ConnectionPresence):
+        names += [*state_record.rooms, *state_record.topics]
+    for name in names:
+        if not is_valid_name(name):
+            raise InvalidRecord("bad_state", f"not a name of 1 to 200 bytes: {name[:200]!r}")
+
+
+def _is_time(text: str) -> bool:
+    try:
+        timestamps.rfc3339_to_ms(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _decode_tombstone(raw_key: bytes) -> Tombstone:
