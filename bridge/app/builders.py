@@ -142,6 +142,7 @@ def build_coordination(
         dead_letters,
         max_command_bytes=limits.event_bytes,
         dead_letters_per_second=limits.dead_letters_per_second,
+        instance_timeout_seconds=settings.instance_timeout_seconds,
         drain=drain,
     )
     return Coordination(

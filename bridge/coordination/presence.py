@@ -34,7 +34,8 @@ POLL_INTERVAL_SECONDS: Final = 0.1
 HEARTBEAT_SECONDS: Final = 2.0
 #: Clients published in one turn of the event loop.
 MAX_BATCH_CLIENTS: Final = 200
-#: Maximum age of the last heartbeat read back. Others remove an instance after 10 s of silence.
+#: Maximum age of the last heartbeat read back. Others remove an instance
+#: after `BRIDGE_INSTANCE_TIMEOUT_SECONDS` of silence, at least twice as long.
 MAX_ECHO_AGE_SECONDS: Final = 5.0
 #: Clients that may wait to be published, plus as many as are connected.
 MAX_PENDING_CLIENTS: Final = 20_000

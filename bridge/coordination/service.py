@@ -50,13 +50,14 @@ class CoordinationService:
         *,
         max_command_bytes: int,
         dead_letters_per_second: int,
+        instance_timeout_seconds: float,
         drain: Callable[[], None],
     ) -> None:
         self._access = access
         self._client = client
         self.topics = topics
         self.memberships = Memberships()
-        self.presence_tracker = PresenceTracker()
+        self.presence_tracker = PresenceTracker(instance_timeout_seconds)
         self.command_executor = CommandExecutor(hub, self.memberships)
         self.state_writer = StateWriter(access)
         self.presence_publisher = PresencePublisher(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 #: A pause above the instance timeout of a story makes the others call the instance gone.
 SHORT_PAUSE_SECONDS: Final = (0.5, 4.0)
-LONG_PAUSE_SECONDS: Final = (9.0, 12.0)
+LONG_PAUSE_SECONDS: Final = (19.0, 23.0)
 BROKER_AWAY_SECONDS: Final = (0.0, 4.0)
 NETWORK_SECONDS: Final = (0.5, 5.0)
 #: How far an instance's clock may be off, in seconds.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from bridge.coordination.dead_letters import DeadLetter, DeadLetterQueue
 from bridge.coordination.leader_tasks import LeaderTasks
 from bridge.coordination.topics import BridgeTopics, create_topics
-from bridge.core.coordination import state_records
+from bridge.core.coordination import presence, state_records
 from bridge.core.coordination.presence import PresenceTracker
 from bridge.core.protocol.topic_catalogue import NO_TOPICS
 from bridge.kafka.client.client import REQUEST_ERRORS, BrokerConnection, KafkaClient, TopicPartition
@@ -56,7 +56,7 @@ class LeaderInstance:
     ) -> None:
         self.topics = own_topics
         self.cluster = HeldConsumerClient(access)
-        self.presence = PresenceTracker()
+        self.presence = PresenceTracker(presence.INSTANCE_TIMEOUT_SECONDS)
         self.dead_letters = DeadLetterQueue(NO_TOPICS)
         self.position_request_count = 0  #: how often it was asked how far the state was read
         self.is_current = True

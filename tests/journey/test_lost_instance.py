@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.journey.bridge_group import TopicFollower
     from tests.web.websocket_client import WebSocketClient
 
-# An instance that gets no CPU for 10 s counts as lost, so no other test may run beside these.
+# An instance that gets no CPU for 20 s counts as lost, so no other test may run beside these.
 pytestmark = [pytest.mark.alone, pytest.mark.kafka, pytest.mark.timeout(240)]
 CLIENTS = 300
 #: Kept until everything that might be told twice was told.

@@ -1,7 +1,7 @@
 """Tracks connections of all instances, dead instances, and occupied rooms and topics.
 
 Rule: every instance tracks, the leader publishes, and only the state topic says what is published.
-A place is occupied at once and vacated after 3 s. An instance is dead after 10 s of silence.
+A place is occupied at once and vacated after 3 s. An instance is dead after a time of silence.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ def _index_entries(connection: ConnectionPresence) -> Iterable[tuple[str, object
 
 #: A room is published as vacated after it was empty for this long (docs/protocol.md).
 VACATED_AFTER_SECONDS: Final = 3.0
-#: An instance is dead after this long without a record.
-INSTANCE_TIMEOUT_SECONDS: Final = 10.0
+#: An instance is dead after this long without a record, unless a setting says otherwise.
+INSTANCE_TIMEOUT_SECONDS: Final = 20.0
 #: A change that is not read back for this long is published again.
 READ_BACK_TIMEOUT_SECONDS: Final = 60.0
 #: Limit of connections, and of rooms and topics, in one round. A round is one transaction.
@@ -104,7 +104,8 @@ class PresenceChanges(NamedTuple):
 class PresenceTracker:
     """The state topic's view of instances and connections. `now` is on any monotonic clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, instance_timeout_seconds: float = INSTANCE_TIMEOUT_SECONDS) -> None:
+        self._instance_timeout_seconds = instance_timeout_seconds
         self.index = PresenceIndex()
         self.published_occupied: set[RoomOrTopic] = set()  #: as the state topic has it
         self._last_seen: dict[str, float] = {}
@@ -195,7 +196,7 @@ class PresenceTracker:
 
         Return whether it is dead and no connection of it is left.
         """
-        has_timed_out = now - self._last_seen[instance] >= INSTANCE_TIMEOUT_SECONDS
+        has_timed_out = now - self._last_seen[instance] >= self._instance_timeout_seconds
         heartbeat = self.index.instances.get(instance)
         connections = self.index.by_instance.get(instance, {}).values()
         if has_timed_out:
