@@ -11,6 +11,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from bridge.app.builders import build_coordination, build_kafka, build_web
+from bridge.coordination.topics import CannotCreateTopics
 from bridge.kafka.client.client import REQUEST_ERRORS, KafkaAccess, KafkaClient
 from bridge.web.transport.http_connections import warn_of_descriptors
 from bridge.web.transport.server import DrainingServer
@@ -105,6 +106,8 @@ class Instance:
         """Run `part`, which never ends by itself; drain the instance if it does."""
         try:
             await part
+        except CannotCreateTopics as error:
+            self._failure = self._failure or error
         except Exception as error:  # noqa: BLE001 - any failure of a part ends the instance
             self._failure = self._failure or error
             _log.critical("%s failed: the instance ends", name, exc_info=error)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import typer
 
 from bridge.cli import bench, check, dev, join, kick, listen, publish, serve, who
+from bridge.cli.streams import open_standard_streams
 
 app = typer.Typer(
     name="push-bridge",
@@ -31,4 +32,5 @@ app.command()(bench.bench)
 
 def main() -> None:
     """Run the command line."""
+    open_standard_streams()
     app(prog_name="push-bridge")

@@ -11,6 +11,7 @@ import typer
 from bridge.cli.output import (
     ConfigOption,
     JsonOption,
+    check_servers,
     err,
     exit_with_error,
     load_settings_or_exit,
@@ -64,6 +65,7 @@ def bench(
 ) -> None:
     """Put load on bridges; print throughput, latency and delivery errors."""
     settings = load_settings_or_exit(config)
+    check_servers(kafka)
     if not is_valid_name(f"{account}nobody-1"):
         exit_with_error(f"--account: not a valid start of a name: {account!a}", code=2)
     from bridge.bench.plan import Plan

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from bridge.config.environment import kubernetes_variables, read_dotenv
 from bridge.config.settings import SettingError, Settings, load_settings
+from bridge.config.validators import check_bootstrap_servers
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -46,6 +47,14 @@ def load_settings_or_exit(config: Path | None, **defaults: Any) -> Settings:  # 
             markup=False,
         )
     return settings
+
+
+def check_servers(servers: str | None) -> None:
+    """Exit with 2 if the option `--kafka` is set and malformed."""
+    try:
+        check_bootstrap_servers(servers or "localhost")
+    except ValueError as error:
+        exit_with_error(f"--kafka: {error}", code=2)
 
 
 def http_url(host: str, port: int) -> str:

@@ -14,6 +14,7 @@ import typer
 from bridge.cli.output import (
     ConfigOption,
     JsonOption,
+    check_servers,
     exit_with_error,
     load_settings_or_exit,
     out,
@@ -45,6 +46,7 @@ def publish(
 ) -> None:
     """Write an event; print its position once Kafka has acknowledged it."""
     settings = load_settings_or_exit(config)
+    check_servers(kafka)
     if not (account or room or all):
         exit_with_error("an event needs an audience: --account, --room or --all", code=2)
     for name in (*(account or ()), *(room or ())):
@@ -52,7 +54,7 @@ def publish(
             exit_with_error(
                 f"not a name of 1 to 200 bytes without control characters: {name!r}", code=2
             )
-    raw_data = sys.stdin.buffer.read() if data is None or data == "-" else os.fsencode(data)
+    raw_data = _read_input() if data is None or data == "-" else os.fsencode(data)
     raw_data = raw_data.strip()
     if not is_valid_json(raw_data):
         exit_with_error("""DATA is not JSON; text needs its own quotes: '"hello"'""", code=2)
@@ -81,6 +83,15 @@ def publish(
             as_json,
         )
     )
+
+
+def _read_input() -> bytes:
+    try:
+        return sys.stdin.buffer.read()
+    except OSError as error:  # a folder, or a terminal that has gone
+        exit_with_error(f"cannot read DATA from standard input: {error.strerror}")
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
 
 
 async def _publish_record(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.app.instance import Instance
 from bridge.cli.output import exit_with_error
+from bridge.coordination.topics import CannotCreateTopics
 from bridge.kafka.client.aiokafka_internals import UnsupportedAiokafka
 from bridge.web.transport.uvicorn_internals import UnsupportedUvicorn
 
@@ -83,4 +84,7 @@ async def run_instance(
     except (UnsupportedAiokafka, UnsupportedUvicorn) as error:
         exit_with_error(str(error))
     tune_memory()
-    await instance.run(listener_socket, on_ready=on_ready)
+    try:
+        await instance.run(listener_socket, on_ready=on_ready)
+    except CannotCreateTopics as error:
+        exit_with_error(str(error))

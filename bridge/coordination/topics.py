@@ -23,6 +23,8 @@ _log = logging.getLogger(__name__)
 
 _MAX_REPLICATION_FACTOR: Final = 3
 _RETRY_SECONDS: Final = 2.0
+#: A controller that moves is elected within some seconds.
+_TRIES_WITHOUT_CONTROLLER: Final = 5
 _HOUR_MS: Final = 3_600_000
 #: One partition each, so that all records of a topic are in order.
 _PARTITION_COUNT: Final = 1
@@ -70,11 +72,19 @@ class BridgeTopics(NamedTuple):
         return f"{self.prefix}.duties"
 
 
+class CannotCreateTopics(Exception):
+    """The brokers name no controller, so nobody can create the bridge's own topics."""
+
+
 async def create_topics(client: KafkaClient, access: KafkaAccess, topics: BridgeTopics) -> None:
     """Create the missing topics. Retry until all exist.
 
+    Raises:
+        CannotCreateTopics: If the brokers name no controller for some seconds, as that of `dev`.
+
     Cancellation: safe.
     """
+    without_controller = 0
     required = {f"{topics.prefix}.{kind}": configs for kind, configs in _TOPIC_CONFIGS.items()}
     last_error = ""
     while True:
@@ -86,7 +96,13 @@ async def create_topics(client: KafkaClient, access: KafkaAccess, topics: Bridge
             await _create_missing_topics(
                 access, {name: required[name] for name in missing}, replication_factor
             )
+        except CannotCreateTopics:
+            without_controller += 1
+            if without_controller == _TRIES_WITHOUT_CONTROLLER:
+                raise
+            await asyncio.sleep(_RETRY_SECONDS)
         except CLIENT_ERRORS as error:
+            without_controller = 0
             if last_error != repr(error):
                 last_error = repr(error)
                 _log_failure(", ".join(sorted(required)), error)
@@ -116,7 +132,14 @@ async def _create_missing_topics(
             NewTopic(name, _PARTITION_COUNT, replication_factor, topic_configs=configs)
             for name, configs in topics.items()
         ]
-        response = await admin_client.create_topics(new_topics)
+        try:
+            response = await admin_client.create_topics(new_topics)
+        except AttributeError:  # aiokafka, of a cluster without a controller
+            raise CannotCreateTopics(
+                f"Kafka at {access.bootstrap_servers} has no controller, so the topics"
+                f" {', '.join(sorted(topics))} cannot be created; the broker of `dev` never has"
+                " one: use the prefix of its bridge (BRIDGE_KAFKA__PREFIX), or another Kafka"
+            ) from None
         for name, code in _error_codes(response.topic_errors):
             if code not in {0, errors.TopicAlreadyExistsError.errno}:
                 raise errors.for_code(code)(name)

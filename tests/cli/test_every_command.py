@@ -100,3 +100,21 @@ def test_pipe_gets_no_colours(folder):
     arguments = ["publish", "--topic", "demo", "1"]
     assert "\x1b[" in on_a_terminal(folder, *arguments)
     assert "\x1b" not in error_line(run(folder, *arguments), 2)
+
+
+@pytest.mark.parametrize("servers", ["kafka:", "PLAINTEXT://kafka:9092", "a,,b"])
+@pytest.mark.parametrize("name", ["publish", "bench"])
+def test_malformed_kafka_option_exits_with_2(folder, name, servers):
+    message = error_line(run(folder, *COMMANDS[name], "--kafka", servers), 2)
+    assert message.startswith("--kafka: must be host:port")
+
+
+@each_command
+def test_variables_of_kubernetes_are_ignored_with_one_warning(folder, arguments):
+    service = {"SERVICE_HOST": "10.0.0.7", "PORT": "tcp://10.0.0.7:8080"}
+    ended = run(folder, *arguments, "--help", **service)
+    assert ended.exit_code == 0
+    if arguments[0] in {"who", "kick"}:
+        ended = run(folder, *arguments, "--url", "127.0.0.1:1", "--token", "x" * 16, **service)
+        warning = ended.stderr_lines[0]
+        assert "BRIDGE_PORT, BRIDGE_SERVICE_HOST" in warning
