@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+import os
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any, Final
+from urllib.parse import urlsplit
 
 import typer
 
@@ -17,12 +21,22 @@ from bridge.cli.output import (
     out,
     run,
 )
-from bridge.client import Client, Connected, Disconnected, Event, Gap, Item, Refused, Warned
+from bridge.client import Client, Connected, Disconnected, Event, Gap, Item, Refused, Rooms, Warned
+from bridge.client.options import websocket_url
+from bridge.config.environment import LISTEN_TOKEN, read_dotenv
+from bridge.web.auth.http_client import is_loopback_host
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MIN_CLOSE_CODE = 1000  # smaller codes are HTTP statuses
+_UNITS: Final = {
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+}
+_match_duration: Final = re.compile(r"([0-9]{1,15})([smhd])").fullmatch
 # In valid JSON these occur only between tokens.
 _WHITESPACE = dict.fromkeys(map(ord, "\t\n\r"), " ")
 
@@ -38,12 +52,19 @@ def listen(
     type: Annotated[
         list[str] | None, typer.Option(help="A type, such as order.*; repeatable.")
     ] = None,
-    since: Annotated[str | None, typer.Option(help="Replay from this RFC 3339 time.")] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(help="Replay from this RFC 3339 time, or 90s, 15m, 1h or 7d ago."),
+    ] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print events as they arrive, until Ctrl-C."""
     settings = load_settings_or_exit(config)
+    if token is None and account is None:
+        token = os.environ.get(LISTEN_TOKEN) or read_dotenv().get(LISTEN_TOKEN) or None
+    if since is not None:
+        since = since_time(since, datetime.now(UTC))
     bridge_url = local_url(settings.host, settings.port) if url is None else url
     options: dict[str, Any] = {"account": account, "token": token, "since": since}
     options |= {"topics": topic or None, "rooms": room or [], "types": type or None}
@@ -52,7 +73,9 @@ def listen(
 
 async def _print_events(url: str, options: Mapping[str, Any], as_json: bool) -> None:
     try:
-        client = Client(url, **options)
+        is_loopback = is_loopback_host(urlsplit(websocket_url(url)).hostname or "")
+        # A proxy would be handed the token, and cannot reach this machine's loopback.
+        client = Client(url, **options, dial={"proxy": None} if is_loopback else {})
     except ValueError as error:
         exit_with_error(str(error), code=2)
     async with client:
@@ -67,6 +90,18 @@ async def _print_events(url: str, options: Mapping[str, Any], as_json: bool) -> 
         except Refused as refused:
             outcome = "closed for good" if refused.code >= _MIN_CLOSE_CODE else "refused"
             exit_with_error(f"{outcome}: {refused}")
+
+
+def since_time(since: str, now: datetime) -> str:
+    """Return the RFC 3339 time of a duration before `now`; other text as it is."""
+    found = _match_duration(since)
+    if not found:
+        return since
+    try:
+        time = now - int(found[1]) * _UNITS[found[2]]
+    except OverflowError:
+        exit_with_error(f"--since: no time is that long ago: {since!a}", code=2)
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _print_disconnect(item: Item, url: str) -> None:
@@ -95,3 +130,7 @@ def _print_item(item: Item) -> None:
         case Gap():
             note = f"events of {item.topic} were missed ({item.reason})"
             err.print(note, style="bold yellow", markup=False)
+        case Rooms():
+            changes = [*(f"+{room}" for room in item.joined), *(f"-{room}" for room in item.left)]
+            note = f"rooms: {escape_unprintable(' '.join(changes))}"
+            err.print(note, style="green", markup=False)

@@ -118,3 +118,9 @@ def test_variables_of_kubernetes_are_ignored_with_one_warning(folder, arguments)
         ended = run(folder, *arguments, "--url", "127.0.0.1:1", "--token", "x" * 16, **service)
         warning = ended.stderr_lines[0]
         assert "BRIDGE_PORT, BRIDGE_SERVICE_HOST" in warning
+
+
+@each_command
+def test_the_token_of_listen_is_no_wrong_setting(folder, arguments):
+    ended = run(folder, *arguments, TOKEN="x", LIMITS__ROOMS="many")
+    assert error_line(ended, 2).startswith("BRIDGE_LIMITS__ROOMS: "), "BRIDGE_TOKEN is known"

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
+from bridge.cli import listen as listen_module
+from bridge.cli.listen import since_time
 from bridge.client.options import websocket_url
 from tests.cli.command_process import (
     CommandProcess,
@@ -22,10 +26,12 @@ from tests.harness.frame_schemas import read_frame
 from tests.harness.ports import HOST, free_ports
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
     from pathlib import Path
 
     from tests.cli.conftest import DevServer
 
+NOW = datetime(2026, 1, 10, 12, tzinfo=UTC)
 LARGE = "9" * 5000  # more digits than Python converts to an int
 
 
@@ -188,3 +194,75 @@ def test_listen_ends_when_its_output_is_closed(dev, folder, account):
         listening.wait(60)
         assert listening.stderr is not None
         assert b"Traceback" not in listening.stderr.read()
+
+
+@pytest.mark.parametrize(
+    ("since", "time"),
+    [
+        ("90s", "2026-01-10T11:58:30.000Z"),
+        ("15m", "2026-01-10T11:45:00.000Z"),
+        ("1h", "2026-01-10T11:00:00.000Z"),
+        ("7d", "2026-01-03T12:00:00.000Z"),
+        ("0s", "2026-01-10T12:00:00.000Z"),
+        ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z"),
+        ("1w", "1w"),
+        ("-1h", "-1h"),
+        ("", ""),
+    ],
+)
+def test_since_may_be_a_duration(since, time):
+    assert since_time(since, NOW) == time
+
+
+def test_since_before_all_times_exits_with_2(folder):
+    message = error_line(run(folder, "listen", "--since", "9999999999d"), 2)
+    assert message.startswith("--since: ")
+
+
+def test_listen_since_a_duration_replays(dev, folder, account):
+    publish(dev, folder, account, '"before"')
+    arguments = ["listen", dev.url, "--account", account, "--since", "1h"]
+    with CommandProcess(folder, *arguments) as listening:
+        assert "before" in listening.wait_for_line("before")
+
+
+def test_listen_on_loopback_uses_no_proxy(dev, folder, account, monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "WS_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setitem(os.environ, name, "http://127.0.0.1:1")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with CommandProcess(folder, "listen", dev.url, "--account", account) as listening:
+        assert account in listening.wait_for_line("connected")
+
+
+def test_listen_prints_rooms_that_a_backend_adds(dev, folder, account):
+    with CommandProcess(folder, "listen", dev.url, "--account", account) as listening:
+        listening.wait_for_line("connected")
+        assert run(folder, "join", "hall", "--account", account, "--url", dev.url).exit_code == 0
+        assert listening.wait_for_line("rooms:") == "rooms: +hall"
+
+
+@pytest.mark.parametrize(
+    ("options", "token"),
+    [({}, "of-environment"), ({"token": "given"}, "given"), ({"account": "ann"}, None)],
+)
+def test_listen_takes_its_token_from_the_environment(monkeypatch, tmp_path, options, token):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BRIDGE_TOKEN", "of-environment")
+    used: list[str | None] = []
+    monkeypatch.setattr(listen_module, "run", lambda main: main.close())
+    monkeypatch.setattr(listen_module, "_print_events", _record(used))
+    listen_module.listen(**options)
+    assert used == [token]
+
+
+def _record(used: list[str | None]) -> Callable[..., Coroutine[None, None, None]]:
+    async def finish() -> None:
+        pass
+
+    def print_events(
+        _url: str, options: dict[str, str | None], _as_json: bool
+    ) -> Coroutine[None, None, None]:
+        used.append(options["token"])
+        return finish()
+
+    return print_events
