@@ -65,7 +65,6 @@ def bench(
 ) -> None:
     """Put load on bridges; print throughput, latency and delivery errors."""
     settings = load_settings_or_exit(config)
-    check_servers(kafka)
     if not is_valid_name(f"{account}nobody-1"):
         exit_with_error(f"--account: not a valid start of a name: {account!a}", code=2)
     from bridge.bench.plan import Plan
@@ -156,7 +155,8 @@ def _kafka_name(settings: Settings, public_topic: str) -> str:
 
 
 def _librdkafka_config(kafka: KafkaSettings, brokers: str | None) -> dict[str, Any]:
-    """Return the settings under librdkafka's names."""
+    """Return the settings under librdkafka's names; exit with 2 if `brokers` are malformed."""
+    check_servers(brokers)
     password = kafka.sasl_plain_password
     key_password = kafka.ssl_password
     options = {
