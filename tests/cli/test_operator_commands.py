@@ -139,7 +139,7 @@ def full() -> Iterator[AdminApiServer]:
             "c1", "ann", rooms=["hall", "yard"], topics=["orders"], types=["order.*"]
         )
         registry.connect_elsewhere("c2", None, ["hall"], ["orders"])
-        registry.connect_elsewhere("c3", "x" * 150, ["\u202eevil", "[red]"], [])
+        registry.connect_elsewhere("c3", "x" * 150, ["\ufeffevil", "[red]"], [])
         registry.last_seen["c1"] = 1_795_000_000.123
         yield backstage
 
@@ -155,7 +155,7 @@ def test_who_prints_one_line_per_connection(full, folder):
     assert rows == [
         *(["c1", "ann", "hall,yard", "orders", "order.*", "i1", "192.0.2.1", began, since, "0"],),
         *(["c2", "-", "hall", "orders", "all", "i2", "192.0.2.2", since, "-", "-"],),
-        ["c3", "x" * 150, r"\u202eevil,[red]", "-", "all", "i2", "192.0.2.2", since, "-", "-"],
+        ["c3", "x" * 150, r"\ufeffevil,[red]", "-", "all", "i2", "192.0.2.2", since, "-", "-"],
     ]
 
 
