@@ -117,7 +117,7 @@ async def test_an_outbox_without_progress_is_closed_on_though_it_is_below_its_ce
 async def test_time_in_which_the_instance_stood_still_is_not_the_clients(
     open_rig: OpenBridge, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(pool_module, "STANDSTILL_SECONDS", 0.1)
+    monkeypatch.setattr(pool_module, "STANDSTILL_SECONDS", 0.3)
     rig = await open_rig(
         ceiling=1 << 30,
         outbox_timeout_seconds=0.4,
@@ -131,7 +131,7 @@ async def test_time_in_which_the_instance_stood_still_is_not_the_clients(
         await asyncio.sleep(0)
     session = session_of(rig, "reader")
     await asyncio.sleep(0.1)  # a check has seen the progress that there was
-    time.sleep(0.6)  # noqa: ASYNC251 - the whole process is stopped
+    time.sleep(0.8)  # noqa: ASYNC251 - the whole process is stopped
     await asyncio.sleep(0.1)  # the checks that are overdue
     assert session.close_code is None
     assert not rig.counters.closes_by_code

@@ -89,8 +89,8 @@ async def test_a_heartbeat_is_not_repeated_without_an_event(wide):
 
 async def test_no_block_of_a_stream_is_without_data_and_none_is_empty(wide):
     listener = await open_welcomed_stream(wide, ALICE)
-    for _ in range(5):
-        wide.publish(accounts=["alice"], data="x" * 20_000)
+    for size in (20_000, 20_000, 20_000, 20_000, 1):  # the last one is smaller than an id
+        wide.publish(accounts=["alice"], data="x" * size)
         await listener.next_of("event")
     check_now(wide)
     await listener.expect("heartbeat")
