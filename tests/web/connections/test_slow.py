@@ -122,6 +122,7 @@ async def test_time_in_which_the_instance_stood_still_is_not_the_clients(
         ceiling=1 << 30,
         outbox_timeout_seconds=0.4,
         hello_timeout_seconds=0.4,
+        close_timeout_seconds=0.2,
         heartbeat_seconds=1.0,
     )
     reader = await rig.open_websocket("account=reader", receive_bytes=SMALL_WINDOW)
