@@ -29,7 +29,24 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     require_auth_settings(settings)
     from bridge.app.access import build_kafka_access
 
+    if settings.auth.mode == "jwt" and settings.auth.jwks_url:
+        run(_check_keys(settings.auth.jwks_url))
     run(_check_topics(settings, build_kafka_access(settings.kafka), as_json))
+
+
+async def _check_keys(location: str) -> None:
+    """Fetch the key set once; exit with an error message if it cannot be used."""
+    from bridge.web.auth.fetch import download, parse_location, redact_location
+    from bridge.web.auth.tokens.jwks import parse_key_set
+
+    source = parse_location(location)
+    try:
+        parse_key_set(await download(source))
+    except (OSError, ValueError) as error:
+        exit_with_error(
+            f"the key set at {redact_location(source)} cannot be used"
+            f" (BRIDGE_AUTH__JWKS_URL): {error}"
+        )
 
 
 async def _check_topics(settings: Settings, kafka_access: KafkaAccess, as_json: bool) -> None:

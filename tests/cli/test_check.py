@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def settings(dev: DevServer, **more: str) -> dict[str, str]:
-    return {"KAFKA__BOOTSTRAP_SERVERS": dev.kafka, "AUTH__MODE": "none", **more}
+    return {"KAFKA__BOOTSTRAP_SERVERS": dev.kafka, "AUTH__MODE": "none"} | more
 
 
 def test_check_prints_topics(dev, folder):
@@ -63,3 +63,26 @@ def test_missing_topics_or_authentication_exit_with_2(dev, folder):
     assert error_line(run(folder, "check", **settings(dev)), 2).startswith("BRIDGE_TOPICS: ")
     wrong = {**settings(dev, TOPICS='["demo"]'), "AUTH__MODE": "jwt"}
     assert error_line(run(folder, "check", **wrong), 2).startswith("BRIDGE_AUTH__")
+
+
+def test_a_jwks_that_does_not_answer_exits_with_1(dev, folder):
+    (port,) = free_ports(1)
+    url = f"http://{HOST}:{port}/keys"
+    keys = {"AUTH__MODE": "jwt", "AUTH__JWKS_URL": url, "AUTH__AUDIENCE": "bridge"}
+    message = error_line(run(folder, "check", **settings(dev, TOPICS='["demo"]', **keys)), 1)
+    assert url in message
+    assert "BRIDGE_AUTH__JWKS_URL" in message
+
+
+def test_a_jwks_without_a_usable_key_exits_with_1(dev, folder):
+    (folder / "keys.json").write_text('{"keys": []}')
+    keys = {"AUTH__MODE": "jwt", "AUTH__JWKS_URL": "keys.json", "AUTH__AUDIENCE": "bridge"}
+    message = error_line(run(folder, "check", **settings(dev, TOPICS='["demo"]', **keys)), 1)
+    assert "none of its keys" in message
+
+
+def test_a_secret_that_is_too_short_exits_with_2(dev, folder):
+    short = {"AUTH__MODE": "jwt", "AUTH__SECRET": "12345"}
+    message = error_line(run(folder, "check", **settings(dev, TOPICS='["demo"]', **short)), 2)
+    assert "BRIDGE_AUTH__SECRET" in message
+    assert "12345" not in message
