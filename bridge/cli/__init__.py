@@ -6,18 +6,37 @@ failure, such as a broker that does not answer, is a sentence and exit code 1.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
+from bridge import __version__
 from bridge.cli import bench, check, dev, join, kick, listen, publish, serve, who
 from bridge.cli.streams import open_standard_streams
 
 app = typer.Typer(
     name="push-bridge",
-    help="From Kafka to every browser, phone and terminal that should know.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    """From Kafka to every browser, phone and terminal that should know."""
+
+
 app.command()(dev.dev)
 app.command()(serve.serve)
 app.command()(check.check)

@@ -66,8 +66,10 @@ class AdminClient:
     """Calls `/v1` of one bridge; every failure exits the command."""
 
     def __init__(self, settings: Settings, url: str | None, token: str | None) -> None:
-        port = settings.port if settings.admin_port is None else settings.admin_port
-        self._base_url = _parse_base_url(local_url(settings.host, port) if url is None else url)
+        host, port = settings.host, settings.port
+        if settings.admin_port is not None:
+            host, port = settings.admin_host or host, settings.admin_port
+        self._base_url = _parse_base_url(local_url(host, port) if url is None else url)
         self._headers = {"Accept": "application/json", "User-Agent": "push-bridge"}
         self._opener = request.OpenerDirector()
         # No redirect handler: it would send the token to another address.

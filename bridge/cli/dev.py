@@ -130,7 +130,7 @@ def _print_instructions(
     url = http_url(settings.host, port)
     page_hint = "open it in a browser"
     if page_port != port:
-        page_hint = f"the page is at {http_url(settings.host, page_port)}"
+        page_hint = f"the page is at {http_url(settings.admin_host or settings.host, page_port)}"
     access_hint = (
         "bound to this machine" if token is None else f"the page sends with the token {token}"
     )

@@ -46,7 +46,8 @@ def open_admin_listener(settings: Settings) -> socket.socket | None:
     """Return the socket of the admin port; None if it is not configured."""
     if settings.admin_port is None:
         return None
-    return open_listener(settings.host, settings.admin_port, "BRIDGE_HOST, BRIDGE_ADMIN_PORT")
+    host = settings.admin_host or settings.host
+    return open_listener(host, settings.admin_port, "BRIDGE_ADMIN_HOST, BRIDGE_ADMIN_PORT")
 
 
 def open_listener(

@@ -212,6 +212,7 @@ class Settings(BaseSettings):
     auth: AuthSettings = AuthSettings()
     allowed_origins: Annotated[list[str], AfterValidator(validators.normalize_origins)] = []
     admin_tokens: Annotated[list[AdminToken], AfterValidator(validators.check_admin_tokens)] = []
+    admin_host: str = ""
     admin_port: int | None = Field(None, ge=0, le=65_535)
     heartbeat_seconds: float = Field(25, gt=0, allow_inf_nan=False)
     keepalive_seconds: float = Field(75, gt=0, allow_inf_nan=False)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bridge import __version__
 from tests.cli.command_process import TIMEOUT_SECONDS, command_environment, error_line, run
 
 COMMANDS = {
@@ -60,6 +61,11 @@ def test_command_is_installed_as_push_bridge():
     installed = Path(sys.executable).with_name("push-bridge")
     done = subprocess.run([installed, "--help"], capture_output=True, text=True, check=True)
     assert all(name in done.stdout for name in COMMANDS)
+
+
+def test_version_is_printed_alone(folder):
+    ended = run(folder, "--version")
+    assert (ended.exit_code, ended.stdout_lines, ended.stderr_lines) == (0, [__version__], [])
 
 
 def test_help_is_shown_without_a_command(folder):

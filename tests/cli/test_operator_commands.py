@@ -219,6 +219,8 @@ def test_url_and_token_default_to_the_settings(stage, folder, arguments):
 def test_admin_port_is_used_if_configured(stage, folder):
     settings = {"PORT": "1", "ADMIN_PORT": str(stage.port), "ADMIN_TOKENS": json.dumps([TOKEN])}
     assert run(folder, "who", **settings).exit_code == 0
+    elsewhere = {"HOST": "192.0.2.1", "ADMIN_HOST": "127.0.0.1"}
+    assert run(folder, "who", **settings, **elsewhere).exit_code == 0
 
 
 @each_command

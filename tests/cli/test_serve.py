@@ -11,6 +11,8 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from bridge.cli.runner import open_admin_listener
+from bridge.config.settings import Settings
 from tests.cli.command_process import CommandProcess, error_line, get, run, wait_until
 from tests.cli.conftest import next_frame
 from tests.harness.ports import HOST, free_ports
@@ -94,3 +96,14 @@ def test_topics_are_read_from_the_file(dev: DevServer, folder):
     arguments = ["serve", "--config", "bridge.yaml"]
     with CommandProcess(folder, *arguments, KAFKA__BOOTSTRAP_SERVERS=dev.kafka) as command:
         assert command.wait_for_line("ready").endswith("public, demo")
+
+
+def test_the_admin_port_is_on_the_admin_host():
+    for settings, host in (
+        (Settings(admin_port=0, admin_host="127.0.0.2"), "127.0.0.2"),
+        (Settings(admin_port=0, host="127.0.0.3"), "127.0.0.3"),
+    ):
+        listener = open_admin_listener(settings)
+        assert listener is not None
+        with listener:
+            assert listener.getsockname()[0] == host

@@ -50,6 +50,7 @@ PUBLISHED: dict[str, tuple[Any, str, Any]] = {
         '["a-secret-of-thirty-two-characters"]',
         [AdminToken(token=SecretStr("a-secret-of-thirty-two-characters"))],
     ),
+    "ADMIN_HOST": ("", "192.0.2.1", "192.0.2.1"),
     "ADMIN_PORT": (None, "9091", 9091),
     "HEARTBEAT_SECONDS": (25, "0.5", 0.5),
     "KEEPALIVE_SECONDS": (75, "5", 5),
