@@ -182,7 +182,8 @@ async def test_behind_nginx_another_instance_takes_over(
             await bridges[first].terminate()
             await page.wait_for_frames("live", 3)
         await page.wait_for_frames("event", producer.written)
-        (closing,) = await page.frames("closing")
+        *of_nginx, closing = await page.frames("closing")
+        assert {(each["code"], each["reconnect"]) for each in of_nginx} == {(4006, True)}
         assert (closing["code"], closing["reconnect"]) == (4001, True)
         assert (await page.frames("welcome"))[-1]["instance"] == second
         await check(page, producer.written)
