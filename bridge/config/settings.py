@@ -10,7 +10,7 @@ import json
 import socket
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -197,6 +197,10 @@ def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
+#: `{prefix}.` and one of these is a group. `{prefix}.` and the instance's name is another.
+_GROUPS_OF_THE_BRIDGE: Final = ("duties", "dead-letters")
+
+
 class Settings(BaseSettings):
     """All settings of an instance."""
 
@@ -250,6 +254,11 @@ class Settings(BaseSettings):
                     raise ValueError(f"topics: {name!r} is one of Kafka's own; name another topic")
         if self.instance and not (is_valid_name(self.instance) and is_valid_topic(self.instance)):
             raise ValueError("instance: use letters, digits, '.', '_' and '-' only, as Kafka does")
+        if (last := self.instance.rpartition(".")[2]) in _GROUPS_OF_THE_BRIDGE:
+            raise ValueError(
+                f"instance: a name that is {last!r}, or ends with it behind a dot, would name a"
+                " consumer group of the bridge's own; choose another name"
+            )
         return self
 
     @property

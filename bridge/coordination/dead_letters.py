@@ -54,6 +54,7 @@ class DeadLetterQueue:
         self._pending: deque[DeadLetter] = deque()
         self._pending_bytes = 0
         self._written_offsets: dict[TopicPartition, int] = {}  # the next offset of each partition
+        self._earlier_offsets: dict[TopicPartition, int] = {}  # those of before the start
         self.count_by_reason: Counter[str] = Counter()
         self.lost_count = 0  #: dropped at `MAX_BYTES`, or rejected by Kafka as too large
 
@@ -61,16 +62,18 @@ class DeadLetterQueue:
         """Count it, log it once per reason and minute, and keep its dead letter.
 
         The record's topic is a public name. If a Kafka topic has several public names, only the
-        first one counts. A record that was a dead letter before is counted alone.
+        first one counts. A record that was a dead letter before is counted alone. One whose dead
+        letter was written before the start is ignored: instances read it again at each start.
         """
         topic = unusable_record.topic
-        if not self._catalogue.is_alias(topic):
+        kafka_topic = self._catalogue.kafka_names.get(topic, topic)
+        partition = TopicPartition(kafka_topic, unusable_record.partition)
+        is_old = unusable_record.record.offset < self._earlier_offsets.get(partition, 0)
+        if not is_old and not self._catalogue.is_alias(topic):
             self._count(unusable_record)
             if any(name == _REASON_HEADER for name, _ in unusable_record.record.headers):
                 return  # it was one before: written back, it would become one for ever
-            self.keep(
-                _build_dead_letter(unusable_record, self._catalogue.kafka_names.get(topic, topic))
-            )
+            self.keep(_build_dead_letter(unusable_record, partition))
 
     def _count(self, unusable_record: UnusableRecord) -> None:
         topic, partition, record, error = unusable_record
@@ -110,12 +113,21 @@ class DeadLetterQueue:
             self._written_offsets[partition] = max(offset, self._written_offsets.get(partition, 0))
         self._remove_written()
 
+    def set_earlier_offsets(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Set the written offsets at the start of this instance."""
+        self._earlier_offsets = dict(offsets)
+        self.set_written_offsets(offsets)
+
     def set_written_offsets(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Replace the written offsets of all partitions.
 
         Offsets may decrease: a recreated topic starts at offset 0 again.
         """
         self._written_offsets = dict(offsets)
+        self._earlier_offsets = {
+            partition: min(offset, offsets.get(partition, 0))
+            for partition, offset in self._earlier_offsets.items()
+        }
         self._remove_written()
 
     def _remove_written(self) -> None:
@@ -150,15 +162,14 @@ class DeadLetterQueue:
                 return
 
 
-def _build_dead_letter(unusable_record: UnusableRecord, kafka_topic: str) -> DeadLetter:
+def _build_dead_letter(unusable_record: UnusableRecord, partition: TopicPartition) -> DeadLetter:
     record = unusable_record.record
     origin = {
         _REASON_HEADER: unusable_record.error.reason,
-        "dead-topic": kafka_topic,
-        "dead-partition": str(unusable_record.partition),
+        "dead-topic": partition.topic,
+        "dead-partition": str(partition.number),
         "dead-offset": str(record.offset),
     }
     headers = [*record.headers, *((name, text.encode()) for name, text in origin.items())]
-    partition = TopicPartition(kafka_topic, unusable_record.partition)
     value = record.raw if isinstance(record, UndecodableRecord) else record.value
     return DeadLetter(partition, record.offset, record.key, value, headers)

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 1.0
+#: A start does not wait longer to learn which dead letters are written.
+_COMMITTED_TIMEOUT_SECONDS = 3.0
 
 
 class CoordinationService:
@@ -55,6 +57,7 @@ class CoordinationService:
     ) -> None:
         self._access = access
         self._client = client
+        self._dead_letters = dead_letters
         self.topics = topics
         self.memberships = Memberships()
         self.presence_tracker = PresenceTracker(instance_timeout_seconds)
@@ -97,9 +100,16 @@ class CoordinationService:
     async def prepare(self) -> None:
         """Create the bridge's topics and note the end of `control`. Retry until both succeed.
 
+        Note also which dead letters are written, if Kafka says so in time.
+
         Cancellation: safe.
         """
         await create_topics(self._client, self._access, self.topics)
+        with contextlib.suppress(*REQUEST_ERRORS):  # without them, old dead letters count again
+            async with asyncio.timeout(_COMMITTED_TIMEOUT_SECONDS):
+                self._dead_letters.set_earlier_offsets(
+                    await self._client.committed(self.topics.dead_letters)
+                )
         control_topic = self.topics.control
         while True:
             with contextlib.suppress(*REQUEST_ERRORS):

@@ -86,6 +86,14 @@ class KafkaProducer:
         await self._client.connect()
         await self._producer.start()
 
+    async def wait_until_failed(self) -> None:
+        """Return once this producer cannot write any more.
+
+        aiokafka retries what brokers answer. An error that it does not know ends its sender.
+        """
+        if (task := sender_task(self._producer)) is not None:
+            await asyncio.wait([task])
+
     async def stop(self) -> None:
         """Wait for the records in flight, then close the connections."""
         await self._producer.stop()
@@ -212,24 +220,24 @@ class KafkaPublisher:
         self.outcomes = dict.fromkeys([_ACKNOWLEDGED, *_OUTCOMES.values()], 0)
 
     async def run(self) -> None:
-        """Retry until connected, then keep the connection until cancelled.
+        """Keep a connected producer until cancelled. One that failed is replaced.
 
         Cancellation: records in flight have three seconds to be acknowledged.
         """
-        producer = KafkaProducer(self._access)
-        try:
-            while self._producer is None:
-                try:
-                    await producer.start()
-                    self._producer = producer
-                except CLIENT_ERRORS as error:
-                    self._mark_failing(error)
-                    await asyncio.sleep(_RETRY_SECONDS)
-            await asyncio.get_running_loop().create_future()
-        finally:
-            with contextlib.suppress(*CLIENT_ERRORS):
-                async with asyncio.timeout(_STOP_TIMEOUT_SECONDS):
-                    await producer.stop()
+        while True:
+            producer = KafkaProducer(self._access)
+            try:
+                await producer.start()
+                self._producer = producer
+                await producer.wait_until_failed()
+            except CLIENT_ERRORS as error:
+                self._mark_failing(error)
+            finally:
+                self._producer = None
+                with contextlib.suppress(*CLIENT_ERRORS):
+                    async with asyncio.timeout(_STOP_TIMEOUT_SECONDS):
+                        await producer.stop()
+            await asyncio.sleep(_RETRY_SECONDS)
 
     async def publish(
         self,

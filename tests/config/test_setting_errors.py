@@ -125,6 +125,9 @@ def test_a_missing_sasl_setting_is_named(monkeypatch):
         ("topics: [{name: a, kafka: 'b c'}]", "topics.0"),
         ("topics: [a, {name: b, privat: true}]", "topics.1.privat"),
         ("instance: 2026-01-01", "instance"),
+        ("instance: duties", "instance"),
+        ("instance: dead-letters", "instance"),
+        ("instance: blue.duties", "instance"),
     ],
 )
 def test_an_error_in_the_file_is_one_line_that_names_file_and_setting(write, text, named):

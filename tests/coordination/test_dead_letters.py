@@ -108,6 +108,29 @@ def test_written_offsets_may_go_back() -> None:
     assert pending(queue) == [(0, 0)]
 
 
+def test_a_dead_letter_of_before_the_start_is_not_counted_or_logged_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    queue = DeadLetterQueue(NO_TOPICS)
+    queue.set_earlier_offsets({T0: 3})
+
+    def add(offset: int) -> None:
+        record = ConsumerRecord(offset, 0, b"key", b"value", [])
+        queue.add(UnusableRecord("t", 0, record, InvalidRecord("bad_command", "no command")))
+
+    add(2)
+    assert (queue.count_by_reason, pending(queue), caplog.messages) == ({}, [], [])
+    add(3)
+    assert (queue.count_by_reason, pending(queue)) == ({"bad_command": 1}, [(0, 3)])
+    assert len(caplog.messages) == 1
+    queue.set_written_offsets({T0: 4})  # what is written later was counted here
+    add(3)
+    assert queue.count_by_reason == {"bad_command": 2}
+    queue.set_written_offsets({})  # the topic was recreated
+    add(0)
+    assert queue.count_by_reason == {"bad_command": 3}
+
+
 def test_memory_is_bounded_and_the_oldest_are_lost(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, NamedTuple
 
 import pytest
@@ -9,9 +10,11 @@ from aiokafka import errors
 from aiokafka.errors import KafkaTimeoutError
 
 from bridge.core.ports import RecordRefused, UnknownTopic
+from bridge.core.protocol.cursor import Position
 from bridge.kafka import producer as producing
 from bridge.kafka.client.client import KafkaAccess
-from bridge.kafka.producer import KafkaProducer
+from bridge.kafka.producer import KafkaProducer, KafkaPublisher
+from tests.kafka.held_replays import wait_until
 from tests.kafka.memory_kafka import MemoryKafkaClient
 
 
@@ -109,3 +112,38 @@ async def test_what_may_have_been_written_is_no_refusal(producer, code):
     producer._producer.error = errors.for_code(code)()
     with pytest.raises(errors.KafkaError):
         await producer.send("t", b"1")
+
+
+async def test_a_producer_that_failed_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[FailingProducer] = []
+
+    class FailingProducer:
+        def __init__(self, _: KafkaAccess) -> None:
+            self.failed, self.is_stopped = asyncio.Event(), False
+            made.append(self)
+
+        async def start(self) -> None:
+            if len(made) == 2:
+                raise KafkaTimeoutError
+
+        async def wait_until_failed(self) -> None:
+            await self.failed.wait()
+
+        async def stop(self) -> None:
+            self.is_stopped = True
+
+        async def send(self, topic: str, *_: object, **__: object) -> Position:
+            return Position(topic, 0, len(made))
+
+    monkeypatch.setattr(producing, "KafkaProducer", FailingProducer)
+    monkeypatch.setattr(producing, "_RETRY_SECONDS", 0.0)
+    publisher = KafkaPublisher(KafkaAccess("127.0.0.1:1", {}), {"orders": "t"})
+    running = asyncio.create_task(publisher.run())
+    await wait_until(lambda: publisher._producer is not None)
+    assert (await publisher.publish("orders", b"", key=None)).offset == 1
+    made[0].failed.set()
+    await wait_until(lambda: len(made) == 3)
+    assert (await publisher.publish("orders", b"", key=None)).offset == 3
+    running.cancel()
+    await asyncio.wait([running])
+    assert [each.is_stopped for each in made] == [True] * 3

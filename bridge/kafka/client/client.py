@@ -29,7 +29,7 @@ from bridge.kafka.client.protocol import NO_ID, DescribeTopics, FetchById, Fetch
 from bridge.kafka.client.record_batches import MAX_BATCH_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
 _log = logging.getLogger(__name__)
 
@@ -262,11 +262,8 @@ class KafkaClient:
         topics: dict[str, list[tuple[int, int, str]]] = {}
         for partition, offset in offsets.items():
             topics.setdefault(partition.topic, []).append((partition.number, offset, ""))
-        async with _request_timeout():
-            node = await self._client.coordinator_lookup(CoordinationType.GROUP, group)
-        response = await self._send(
-            node, OffsetCommitRequest(group, -1, "", -1, list(topics.items()))
-        )
+        request = OffsetCommitRequest(group, -1, "", -1, list(topics.items()))
+        response = await self._send(await self._coordinator(group), request)
         for _, partitions in response.topics:
             for _, error in partitions:
                 if error:
@@ -274,9 +271,7 @@ class KafkaClient:
 
     async def committed(self, group: str) -> dict[TopicPartition, int]:
         """Return the offsets of `group`, whichever member committed them."""
-        async with _request_timeout():
-            node = await self._client.coordinator_lookup(CoordinationType.GROUP, group)
-        response = await self._send(node, OffsetFetchRequest(group, None))
+        response = await self._send(await self._coordinator(group), OffsetFetchRequest(group, None))
         if response.error_code:
             raise errors.for_code(response.error_code)
         return {
@@ -301,9 +296,33 @@ class KafkaClient:
     async def _send(
         self, node: int, request: Any, connection: BrokerConnection = BrokerConnection.METADATA
     ) -> Any:
-        async with _request_timeout():
-            # aiokafka names two groups of connections. Its client accepts any number as a group.
-            return await self._client.send(node, request, group=connection)
+        # aiokafka names two groups of connections. Its client accepts any number as a group.
+        return await _try_twice(lambda: self._client.send(node, request, group=connection))
+
+    async def _coordinator(self, group: str) -> int:
+        """Return the node that coordinates a consumer group."""
+        node: int = await _try_twice(
+            lambda: self._client.coordinator_lookup(CoordinationType.GROUP, group)
+        )
+        return node
+
+
+async def _try_twice(request: Callable[[], Awaitable[Any]]) -> Any:
+    """Return the response of `request`. If its connection was closed, try once more on a new one.
+
+    Brokers close idle connections, and those whose SASL session ended (KIP-368). All requests of
+    this client may be repeated. Both tries together have the time of one.
+    """
+    async with _request_timeout():
+        try:
+            return await request()
+        except RuntimeError as error:  # uvloop's, or one of Kafka's
+            if isinstance(error, errors.KafkaError) and not isinstance(
+                error, errors.KafkaConnectionError
+            ):
+                raise
+            _log.debug("the connection was closed, trying once more error=%r", error)
+            return await request()
 
 
 @contextlib.asynccontextmanager
@@ -312,6 +331,8 @@ async def _request_timeout(timeout_seconds: float = _TIMEOUT_SECONDS) -> AsyncIt
     try:
         async with asyncio.timeout(timeout_seconds):
             yield
+    except errors.KafkaError:  # a RuntimeError too
+        raise
     except RuntimeError as error:  # uvloop, if the connection was closed just now
         raise errors.KafkaConnectionError(str(error)) from error
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
 
 from bridge.app.access import build_kafka_access
 from bridge.config.settings import load_settings
-from bridge.kafka.client.client import REQUEST_ERRORS, KafkaClient
+from bridge.kafka.client.client import REQUEST_ERRORS, KafkaAccess, KafkaClient
+from bridge.kafka.producer import KafkaPublisher
 from tests.harness.admin import RecordToProduce, create_topic, produce
 from tests.harness.bridge_process import BridgeProcess
 from tests.harness.certificates import write_certificates
+from tests.harness.kafka_cluster import KafkaCluster
 from tests.kafka.recording_sink import running_consumer
+from tests.web.in_process_bridge import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from tests.harness.kafka_cluster import KafkaCluster
 
 pytestmark = pytest.mark.kafka
 
@@ -118,3 +120,28 @@ async def test_serve_reads_behind_scram(kafka: KafkaCluster, topic_name: str) ->
     async with BridgeProcess("known", [topic_name], bootstrap, **more) as bridge:
         await bridge.wait_ready()
         assert await bridge.terminate() == 0
+
+
+async def test_sessions_that_end_cost_no_publish() -> None:
+    """The broker ends SASL sessions after a second (KIP-368), on every connection."""
+    properties = {"connections.max.reauth.ms": "1000"}
+    with KafkaCluster(properties=properties) as cluster:
+        await create_topic(cluster.bootstrap, "orders")
+        access = KafkaAccess(
+            cluster.bootstrap_scram,
+            {
+                "security_protocol": "SASL_PLAINTEXT",
+                "sasl_mechanism": "SCRAM-SHA-256",
+                "sasl_plain_username": cluster.USER,
+                "sasl_plain_password": cluster.PASSWORD,
+            },
+        )
+        publisher = KafkaPublisher(access, {"orders": "orders"})
+        running = asyncio.create_task(publisher.run())
+        await wait_until(lambda: publisher._producer is not None, 60.0)
+        for number in range(80):  # some at once, and some behind a pause longer than a session
+            await publisher.publish("orders", b"%d" % number, key=None)
+            await asyncio.sleep(1.2 if number % 20 == 0 else 0.1)
+        running.cancel()
+        await asyncio.wait([running])
+    assert publisher.outcomes["acknowledged"] == 80

@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    NodeNotReadyError,
+    RequestTimedOutError,
+)
 
 from bridge.kafka.client.client import LATEST, REQUEST_ERRORS, KafkaClient, TopicPartition
 from bridge.kafka.producer import ignore_exception, stop_producer
@@ -73,6 +78,48 @@ async def test_what_became_of_one_of_many_records_need_not_be_looked_at(
         del future
         gc.collect()
         assert ("never retrieved" in caplog.text) is not watched
+
+
+class Answered(Exception):
+    """The second try got through."""
+
+
+@pytest.mark.parametrize("error", [KafkaConnectionError("closed"), RuntimeError(WORDS)])
+@pytest.mark.parametrize("asking", [a for name, a in ASKING.items() if name != "connect"])
+async def test_a_request_whose_connection_closed_is_tried_once_more(
+    monkeypatch: pytest.MonkeyPatch,
+    asking: Callable[[KafkaClient], Awaitable[object]],
+    error: Exception,
+) -> None:
+    errors = iter([error, Answered()])
+
+    async def closed(*_: object, **__: object) -> None:
+        raise next(errors)
+
+    cluster = KafkaClient(plaintext_access("localhost:9"))
+    for name in ("send", "coordinator_lookup"):
+        monkeypatch.setattr(cluster._client, name, closed)
+    monkeypatch.setattr(cluster._client, "get_random_node", lambda: 0)
+    with pytest.raises(Answered):
+        await asking(cluster)
+
+
+@pytest.mark.parametrize("error", [NodeNotReadyError(), RequestTimedOutError()])
+async def test_a_broker_that_is_away_is_not_tried_once_more(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    tries = []
+
+    async def away(*_: object, **__: object) -> None:
+        tries.append(1)
+        raise error
+
+    cluster = KafkaClient(plaintext_access("localhost:9"))
+    monkeypatch.setattr(cluster._client, "send", away)
+    monkeypatch.setattr(cluster._client, "get_random_node", lambda: 0)
+    with pytest.raises(type(error)):
+        await cluster.describe_topics(["orders"])
+    assert len(tries) == 1
 
 
 @pytest.mark.parametrize("asking", ASKING.values(), ids=ASKING)
