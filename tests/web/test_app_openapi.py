@@ -200,6 +200,19 @@ def test_an_event_stream_tells_each_of_its_parameters_and_answers() -> None:
     assert operation["responses"]["200"]["content"].keys() == {"text/event-stream"}
 
 
+@pytest.mark.parametrize(
+    "path", sorted(name.split()[1] for name in ASKED if name.startswith("GET ") and "{" not in name)
+)
+async def test_every_get_has_its_head(path: str) -> None:
+    transport = httpx.ASGITransport(APP, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://here") as http:
+        get, head = await http.get(path), await http.head(path)
+        assert head.status_code == get.status_code != 405
+        assert head.headers["content-type"] == get.headers["content-type"]
+        refused = await http.request("PATCH", path)
+        assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
+
+
 def test_every_reference_leads_somewhere() -> None:
     written = json.dumps(DOCUMENT)
     named = {part.split('"')[0] for part in written.split('"$ref": "#/components/schemas/')[1:]}

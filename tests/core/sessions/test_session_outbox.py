@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -90,21 +91,35 @@ def test_frames_leave_whole_in_order_and_none_is_lost_in_silence(
     assert outbox.pop(2**40) == b"".join(waiting)
 
 
-def test_what_is_inserted_stands_before_the_end_of_the_newest_frame() -> None:
+@pytest.mark.parametrize("size", [4, 4095, 4096, 100_000])
+def test_what_is_inserted_stands_before_the_end_of_the_newest_frame(size: int) -> None:
     outbox = Outbox()
+    newest = b"x" * (size - 1)
     outbox.append(b"one\n")
-    outbox.append(b"two\n")
+    outbox.append(newest + b"\n")
     outbox.insert_before_end(b"id", 1)
-    assert outbox.pending_bytes == 10
-    assert outbox.pop(10) == b"one\ntwoid\n"
+    assert outbox.pending_bytes == 4 + size + 2
+    assert outbox.pop(size + 6) == b"one\n" + newest + b"id\n"
     assert outbox.pending_bytes == 0
 
 
-def test_a_frame_with_an_insertion_is_popped_whole() -> None:
+@pytest.mark.parametrize("size", [4, 100_000])
+def test_a_frame_with_an_insertion_is_popped_whole(size: int) -> None:
     outbox = Outbox()
-    for frame in (b"one\n", b"two\n"):
-        outbox.append(frame)
+    frames = [letter * (size - 1) for letter in (b"a", b"b")]
+    for frame in frames:
+        outbox.append(frame + b"\n")
         outbox.insert_before_end(b"id", 1)
         outbox.insert_before_end(b"id", 1)
-    assert outbox.pop(1) == b"oneidid\n"
-    assert outbox.pop(1) == b"twoidid\n"
+    for frame in frames:
+        assert outbox.pop(1) == frame + b"idid\n"
+
+
+def test_a_large_frame_is_not_copied_for_one_session() -> None:
+    large = b"x" * 100_000
+    outbox = Outbox()
+    outbox.append(large)
+    outbox.insert_before_end(b"id", 1)
+    view = outbox._frames[0]
+    assert isinstance(view, memoryview)
+    assert view.obj is large
