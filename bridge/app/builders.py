@@ -12,13 +12,13 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from bridge.app.access import build_authenticator, build_operators, build_origin_policy
+from bridge.app.decoders import build_decoder
 from bridge.app.pipeline import Pipeline
 from bridge.app.status import InstanceStatus, StatusSources, topic_statuses
 from bridge.coordination.dead_letters import DeadLetterQueue
 from bridge.coordination.service import CoordinationService
 from bridge.coordination.topics import BridgeTopics
 from bridge.core.journal import Journal
-from bridge.core.protocol.envelope import EnvelopeDecoder
 from bridge.core.protocol.topic_catalogue import TopicCatalogue
 from bridge.core.replay.catchup import CatchUp
 from bridge.core.replay.retention import ReplayLimits
@@ -156,7 +156,7 @@ def build_kafka(
     """Build what reads Kafka and delivers to the hub of `coordination`."""
     hub, service, replay = coordination.hub, coordination.service, settings.replay
     catalogue = coordination.catalogue
-    decoder = EnvelopeDecoder(settings.limits.event_bytes, settings.limits.audience)
+    decoder = build_decoder(settings)
     expiry, flusher = ExpiryTimers(hub), Flusher(hub)
     pipeline = Pipeline(
         decoder,
@@ -170,7 +170,7 @@ def build_kafka(
     consumer = Consumer(
         client,
         f"{settings.kafka.prefix}.{settings.instance_name}",
-        {**catalogue.public_names, **{topic: [topic] for topic in bridge_topics}},
+        {**catalogue.public_names, **{topic: topic for topic in bridge_topics}},
         pipeline,
         warm_seconds=replay.warm_seconds,
         from_beginning=bridge_topics,

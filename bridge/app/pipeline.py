@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from bridge.coordination.commands import CommandConsumer
-    from bridge.core.protocol.envelope import Batch, EnvelopeDecoder, UnusableRecord
     from bridge.core.protocol.event import Event
+    from bridge.core.protocol.record import Batch, UnusableRecord
+    from bridge.core.routes.decoder import RecordDecoder
     from bridge.core.sessions.hub import Hub
     from bridge.core.sessions.session import Session
     from bridge.web.connections.admission import ExpiryTimers
@@ -31,7 +32,7 @@ class Pipeline:
 
     def __init__(
         self,
-        decoder: EnvelopeDecoder,
+        decoder: RecordDecoder,
         hub: Hub,
         expiry: ExpiryTimers,
         flusher: Flusher,

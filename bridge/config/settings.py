@@ -242,9 +242,14 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _check(self) -> Self:
         names = [topic.name for topic in self.topics]
+        kafka_names = [topic.kafka_name for topic in self.topics]
         for topic in self.topics:
             if names.count(topic.name) > 1:
                 raise ValueError(f"topics: {topic.name!r} is listed twice; remove one")
+            if kafka_names.count(topic.kafka_name) > 1:
+                raise ValueError(
+                    f"topics: Kafka's topic {topic.kafka_name!r} has two names; remove one"
+                )
             for name in (topic.name, topic.kafka_name):
                 # The state topic says who is where; a dead letter that cannot be read would become
                 # one again, for ever.

@@ -5,12 +5,17 @@ Rule: a definition is checked here and mapped in `TopicCatalogue`, which all oth
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from bridge.config.environment import nearest
 from bridge.config.validators import refuse_yes_as_number
 from bridge.core.protocol.names import is_valid_topic
+from bridge.core.routes.formats import FORMATS, KEY_FORMATS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class TopicDefinition(BaseModel):
@@ -23,6 +28,8 @@ class TopicDefinition(BaseModel):
     private: bool = False
     on_demand: bool = False
     linger_seconds: float = Field(30, ge=0)
+    format: str = "json"
+    key_format: str = "text"
 
     _check_numbers = model_validator(mode="before")(refuse_yes_as_number)
 
@@ -33,12 +40,22 @@ class TopicDefinition(BaseModel):
                 raise ValueError(
                     f"{name!r} is no topic name; use letters, digits, '.', '_' and '-' only"
                 )
+        _check_format("format", self.format, FORMATS)
+        _check_format("key_format", self.key_format, KEY_FORMATS)
         return self
 
     @property
     def kafka_name(self) -> str:
         """The name in Kafka. Default: the public name."""
         return self.kafka or self.name
+
+
+def _check_format(setting: str, name: str, known: Iterable[str]) -> None:
+    if name not in known:
+        question = nearest(name, sorted(known))
+        raise ValueError(
+            f"{setting}: there is no format {name!r};{question} known: {', '.join(known)}"
+        )
 
 
 _expand_name = BeforeValidator(lambda value: {"name": value} if isinstance(value, str) else value)

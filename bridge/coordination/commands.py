@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 from bridge.core.coordination import commands, state_records
 from bridge.core.coordination.commands import DURABLE_COMMANDS, Drain
 from bridge.core.ports import NotAcknowledged, RecordTooLarge, UnknownTopic
-from bridge.core.protocol.envelope import UnusableRecord
 from bridge.core.protocol.event import InvalidRecord
+from bridge.core.protocol.record import UnusableRecord
 from bridge.kafka.producer import KafkaPublisher
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bridge.core.coordination.room_memberships import CommandExecutor
     from bridge.core.coordination.state_records import StateRecord, Tombstone
     from bridge.core.protocol.cursor import Position
-    from bridge.core.protocol.envelope import Batch, Record
+    from bridge.core.protocol.record import Batch, Record
     from bridge.kafka.client.client import KafkaAccess
 
 _log = logging.getLogger(__name__)

@@ -12,13 +12,13 @@ from collections import Counter, deque
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from bridge.core.protocol.envelope import UndecodableRecord
+from bridge.core.protocol.record import UndecodableRecord
 from bridge.kafka.client.client import TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from bridge.core.protocol.envelope import UnusableRecord
+    from bridge.core.protocol.record import UnusableRecord
     from bridge.core.protocol.topic_catalogue import TopicCatalogue
 
 _log = logging.getLogger(__name__)
@@ -61,15 +61,15 @@ class DeadLetterQueue:
     def add(self, unusable_record: UnusableRecord) -> None:
         """Count it, log it once per reason and minute, and keep its dead letter.
 
-        The record's topic is a public name. If a Kafka topic has several public names, only the
-        first one counts. A record that was a dead letter before is counted alone. One whose dead
-        letter was written before the start is ignored: instances read it again at each start.
+        The record's topic is a public name. A record that was a dead letter before is counted
+        alone. One whose dead letter was written before the start is ignored: instances read it
+        again at each start.
         """
         topic = unusable_record.topic
         kafka_topic = self._catalogue.kafka_names.get(topic, topic)
         partition = TopicPartition(kafka_topic, unusable_record.partition)
         is_old = unusable_record.record.offset < self._earlier_offsets.get(partition, 0)
-        if not is_old and not self._catalogue.is_alias(topic):
+        if not is_old:
             self._count(unusable_record)
             if any(name == _REASON_HEADER for name, _ in unusable_record.record.headers):
                 return  # it was one before: written back, it would become one for ever

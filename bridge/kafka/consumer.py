@@ -22,7 +22,7 @@ from bridge.kafka.partitions import AssignedPartitions
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping
 
     from bridge.kafka.client.client import KafkaClient, TopicDescription
     from bridge.kafka.fetcher import RecordSink
@@ -94,7 +94,7 @@ class Consumer:
         self,
         client: KafkaClient,
         group: str,
-        public_names: Mapping[str, Sequence[str]],
+        public_names: Mapping[str, str],
         sink: RecordSink,
         *,
         warm_seconds: float = 0,
@@ -147,10 +147,9 @@ class Consumer:
 
     def lag(self) -> dict[str, int]:
         """Return the number of records in Kafka that were not read yet, by public topic."""
-        lag = {topic: 0 for topics in self._public_names.values() for topic in topics}
+        lag = dict.fromkeys(self._public_names.values(), 0)
         for partition, state in self.partitions.states.items():
-            for topic in self._public_names[partition.topic]:
-                lag[topic] += max(0, state.end_offset - state.offset)
+            lag[self._public_names[partition.topic]] += max(0, state.end_offset - state.offset)
         return lag
 
     @property
@@ -222,8 +221,8 @@ class Consumer:
             self._report_idle(topic)
 
     def _report_idle(self, topic: str) -> None:
-        for name in self._public_names[topic]:
-            self._sink.deactivate(name, _identity(self._topic_ids.get(topic)))
+        topic_id = _identity(self._topic_ids.get(topic))
+        self._sink.deactivate(self._public_names[topic], topic_id)
 
     async def _refresh(self) -> None:
         activating = self.active_topics.to_activate(self._has_subscribers)
@@ -269,10 +268,8 @@ class Consumer:
             if topic_offsets or topic in recreated | activated:
                 if topic in descriptions:
                     self._topic_ids[topic] = descriptions[topic].topic_id
-                for name in self._public_names[topic]:
-                    self._sink.start_reading(
-                        name, _identity(self._topic_ids.get(topic)), topic_offsets
-                    )
+                topic_id = _identity(self._topic_ids.get(topic))
+                self._sink.start_reading(self._public_names[topic], topic_id, topic_offsets)
         for partition, offset in start_offsets.items():
             _log.info("reading %s:%d from offset %d", *partition, offset)
             self.partitions.start(partition, offset, leaders[partition], end_offsets[partition])
@@ -320,8 +317,7 @@ class Consumer:
                 if self.partitions.is_initial(TopicPartition(topic, number))
             }
             topic_id = _identity(self.partitions.topic_ids.get(topic))
-            for name in self._public_names[topic]:
-                self._sink.set_waiting(name, topic_id, since, unread)
+            self._sink.set_waiting(self._public_names[topic], topic_id, since, unread)
 
     def _update_ready(self) -> None:
         if not self.ready.is_set() and self.partitions.has_caught_up:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from bridge.core.protocol.cursor import TOPIC_ID_BYTES
-from bridge.core.protocol.envelope import Batch
+from bridge.core.protocol.record import Batch
 from bridge.kafka.client.client import EARLIEST, LATEST, REQUEST_ERRORS
 from bridge.kafka.client.record_batches import MAX_CHUNK_BYTES, MAX_CHUNK_RECORDS
 from bridge.kafka.partition_reader import (
@@ -94,7 +94,7 @@ class FetchErrors:
     def __init__(
         self,
         client: KafkaClient,
-        public_names: Mapping[str, Sequence[str]],
+        public_names: Mapping[str, str],
         sink: RecordSink,
         refresh_requested: asyncio.Event,
     ) -> None:
@@ -173,8 +173,8 @@ class FetchErrors:
         state.offset, state.batch_end = offset, -1
         if reason == "truncated":  # the records up to the catch-up offset do not exist any more
             state.catch_up_offset = min(state.catch_up_offset, offset)
-        for name in self._public_names[partition.topic]:
-            self._sink.report_gap(name, reason, {partition.number: offset})
+        name = self._public_names[partition.topic]
+        self._sink.report_gap(name, reason, {partition.number: offset})
 
 
 MAX_FETCH_BYTES: Final = 8 * 1024 * 1024
@@ -206,7 +206,7 @@ class Fetcher:
         self,
         client: KafkaClient,
         partitions: AssignedPartitions,
-        public_names: Mapping[str, Sequence[str]],
+        public_names: Mapping[str, str],
         sink: RecordSink,
         fetch_errors: FetchErrors,
         *,
@@ -298,8 +298,8 @@ class Fetcher:
             state.offset, state.batch_end = offset, -1
             topic_id = self._partitions.topic_ids.get(partition.topic)
             identity = b"" if topic_id is None else topic_id.bytes[:TOPIC_ID_BYTES]
-            for name in self._public_names[partition.topic]:
-                self._sink.start_reading(name, identity, {partition.number: offset})
+            name = self._public_names[partition.topic]
+            self._sink.start_reading(name, identity, {partition.number: offset})
 
     async def _deliver(self, node: int, fetched_partitions: Sequence[FetchedPartition]) -> int:
         """Deliver the records of a response; return their number."""
@@ -337,9 +337,9 @@ class Fetcher:
         if state.is_dropped or state.leader < 0:
             return False  # recreated, deactivated or without a leader since an await
         state.offset = chunk.next_offset
-        for name in self._public_names[partition.topic]:
-            batch = Batch(name, partition.number, chunk.records, chunk.next_offset)
-            pending.add(batch, chunk.size_bytes)
+        name = self._public_names[partition.topic]
+        batch = Batch(name, partition.number, chunk.records, chunk.next_offset)
+        pending.add(batch, chunk.size_bytes)
         return self._deliver_full(state, pending) if pending.is_full else True
 
     async def _deliver_full(self, state: PartitionState, pending: PendingBatches) -> bool:

@@ -1,7 +1,7 @@
 """The topics that are read on demand: which of them are active, and waiting for their activation.
 
 Rules: a topic with a subscriber is active or becomes active soon. Without subscribers it becomes
-idle after its linger time. A Kafka topic changes as a whole, for all of its public names.
+idle after its linger time.
 """
 
 from __future__ import annotations
@@ -104,4 +104,4 @@ class ActiveTopics:
             self._active_events[topic].set()
 
     def _is_in_use(self, topic: str, has_subscribers: HasSubscribers) -> bool:
-        return any(has_subscribers(name) for name in self._public_names[topic])
+        return has_subscribers(self._public_names[topic])

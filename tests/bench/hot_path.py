@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, cast
 from bridge.cli.runner import tune_memory
 from bridge.core.journal import Journal
 from bridge.core.protocol import frames
-from bridge.core.protocol.envelope import Batch, EnvelopeDecoder
+from bridge.core.protocol.record import Batch
+from bridge.core.routes.decoder import native_decoder
 from bridge.core.sessions.permissions import unrestricted
 from bridge.core.sessions.session import MembershipSource, Session
 from bridge.kafka.client.record_batches import AbortedTransactions, decode_batches
@@ -35,8 +36,8 @@ from tests.bench.journal import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bridge.core.protocol.envelope import DecodedBatch
     from bridge.core.protocol.event import Event
+    from bridge.core.protocol.record import DecodedBatch
     from bridge.core.sessions.hub import Hub
 
     #: Does a part's work once; returns how many units that were.
@@ -76,13 +77,13 @@ def make_unpack() -> PartRun:
 
 def make_route() -> PartRun:
     """Records to events."""
-    record_batches, router = unpacked_batches(), EnvelopeDecoder(1 << 20)
+    record_batches, router = unpacked_batches(), native_decoder(1 << 20)
     return lambda: sum(len(router.decode(batch).events) for batch in record_batches)
 
 
 def decoded_batches() -> list[DecodedBatch]:
     """The same, done."""
-    router = EnvelopeDecoder(1 << 20)
+    router = native_decoder(1 << 20)
     return [router.decode(batch) for batch in unpacked_batches()]
 
 

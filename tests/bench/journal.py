@@ -20,7 +20,8 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from bridge.cli.runner import tune_memory
 from bridge.core.journal import ALL_KEY, Journal, account_key, room_key
-from bridge.core.protocol.envelope import Batch, EnvelopeDecoder
+from bridge.core.protocol.record import Batch
+from bridge.core.routes.decoder import native_decoder
 from bridge.core.sessions.hub import Hub
 from bridge.kafka.client.record_batches import AbortedTransactions, decode_batches
 
@@ -105,7 +106,7 @@ def make_hub(journal: Journal) -> Hub:
 
 def ingest(hub: Hub, fetched: list[FetchedBatch]) -> float:
     """Return the CPU seconds that the records took, from a broker's bytes on."""
-    router = EnvelopeDecoder(1 << 20)
+    router = native_decoder(1 << 20)
     started = time.process_time()
     for partition, first_offset, data in fetched:
         for chunk in decode_batches(

@@ -27,27 +27,23 @@ def test_a_topic_is_always_read_by_default() -> None:
     assert catalogue.on_demand_topics == ["rare", "slow"]
 
 
-def test_a_kafka_topic_is_always_read_if_one_name_is() -> None:
-    both = topics({"name": "a", "kafka": "t", "on_demand": True}, {"name": "b", "kafka": "t"})
-    catalogue = TopicCatalogue.from_entries(both)
-    assert catalogue.public_names == {"t": ("a", "b")}
-    assert catalogue.kafka_names == {"a": "t", "b": "t"}
-    assert (catalogue.linger_seconds, catalogue.on_demand_topics) == ({}, [])
+def test_each_name_leads_to_the_other() -> None:
+    catalogue = TopicCatalogue.from_entries(topics({"name": "a", "kafka": "t"}, "b"))
+    assert catalogue.kafka_names == {"a": "t", "b": "b"}
+    assert catalogue.public_names == {"t": "a", "b": "b"}
 
 
-def test_the_longest_linger_time_of_several_names_counts() -> None:
-    entry = {"kafka": "t", "on_demand": True}
-    both = topics(
-        {"name": "a", "linger_seconds": 60, **entry}, {"name": "b", "linger_seconds": 5, **entry}
-    )
-    assert TopicCatalogue.from_entries(both).linger_seconds == {"t": 60}
-
-
-def test_an_alias_is_every_public_name_but_the_first() -> None:
-    entries = topics({"name": "a", "kafka": "t"}, {"name": "b", "kafka": "t"}, "t", "alone")
-    catalogue = TopicCatalogue.from_entries(entries)
-    names = ("a", "b", "t", "alone", "unknown")
-    assert [name for name in names if catalogue.is_alias(name)] == ["b", "t"]
+@pytest.mark.parametrize(
+    ("setting", "name", "answer"),
+    [
+        ("format", "jsn", "did you mean json?"),
+        ("format", "int", "known: json, text, bytes"),
+        ("key_format", "txt", "did you mean text?"),
+    ],
+)
+def test_an_unknown_format_is_named_with_the_nearest(setting: str, name: str, answer: str) -> None:
+    with pytest.raises(ValidationError, match=f"{setting}: there is no format '{name}'.*{answer}"):
+        topics({"name": "a", setting: name})
 
 
 def test_a_catalogue_cannot_be_changed() -> None:

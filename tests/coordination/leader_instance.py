@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from bridge.core.coordination.state_records import StateRecord
-    from bridge.core.protocol.envelope import Batch
+    from bridge.core.protocol.record import Batch
     from bridge.kafka.client.client import KafkaAccess
 
 
@@ -60,7 +60,7 @@ class LeaderInstance:
         self.dead_letters = DeadLetterQueue(NO_TOPICS)
         self.position_request_count = 0  #: how often it was asked how far the state was read
         self.is_current = True
-        names = {topic: [topic] for topic in (own_topics.state, *topics)}
+        names = {topic: topic for topic in (own_topics.state, *topics)}
         group = fresh_name("group")
         self.consumer = Consumer(
             self.cluster, group, names, self, from_beginning=(own_topics.state,)

@@ -20,7 +20,7 @@ from bridge.core.coordination.state_records import (
     TokenRevocation,
     Tombstone,
 )
-from bridge.core.protocol.envelope import Batch, UnusableRecord
+from bridge.core.protocol.record import Batch, UnusableRecord
 from tests.core.factories import ConsumerRecord, attached_session, hub, take_frames
 from tests.core.state_record_factories import alive_record, present_record
 

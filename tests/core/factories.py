@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bridge.core.protocol.cursor import Cursor, TopicOffsets, decode_cursor, encode_cursor
-from bridge.core.protocol.envelope import DecodedBatch
 from bridge.core.protocol.event import Body, Event, TypeFilter
+from bridge.core.protocol.record import DecodedBatch
 from bridge.core.replay.catchup import CatchUp, NextStep, ScanState
 from bridge.core.replay.retention import LogBounds, ReplayLimits
 from bridge.core.sessions.hub import Hub

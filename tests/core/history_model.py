@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bridge.core.protocol.cursor import decode_cursor
-from bridge.core.protocol.envelope import DecodedBatch
+from bridge.core.protocol.record import DecodedBatch
 from bridge.core.replay.history import HistoryConstraints, HistoryRequest, start_page
 from bridge.core.replay.retention import LogBounds, ReplayLimits
 from bridge.core.sessions.hub import Hub

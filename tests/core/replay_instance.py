@@ -11,7 +11,7 @@ from unittest import mock
 from bridge.core import journal as journal_module
 from bridge.core.journal import Journal
 from bridge.core.protocol.cursor import TopicOffsets
-from bridge.core.protocol.envelope import DecodedBatch
+from bridge.core.protocol.record import DecodedBatch
 from bridge.core.replay.catchup import CatchUp
 from bridge.core.replay.retention import ReplayLimits
 from bridge.core.sessions.hub import Hub

@@ -17,9 +17,10 @@ from aiokafka.record.util import calc_crc32c
 
 from bridge.core.coordination import commands, state_records
 from bridge.core.protocol.cursor import InvalidCursor, decode_cursor, encode_cursor, parse_position
-from bridge.core.protocol.envelope import Batch, EnvelopeDecoder
 from bridge.core.protocol.event import InvalidRecord
 from bridge.core.protocol.frames import BadFrame, build_event_frame, decode_frame, decode_hello
+from bridge.core.protocol.record import Batch
+from bridge.core.routes.decoder import native_decoder
 from bridge.kafka.client.record_batches import AbortedTransactions, CorruptBatch, decode_batches
 from bridge.web.connections.connect_request import BadRequest, parse_connect_request, parse_query
 from bridge.web.transport.ws_handshake import try_fast_handshake
@@ -106,7 +107,7 @@ def headers(data: bytes) -> None:
 
 
 def _decode_event(record: FuzzedRecord) -> None:
-    decoded = EnvelopeDecoder(MAX_BYTES).decode(Batch("t", 0, [record], 1))
+    decoded = native_decoder(MAX_BYTES).decode(Batch("t", 0, [record], 1))
     assert len(decoded.events) + decoded.unaddressed + len(decoded.unusable) == 1
     for event in decoded.events:
         build_event_frame("t", 0, event).encode("all")

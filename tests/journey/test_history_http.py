@@ -151,21 +151,6 @@ async def test_what_was_published_just_now_is_in_it() -> None:
             assert data([await bridge.page(account="alice")]).count(n) == 1
 
 
-async def test_a_topic_of_two_names_is_told_under_both() -> None:
-    broker = EmbeddedBroker(["orders"])
-    topics: list[Any] = [{"name": name, "kafka": "orders"} for name in "ab"]
-    topics.append({"name": "secret", "kafka": "orders", "private": True})
-    now = int(time.time() * 1000) - 60_000
-    async with serving(broker, topics, replay={"warm_seconds": 0}) as bridge:
-        await bridge.put(*map(story, range(40)), time=now)
-    async with serving(broker, topics, replay={"warm_seconds": 0}) as bridge:
-        turned = await bridge.pages(account="alice", limit=3)
-        assert data(turned) == sorted([*range(0, 40, 3)] * 2)
-        assert {at.partition(":")[0] for page in turned for at in page.positions} == {"a", "b"}
-        both = await bridge.pages(account="alice", topics="a,secret", limit=5)
-        assert {at.partition(":")[0] for page in both for at in page.positions} == {"a", "secret"}
-
-
 async def test_a_large_page_arrives_whole() -> None:
     broker = EmbeddedBroker(["orders"])
     async with serving(broker, ["orders"]) as bridge:

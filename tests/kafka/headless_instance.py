@@ -16,10 +16,10 @@ from bridge.config.topics import TopicDefinition
 from bridge.core.journal import Journal
 from bridge.core.protocol import close_codes
 from bridge.core.protocol.cursor import Cursor, TopicOffsets, decode_cursor, encode_cursor
-from bridge.core.protocol.envelope import EnvelopeDecoder
 from bridge.core.protocol.topic_catalogue import TopicCatalogue
 from bridge.core.replay.catchup import CatchUp
 from bridge.core.replay.retention import ReplayLimits
+from bridge.core.routes.decoder import native_decoder
 from bridge.core.sessions.hub import Hub
 from bridge.core.sessions.permissions import Permissions
 from bridge.core.sessions.session import Session
@@ -38,7 +38,7 @@ from tests.kafka.resuming_client import ResumingClient
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
-    from bridge.core.protocol.envelope import Batch
+    from bridge.core.protocol.record import Batch
     from bridge.kafka.client.client import KafkaClient
 
 
@@ -60,7 +60,6 @@ class HeadlessInstance:
         cluster: KafkaClient,
         topics: Sequence[str],
         *,
-        of: str | None = None,
         journal: int = 1 << 26,
         limits: ReplayLimits | None = None,
         age: float = 10.0**9,
@@ -76,7 +75,6 @@ class HeadlessInstance:
         catalogue = TopicCatalogue.from_entries(
             TopicDefinition(
                 name=topic,
-                kafka=of or "",
                 on_demand=linger is not None,
                 linger_seconds=linger or 0,
             )
@@ -97,7 +95,7 @@ class HeadlessInstance:
         )
         self.cluster = cluster
         self.catch_up = CatchUp(self.hub, limits or ReplayLimits(10**9, 1 << 40, age), ceiling)
-        self._router = EnvelopeDecoder(1 << 24)
+        self._router = native_decoder(1 << 24)
         self.feed = Consumer(
             cluster,
             fresh_name("group"),

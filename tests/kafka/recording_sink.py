@@ -14,7 +14,7 @@ from tests.harness.admin import fresh_name
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
-    from bridge.core.protocol.envelope import Batch
+    from bridge.core.protocol.record import Batch
     from bridge.kafka.client.client import TopicDescription
 
 TIMEOUT_SECONDS = 90.0
@@ -196,7 +196,7 @@ async def running_consumer(
     """Run a feed of `topics`, under their own names, as an instance would."""
     client, sink = HeldMetadataClient(access), RecordingSink()
     group = group or fresh_name("group")
-    consumer = Consumer(client, group, {topic: [topic] for topic in topics}, sink)
+    consumer = Consumer(client, group, {topic: topic for topic in topics}, sink)
     await client.connect()
     task = asyncio.create_task(consumer.run())
     try:

@@ -93,7 +93,7 @@ async def started() -> AsyncIterator[Started]:
     cluster.append("t", 0, [b"old", b"old"], ago(1000))
     for value in (b"2", b"3", b"4"):
         cluster.append("t", 0, [value], ago(1))
-    feed = Consumer(cluster, "group", {"t": ["t"]}, tape, warm_seconds=WARM_SECONDS)
+    feed = Consumer(cluster, "group", {"t": "t"}, tape, warm_seconds=WARM_SECONDS)
     task = asyncio.create_task(feed.run())
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):

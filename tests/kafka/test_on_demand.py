@@ -15,11 +15,10 @@ from tests.kafka.memory_kafka import MemoryKafkaClient
 from tests.kafka.recording_sink import RecordingSink
 
 
-def on_demand(*public_names: str) -> TopicCatalogue:
+def on_demand(name: str) -> TopicCatalogue:
     """Kafka's topic `t`, which is read for 10 s after it is unused."""
     return TopicCatalogue.from_entries(
-        TopicDefinition(name=name, kafka="t", on_demand=True, linger_seconds=10)
-        for name in public_names
+        [TopicDefinition(name=name, kafka="t", on_demand=True, linger_seconds=10)]
     )
 
 
@@ -49,8 +48,8 @@ def test_who_was_there_for_a_moment_begins_the_time_anew():
 
 
 def test_only_a_call_for_what_is_asleep_asks_for_a_look():
-    it = ActiveTopics(on_demand("a", "b"), wait_seconds=1)
-    it.request_activation("b")
+    it = ActiveTopics(on_demand("a"), wait_seconds=1)
+    it.request_activation("a")
     assert it.refresh_requested.is_set()
     it.refresh_requested.clear()
     it.mark_active(["t"])
@@ -60,7 +59,7 @@ def test_only_a_call_for_what_is_asleep_asks_for_a_look():
 
 def test_a_partition_that_is_read_no_more_is_not_passed_on() -> None:
     tape = RecordingSink()
-    trouble = FetchErrors(MemoryKafkaClient(), {"t": ["t"]}, tape, asyncio.Event())
+    trouble = FetchErrors(MemoryKafkaClient(), {"t": "t"}, tape, asyncio.Event())
     reading = PartitionState(5, 0, 5)
     reading.failed_attempts, reading.is_dropped = MAX_ATTEMPTS, True
     trouble.skip_unreadable(

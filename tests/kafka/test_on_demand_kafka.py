@@ -139,17 +139,6 @@ async def test_a_fetch_that_is_on_its_way_when_it_goes_to_sleep_is_dropped(kafka
         assert it.hub.counters.records_read == 0
 
 
-async def test_both_names_of_a_topic_wake_and_sleep_together(kafka):
-    async with running_instance(kafka, "a", "b", of="t", linger=LINGER) as it:
-        client = await it.connect_when_active()
-        it.hub.unsubscribe(client.session, ["a"], ())
-        await asyncio.sleep(3 * LINGER)
-        assert it.sleepers.activity() == {"a": True, "b": True}
-        it.hub.unsubscribe(client.session, ["b"], ())
-        await asleep(it)
-        assert it.sleepers.activity() == {"a": False, "b": False}
-
-
 # -- what may be in the way ------------------------------------------------------------------------
 
 

@@ -28,7 +28,7 @@ class Timeline:
         self.now = 100.0
         loop = asyncio.get_running_loop()
         monkeypatch.setattr(loop, "time", lambda: self.now, raising=False)
-        self.consumer = Consumer(cast("Any", None), "group", {"t": ["t"]}, cast("Any", None))
+        self.consumer = Consumer(cast("Any", None), "group", {"t": "t"}, cast("Any", None))
 
     def answer(self, *at: float) -> None:
         for self.now in at:

@@ -21,10 +21,10 @@ from bridge.coordination.state_writer import StateWriter
 from bridge.coordination.topics import BridgeTopics
 from bridge.core.coordination.presence import PresenceTracker
 from bridge.core.coordination.room_memberships import CommandExecutor, Memberships
-from bridge.core.protocol.envelope import EnvelopeDecoder
 from bridge.core.protocol.topic_catalogue import TopicCatalogue
 from bridge.core.replay import retention
 from bridge.core.replay.catchup import CatchUp
+from bridge.core.routes.decoder import native_decoder
 from bridge.core.sessions.hub import Hub
 from bridge.core.sessions.requests import RequestLimits
 from bridge.kafka.client.client import KafkaAccess
@@ -73,7 +73,7 @@ class MetricsInstance:
         )
         catch_up = CatchUp(self.hub, retention.ReplayLimits(1000, 1 << 20), 1 << 20)
         expiry, flusher = ExpiryTimers(self.hub), Flusher(self.hub)
-        self.router = EnvelopeDecoder(1 << 20)
+        self.router = native_decoder(1 << 20)
         catalogue = TopicCatalogue.from_entries(
             TopicDefinition(name=name, on_demand=name == IDLE_TOPIC) for name in TOPIC_NAMES
         )

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bridge.core.journal import Journal
 from bridge.core.protocol import close_codes
-from bridge.core.protocol.envelope import Batch, EnvelopeDecoder
+from bridge.core.protocol.record import Batch
 from bridge.core.replay import retention as core_bounds
 from bridge.core.replay.catchup import CatchUp
+from bridge.core.routes.decoder import native_decoder
 from bridge.core.sessions.hub import Hub
 from bridge.core.sessions.requests import RequestLimits
 from bridge.web.app import create_app
@@ -138,7 +139,7 @@ class InProcessBridge:
         )
         self.drain_seconds = TIMEOUT_SECONDS
         self.port = 0
-        self._router = EnvelopeDecoder(max_bytes=1 << 24)
+        self._router = native_decoder(max_bytes=1 << 24)
         self._clients = contextlib.AsyncExitStack()
 
     @property

@@ -15,7 +15,7 @@ from bridge.core.protocol.event import InvalidRecord
 from bridge.core.protocol.names import is_valid_name
 
 if TYPE_CHECKING:
-    from bridge.core.protocol.envelope import Record
+    from bridge.core.protocol.record import Record
 
 #: A close frame holds 123 bytes of UTF-8 (RFC 6455, 5.5.1), and our own reason comes first.
 MAX_REASON_CHARACTERS: Final = 80

@@ -15,7 +15,7 @@ from bridge.core.protocol.event import InvalidRecord
 from bridge.core.protocol.names import is_valid_name
 
 if TYPE_CHECKING:
-    from bridge.core.protocol.envelope import Record
+    from bridge.core.protocol.record import Record
     from bridge.core.sessions.session import Session
 
 #: Close code of a connection that was lost with its instance (RFC 6455, 7.4.1).

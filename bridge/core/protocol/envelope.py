@@ -7,123 +7,29 @@ whole record invalid. Any bytes give an event, None (no audience) or `InvalidRec
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from bridge.core.protocol import timestamps
-from bridge.core.protocol.event import JSON, Body, Event, InvalidRecord, address_count
+from bridge.core.protocol.event import (
+    JSON,
+    UNCHECKED,
+    Body,
+    Event,
+    InvalidRecord,
+    address_count,
+)
 from bridge.core.protocol.names import is_valid_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from bridge.core.protocol.record import Record
 
 #: Names in a record's audience, unless a setting says otherwise.
 MAX_ADDRESSES: Final = 10_000
 _MIN_ADDRESS_BYTES: Final = 3
-
-
-class Record(Protocol):
-    """One Kafka record, without topic and partition, which its batch has."""
-
-    @property
-    def offset(self) -> int: ...  # noqa: D102
-    @property
-    def timestamp(self) -> int: ...  # noqa: D102
-    @property
-    def key(self) -> bytes | None: ...  # noqa: D102
-    @property
-    def value(self) -> bytes | None: ...  # noqa: D102
-    @property
-    def headers(self) -> Sequence[tuple[str, bytes | None]]: ...  # noqa: D102
-
-
-class UndecodableRecord(NamedTuple):
-    """A record whose bytes are no record. `raw` has them; `reason` says what is wrong.
-
-    Reading its value fails as an invalid value does, so every decoder sets it aside.
-    """
-
-    offset: int
-    timestamp: int
-    raw: bytes
-    reason: str
-
-    @property
-    def key(self) -> None:
-        """There is none."""
-        return
-
-    @property
-    def value(self) -> bytes | None:
-        """Raise InvalidRecord (`bad_record`)."""
-        raise InvalidRecord("bad_record", f"a record that cannot be decoded: {self.reason}")
-
-    @property
-    def headers(self) -> Sequence[tuple[str, bytes | None]]:
-        """There are none."""
-        return ()
-
-
-class Batch(NamedTuple):
-    """Consecutive records of one partition, and the offset that follows them.
-
-    `next_offset` may be higher than the last record's offset plus one: control records, aborted
-    transactions and compaction leave holes.
-    """
-
-    topic: str
-    partition: int
-    records: Sequence[Record]
-    next_offset: int
-
-
-class UnusableRecord(NamedTuple):
-    """A record that could not be decoded, with its place and the error."""
-
-    topic: str
-    partition: int
-    record: Record
-    error: InvalidRecord
-
-
-class DecodedBatch(NamedTuple):
-    """The result of decoding a batch. `unaddressed` counts the records without an audience."""
-
-    topic: str
-    partition: int
-    events: list[Event]
-    next_offset: int
-    unaddressed: int
-    unusable: list[UnusableRecord]
-
-
-class EnvelopeDecoder:
-    """Decodes batches; a record that cannot be decoded is set aside and stops nothing."""
-
-    def __init__(self, max_bytes: int, max_addresses: int = MAX_ADDRESSES) -> None:
-        """`max_bytes` is the most that a record's value may have, `max_addresses` its audience."""
-        self._max_bytes = max_bytes
-        self._max_addresses = max_addresses
-
-    def decode(self, batch: Batch) -> DecodedBatch:
-        """Return the events of `batch`, in its order, and the records that are none."""
-        events: list[Event] = []
-        unusable: list[UnusableRecord] = []
-        max_bytes, max_addresses = self._max_bytes, self._max_addresses
-        for record in batch.records:
-            try:
-                event = decode_record(record, max_bytes, max_addresses)
-            except InvalidRecord as error:
-                unusable.append(UnusableRecord(batch.topic, batch.partition, record, error))
-            else:
-                if event is not None:
-                    events.append(event)
-        unaddressed = len(batch.records) - len(events) - len(unusable)
-        return DecodedBatch(
-            batch.topic, batch.partition, events, batch.next_offset, unaddressed, unusable
-        )
 
 
 _ABSENT: Final = msgspec.Raw(b"")
@@ -161,14 +67,19 @@ def decode_record(
         InvalidRecord: If a field is invalid, the value has more than `max_bytes` bytes, or the
             audience more than `max_addresses` names.
     """
-    value = record.value
-    if value is not None and len(value) > max_bytes:
-        raise InvalidRecord("too_large", f"the value has {len(value)} bytes, more than {max_bytes}")
+    value = check_value_size(record.value, max_bytes)
     if record.headers:
         event = _decode_with_headers(record, value, max_addresses)
     else:
-        event = None if value is None else _from_native(record, value, max_addresses)
+        event = None if value is None else decode_native(record, value, max_addresses)
     return event
+
+
+def check_value_size(value: bytes | None, max_bytes: int) -> bytes | None:
+    """Return `value`; raise InvalidRecord (`too_large`) if it has more than `max_bytes` bytes."""
+    if value is not None and len(value) > max_bytes:
+        raise InvalidRecord("too_large", f"the value has {len(value)} bytes, more than {max_bytes}")
+    return value
 
 
 def check_audience(count: int, max_addresses: int) -> None:
@@ -190,27 +101,44 @@ def is_valid_json(value: bytes) -> bool:
 
 
 def _decode_with_headers(record: Record, value: bytes | None, max_addresses: int) -> Event | None:
-    # Trace context comes only by header, for both kinds. An invalid one is dropped, not an error.
     event: Event | None = None
+    has_audience, traceparents = read_control_headers(record.headers)
+    if has_audience:
+        event = decode_by_headers(
+            record, Body.DELETED if value is None else UNCHECKED, value or b"", max_addresses
+        )
+    elif value is not None:
+        event = decode_native(record, value, max_addresses)
+    if traceparents and event is not None:
+        event.traceparent = parse_traceparent(traceparents)
+    return event
+
+
+def read_control_headers(
+    headers: Iterable[tuple[str, bytes | None]],
+) -> tuple[bool, Sequence[bytes]]:
+    """Return whether `headers` name an audience, and their trace contexts.
+
+    Trace context comes only by header, for all kinds of records.
+    """
     has_audience = False
     traceparents: list[bytes] = []
-    for name, raw in record.headers:
+    for name, raw in headers:
         if raw is None:
             continue
         if name in AUDIENCE_HEADERS:
             has_audience = True
         elif name == TRACEPARENT_HEADER:
             traceparents.append(raw)
-    if has_audience:
-        event = _from_headers(record, max_addresses)
-    elif value is not None:
-        event = _from_native(record, value, max_addresses)
-    if traceparents and event is not None:
-        event.traceparent = parse_traceparent(traceparents)
-    return event
+    return has_audience, traceparents
 
 
-def _from_native(record: Record, value: bytes, max_addresses: int) -> Event | None:
+def decode_native(record: Record, value: bytes, max_addresses: int) -> Event | None:
+    """Decode the envelope in `value`; None if it names no audience.
+
+    Raises:
+        InvalidRecord: If a field is invalid, or the audience has more than `max_addresses` names.
+    """
     try:
         # The decoder does not check the encoding of fields that it ignores.
         if not value.isascii():
@@ -229,12 +157,12 @@ def _from_native(record: Record, value: bytes, max_addresses: int) -> Event | No
             len(connections or ()) + len(accounts or ()) + len(rooms or ()), max_addresses
         )
     if connections:
-        _check_names(connections)
+        check_names(connections)
     if accounts:
-        _check_names(accounts)
+        check_names(accounts)
     if rooms:
-        _check_names(rooms)
-    time = None if native.time is None else _normalize_time(native.time)
+        check_names(rooms)
+    time = None if native.time is None else normalize_time(native.time)
     if not (accounts or rooms or native.all or connections):
         return None
     meta = None if native.meta is _ABSENT else bytes(native.meta)
@@ -256,14 +184,13 @@ def _from_native(record: Record, value: bytes, max_addresses: int) -> Event | No
     )
 
 
-def _from_headers(record: Record, max_addresses: int) -> Event | None:
-    value = record.value
-    event = Event(
-        offset=record.offset,
-        timestamp=record.timestamp,
-        body=Body.DELETED if value is None else Body.UNCHECKED,
-        data=value or b"",
-    )
+def decode_by_headers(record: Record, body: Body, data: bytes, max_addresses: int) -> Event | None:
+    """Decode the `push-*` headers of `record`; None if they name no audience.
+
+    Raises:
+        InvalidRecord: If a header is invalid, or the audience has more than `max_addresses` names.
+    """
+    event = Event(offset=record.offset, timestamp=record.timestamp, body=body, data=data)
     for name, raw in record.headers:
         if raw is not None:
             _apply_header(event, name, raw)
@@ -316,7 +243,7 @@ def _set_type(event: Event, text: str) -> None:
 
 
 def _set_time(event: Event, text: str) -> None:
-    event.time = _normalize_time(text)
+    event.time = normalize_time(text)
 
 
 def _set_tag(event: Event, text: str) -> None:
@@ -347,7 +274,7 @@ def _parse_names(text: str) -> list[str]:
     if not text.strip(" \t"):
         return []
     names = [_percent_decode(part.strip(" \t")) for part in text.split(",")]
-    _check_names(names)
+    check_names(names)
     return names
 
 
@@ -365,13 +292,15 @@ def _percent_decode(text: str) -> str:
         raise InvalidRecord("bad_header", "what is percent-encoded is not UTF-8") from None
 
 
-def _check_names(names: Iterable[str]) -> None:
+def check_names(names: Iterable[str]) -> None:
+    """Raise InvalidRecord (`bad_name`) unless each may name an account, room or connection."""
     for name in names:
         if not is_valid_name(name):
             raise InvalidRecord("bad_name", f"not a name of 1 to 200 bytes: {name[:200]!r}")
 
 
-def _normalize_time(text: str) -> str:
+def normalize_time(text: str) -> str:
+    """Return an RFC 3339 time in UTC; raise InvalidRecord (`bad_time`) if it is none."""
     try:
         return timestamps.rfc3339_to_utc(text)
     except ValueError as error:

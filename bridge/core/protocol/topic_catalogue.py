@@ -1,7 +1,7 @@
 """The topics that clients may subscribe to, by both of their names.
 
-Rule: this is the only map between public names and Kafka's. Kafka's topic may have several public
-names; it is read on demand only if all of them are. Settings describe it in `config/topics.py`.
+Rule: this is the only map between public names and Kafka's; each name has one of the other kind.
+Settings describe it in `config/topics.py`.
 """
 
 from __future__ import annotations
@@ -43,28 +43,19 @@ class TopicCatalogue:
     """Immutable maps; the order is the order of the settings."""
 
     kafka_names: Mapping[str, str]  #: by public name
-    public_names: Mapping[str, tuple[str, ...]]  #: by Kafka's topic
+    public_names: Mapping[str, str]  #: by Kafka's topic
     is_private: Mapping[str, bool]  #: by public name
     linger_seconds: Mapping[str, float]  #: by Kafka's topic, only of those read on demand
 
     @classmethod
     def from_entries(cls, entries: Iterable[CatalogueEntry]) -> TopicCatalogue:
-        """Return the catalogue of `entries`, whose public names are unique."""
-        by_kafka_name: dict[str, list[CatalogueEntry]] = {}
-        kafka_names: dict[str, str] = {}
-        is_private: dict[str, bool] = {}
-        for entry in entries:
-            by_kafka_name.setdefault(entry.kafka_name, []).append(entry)
-            kafka_names[entry.name] = entry.kafka_name
-            is_private[entry.name] = entry.private
-        public_names = {
-            kafka_name: tuple(entry.name for entry in group)
-            for kafka_name, group in by_kafka_name.items()
-        }
+        """Return the catalogue of `entries`, whose names are unique, Kafka's too."""
+        entries = tuple(entries)
+        kafka_names = {entry.name: entry.kafka_name for entry in entries}
+        public_names = {entry.kafka_name: entry.name for entry in entries}
+        is_private = {entry.name: entry.private for entry in entries}
         linger_seconds = {
-            kafka_name: max(entry.linger_seconds for entry in group)
-            for kafka_name, group in by_kafka_name.items()
-            if all(entry.on_demand for entry in group)
+            entry.kafka_name: entry.linger_seconds for entry in entries if entry.on_demand
         }
         return cls(
             MappingProxyType(kafka_names),
@@ -76,14 +67,7 @@ class TopicCatalogue:
     @property
     def on_demand_topics(self) -> list[str]:
         """The public names of the topics that are read on demand."""
-        return [
-            name for kafka_name in self.linger_seconds for name in self.public_names[kafka_name]
-        ]
-
-    def is_alias(self, topic: str) -> bool:
-        """Whether `topic` shares its Kafka topic with a public name that comes first."""
-        kafka_name = self.kafka_names.get(topic)
-        return kafka_name is not None and self.public_names[kafka_name][0] != topic
+        return [self.public_names[kafka_name] for kafka_name in self.linger_seconds]
 
 
 NO_TOPICS: Final = TopicCatalogue.from_entries(())

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from bridge.core.journal import Journal, JournalRange
-    from bridge.core.protocol.envelope import DecodedBatch
+    from bridge.core.protocol.record import DecodedBatch
     from bridge.core.sessions.hub import Hub
     from bridge.core.sessions.session import Session
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from bridge.core.protocol.close_codes import CloseCode
-    from bridge.core.protocol.envelope import DecodedBatch
+    from bridge.core.protocol.record import DecodedBatch
     from bridge.core.sessions.permissions import Permissions
 
 

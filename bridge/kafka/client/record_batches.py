@@ -10,7 +10,7 @@ import struct
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from bridge.core.protocol.envelope import UndecodableRecord
+from bridge.core.protocol.record import UndecodableRecord
 from bridge.kafka.client.aiokafka_internals import (
     ABORT_MARKER,
     ControlRecord,
@@ -23,7 +23,7 @@ from bridge.kafka.client.record_recovery import BatchHeader, recover_records
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from bridge.core.protocol.envelope import Record
+    from bridge.core.protocol.record import Record
 
 
 class CorruptBatch(Exception):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from bridge.core.protocol.envelope import UndecodableRecord
+from bridge.core.protocol.record import UndecodableRecord
 from bridge.kafka.client.aiokafka_internals import decode_varint
 
 if TYPE_CHECKING:

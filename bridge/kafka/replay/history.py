@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from bridge.core.protocol.cursor import DatedCursor, cursor_time
-from bridge.core.protocol.envelope import Batch
+from bridge.core.protocol.record import Batch
 from bridge.core.replay.history import (
     HistoryConstraints,
     HistoryUnavailable,
@@ -300,7 +300,7 @@ class HistoryScan:
             case ReadStatus.RETRY:
                 await asyncio.sleep(progress.paused_until - self._clock())
             case ReadStatus.DAMAGED:
-                self._cursors_at_start(page, partition)
+                self._cursor_at_start(page, partition)
                 await asyncio.sleep(progress.paused_until - self._clock())
             case ReadStatus.UNREADABLE:
                 self._skip_unreadable(page, partition, result.next_offset, "corrupt")
@@ -333,40 +333,31 @@ class HistoryScan:
         source.records_read += len(records)
         newest_timestamp = max((record.timestamp for record in records), default=None)
         needs_more = False
-        for name in source.public_names[partition.topic]:
-            partition_cursor = page.partition_cursor(name, partition.number)
-            if (
-                partition_cursor is not None
-                and offset <= partition_cursor.read_offset < next_offset
-            ):
-                decoded = source.decode(Batch(name, partition.number, records, next_offset))
-                accepts_more = page.add_events(
-                    partition_cursor, decoded.events, offset, next_offset, newest_timestamp
-                )
-                needs_more |= accepts_more and not page.is_in_journal(
-                    partition_cursor, self._dependencies.hub.journal
-                )
+        name = source.public_names[partition.topic]
+        partition_cursor = page.partition_cursor(name, partition.number)
+        if partition_cursor is not None and offset <= partition_cursor.read_offset < next_offset:
+            decoded = source.decode(Batch(name, partition.number, records, next_offset))
+            needs_more = page.add_events(
+                partition_cursor, decoded.events, offset, next_offset, newest_timestamp
+            ) and not page.is_in_journal(partition_cursor, self._dependencies.hub.journal)
         self._check_limits()
         return needs_more
 
-    def _cursors_at_start(
+    def _cursor_at_start(
         self, page: HistoryPage, partition: TopicPartition
-    ) -> list[PartitionCursor]:
-        """Return the page's cursors of a damaged partition; end a page that has read from it.
+    ) -> PartitionCursor | None:
+        """Return the page's cursor of a damaged partition; end a page that has read from it.
 
         So missing records lie before a page, never within it.
         """
-        partition_cursors = [
-            partition_cursor
-            for name in self._dependencies.source.public_names[partition.topic]
-            if (partition_cursor := page.partition_cursor(name, partition.number)) is not None
-        ]
-        if any(
-            partition_cursor.read_offset > partition_cursor.start_offset
-            for partition_cursor in partition_cursors
+        name = self._dependencies.source.public_names[partition.topic]
+        partition_cursor = page.partition_cursor(name, partition.number)
+        if (
+            partition_cursor is not None
+            and partition_cursor.read_offset > partition_cursor.start_offset
         ):
             raise _EndPage
-        return partition_cursors
+        return partition_cursor
 
     def _skip_unreadable(
         self,
@@ -376,20 +367,17 @@ class HistoryScan:
         gap_reason: str,
     ) -> None:
         """Restart the page behind bytes that cannot be read."""
-        partition_cursors = self._cursors_at_start(page, partition)
-        _log.error(
-            "history: %s:%d cannot be read at %d", *partition, partition_cursors[0].read_offset
-        )
-        for partition_cursor in partition_cursors:
-            journal_start = self._dependencies.hub.journal.start_offset(
-                partition_cursor.topic, partition_cursor.partition
+        partition_cursor = self._cursor_at_start(page, partition)
+        if partition_cursor is not None:
+            read_offset, key = (
+                partition_cursor.read_offset,
+                (partition_cursor.topic, partition_cursor.partition),
             )
+            _log.error("history: %s:%d cannot be read at %d", *partition, read_offset)
+            journal_start = self._dependencies.hub.journal.start_offset(*key)
             fallback_offset = (
-                journal_start
-                if partition_cursor.read_offset < journal_start
-                else partition_cursor.end_offset
+                journal_start if read_offset < journal_start else partition_cursor.end_offset
             )
-            key = partition_cursor.topic, partition_cursor.partition
             self._readable_from[key] = next_offset or fallback_offset, gap_reason
         raise _RestartPage
 

@@ -12,7 +12,7 @@ from collections import defaultdict
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
-from bridge.core.protocol.envelope import Batch
+from bridge.core.protocol.record import Batch
 from bridge.core.replay.catchup import ScanState
 from bridge.kafka.client.client import (
     REQUEST_ERRORS,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import uuid
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 
-    from bridge.core.protocol.envelope import DecodedBatch, Record
+    from bridge.core.protocol.record import DecodedBatch, Record
     from bridge.core.protocol.topic_catalogue import TopicCatalogue
     from bridge.core.replay.catchup import CatchUp
     from bridge.core.sessions.session import Session
@@ -206,10 +206,11 @@ class Scan:
     def _is_same_log(self, key: tuple[str, int]) -> bool:
         return self._journal.is_current(*key, self._tails[key])
 
-    def _public_keys(self, partition: TopicPartition) -> list[tuple[str, int]]:
-        """Return the public topics of `partition` that are still read, each with its number."""
-        keys = [(name, partition.number) for name in self._source.public_names[partition.topic]]
-        return [key for key in keys if key in self._state.next_offsets and self._is_same_log(key)]
+    def _public_key(self, partition: TopicPartition) -> tuple[str, int] | None:
+        """Return the public topic and the number of `partition`; None if it is not read now."""
+        key = self._source.public_names[partition.topic], partition.number
+        is_read = key in self._state.next_offsets and self._is_same_log(key)
+        return key if is_read else None
 
     async def _fetch(
         self, offsets: Mapping[TopicPartition, int], flush: Callable[[], Awaitable[None]]
@@ -240,8 +241,8 @@ class Scan:
                 continue
             for fetched in fetched_partitions:
                 self._source.bytes_read += len(fetched.data)
-                for name, _ in self._public_keys(fetched.partition):
-                    self._state.bytes_by_topic[name] += len(fetched.data)
+                if (key := self._public_key(fetched.partition)) is not None:
+                    self._state.bytes_by_topic[key[0]] += len(fetched.data)
                 await self._handle_fetched(fetched, flush)
             if over_limit := self._catch_up.sessions_over_byte_limit(self._state):
                 for session in over_limit:
@@ -252,7 +253,7 @@ class Scan:
         self, fetched: FetchedPartition, flush: Callable[[], Awaitable[None]]
     ) -> None:
         partition = fetched.partition
-        if not self._public_keys(partition):
+        if self._public_key(partition) is None:
             return  # replaced while the response was in flight
         result = await self._reader.read(
             fetched, self._progress[partition], partial(self._add_chunk, partition, flush)
@@ -275,20 +276,18 @@ class Scan:
         self._chunks_read += 1
         self._source.records_read += len(chunk.records)
         for records, next_offset in self._portions(chunk):
-            # A public topic whose journal start has moved up needs earlier offsets first.
-            keys = [
-                key
-                for key in self._public_keys(partition)
-                if self._state.next_offsets[key] >= offset
-            ]
-            for key in keys:
+            key = self._public_key(partition)
+            # A topic whose journal start has moved up needs earlier offsets first.
+            if key is not None and self._state.next_offsets[key] < offset:
+                key = None
+            if key is not None:
                 decoded = self._source.decode(Batch(*key, records, next_offset))
                 if blocked := self._catch_up.deliver_scanned(self._state, decoded):
                     self._release(blocked, outbox_full=True)
             offset = next_offset
             await asyncio.sleep(0)
         await flush()
-        has_sessions = bool(keys and self._state.subscriptions.all_sessions)
+        has_sessions = key is not None and bool(self._state.subscriptions.all_sessions)
         return has_sessions and self._has_more(partition)
 
     def _portions(self, chunk: RecordChunk) -> Iterator[tuple[Sequence[Record], int]]:
@@ -304,14 +303,11 @@ class Scan:
 
     def _has_more(self, partition: TopicPartition) -> bool:
         """Whether `partition` has records below the journal that are not read yet."""
-        next_offsets = self._state.next_offsets
-        return any(
-            next_offsets[key] < self._journal.start_offset(*key)
-            for key in self._public_keys(partition)
-        )
+        key = self._public_key(partition)
+        return key is not None and self._state.next_offsets[key] < self._journal.start_offset(*key)
 
     def _drop_partition(self, partition: TopicPartition, reason: str | None) -> None:
-        for key in self._public_keys(partition):
+        if (key := self._public_key(partition)) is not None:
             self._release(
                 self._catch_up.drop_partition(self._state, *key, reason), outbox_full=False
             )

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.core.protocol.envelope import Batch, EnvelopeDecoder
+from bridge.core.protocol.record import Batch
+from bridge.core.routes.decoder import native_decoder
 from tests.core.factories import record
 
 if TYPE_CHECKING:
-    from bridge.core.protocol.envelope import Record
+    from bridge.core.protocol.record import Record
 
 LIMIT = 100
 
 
 def reasons(it: Record) -> list[str]:
-    decoded = EnvelopeDecoder(1 << 20, LIMIT).decode(Batch("t", 0, [it], 1))
+    decoded = native_decoder(1 << 20, LIMIT).decode(Batch("t", 0, [it], 1))
     return [each.error.reason for each in decoded.unusable]
 
 

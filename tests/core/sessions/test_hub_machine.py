@@ -18,8 +18,8 @@ from hypothesis.stateful import (
 
 from bridge.core.protocol import close_codes
 from bridge.core.protocol.cursor import TopicOffsets, encode_cursor
-from bridge.core.protocol.envelope import DecodedBatch
 from bridge.core.protocol.event import Body, Event, TypeFilter
+from bridge.core.protocol.record import DecodedBatch
 from bridge.core.replay.catchup import CatchUp, NextStep
 from bridge.core.replay.retention import LogBounds, ReplayLimits
 from bridge.core.sessions.hub import Hub

@@ -8,7 +8,8 @@ import pytest
 
 from bridge.core.protocol import close_codes
 from bridge.core.protocol.cursor import TopicOffsets, decode_cursor, encode_cursor
-from bridge.core.protocol.envelope import Batch, EnvelopeDecoder
+from bridge.core.protocol.record import Batch
+from bridge.core.routes.decoder import native_decoder
 from bridge.core.sessions.registry import SubscriptionIndex
 from bridge.core.sessions.session import SessionState
 from tests.core.factories import (
@@ -231,7 +232,7 @@ def test_everything_that_is_read_is_counted() -> None:
     attached_session(at, "c2")
     values: list[dict[str, Any]] = [{"all": True}, {"accounts": ["eve"]}, {"data": 1}, {"all": 1}]
     records = [record(value, offset=10 + number) for number, value in enumerate(values)]
-    at.deliver_batch(EnvelopeDecoder(100).decode(Batch("orders", 0, records, 14)))
+    at.deliver_batch(native_decoder(100).decode(Batch("orders", 0, records, 14)))
     assert (
         at.counters.records_read,
         at.counters.records_addressed,

@@ -49,7 +49,7 @@ class FailingClient:
 
 async def refused(before: Callable[[], Awaitable[None]], caplog: pytest.LogCaptureFixture) -> Any:
     client = FailingClient(before)
-    consumer = Consumer(cast("Any", client), "group", {"orders": ["orders"]}, cast("Any", None))
+    consumer = Consumer(cast("Any", client), "group", {"orders": "orders"}, cast("Any", None))
     consumer.loop_delay = LoopDelay(check_seconds=0.01, late_seconds=0.1)
     task = asyncio.create_task(consumer.run())
     with caplog.at_level(logging.WARNING, "bridge.kafka.consumer"):

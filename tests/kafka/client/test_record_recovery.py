@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from aiokafka.record.util import calc_crc32c, encode_varint
 
-from bridge.core.protocol.envelope import Batch, EnvelopeDecoder, UndecodableRecord
+from bridge.core.protocol.record import Batch, UndecodableRecord
+from bridge.core.routes.decoder import native_decoder
 from bridge.kafka.client.record_batches import (
     AbortedTransactions,
     CorruptBatch,
@@ -17,7 +18,7 @@ from bridge.kafka.client.record_batches import (
 from bridge.kafka.client.record_recovery import MAX_UNKNOWN_RECORDS
 
 if TYPE_CHECKING:
-    from bridge.core.protocol.envelope import Record
+    from bridge.core.protocol.record import Record
 
 _HEADER = struct.Struct(">qiibIhiqqqhii")
 _CRC_AT, _CRC_END = 17, 21
@@ -84,7 +85,7 @@ def test_one_record_that_cannot_be_decoded_is_dead_and_its_batch_is_not(bad: byt
     good = [framed(body(delta, b'{"all":true,"data":%d}' % delta)) for delta in range(5)]
     records = read(batch(good[0] + framed(bad) + b"".join(good[2:]), 5))
     assert [record.offset for record in records] == [0, 1, 2, 3, 4]
-    decoded = EnvelopeDecoder(1000).decode(Batch("t", 0, records, 5))
+    decoded = native_decoder(1000).decode(Batch("t", 0, records, 5))
     assert [event.offset for event in decoded.events] == [0, 2, 3, 4]
     assert [each.error.reason for each in decoded.unusable] == ["bad_record"]
     dead = decoded.unusable[0].record

@@ -218,18 +218,3 @@ async def test_what_happens_meanwhile_comes_after_the_replay_and_once(kafka):
         await back.wait_until(lambda: len(back.frames_of("event")) == 1011)
         assert back.offsets() == {0: [*range(1011)]}
         assert back.frames_of("live")[0]["replayed"] == 1010
-
-
-async def test_a_topic_with_two_names_is_read_once_for_both(kafka):
-    """From where the lower of the two begins; each client is sent its own."""
-    kafka.append("t", 0, envelopes(400))
-    async with running_instance(kafka, "one", "two", of="t") as it:
-        places = [(0, 300), (100, 200), (350, 10), (400, 5)]
-        clients = [it.resume(it.cursor_at({0: one}, {0: two})) for one, two in places]
-        await wait_all_live(*clients)
-        assert count(it) == 400
-        for (one, two), client in zip(places, clients, strict=True):
-            ats = [each["at"] for each in client.frames_of("event")]
-            for name, place in ("one", one), ("two", two):
-                own = [at for at in ats if at.startswith(name)]
-                assert own == [f"{name}:0:{n}" for n in range(place, 400)]

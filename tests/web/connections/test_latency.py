@@ -6,7 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from bridge.app.pipeline import Pipeline
-from bridge.core.protocol.envelope import Batch, EnvelopeDecoder
+from bridge.core.protocol.record import Batch
+from bridge.core.routes.decoder import native_decoder
 from tests.web.in_process_bridge import ConsumerRecord
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ NOW = 1_795_000_000.0
 
 def span(of: InProcessBridge) -> Pipeline:
     return Pipeline(
-        EnvelopeDecoder(1 << 20),
+        native_decoder(1 << 20),
         of.hub,
         of.expiry,
         of.flusher,

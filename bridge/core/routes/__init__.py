@@ -1,0 +1,1 @@
+"""From records to events: formats, routes, and the decoder of each topic. Sans-I/O."""
