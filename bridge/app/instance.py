@@ -1,16 +1,18 @@
 """One instance: builds its parts, runs them, and ends them in order.
 
 Start: the listener first, so that `/healthz` answers and early clients get 4006; then Kafka,
-for as long as that takes. End: the clients, the listener, then Kafka.
+for as long as that takes. End: the clients, the listener, then Kafka, within a time limit.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
 from bridge.app.builders import build_coordination, build_kafka, build_web
+from bridge.app.end_deadline import EndDeadline
 from bridge.coordination.topics import CannotCreateTopics
 from bridge.kafka.client.client import REQUEST_ERRORS, KafkaAccess, KafkaClient
 from bridge.web.transport.http_connections import warn_of_descriptors
@@ -24,7 +26,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-DRAIN_TIMEOUT_SECONDS: Final = 10.0
+#: An instance has ended this much later than `BRIDGE_DRAIN_SECONDS` after the signal.
+END_SECONDS: Final = 4.5
+#: Kafka has at most the first to end, and at least the second. After a second signal the second.
+_KAFKA_END_SECONDS: Final = (4.0, 0.5)
 _RETRY_SECONDS: Final = 1.0
 
 
@@ -58,10 +63,14 @@ class Instance:
             self._web.app,
             self._web.websocket_endpoint.create_connection,
             self._drain,
+            begin_drain=self._web.pool.begin_drain,
+            drain_seconds=settings.drain_seconds,
             http_connections=self._web.http_connections,
         )
         self._failure: Exception | None = None
         self._limits = settings.limits
+        self._drain_seconds = settings.drain_seconds
+        self._drain_started_at = 0.0  # seconds of the loop's clock
 
     async def run(self, listener: socket.socket, *, on_ready: Callable[[], None]) -> None:
         """Serve on `listener` until a signal; call `on_ready` once the consumer has caught up.
@@ -73,25 +82,28 @@ class Instance:
         """
         warn_of_descriptors(self._limits.connections, self._limits.http_connections)
         listeners = [listener, *([self._admin] if self._admin else [])]
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                parts = [
-                    tasks.create_task(self._supervise(name, part), name=name)
-                    for name, part in self._parts(on_ready).items()
-                ]
-                try:
-                    await self._server.serve(listeners)
-                finally:
-                    for part in parts:
-                        part.cancel()
-        finally:
-            await self._client.close()
+        with contextlib.ExitStack() as at_end:
+            end_deadline = EndDeadline()
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    parts = [
+                        tasks.create_task(self._supervise(name, part), name=name)
+                        for name, part in self._parts(on_ready).items()
+                    ]
+                    try:
+                        await self._server.serve(listeners)
+                    finally:
+                        for part in parts:
+                            part.cancel()
+                        at_end.enter_context(end_deadline.limit(self._kafka_end_seconds()))
+            finally:
+                await self._client.close()
         if self._failure is not None:
             raise self._failure
 
     def request_drain(self) -> None:
         """Drain and end, as after a signal."""
-        self._server.should_exit = True
+        self._server.request_exit()
 
     def _parts(self, on_ready: Callable[[], None]) -> dict[str, Coroutine[None, None, None]]:
         """Return what runs beside the server, by name."""
@@ -113,6 +125,7 @@ class Instance:
             _log.critical("%s failed: the instance ends", name, exc_info=error)
         else:
             _log.critical("%s ended: the instance ends", name)
+        self._drain_seconds = 0.0  # its clients miss events until they are elsewhere
         self.request_drain()
 
     async def _consume(self, on_ready: Callable[[], None]) -> None:
@@ -133,5 +146,18 @@ class Instance:
             on_ready()
 
     async def _drain(self) -> None:
-        _log.info("draining: telling %d clients to go elsewhere", len(self._web.pool))
-        await self._web.pool.drain(DRAIN_TIMEOUT_SECONDS)
+        self._drain_started_at = asyncio.get_running_loop().time()
+        _log.info(
+            "draining: clients are closed with 4001 and reconnect elsewhere clients=%d seconds=%g",
+            len(self._web.pool),
+            self._drain_seconds,
+        )
+        await self._web.pool.drain(self._drain_seconds)
+
+    def _kafka_end_seconds(self) -> float:
+        """Return how long Kafka may take to end."""
+        longest, shortest = _KAFKA_END_SECONDS
+        if self._server.force_exit:
+            return shortest
+        latest = self._drain_started_at + self._drain_seconds + END_SECONDS
+        return max(shortest, min(longest, latest - asyncio.get_running_loop().time()))

@@ -44,6 +44,7 @@ def dev(config: ConfigOption = None, demo: DemoOption = False) -> None:
     settings = settings.model_copy(
         update={
             "auth": settings.auth.model_copy(update={"mode": "none"}),
+            "drain_seconds": 0.0,  # there is no other instance to spread the clients over
             "admin_tokens": [
                 *settings.admin_tokens,
                 AdminToken(token=SecretStr(token), name="dev"),

@@ -220,6 +220,7 @@ class Settings(BaseSettings):
     admin_port: int | None = Field(None, ge=0, le=65_535)
     heartbeat_seconds: float = Field(25, gt=0, allow_inf_nan=False)
     keepalive_seconds: float = Field(75, gt=0, allow_inf_nan=False)
+    drain_seconds: float = Field(10, ge=0, allow_inf_nan=False)
     instance_timeout_seconds: float = Field(20, ge=10, allow_inf_nan=False)
     stale_seconds: float = Field(0, ge=0, allow_inf_nan=False)
     trusted_proxies: Annotated[list[str], AfterValidator(validators.check_networks)] = []

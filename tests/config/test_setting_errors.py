@@ -72,6 +72,7 @@ WRONG = {
     "BRIDGE_PORT": ["x", "", "-1", "65536", "80.5"],
     "BRIDGE_ADMIN_PORT": ["x", "-1"],
     "BRIDGE_KEEPALIVE_SECONDS": ["0", "-1", "inf"],
+    "BRIDGE_DRAIN_SECONDS": ["-1", "inf", "nan", "soon"],
     "BRIDGE_LIMITS__HTTP_CONNECTIONS": ["0", "-1", "many"],
     "BRIDGE_HEARTBEAT_SECONDS": ["0", "-1", "soon", "inf", "nan"],
     "BRIDGE_TOPICS": ["orders", '"orders"', "7", "[", '["a","a"]', '["push-bridge.x"]'],

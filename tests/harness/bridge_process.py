@@ -41,6 +41,7 @@ class BridgeProcess:
             "TOPICS": json.dumps(list(topics)),
             "KAFKA__BOOTSTRAP_SERVERS": bootstrap,
             "AUTH__MODE": "none",
+            "DRAIN_SECONDS": "1",
             **settings,
         }
         inherited = {k: v for k, v in os.environ.items() if not k.upper().startswith("BRIDGE_")}

@@ -135,9 +135,11 @@ class InProcessBridge:
             app,
             self.websocket_endpoint.create_connection,
             self._drain,
+            begin_drain=self.pool.begin_drain,
             shutdown_timeout_seconds=1,
         )
-        self.drain_seconds = TIMEOUT_SECONDS
+        #: All at once, and then as long as it takes.
+        self.drain_seconds, self.leave_seconds = 0.0, TIMEOUT_SECONDS
         self.port = 0
         self._router = native_decoder(max_bytes=1 << 24)
         self._clients = contextlib.AsyncExitStack()
@@ -211,13 +213,13 @@ class InProcessBridge:
         await self._clients.aclose()
         for server in self.server.servers:
             server.close()
-        await self.pool.drain(0)
+        await self.pool.drain(0, leave_seconds=0)
         for connection in list(self.server.server_state.connections):
             connection.transport.abort()
         await wait_until(lambda: len(self.pool) == 0)
 
     async def _drain(self) -> None:
-        await self.pool.drain(self.drain_seconds)
+        await self.pool.drain(self.drain_seconds, self.leave_seconds)
 
     def _close_overloaded(self, session: Session) -> None:
         self.hub.close(session, close_codes.OVERLOADED)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from bridge.core.protocol import close_codes as closes
 from bridge.core.protocol import frames
 from bridge.web.connections.connection import Phase, PhaseTrigger
+from bridge.web.transport.drain_schedule import DrainSchedule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,6 +37,10 @@ SLICE_SECONDS = 0.045
 #: A timer that is later than this tells that the process stood still: it was stopped, or the
 #: machine slept, or one turn of the event loop was that long.
 STANDSTILL_SECONDS = 0.5
+#: From the last close of a drain until connections are aborted.
+LEAVE_SECONDS = 2.0
+#: A close with its flush costs some 20 us: other work waits for 5 ms at most.
+_MAX_CLOSES_PER_TURN = 250
 
 
 class ConnectionPool:
@@ -188,23 +193,41 @@ class ConnectionPool:
             self._hub.close(session, closes.SILENT)
         self._admission.release(session)
 
-    async def drain(self, timeout_seconds: float) -> None:
-        """Close all connections with 4001; return when all are gone.
-
-        Connections that remain after `timeout_seconds` are aborted.
-
-        Cancellation: safe; the remaining connections stay open.
-        """
+    def begin_drain(self) -> None:
+        """Refuse new clients with 4001 from now on."""
         self._admission.is_draining = True
         self.drain_started.set()
-        deadline = self.now() + timeout_seconds
-        for slice_ in self._slices:
-            for connection in tuple(slice_):
-                self.close(connection, closes.DRAINING)
-            await asyncio.sleep(0)
-        while len(self) and self.now() < deadline:  # noqa: ASYNC110 - as often as the timer
-            await asyncio.sleep(SLICE_SECONDS)
-        for slice_ in self._slices:
-            for connection in tuple(slice_):
-                connection.transport.abort()
+
+    async def drain(self, spread_seconds: float, leave_seconds: float = LEAVE_SECONDS) -> None:
+        """Close all connections with 4001, spread over `spread_seconds`; return when all are gone.
+
+        A client without a welcome is refused at once. Connections that remain `leave_seconds` after
+        the last close are aborted.
+
+        Cancellation: the remaining connections are aborted.
+        """
+        self.begin_drain()
+        try:
+            await self._close_spread(self.now(), spread_seconds, leave_seconds)
+        finally:
+            for slice_ in self._slices:
+                for connection in tuple(slice_):
+                    connection.transport.abort()
         await asyncio.sleep(0)
+
+    async def _close_spread(
+        self, started_at: float, spread_seconds: float, leave_seconds: float
+    ) -> None:
+        """Close all connections; return when all are gone, or at the deadline."""
+        connections = [connection for slice_ in self._slices for connection in slice_]
+        for connection in connections:
+            if connection.phase is not Phase.OPEN:
+                self.close(connection, closes.DRAINING)
+        opened = [each for each in connections if each.phase is Phase.OPEN]
+        schedule = DrainSchedule(opened, started_at, spread_seconds)
+        deadline = started_at + spread_seconds + leave_seconds
+        while len(self) and self.now() < deadline:
+            due = schedule.take_due(self.now(), _MAX_CLOSES_PER_TURN)
+            for connection in due:
+                self.close(connection, closes.DRAINING)
+            await asyncio.sleep(0 if len(due) == _MAX_CLOSES_PER_TURN else SLICE_SECONDS)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import signal
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 BACKLOG = 4096
-SHUTDOWN_TIMEOUT_SECONDS = 5  # for HTTP requests that still run after the drain
-_CUT_OFF_SECONDS = 2  # for the answers to requests that the shutdown cut off
+#: HTTP requests may run this much longer than the drain.
+SHUTDOWN_TIMEOUT_SECONDS = 3
+_CUT_OFF_SECONDS = 1  # for the answers to requests that the shutdown cut off
 _DRAIN_POLL_SECONDS = 0.1
 
 
@@ -41,9 +43,15 @@ class DrainingServer(Server):
         create_connection: Callable[..., Any] | None,
         drain: Callable[[], Awaitable[None]],
         *,
+        begin_drain: Callable[[], None] | None = None,
+        drain_seconds: float = 0.0,
         http_connections: HttpConnections | None = None,
         shutdown_timeout_seconds: int = SHUTDOWN_TIMEOUT_SECONDS,
     ) -> None:
+        """A signal calls `begin_drain` at once, and `drain` soon after.
+
+        HTTP requests get 503 `drain_seconds + shutdown_timeout_seconds` after the drain began.
+        """
         check_uvicorn()
         self.http_connections = (
             http_connections if http_connections is not None else HttpConnections()
@@ -59,11 +67,14 @@ class DrainingServer(Server):
                 server_header=False,
                 proxy_headers=False,  # BRIDGE_TRUSTED_PROXIES decides
                 backlog=BACKLOG,
-                timeout_graceful_shutdown=shutdown_timeout_seconds + _CUT_OFF_SECONDS,
+                timeout_graceful_shutdown=math.ceil(drain_seconds)
+                + shutdown_timeout_seconds
+                + _CUT_OFF_SECONDS,
             )
         )
         self._drain = drain
-        self._shutdown_timeout_seconds = shutdown_timeout_seconds
+        self._begin_drain = begin_drain
+        self._http_timeout_seconds = drain_seconds + shutdown_timeout_seconds
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve on `sockets` until the end."""
@@ -93,18 +104,26 @@ class DrainingServer(Server):
         """Start the drain; any second signal ends it."""
         self.force_exit = self.should_exit
         super().handle_exit(sig, frame)
+        self.request_exit()
+
+    def request_exit(self) -> None:
+        """Drain and end, as after a signal."""
+        if self._begin_drain is not None:
+            self._begin_drain()  # the server's own timer looks 0.1 s later
+        self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drain, then run uvicorn's shutdown, which closes the listener first."""
+        loop = asyncio.get_running_loop()
+        http_deadline = loop.time() + self._http_timeout_seconds
         drain_task = asyncio.ensure_future(self._drain())
         while not drain_task.done() and not self.force_exit:
             await asyncio.wait([drain_task], timeout=_DRAIN_POLL_SECONDS)
         if drain_task.cancel():
-            _log.warning("a second signal: cutting off whoever has not gone yet")
+            _log.warning("a second signal: ending at once, the clients that are left are cut off")
         with contextlib.suppress(asyncio.CancelledError):
             await drain_task
-        loop = asyncio.get_running_loop()
-        cut_off = loop.call_later(self._shutdown_timeout_seconds, self._cut_off_requests)
+        cut_off = loop.call_at(http_deadline, self._cut_off_requests)
         try:
             await super().shutdown(sockets)
         finally:

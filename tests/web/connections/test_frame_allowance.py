@@ -206,7 +206,7 @@ async def test_a_client_that_was_closed_on_while_it_flooded_ends_with_its_own_cl
     raw.send(frame_bytes(b"", Opcode.PONG) * 100)
     raw.send(frame_bytes((1000).to_bytes(2, "big"), Opcode.CLOSE))
     await asyncio.sleep(0)
-    drain = asyncio.create_task(rig.pool.drain(20.0))
+    drain = asyncio.create_task(rig.pool.drain(0.0, 20.0))
     await raw.read_until_close()
     await drain
     assert connection.transport.is_closing()
