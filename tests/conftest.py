@@ -6,6 +6,7 @@ to install. A test without a marker needs no program.
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,14 +18,23 @@ from tests.harness.kafka_cluster import KafkaCluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
+# The command's thresholds. Python's own make collections take an eighth of a run's time.
+gc.set_threshold(50_000, 20, 100)
 # Before any test module is imported, for some ask how many examples to try.
 tiers.register_hypothesis_profiles()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--tier", choices=tiers.TIERS, help="run the tests of this tier only")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    # Importing what drives a browser takes each worker 0.3 s.
+    is_elsewhere = config.getoption("tier") in {"fast", "kafka"}
+    return True if is_elsewhere and collection_path in tiers.JOURNEY_FOLDERS else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -37,6 +47,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         # their own, so they are not part of the test's time.
         if item.get_closest_marker("kafka") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(func_only=True))
+
+
+def pytest_collection_finish() -> None:
+    # The tests and all modules last to the end of the run.
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

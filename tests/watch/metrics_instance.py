@@ -137,7 +137,7 @@ class MetricsInstance:
             upstream=status,
             http_connections=HttpConnections(),
         )
-        app = create_app(OriginPolicy(), [metrics_router(collector)])
+        app = create_app(OriginPolicy(), [metrics_router(collector)], {})
         self.http = httpx.AsyncClient(
             transport=httpx.ASGITransport(app), base_url="http://bridge.example"
         )

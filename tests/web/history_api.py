@@ -173,7 +173,8 @@ async def history_api(
         authenticator=authenticator,
     )
     stub_history = StubHistory(hub)
-    async with httpx.AsyncClient(base_url=URL) as http:
+    # No certificates: to read them takes 25 ms.
+    async with httpx.AsyncClient(base_url=URL, trust_env=False, verify=False) as http:
         client = HistoryApiClient(http, hub, admission, stub_history, upstream, admission_limits)
         tokens = admin_access() if admins else AdminAccess([])
         router = history_router(
@@ -185,7 +186,7 @@ async def history_api(
             trusted_proxies=TrustedProxies(),
             jitter=hub.jitter,
         )
-        app = create_app(origin_policy, [router])
+        app = create_app(origin_policy, [router], {})  # its document is asked for elsewhere
         client.app = app
         http._transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         yield client

@@ -20,7 +20,7 @@ from bridge.core.replay.catchup import CatchUp
 from bridge.core.routes.decoder import native_decoder
 from bridge.core.sessions.hub import Hub
 from bridge.core.sessions.requests import RequestLimits
-from bridge.web.app import create_app
+from bridge.web.app import build_openapi_document, create_app
 from bridge.web.auth.client_address import TrustedProxies
 from bridge.web.auth.origins import OriginPolicy
 from bridge.web.connections.admission import AdmissionLimits, ClientCounters, ExpiryTimers
@@ -37,6 +37,8 @@ from tests.web.websocket_client import WebSocketClient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+    from fastapi import APIRouter
 
     from bridge.core.sessions.session import Session
     from bridge.web.auth.authenticator import Authenticator
@@ -58,6 +60,16 @@ class ConsumerRecord(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: Sequence[tuple[str, bytes | None]]
+
+
+_openapi_documents: list[dict[str, Any]] = []
+
+
+def _openapi_document(routers: Sequence[APIRouter]) -> dict[str, Any]:
+    """Return the document of these routes, which are the same in each bridge."""
+    if not _openapi_documents:
+        _openapi_documents.append(build_openapi_document(routers))
+    return _openapi_documents[0]
 
 
 class InProcessBridge:
@@ -127,10 +139,8 @@ class InProcessBridge:
             limits=limits,
             counters=counters,
         )
-        app = create_app(
-            origin_policy,
-            [health_router(admission, self.upstream), events_router(self.sse_endpoint)],
-        )
+        routers = [health_router(admission, self.upstream), events_router(self.sse_endpoint)]
+        app = create_app(origin_policy, routers, _openapi_document(routers))
         self.server = DrainingServer(
             app,
             self.websocket_endpoint.create_connection,

@@ -92,7 +92,7 @@ async def publish_api(*tokens: str, per_second: float = 1000) -> AsyncIterator[P
         rate_limit=RateLimit(per_second, now=lambda: client_holder[0].now_seconds),
     )
     transport = httpx.ASGITransport(
-        create_app(OriginPolicy(), [routes]), raise_app_exceptions=False
+        create_app(OriginPolicy(), [routes], {}), raise_app_exceptions=False
     )
     async with httpx.AsyncClient(transport=transport, base_url="http://bridge.example") as http:
         client_holder.append(PublishApiClient(http, publisher))

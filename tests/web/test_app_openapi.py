@@ -11,12 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import httpx
 import pytest
-import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema_rs import Draft202012Validator
-from schemathesis.generation import GenerationMode
-from schemathesis.specs.openapi.checks import negative_data_rejection
 
 from bridge.core.protocol.frames import Hello
 from bridge.core.replay import retention
@@ -35,6 +32,7 @@ from bridge.web.endpoints.metrics import MetricsCollector, metrics_router
 from bridge.web.http.rate_limit import RateLimit
 from bridge.web.transport.http_connections import HttpConnections
 from tests.tiers import example_count
+from tests.web.described_requests import NEGATIVE, POSITIVE, DescribedRequests
 from tests.web.directory_api import DirectoryBackend
 from tests.web.history_api import StubHistory
 from tests.web.publish_api import BEARER, RecordingPublisher, admin_access
@@ -42,10 +40,9 @@ from tests.web.stub_admission import build_admission
 from tests.web.stub_upstream import UnusedUpstream
 
 if TYPE_CHECKING:
-    from schemathesis import Case
-
     from bridge.web.connections.pool import ConnectionPool
     from bridge.web.connections.sse import SseEndpoint
+    from tests.web.described_requests import Mode
 
 METHODS: Final = {"get", "put", "post", "delete", "patch"}
 
@@ -121,7 +118,6 @@ OPERATIONS: Final = {
 ASKED: Final = [name for name in OPERATIONS if name not in {"GET /events", "GET /history"}]
 #: What is asked about who is where, and ordered.
 BACKSTAGE: Final = [name for name in ASKED if " /v1/" in name and name != "POST /v1/events"]
-SCHEMA: Final = schemathesis.openapi.from_asgi("/openapi.json", APP)
 
 
 # -- what it says ----------------------------------------------------------------------------------
@@ -237,41 +233,45 @@ def test_the_schema_says_that_an_event_is_for_somebody(nobody: dict[str, Any]) -
 # -- what comes of it ------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def requests() -> DescribedRequests:
+    return DescribedRequests(APP)
+
+
 @pytest.mark.parametrize(
     ("name", "mode"),
     [
         # What takes no input can not be asked wrongly.
-        *((name, GenerationMode.POSITIVE) for name in ASKED if name not in BACKSTAGE),
-        ("POST /v1/events", GenerationMode.NEGATIVE),
+        *((name, POSITIVE) for name in ASKED if name not in BACKSTAGE),
+        ("POST /v1/events", NEGATIVE),
     ],
 )
 @settings(max_examples=example_count(150), suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_no_request_is_a_5xx_and_every_answer_is_as_described(
-    name: str, mode: GenerationMode, data: st.DataObject
+    requests: DescribedRequests, name: str, mode: Mode, data: st.DataObject
 ) -> None:
-    ask(name, mode, data)
+    ask(requests, name, mode, data)
 
 
-@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+@pytest.mark.parametrize("mode", [POSITIVE, NEGATIVE])
 @pytest.mark.parametrize("name", BACKSTAGE)
 @settings(max_examples=example_count(40), suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_no_call_of_backends_is_a_5xx_and_every_answer_is_as_described(
-    name: str, mode: GenerationMode, data: st.DataObject
+    requests: DescribedRequests, name: str, mode: Mode, data: st.DataObject
 ) -> None:
-    ask(name, mode, data)
+    ask(requests, name, mode, data)
 
 
-def ask(name: str, mode: GenerationMode, data: st.DataObject) -> None:
-    method, path = name.split(" ")
-    case: Case[Any] = data.draw(SCHEMA[path][method].as_strategy(generation_mode=mode))
-    if mode is GenerationMode.POSITIVE and case.query and case.query.get("page") is not None:
+def ask(requests: DescribedRequests, name: str, mode: Mode, data: st.DataObject) -> None:
+    case = data.draw(requests.strategy(name, mode))
+    if mode == POSITIVE and case.query and case.query.get("page") is not None:
         case.query["page"] = "MA"  # no schema can say which were given
     answer = case.call(headers=BEARER)
     # What is wrong may be no more than the credential, which is put right here.
-    unjudged: list[Any] = [negative_data_rejection] if name in BACKSTAGE else []
-    case.validate_response(answer, excluded_checks=unjudged)
+    unchecked = ["negative_data_rejection"] if name in BACKSTAGE else []
+    requests.validate(case, answer, unchecked=unchecked)
     if answer.status_code >= 400:
         assert answer.headers["content-type"][0] == "application/problem+json"
         assert answer.json()["status"] == answer.status_code

@@ -67,7 +67,7 @@ async def api() -> AsyncIterator[OperatorsApi]:
         max_addresses=100,
         rate_limit=RateLimit(1e9, now=clock),
     )
-    app = create_app(OriginPolicy(), [events, *routers])
+    app = create_app(OriginPolicy(), [events, *routers], {})
     transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("127.0.0.1", 5))
     async with httpx.AsyncClient(transport=transport, base_url="http://bridge.example") as http:
         yield OperatorsApi(http, clock, publisher)

@@ -316,7 +316,7 @@ async def test_events_and_commands_share_one_allowance() -> None:
         max_addresses=100,
         rate_limit=registry.rate_limit,
     )
-    transport = httpx.ASGITransport(create_app(OriginPolicy(), [events, *registry.routers()]))
+    transport = httpx.ASGITransport(create_app(OriginPolicy(), [events, *registry.routers()], {}))
     async with httpx.AsyncClient(transport=transport, base_url="http://bridge.example") as http:
         at = DirectoryApiClient(http)
         await at.run_command("PUT", "rooms/r/accounts/ann")

@@ -77,7 +77,7 @@ async def test_new_clients_are_told_4001_while_it_drains(rig):
 
 
 async def test_readyz_is_503_while_it_drains_and_healthz_is_not(rig):
-    async with httpx.AsyncClient(base_url=rig.http, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=rig.http, trust_env=False, verify=False) as http:
         assert (await http.get("/readyz")).status_code == 200
         await hold_up(rig)
         answer = await http.get("/readyz")

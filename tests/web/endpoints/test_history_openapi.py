@@ -8,11 +8,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import pytest
-import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from schemathesis.generation import GenerationMode
-from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from bridge.core.protocol.frames import Hello
 from bridge.core.replay import retention
@@ -26,16 +23,17 @@ from bridge.web.connections.admission import AdmissionLimits
 from bridge.web.endpoints.history import history_router
 from tests.harness.history_pages import read_page
 from tests.tiers import example_count
+from tests.web.described_requests import NEGATIVE, POSITIVE, DescribedRequests
 from tests.web.history_api import StubHistory
 from tests.web.publish_api import BEARER, admin_access
 from tests.web.stub_admission import build_admission
 from tests.web.stub_upstream import UnusedUpstream
 
 if TYPE_CHECKING:
-    from schemathesis import Case
-    from starlette.types import ASGIApp
+    from fastapi import FastAPI
 
     from bridge.web.connections.pool import ConnectionPool
+    from tests.web.described_requests import Mode
 
 
 class Staying:
@@ -45,7 +43,7 @@ class Staying:
         await asyncio.get_running_loop().create_future()
 
 
-def app() -> Any:
+def app() -> FastAPI:
     hub = Hub(
         "i1",
         {"orders": False},
@@ -70,9 +68,14 @@ def app() -> Any:
     return create_app(OriginPolicy(), [router])
 
 
-APP: Final[ASGIApp] = app()
-SCHEMA: Final = schemathesis.openapi.from_asgi("/openapi.json", APP)
-OPERATION: Final[dict[str, Any]] = SCHEMA.raw_schema["paths"]["/history"]["get"]
+APP: Final = app()
+DOCUMENT: Final[dict[str, Any]] = APP.openapi()
+OPERATION: Final[dict[str, Any]] = DOCUMENT["paths"]["/history"]["get"]
+
+
+@pytest.fixture(scope="module")
+def requests() -> DescribedRequests:
+    return DescribedRequests(APP)
 
 
 def test_it_tells_each_of_its_parameters_and_answers() -> None:
@@ -86,21 +89,20 @@ def test_it_tells_each_of_its_parameters_and_answers() -> None:
 
 def test_a_credential_may_be_in_a_header_and_need_not_be() -> None:
     assert OPERATION["security"] == [{"credential": []}, {}]
-    scheme = SCHEMA.raw_schema["components"]["securitySchemes"]["credential"]
+    scheme = DOCUMENT["components"]["securitySchemes"]["credential"]
     assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
 
 
-@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+@pytest.mark.parametrize("mode", [POSITIVE, NEGATIVE])
 @settings(max_examples=example_count(150), suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_no_request_is_a_5xx_and_every_answer_is_as_described(
-    mode: GenerationMode, data: st.DataObject
+    requests: DescribedRequests, mode: Mode, data: st.DataObject
 ) -> None:
-    drawn = SCHEMA["/history"]["get"].as_strategy(generation_mode=mode)
-    case: Case[Any] = data.draw(drawn)
+    case = data.draw(requests.strategy("GET /history", mode))
     answer = case.call(headers=BEARER)
     # A cursor has a checksum, and a time is a day of the calendar: no schema says that.
-    case.validate_response(answer, excluded_checks=[positive_data_acceptance])
+    requests.validate(case, answer, unchecked=["positive_data_acceptance"])
     if answer.status_code == 200:
         read_page(answer.content)
     else:

@@ -61,7 +61,7 @@ def scraped(rig: InProcessBridge) -> httpx.AsyncClient:
         http_connections=HttpConnections(),
         wall_clock=lambda: NOW,
     )
-    app = create_app(OriginPolicy(), [metrics_router(collected)])
+    app = create_app(OriginPolicy(), [metrics_router(collected)], {})
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://bridge.example")
 
 
@@ -160,7 +160,10 @@ async def test_who_is_not_let_in_is_counted_by_the_reason(open_rig: OpenBridge) 
     hello = await rig.connect("hello=1")
     await hello.send("nonsense")
     await hello.wait_closed()
-    async with scraped(rig) as http, httpx.AsyncClient(base_url=rig.http, trust_env=False) as sse:
+    async with (
+        scraped(rig) as http,
+        httpx.AsyncClient(base_url=rig.http, trust_env=False, verify=False) as sse,
+    ):
         foreign = {"Origin": "https://elsewhere.example"}
         for answer in (
             await sse.get("/events?topics="),
