@@ -6,7 +6,11 @@ The rule kept here: it knows the standard and nothing of the bridge, so the two 
 from __future__ import annotations
 
 import codecs
-from typing import NamedTuple
+import re
+from typing import Final, NamedTuple
+
+#: "Lines must be separated by either CRLF, LF, or CR."
+_LINE_END: Final = re.compile(r"\r\n|\n|\r")
 
 
 class DispatchedEvent(NamedTuple):
@@ -45,17 +49,15 @@ class EventStreamParser:
         if text and not self._has_text:
             self._has_text = True
             text = text.removeprefix("\ufeff")
-        for character in text:
-            # "Lines must be separated by either CRLF, LF, or CR."
-            if character == "\n" and self._after_cr:
-                self._after_cr = False
-            elif character in "\r\n":
-                self._after_cr = character == "\r"
-                line, self._line = self._line, ""
-                self._process(line)
-            else:
-                self._after_cr = False
-                self._line += character
+        if text and self._after_cr:
+            self._after_cr = False
+            text = text.removeprefix("\n")  # the CRLF was cut in two
+        self._after_cr |= text.endswith("\r")
+        *lines, rest = _LINE_END.split(text)
+        for line in lines:
+            self._process(self._line + line)
+            self._line = ""
+        self._line += rest
         return self.dispatched[before:]
 
     def _process(self, line: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from bridge.kafka.client.client import BrokerConnection, KafkaClient
@@ -23,6 +25,19 @@ async def wait_until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(TIMEOUT_SECONDS):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.002)
+
+
+def session_counts(scheduler: ReplayScheduler) -> Counter[Session]:
+    """In how many places each session is looked after, for what is checked at every step."""
+    return Counter(
+        itertools.chain(
+            scheduler._runnable,
+            scheduler._blocked,
+            scheduler._admission.waiting,
+            scheduler._awaiting_scan,
+            *(scan.sessions for scan in scheduler._scans),
+        )
+    )
 
 
 def session_stages(scheduler: ReplayScheduler, session: Session) -> list[str]:

@@ -141,13 +141,13 @@ async def test_time_in_which_the_instance_stood_still_is_not_the_clients(
 
 
 async def test_a_slow_client_that_makes_progress_stays(open_rig: OpenBridge):
-    rig = await open_rig(ceiling=1 << 30, outbox_timeout_seconds=1.0, heartbeat_seconds=0.2)
+    rig = await open_rig(ceiling=1 << 30, outbox_timeout_seconds=0.4, heartbeat_seconds=0.1)
     slow = await rig.open_websocket("account=slow", receive_bytes=SMALL_WINDOW)
     while not connection_of(session_of(rig, "slow")).session.outbox.pending_bytes:
         rig.publish(accounts=["slow"], data=LARGE)
         await asyncio.sleep(0)
     clock = asyncio.get_running_loop().time
-    until_then = clock() + 3
+    until_then = clock() + 1.2
     while clock() < until_then:
         # Its outbox is never empty, so it is never read from either: it is slow, not silent.
         if unsent(rig, "slow") < CEILING:

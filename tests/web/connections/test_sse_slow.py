@@ -102,11 +102,11 @@ async def test_an_outbox_without_progress_is_closed_on_though_it_is_below_its_ce
 
 
 async def test_who_reads_slowly_but_reads_stays(open_rig: OpenBridge):
-    rig = await open_rig(ceiling=1 << 30, outbox_timeout_seconds=1.0, heartbeat_seconds=0.2)
+    rig = await open_rig(ceiling=1 << 30, outbox_timeout_seconds=0.4, heartbeat_seconds=0.1)
     slow = await slow_reader(rig)
     pipe = connection_of(session_of(rig, "slow"))
     clock = asyncio.get_running_loop().time
-    until_then = clock() + 3
+    until_then = clock() + 1.2
     while clock() < until_then:
         if pipe.unsent_bytes < CEILING:  # its outbox is never empty
             rig.publish(accounts=["slow"], data=LARGE)
