@@ -27,6 +27,9 @@ LOG_INTERVAL_SECONDS: Final = 60.0
 _REASON_HEADER: Final = "dead-reason"
 #: Memory for dead letters that are not written yet. Above it the oldest are dropped.
 MAX_BYTES: Final = 32 << 20
+#: A larger one is kept without its value, or dropped if that is not what is large. A record of
+#: 60 MiB, which a small batch may inflate to, would take the place of all others.
+MAX_LETTER_BYTES: Final = 4 << 20
 
 
 class DeadLetter(NamedTuple):
@@ -56,7 +59,7 @@ class DeadLetterQueue:
         self._written_offsets: dict[TopicPartition, int] = {}  # the next offset of each partition
         self._earlier_offsets: dict[TopicPartition, int] = {}  # those of before the start
         self.count_by_reason: Counter[str] = Counter()
-        self.lost_count = 0  #: dropped at `MAX_BYTES`, or rejected by Kafka as too large
+        self.lost_count = 0  #: dropped for their size, or rejected by Kafka as too large
 
     def add(self, unusable_record: UnusableRecord) -> None:
         """Count it, log it once per reason and minute, and keep its dead letter.
@@ -94,8 +97,13 @@ class DeadLetterQueue:
             )
 
     def keep(self, dead_letter: DeadLetter) -> None:
-        """Append it, unless a written offset already covers it."""
+        """Append it, unless a written offset already covers it; without its value if too large."""
         if dead_letter.offset < self._written_offsets.get(dead_letter.partition, 0):
+            return
+        if dead_letter.value and dead_letter.size_bytes > MAX_LETTER_BYTES:
+            dead_letter = _without_value(dead_letter)
+        if dead_letter.size_bytes > MAX_LETTER_BYTES:
+            self.lost_count += 1
             return
         self._pending.append(dead_letter)
         self._pending_bytes += dead_letter.size_bytes
@@ -150,16 +158,18 @@ class DeadLetterQueue:
             if dead_letter is largest:
                 self._pending_bytes -= dead_letter.size_bytes
                 if dead_letter.value:
-                    headers = [
-                        *dead_letter.headers,
-                        ("dead-value-bytes", b"%d" % len(dead_letter.value)),
-                    ]
-                    self._pending[index] = dead_letter._replace(value=None, headers=headers)
+                    self._pending[index] = _without_value(dead_letter)
                     self._pending_bytes += self._pending[index].size_bytes
                 else:
                     del self._pending[index]
                     self.lost_count += 1
                 return
+
+
+def _without_value(dead_letter: DeadLetter) -> DeadLetter:
+    size = b"%d" % len(dead_letter.value or b"")
+    headers = [*dead_letter.headers, ("dead-value-bytes", size)]
+    return dead_letter._replace(value=None, headers=headers)
 
 
 def _build_dead_letter(unusable_record: UnusableRecord, partition: TopicPartition) -> DeadLetter:

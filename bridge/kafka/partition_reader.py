@@ -110,6 +110,9 @@ class PartitionReader:
                 at_batch_boundary=progress.batch_end == offset,
                 max_batch_bytes=self._client.max_batch_bytes,
             ):
+                if chunk is None:
+                    await asyncio.sleep(0)
+                    continue
                 if isinstance(chunk, Inflation):
                     await asyncio.to_thread(chunk.run)
                     continue

@@ -145,6 +145,21 @@ def test_memory_is_bounded_and_the_oldest_are_lost(
     assert (pending(queue), queue.lost_count) == ([(0, 3), (0, 4), (0, 5)], 1)
 
 
+def test_one_giant_dead_letter_does_not_take_the_place_of_others() -> None:
+    queue = DeadLetterQueue(NO_TOPICS)
+    giant = b"v" * dead_letters_module.MAX_LETTER_BYTES
+    queue.keep(dead_letter(0, value=b"v"))
+    queue.keep(dead_letter(1, value=giant))
+    queue.keep(dead_letter(2, value=b"", key=giant))
+    queue.keep(dead_letter(3, value=giant, key=giant))
+    size = b"%d" % len(giant)
+    assert queue.peek(9) == [
+        dead_letter(0, value=b"v"),
+        dead_letter(1, value=None)._replace(headers=[("dead-value-bytes", size)]),
+    ]
+    assert queue.lost_count == 2
+
+
 def test_key_and_headers_count_as_bytes() -> None:
     bare = dead_letter(0, value=b"")
     assert bare._replace(key=b"k" * 10).size_bytes == bare.size_bytes + 10

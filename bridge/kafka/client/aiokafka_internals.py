@@ -40,8 +40,6 @@ from aiokafka.protocol.types import (
 )
 from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
 from aiokafka.record.default_records import DefaultRecordBatch
-from aiokafka.record.legacy_records import LegacyRecordBatch
-from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import decode_varint
 
 if TYPE_CHECKING:
@@ -65,7 +63,6 @@ __all__ = [
     "Int16",
     "Int32",
     "Int64",
-    "MemoryRecords",
     "MetadataRequest_v5",
     "OffsetCommitRequest",
     "OffsetFetchRequest",
@@ -121,12 +118,10 @@ ATTRIBUTES: Final[Mapping[type, tuple[str, ...]]] = {
     Sender: ("sender_task",),
     TransactionManager: ("_transaction_waiter",),
     RequestStruct: ("FLEXIBLE_VERSION",),
-    MemoryRecords: ("has_next", "next_batch"),
     DefaultRecordBatch: (
         *("base_offset", "is_control_batch", "is_transactional", "next_offset", "producer_id"),
         "validate_crc",
     ),
-    LegacyRecordBatch: ("is_control_batch", "is_transactional", "next_offset", "validate_crc"),
 }
 #: Fields of the requests that the bridge fills in by position.
 FIELDS: Final[Mapping[type[RequestStruct], tuple[str, ...]]] = {

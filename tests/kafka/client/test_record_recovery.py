@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,9 +14,16 @@ from bridge.core.routes.decoder import native_decoder
 from bridge.kafka.client.record_batches import (
     AbortedTransactions,
     CorruptBatch,
+    RecordChunk,
     decode_batches,
+    decode_in_steps,
 )
-from bridge.kafka.client.record_recovery import MAX_UNKNOWN_RECORDS
+from bridge.kafka.client.record_recovery import (
+    LARGE_RECORD_BYTES,
+    MAX_UNKNOWN_BYTES,
+    MAX_UNKNOWN_RECORDS,
+    PAUSE_AFTER_RECORDS,
+)
 
 if TYPE_CHECKING:
     from bridge.core.protocol.record import Record
@@ -99,9 +107,98 @@ def test_behind_a_wrong_length_every_offset_is_dead_and_none_is_silent() -> None
     assert [isinstance(record, UndecodableRecord) for record in records] == [False, True, True]
 
 
-def test_records_behind_a_wrong_length_are_bounded() -> None:
-    records = read(batch(varint(9000), 1, last=2**31 - 1))
-    assert len(records) == MAX_UNKNOWN_RECORDS
+def read_until_corrupt(data: bytes, offset: int = 0) -> tuple[list[Record], CorruptBatch | None]:
+    records: list[Record] = []
+    try:
+        for chunk in decode_batches(data, offset, 1 << 40, AbortedTransactions([])):
+            assert offset <= chunk.first_offset < chunk.next_offset
+            offset = chunk.next_offset
+            records += chunk.records
+    except CorruptBatch as corrupt:
+        return records, corrupt
+    return records, None
+
+
+def test_as_many_offsets_as_the_limit_behind_a_wrong_length_are_dead() -> None:
+    data = batch(framed(body(0)) + varint(9000), 1, last=MAX_UNKNOWN_RECORDS)
+    records, corrupt = read_until_corrupt(data)
+    assert corrupt is None
+    assert [record.offset for record in records] == [*range(MAX_UNKNOWN_RECORDS + 1)]
+
+
+@pytest.mark.parametrize("count", [1, 700])
+def test_more_offsets_behind_a_wrong_length_are_a_gap_behind_the_good_records(count: int) -> None:
+    good = b"".join(framed(body(number)) for number in range(count))
+    last = count + MAX_UNKNOWN_RECORDS
+    records, corrupt = read_until_corrupt(batch(good + varint(9000), count + 1, last=last))
+    assert [record.offset for record in records] == [*range(count)]
+    assert corrupt is not None
+    assert corrupt.next_offset == last + 1, "what is passed over becomes a gap up to here"
+    records, again = read_until_corrupt(batch(good + varint(9000), count + 1, last=last), count)
+    assert (records, again and again.next_offset) == ([], last + 1)
+
+
+def test_a_batch_that_ends_before_its_last_record_hides_none() -> None:
+    records, corrupt = read_until_corrupt(batch(framed(body(0)) + framed(body(1)), 4))
+    assert corrupt is None
+    assert [record.offset for record in records] == [0, 1, 2, 3]
+    assert [isinstance(record, UndecodableRecord) for record in records] == [False] * 2 + [True] * 2
+
+
+def test_no_record_gets_an_offset_of_the_next_batch() -> None:
+    records, corrupt = read_until_corrupt(batch(framed(b"\0") * 5, 2))
+    assert corrupt is None
+    assert [record.offset for record in records] == [0, 1]
+
+
+def test_a_dead_letter_has_a_bounded_part_of_what_follows_a_wrong_length() -> None:
+    data = batch(varint(1 << 40) + bytes(3 * MAX_UNKNOWN_BYTES), 1)
+    (record,) = read(data)
+    assert isinstance(record, UndecodableRecord)
+    assert len(record.raw) == MAX_UNKNOWN_BYTES
+
+
+def headers_record(delta: int, count: int, value: bytes = VALUE) -> bytes:
+    return body(delta, value, varint(count) + b"\0\0" * count)
+
+
+def test_a_large_record_with_too_many_headers_is_dead_without_their_memory() -> None:
+    count = LARGE_RECORD_BYTES
+    data = batch(framed(body(0)) + framed(headers_record(1, count)) + framed(body(2)), 3)
+    tracemalloc.start()
+    records = read(data)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [isinstance(record, UndecodableRecord) for record in records] == [False, True, False]
+    assert peak < 3 * len(data)
+
+
+def test_a_large_record_with_few_headers_is_read() -> None:
+    value = bytes(LARGE_RECORD_BYTES)
+    (record,) = read(batch(framed(headers_record(0, 2, value)), 1))
+    assert (record.value, record.headers) == (value, [("", b""), ("", b"")])
+
+
+@pytest.mark.parametrize("bad", [b"", b"\0"], ids=["sound", "with a bad record at the end"])
+def test_passing_over_many_records_gives_the_event_loop_its_turn(bad: bytes) -> None:
+    count = 30 * PAUSE_AFTER_RECORDS
+    good = b"".join(framed(body(number, b"v")) for number in range(count))
+    data = batch(good + (framed(bad) if bad else b""), count + len(bad))
+    steps = [*decode_in_steps(data, count - 1, 1 << 40, AbortedTransactions([]))]
+    assert steps.count(None) >= 60 - 1 + 30 * len(bad), "searched, passed over, and found again"
+    records = [
+        record for chunk in steps if isinstance(chunk, RecordChunk) for record in chunk.records
+    ]
+    assert [record.offset for record in records] == [*range(count - 1, count + len(bad))]
+
+
+def test_reading_within_a_small_bad_batch_gives_the_event_loop_its_turn() -> None:
+    count = 3 * PAUSE_AFTER_RECORDS
+    records = framed(b"\0") + b"".join(framed(body(n, b"v")) for n in range(1, count))
+    data = batch(records, count)
+    assert len(data) < LARGE_RECORD_BYTES
+    steps = [*decode_in_steps(data, count - 1, 1 << 40, AbortedTransactions([]))]
+    assert steps.count(None) >= 2
 
 
 @pytest.mark.parametrize("count", [1, 9])
@@ -118,16 +215,17 @@ def test_reading_goes_on_in_the_middle_of_such_a_batch() -> None:
 
 def test_a_recovered_record_is_as_aiokafka_would_have_decoded_it() -> None:
     record = body(
-        0, headers=varint(2) + header(b"a") + varint(1) + b"b" + varint(-1), key=varint(1) + b"k"
+        1, headers=varint(2) + header(b"a") + varint(1) + b"b" + varint(-1), key=varint(1) + b"k"
     )
-    (plain,) = read(batch(framed(record), 1))
-    recovered, _ = read(batch(framed(record) + framed(b"\0"), 2))
+    _, plain = read(batch(framed(body(0)) + framed(record), 2))
+    _, recovered = read(batch(framed(b"\0") + framed(record), 2))
+    assert type(plain) is not type(recovered)
     for field in ("offset", "timestamp", "key", "value", "headers"):
         assert [*map(tuple, plain.headers)] == [*map(tuple, recovered.headers)]
         if field != "headers":
             assert getattr(plain, field) == getattr(recovered, field)
-    (appended,) = read(batch(framed(record), 1, attributes=0x08))
-    recovered, _ = read(batch(framed(record) + framed(b"\0"), 2, attributes=0x08))
+    _, appended = read(batch(framed(body(0)) + framed(record), 2, attributes=0x08))
+    _, recovered = read(batch(framed(b"\0") + framed(record), 2, attributes=0x08))
     assert appended.timestamp == recovered.timestamp == 2000
 
 
