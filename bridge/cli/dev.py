@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import SecretStr
 
+from bridge.cli.log_output import begin_log, log_to_stderr
 from bridge.cli.output import (
     ConfigOption,
-    err,
     exit_with_error,
     http_url,
     load_settings_or_exit,
-    log_to_stderr,
     out,
+    print_notice,
     run,
 )
 from bridge.config.settings import AdminToken
@@ -39,6 +39,7 @@ DemoOption = Annotated[bool, typer.Option("--demo", help="Produce sample events 
 
 def dev(config: ConfigOption = None, demo: DemoOption = False) -> None:
     """Try it: a bridge with an embedded development broker, without authentication."""
+    begin_log(config)
     settings = load_settings_or_exit(config, topics=["demo"], auth={"mode": "none"})
     token = secrets.token_urlsafe(32)
     settings = settings.model_copy(
@@ -53,7 +54,11 @@ def dev(config: ConfigOption = None, demo: DemoOption = False) -> None:
     )
     if not settings.topics:
         exit_with_error('BRIDGE_TOPICS: name a topic, as ["demo"], or leave it out', code=2)
-    log_to_stderr("warning" if settings.log_level == "info" else settings.log_level)
+    log_to_stderr(
+        "warning" if settings.log_level == "info" else settings.log_level,
+        settings.log_format,
+        settings.instance_name,
+    )
     from bridge.app.access import build_kafka_access
     from bridge.cli.runner import open_listener
     from bridge.kafka.client.embedded import EmbeddedBroker
@@ -166,6 +171,6 @@ async def _produce_sample_events(kafka_access: KafkaAccess, topic: str) -> None:
             await producer.send(topic, json.dumps(event).encode())
             await asyncio.sleep(_DEMO_INTERVAL_SECONDS)
     except REQUEST_ERRORS as error:
-        err.print(f"the demo ends: {error}", markup=False)
+        print_notice(f"the demo ends: {error}")
     finally:
         await producer.stop()

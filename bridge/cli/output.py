@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
+from bridge.cli import log_output
 from bridge.config.environment import kubernetes_variables, read_dotenv
 from bridge.config.settings import SettingError, Settings, load_settings
 from bridge.config.validators import check_bootstrap_servers
@@ -30,6 +31,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object
 # `:100:` in event data must stay as it is.
 out = Console(highlight=False, soft_wrap=True, emoji=False)
 err = Console(highlight=False, soft_wrap=True, emoji=False, stderr=True)
+_STYLES = {logging.WARNING: "yellow", logging.ERROR: "red"}
 
 
 def load_settings_or_exit(config: Path | None, **defaults: Any) -> Settings:  # noqa: ANN401
@@ -40,11 +42,10 @@ def load_settings_or_exit(config: Path | None, **defaults: Any) -> Settings:  # 
     except SettingError as error:
         exit_with_error(str(error), code=2)
     if ignored:
-        err.print(
+        print_notice(
             f"ignored, Kubernetes sets them for a Service: {', '.join(ignored)};"
             " to end this, rename the Service or set enableServiceLinks: false",
-            style="yellow",
-            markup=False,
+            logging.WARNING,
         )
     return settings
 
@@ -76,22 +77,21 @@ def escape_unprintable(text: str) -> str:
 
 def exit_with_error(message: str, *, code: int = 1) -> NoReturn:
     """Print the message in red on stderr and exit."""
-    err.print(message, style="red", markup=False)
+    print_notice(message, logging.ERROR)
     raise typer.Exit(code)
+
+
+def print_notice(message: str, level: int = logging.INFO) -> None:
+    """Print a line on stderr, or log it where the log is JSON."""
+    if log_output.is_json():
+        log_output.write_line(level, message)
+    else:
+        err.print(message, style=_STYLES.get(level), markup=False)
 
 
 def print_position(response: dict[str, Any], as_json: bool) -> None:
     """Print the position of a command in the control topic."""
     out.print(json.dumps({"at": response["at"]}) if as_json else response["at"], markup=False)
-
-
-def log_to_stderr(level: str) -> None:
-    """Write log records to stderr, one line each."""
-    logging.basicConfig(
-        level=level.upper(), format="%(asctime)s %(levelname)-7s %(message)s", force=True
-    )
-    # At INFO uvicorn logs every connection that it hands over.
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:

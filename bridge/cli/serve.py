@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bridge.cli.log_output import begin_log, log_to_stderr
 from bridge.cli.output import (
     ConfigOption,
-    err,
     exit_with_error,
     http_url,
     load_settings_or_exit,
-    log_to_stderr,
+    print_notice,
     run,
 )
 
@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
 def serve(config: ConfigOption = None) -> None:
     """Serve clients from Kafka until a signal; SIGTERM drains first."""
+    begin_log(config)
     settings = load_settings_or_exit(config)
     if not settings.topics:
         exit_with_error('BRIDGE_TOPICS: name the topics to serve, as ["orders", "news"]', code=2)
     require_auth_settings(settings)
-    log_to_stderr(settings.log_level)
+    log_to_stderr(settings.log_level, settings.log_format, settings.instance_name)
     from bridge.app.access import build_kafka_access
     from bridge.cli.runner import open_admin_listener, open_listener, run_instance
 
@@ -33,14 +34,12 @@ def serve(config: ConfigOption = None) -> None:
     port = listener_socket.getsockname()[1]
     topic_names = ", ".join(topic.name for topic in settings.topics)
     url = http_url(settings.host, port)
-    err.print(f"push-bridge {settings.instance_name}: {url}", markup=False)
+    print_notice(f"push-bridge {settings.instance_name}: {url}")
     if admin_socket is not None:
-        err.print(
-            f"operators: {http_url(settings.host, admin_socket.getsockname()[1])}", markup=False
-        )
+        print_notice(f"operators: {http_url(settings.host, admin_socket.getsockname()[1])}")
 
     def on_ready() -> None:
-        err.print(f"ready: serving {topic_names}", markup=False)
+        print_notice(f"ready: serving {topic_names}")
 
     run(
         run_instance(

@@ -227,6 +227,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     replay: ReplaySettings = ReplaySettings()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] = "text"
 
     _check_numbers = model_validator(mode="before")(validators.refuse_yes_as_number)
 

@@ -55,6 +55,7 @@ PUBLISHED: dict[str, tuple[Any, str, Any]] = {
     "HEARTBEAT_SECONDS": (25, "0.5", 0.5),
     "KEEPALIVE_SECONDS": (75, "5", 5),
     "DRAIN_SECONDS": (10, "30", 30),
+    "LOG_FORMAT": ("text", "json", "json"),
     "STALE_SECONDS": (0, "60", 60),
     "TRUSTED_PROXIES": ([], '["10.0.0.0/8"]', ["10.0.0.0/8"]),
     "LIMITS__CONNECTIONS": (18_000, "1", 1),

@@ -389,6 +389,7 @@ class Hub:
         if not session.outbox.try_append(data, max_outbox_bytes or self._max_outbox_bytes):
             return False
         self.events_delivered += event_count
+        session.delivered_count += event_count
         if not session.is_flush_pending:
             session.is_flush_pending = True
             self._unflushed.append(session)

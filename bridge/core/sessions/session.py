@@ -286,6 +286,7 @@ class Session:
         "close_code",
         "connected_at",
         "connection",
+        "delivered_count",
         "held",
         "held_made_at",
         "id",
@@ -299,6 +300,7 @@ class Session:
         "state",
         "topics",
         "type_filter",
+        "welcomed_at",
         "wrap_frame",
     )
 
@@ -327,6 +329,8 @@ class Session:
         self.close_code: CloseCode | None = None
         self.client_address = ""
         self.connected_at = 0.0
+        self.welcomed_at: float | None = None  #: seconds of a monotonic clock
+        self.delivered_count = 0  #: events that were queued for it
         self.client_close_code = ABNORMAL_CLOSURE
         self.is_flush_pending = False  # true while the hub lists it for `pop_unflushed`
 

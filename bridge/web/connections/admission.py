@@ -21,6 +21,7 @@ from bridge.web.auth.callback.extension import ExtendingAuthenticator
 from bridge.web.auth.client_address import client_network
 from bridge.web.auth.tokens.claims import LEEWAY_SECONDS
 from bridge.web.connections.connect_request import BadRequest, parse_connect_request
+from bridge.web.http.connection_log import ConnectionLog
 from bridge.web.http.rate_limit import TokenBucket
 
 if TYPE_CHECKING:
@@ -157,6 +158,7 @@ class AdmissionController:
         self._command_executor = command_executor
         self._expiry = expiry
         self._counters = counters
+        self.connection_log = ConnectionLog()
         self.is_draining = False
         self.connection_count = 0
         self._authenticator = authenticator
@@ -333,6 +335,7 @@ class AdmissionController:
 
     def start(self, session: Session, connect_request: ConnectRequest) -> None:
         """Welcome `session`: it becomes live, at once or after its replay."""
+        self.connection_log.log_opened(session)
         self._command_executor.add_account_rooms(session)
         if connect_request.cursor is None:
             self._hub.attach(session)
@@ -426,6 +429,7 @@ class AdmissionController:
     def release(self, session: Session) -> None:
         """Remove a session that was admitted, and no longer count it."""
         self._hub.detach(session)
+        self.connection_log.log_closed(session)
         self.connection_count -= 1
         if session.close_code is not None:
             self._counters.closes_by_code[session.close_code.code] += 1

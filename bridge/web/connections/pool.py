@@ -214,6 +214,7 @@ class ConnectionPool:
                 for connection in tuple(slice_):
                     connection.transport.abort()
         await asyncio.sleep(0)
+        self._admission.connection_log.log_summary()
 
     async def _close_spread(
         self, started_at: float, spread_seconds: float, leave_seconds: float
