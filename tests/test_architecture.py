@@ -192,19 +192,27 @@ def build(root: Path, files: dict[str, str]) -> Path:
     return root
 
 
-def test_a_sound_tree_breaks_no_rule(tmp_path: Path) -> None:
-    build(tmp_path, SOUND)
-    assert [broken for rule in RULES for broken in rule(tmp_path)] == []
+@pytest.fixture(scope="module")
+def sound_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("sound"), SOUND)
+
+
+def test_a_sound_tree_breaks_no_rule(sound_tree: Path) -> None:
+    assert [broken for rule in RULES for broken in rule(sound_tree)] == []
 
 
 @pytest.mark.parametrize(
     ("broken", "path", "source"), BROKEN, ids=lambda it: getattr(it, "__name__", "")
 )
 def test_each_rule_and_no_other_sees_that_it_is_broken(
-    tmp_path: Path, broken: Callable[[Path], list[str]], path: str, source: str
+    sound_tree: Path, broken: Callable[[Path], list[str]], path: str, source: str
 ) -> None:
-    build(tmp_path, {**SOUND, path: source})
-    assert [rule.__name__ for rule in RULES if rule(tmp_path)] == [broken.__name__]
+    build(sound_tree, {path: source})
+    try:
+        assert [rule.__name__ for rule in RULES if rule(sound_tree)] == [broken.__name__]
+    finally:
+        (sound_tree / path).unlink()
+        build(sound_tree, {path: SOUND[path]} if path in SOUND else {})
 
 
 def test_every_rule_is_broken_on_purpose() -> None:

@@ -30,6 +30,8 @@ def imported(tree: ast.AST) -> set[str]:
 
 def reads_unjudged(source: str) -> bool:
     """Whether `source` opens WebSockets and reads JSON, and knows nothing of the judge."""
+    if "websockets" not in source:
+        return False  # it need not be parsed
     tree = ast.parse(source)
     modules = imported(tree)
     opens = any(name.startswith("websockets.") and name.endswith(OPENS) for name in modules)

@@ -34,9 +34,17 @@ _registry: Final = Registry([(f"{_BASE}{name}{_SUFFIX}", it) for name, it in SCH
 
 def schema_validator(name: str, schema: Schema | None = None) -> Draft202012Validator:
     """Return the validator of the schema `name`, or of `schema` standing in its place."""
-    chosen = SCHEMAS[name] if schema is None else schema
+    return _published_validator(name) if schema is None else _build_validator(name, schema)
+
+
+@functools.cache  # a validator of pages takes 5 ms to build
+def _published_validator(name: str) -> Draft202012Validator:
+    return _build_validator(name, SCHEMAS[name])
+
+
+def _build_validator(name: str, schema: Schema) -> Draft202012Validator:
     uri = f"{_BASE}{name}{_SUFFIX}"
-    return Draft202012Validator(chosen, registry=_registry, base_uri=uri, offline=True)
+    return Draft202012Validator(schema, registry=_registry, base_uri=uri, offline=True)
 
 
 def read_frame(text: str | bytes) -> dict[str, Any]:

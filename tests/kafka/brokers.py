@@ -6,7 +6,7 @@ do; everything else is asked of both.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bridge.kafka.client.client import TopicPartition
 from tests.harness import admin
@@ -14,6 +14,9 @@ from tests.harness.admin import RecordToProduce
 from tests.kafka.held_replays import HeldReplayClient
 from tests.kafka.memory_kafka import MemoryKafkaClient
 from tests.kafka.recording_sink import HeldMetadataClient, plaintext_access
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 NOW_MS = 1_795_000_000_000
 HOUR_MS = 3_600_000
@@ -44,7 +47,7 @@ class MemoryBroker:
         self.client.delete(topic)
 
     async def produce(
-        self, topic: str, values: list[bytes], partition: int = 0, time_ms: int = NOW_MS
+        self, topic: str, values: Sequence[bytes], partition: int = 0, time_ms: int = NOW_MS
     ) -> None:
         self.client.append(topic, partition, values, time_ms)
 
@@ -70,7 +73,7 @@ class RealBroker:
         await admin.delete_topic(self._bootstrap, topic)
 
     async def produce(
-        self, topic: str, values: list[bytes], partition: int = 0, time_ms: int = NOW_MS
+        self, topic: str, values: Sequence[bytes], partition: int = 0, time_ms: int = NOW_MS
     ) -> None:
         records = [
             RecordToProduce(value, partition=partition, timestamp_ms=time_ms) for value in values

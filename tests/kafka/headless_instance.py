@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import time
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from bridge.config.topics import TopicDefinition
@@ -48,8 +49,9 @@ def envelope(n: int = 0, *, to: str | None = None, size: int = 0) -> bytes:
     return json.dumps({**audience, "data": f"{n}{'.' * size}"}).encode()
 
 
-def envelopes(count: int, start: int = 0, **options: Any) -> list[bytes]:
-    return [envelope(n, **options) for n in range(start, start + count)]
+@lru_cache(maxsize=8)  # some tests begin with a log of 30,000 records
+def envelopes(count: int, start: int = 0, **options: Any) -> Sequence[bytes]:
+    return tuple(envelope(n, **options) for n in range(start, start + count))
 
 
 class HeadlessInstance:

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.web.console_modules import evaluate
+from tests.web.console_modules import running_console_modules
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.web.console_modules import ConsoleModules
 
 pytestmark = pytest.mark.node
 
 NOW = "Date.parse('2026-11-21T12:00:00Z')"
 
 
-def series(*samples: dict[str, Any], counts: bool = True) -> list[Any]:
+@pytest.fixture(scope="module")
+def page() -> Iterator[ConsoleModules]:
+    with running_console_modules() as page:
+        yield page
+
+
+def series(page: ConsoleModules, *samples: dict[str, Any], counts: bool = True) -> list[Any]:
     """The points of a series that has taken these samples, as [at, value, joined]."""
     told = f"(() => {{ const s = new Series({{ isCounter: {json.dumps(counts)} }});"
     told += f" {json.dumps(samples)}.forEach((each) => s.add(each));"
     told += " return s.points.map((each) => [each.at, each.value, each.isJoined]); })()"
-    points: list[Any] = evaluate("rates.js", "Series", told)
+    points: list[Any] = page.evaluate("rates.js", "Series", told)
     return points
 
 
@@ -27,29 +38,29 @@ def sample(at: float, value: float, *, boot: float = 1, who: str = "a") -> dict[
     return {"at": at, "value": value, "startedAt": boot, "instance": who}
 
 
-def test_a_rate_is_what_was_counted_between_two_looks() -> None:
-    assert series(sample(0, 5)) == []
-    assert series(sample(0, 5), sample(2, 9), sample(4, 9)) == [[2, 2, False], [4, 0, True]]
-    assert series(sample(0, 5), sample(2, 9), counts=False) == [[0, 5, False], [2, 9, True]]
+def test_a_rate_is_what_was_counted_between_two_looks(page: ConsoleModules) -> None:
+    assert series(page, sample(0, 5)) == []
+    assert series(page, sample(0, 5), sample(2, 9), sample(4, 9)) == [[2, 2, False], [4, 0, True]]
+    assert series(page, sample(0, 5), sample(2, 9), counts=False) == [[0, 5, False], [2, 9, True]]
 
 
-def test_a_counter_that_begins_anew_has_risen_by_what_it_says() -> None:
-    assert series(sample(0, 100), sample(2, 6)) == [[2, 3, False]]
-    assert series(sample(0, 5), sample(2, 106, boot=2)) == [[2, 53, False]]
+def test_a_counter_that_begins_anew_has_risen_by_what_it_says(page: ConsoleModules) -> None:
+    assert series(page, sample(0, 100), sample(2, 6)) == [[2, 3, False]]
+    assert series(page, sample(0, 5), sample(2, 106, boot=2)) == [[2, 53, False]]
 
 
-def test_nothing_is_told_between_two_instances_or_while_nobody_looked() -> None:
-    assert series(sample(0, 5), sample(2, 9), sample(4, 99, who="b")) == []
-    assert series(sample(0, 5), sample(2, 9), sample(60, 99), sample(62, 99)) == [
+def test_nothing_is_told_between_two_instances_or_while_nobody_looked(page: ConsoleModules) -> None:
+    assert series(page, sample(0, 5), sample(2, 9), sample(4, 99, who="b")) == []
+    assert series(page, sample(0, 5), sample(2, 9), sample(60, 99), sample(62, 99)) == [
         [2, 2, False],
         [62, 0, False],
     ]
 
 
-def test_points_are_of_the_last_two_minutes_and_stay_in_their_box() -> None:
-    points = series(*(sample(at, at) for at in range(0, 400, 2)))
+def test_points_are_of_the_last_two_minutes_and_stay_in_their_box(page: ConsoleModules) -> None:
+    points = series(page, *(sample(at, at) for at in range(0, 400, 2)))
     assert (points[0][0], points[-1][0]) == (278, 398)
-    path = evaluate(
+    path = page.evaluate(
         "rates.js",
         "Series",
         """(() => { const s = new Series({ isCounter: false });
@@ -60,7 +71,9 @@ def test_points_are_of_the_last_two_minutes_and_stay_in_their_box() -> None:
     assert path == "M58.0 14.0M118.0 0.0L120.0 28.0"
 
 
-def test_metrics_are_read_with_their_labels_and_what_is_not_there_is_undefined() -> None:
+def test_metrics_are_read_with_their_labels_and_what_is_not_there_is_undefined(
+    page: ConsoleModules,
+) -> None:
     text = r"""# HELP x_total Of it.
 x_total{topic="a} 1",name="\"q\"\\\n"} 2.0
 x_total{topic="b"} 3e2
@@ -72,7 +85,7 @@ broken line here
         ' return [f.sum("x_total"), f.sum("up"), f.sum("none") ?? null, f.label("x_total", "name"),'
         ' f.label("x_total", "topic"), f.label("none", "name") ?? null]; })()'
     )
-    assert evaluate("prometheus.js", "MetricsSnapshot", expression) == [
+    assert page.evaluate("prometheus.js", "MetricsSnapshot", expression) == [
         302,
         1,
         None,
@@ -94,13 +107,15 @@ broken line here
         (None, ""),
     ],
 )
-def test_an_age_is_said_in_few_characters(time: str | None, said: str) -> None:
-    assert evaluate("format.js", "formatAge", f"formatAge({json.dumps(time)}, {NOW})") == said
+def test_an_age_is_said_in_few_characters(
+    page: ConsoleModules, time: str | None, said: str
+) -> None:
+    assert page.evaluate("format.js", "formatAge", f"formatAge({json.dumps(time)}, {NOW})") == said
 
 
-def test_bytes_are_said_in_few_characters_and_unknown_is_nothing() -> None:
+def test_bytes_are_said_in_few_characters_and_unknown_is_nothing(page: ConsoleModules) -> None:
     numbers = "[0, 999, 1000, 12345, 1234567, null].map(formatBytes)"
-    assert evaluate("format.js", "formatBytes", numbers) == [
+    assert page.evaluate("format.js", "formatBytes", numbers) == [
         "0 B",
         "999 B",
         "1.0 kB",
@@ -110,18 +125,18 @@ def test_bytes_are_said_in_few_characters_and_unknown_is_nothing() -> None:
     ]
 
 
-def test_an_age_is_by_the_clock_of_the_bridge() -> None:
+def test_an_age_is_by_the_clock_of_the_bridge(page: ConsoleModules) -> None:
     script = """(() => { const there = new Date(Date.now() + 3_600_000);
         syncClock(there.toUTCString()); const far = formatAge(there.toISOString());
         syncClock(null); syncClock("nonsense"); const still = formatAge(there.toISOString());
         syncClock(new Date().toUTCString());
         return [far, still, formatAge(new Date().toISOString())]; })()"""
-    assert evaluate("format.js", "formatAge, syncClock", script) == ["0 s", "0 s", "0 s"]
+    assert page.evaluate("format.js", "formatAge, syncClock", script) == ["0 s", "0 s", "0 s"]
 
 
-def test_a_name_is_one_part_of_a_path_whatever_it_has() -> None:
+def test_a_name_is_one_part_of_a_path_whatever_it_has(page: ConsoleModules) -> None:
     names = ["a/../b", "%2e", "order:42 %?#", "...", "ä"]
-    made = evaluate(
+    made = page.evaluate(
         "path.js", "buildPath", f'{json.dumps(names)}.map((each) => buildPath("v1", "rooms", each))'
     )
     assert made == [
@@ -134,10 +149,12 @@ def test_a_name_is_one_part_of_a_path_whatever_it_has() -> None:
 
 
 @pytest.mark.parametrize("name", [".", "..", "\ud800"])
-def test_a_name_that_a_browser_would_ask_something_else_for_is_refused(name: str) -> None:
+def test_a_name_that_a_browser_would_ask_something_else_for_is_refused(
+    page: ConsoleModules, name: str
+) -> None:
     script = f"""(() => {{ try {{ return buildPath("v1", "rooms", {json.dumps(name)}, "x"); }}
         catch (trouble) {{ return [trouble.status, trouble.message]; }} }})()"""
-    status, message = evaluate("path.js", "buildPath", script)
+    status, message = page.evaluate("path.js", "buildPath", script)
     assert status == 422
     assert message
 
@@ -157,17 +174,19 @@ def test_a_name_that_a_browser_would_ask_something_else_for_is_refused(name: str
         ("7", "401 closed"),
     ],
 )
-def test_a_refusal_is_shown_as_its_sentence_never_as_raw_json(reason: str, shown: str) -> None:
+def test_a_refusal_is_shown_as_its_sentence_never_as_raw_json(
+    page: ConsoleModules, reason: str, shown: str
+) -> None:
     close = json.dumps({"code": 401, "reason": reason})
-    assert evaluate("status.js", "formatClose", f"formatClose({close})") == shown
+    assert page.evaluate("status.js", "formatClose", f"formatClose({close})") == shown
 
 
-def test_a_count_of_one_is_singular() -> None:
-    told = evaluate("format.js", "formatNoun", "[0, 1, 2].map((n) => formatNoun(n, 'member'))")
+def test_a_count_of_one_is_singular(page: ConsoleModules) -> None:
+    told = page.evaluate("format.js", "formatNoun", "[0, 1, 2].map((n) => formatNoun(n, 'member'))")
     assert told == ["0 members", "1 member", "2 members"]
 
 
-def test_a_stream_in_place_of_a_websocket_is_shown_as_such() -> None:
+def test_a_stream_in_place_of_a_websocket_is_shown_as_such(page: ConsoleModules) -> None:
     state = "{ state: 'live', welcome: { instance: 'i1' }, isStream: true, isReplaying: true }"
-    told = evaluate("status.js", "describeState", f"describeState({state})")
+    told = page.evaluate("status.js", "describeState", f"describeState({state})")
     assert told == "Connected to i1 by an event stream, catching up…"
