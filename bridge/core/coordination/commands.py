@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import msgspec
 
 from bridge.core.protocol import timestamps
-from bridge.core.protocol.event import InvalidRecord
+from bridge.core.protocol.event import InvalidRecord, describe_decode_error
 from bridge.core.protocol.names import is_valid_name
 
 if TYPE_CHECKING:
@@ -88,11 +88,11 @@ def decode(record: Record, max_bytes: int) -> Command:
         value.decode()
         command: Command = _decode(value)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidRecord("bad_command", str(error)) from None
+        raise InvalidRecord("bad_command", describe_decode_error(error)) from None
     for name in ("room", "connection", "account", "instance"):
         text = getattr(command, name, None)
         if text is not None and not is_valid_name(text):
-            raise InvalidRecord("bad_name", f"{name}: not a name of 1 to 200 bytes: {text[:200]!r}")
+            raise InvalidRecord("bad_name", f"{name}: not a name of 1 to 200 bytes")
     match command:
         case Join() | Leave() | Disconnect():
             if (command.connection is None) == (command.account is None):
@@ -113,8 +113,8 @@ def _revocation_time(command: Revoke, record: Record) -> str:
         return timestamps.ms_to_rfc3339(record.timestamp)
     try:
         return timestamps.rfc3339_to_utc(command.before)
-    except ValueError as error:
-        raise InvalidRecord("bad_time", f"before: {error}") from None
+    except ValueError:
+        raise InvalidRecord("bad_time", "before: not an RFC 3339 date-time") from None
 
 
 def encode(command: Command) -> bytes:

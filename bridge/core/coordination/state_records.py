@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 import msgspec
 
 from bridge.core.protocol import timestamps
-from bridge.core.protocol.event import InvalidRecord
+from bridge.core.protocol.event import InvalidRecord, describe_decode_error
 from bridge.core.protocol.names import is_valid_name
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ def decode(record: Record) -> StateRecord | Tombstone:
         record.value.decode()  # msgspec does not check the encoding of fields that it ignores
         state_record: StateRecord = _decode(record.value)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidRecord("bad_state", str(error)) from None
+        raise InvalidRecord("bad_state", describe_decode_error(error)) from None
     if record_key(state_record) != record.key:
         raise InvalidRecord("bad_state", "the key does not match the value")
     _check_names(state_record)
@@ -243,9 +243,9 @@ def decode(record: Record) -> StateRecord | Tombstone:
         case ConnectionPresence(since=since) if not _is_time(since):
             raise InvalidRecord("bad_state", "since: not an RFC 3339 date-time")
         case Occupancy(kind=kind) if kind not in {"room", "topic"}:
-            raise InvalidRecord("bad_state", f"kind: not room or topic: {kind[:200]!r}")
+            raise InvalidRecord("bad_state", "kind: not room or topic")
         case Checkpoint(offset=offset) if not 0 <= offset <= _MAX_OFFSET:
-            raise InvalidRecord("bad_state", f"offset: not an offset of Kafka: {offset}")
+            raise InvalidRecord("bad_state", "offset: not an offset of Kafka")
         case _:
             pass
     return state_record
@@ -262,7 +262,7 @@ def _check_names(state_record: StateRecord) -> None:
         names += [*state_record.rooms, *state_record.topics]
     for name in names:
         if not is_valid_name(name):
-            raise InvalidRecord("bad_state", f"not a name of 1 to 200 bytes: {name[:200]!r}")
+            raise InvalidRecord("bad_state", "it has what is no name of 1 to 200 bytes")
 
 
 def _is_time(text: str) -> bool:

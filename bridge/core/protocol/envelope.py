@@ -19,6 +19,7 @@ from bridge.core.protocol.event import (
     Event,
     InvalidRecord,
     address_count,
+    describe_decode_error,
 )
 from bridge.core.protocol.names import is_valid_name
 
@@ -145,9 +146,9 @@ def decode_native(record: Record, value: bytes, max_addresses: int) -> Event | N
             value.decode()
         native = _decode_native(value)
     except msgspec.ValidationError as error:
-        raise InvalidRecord("bad_envelope", str(error)) from None
+        raise InvalidRecord("bad_envelope", describe_decode_error(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidRecord("bad_json", str(error)) from None
+        raise InvalidRecord("bad_json", describe_decode_error(error)) from None
     except RecursionError:
         raise InvalidRecord("bad_json", "JSON is nested too deeply") from None
     connections, accounts, rooms = native.connections, native.accounts, native.rooms
@@ -296,15 +297,15 @@ def check_names(names: Iterable[str]) -> None:
     """Raise InvalidRecord (`bad_name`) unless each may name an account, room or connection."""
     for name in names:
         if not is_valid_name(name):
-            raise InvalidRecord("bad_name", f"not a name of 1 to 200 bytes: {name[:200]!r}")
+            raise InvalidRecord("bad_name", "the audience has what is no name of 1 to 200 bytes")
 
 
 def normalize_time(text: str) -> str:
     """Return an RFC 3339 time in UTC; raise InvalidRecord (`bad_time`) if it is none."""
     try:
         return timestamps.rfc3339_to_utc(text)
-    except ValueError as error:
-        raise InvalidRecord("bad_time", str(error)) from None
+    except ValueError:
+        raise InvalidRecord("bad_time", "the time is not an RFC 3339 date-time") from None
 
 
 #: Name in Kafka, in HTTP, and in an event's frame.

@@ -5,6 +5,7 @@ Rule: an event without an audience reaches nobody. A broadcast is always explici
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence  # noqa: TC003 - msgspec evaluates the annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
@@ -86,8 +87,22 @@ class Event(msgspec.Struct, gc=False, array_like=True):
 
 
 class InvalidRecord(Exception):
-    """A record cannot be decoded. `reason` is a short code, for metrics and dead letters."""
+    """A record cannot be decoded. `reason` is a short code, for metrics and dead letters.
+
+    The detail is logged, so it never quotes the record: names and values may be confidential.
+    """
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
+
+
+# A name or a value, as msgspec quotes it. Its own words have backticks.
+_sub_quoted: Final = re.compile(r"""(['"]).*\1""", re.DOTALL).sub
+
+
+def describe_decode_error(error: Exception) -> str:
+    """Return what a decoder of JSON or UTF-8 says, without what it quotes."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"not UTF-8 at byte {error.start}"
+    return _sub_quoted("...", str(error))

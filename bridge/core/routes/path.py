@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from bridge.core.protocol.event import InvalidRecord
+from bridge.core.protocol.event import InvalidRecord, describe_decode_error
 
 
 class _Marker:
@@ -167,7 +167,7 @@ def open_json(value: Any) -> Any:  # noqa: ANN401
         if first == _LIST:
             return _decode_list(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidRecord("bad_json", str(error)) from None
+        raise InvalidRecord("bad_json", describe_decode_error(error)) from None
     return _CONSTANTS[raw] if raw in _CONSTANTS else NumberText(raw.decode())
 
 
