@@ -24,7 +24,7 @@ LAYERS: Final = (
     {"core.protocol"},
     {"core.journal", "core.routes"},
     {"core.sessions"},
-    {"core.replay", "core.coordination"},
+    {"core.replay", "core.coordination", "core.topic_changes"},
     {"core.ports"},
     {"kafka", "web", "client", "bench"},
     {"coordination", "config"},

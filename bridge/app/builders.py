@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import ChainMap
 from typing import TYPE_CHECKING, NamedTuple
 
 from bridge.app.access import build_authenticator, build_operators, build_origin_policy
 from bridge.app.decoders import build_decoder
 from bridge.app.pipeline import Pipeline
+from bridge.app.served_topics import ServedTopics
 from bridge.app.status import InstanceStatus, StatusSources, topic_statuses
 from bridge.coordination.dead_letters import DeadLetterQueue
 from bridge.coordination.service import CoordinationService
@@ -36,6 +38,7 @@ from bridge.web.api.access import AdminAccess
 from bridge.web.api.commands import commands_router
 from bridge.web.api.listings import listings_router
 from bridge.web.api.publish import publish_router
+from bridge.web.api.reload import reload_router
 from bridge.web.app import PortDispatcher, build_openapi_document, create_app
 from bridge.web.auth.client_address import TrustedProxies
 from bridge.web.connections.admission import (
@@ -57,13 +60,14 @@ from bridge.web.http.rate_limit import RateLimit
 from bridge.web.transport.http_connections import HttpConnections, HttpLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from fastapi import APIRouter
     from starlette.types import ASGIApp
 
     from bridge.config.settings import Settings
     from bridge.kafka.client.client import KafkaAccess, KafkaClient
+    from bridge.web.api.schemas import Reloaded
     from bridge.web.auth.authenticator import Authenticator
     from bridge.web.auth.origins import OriginPolicy
     from bridge.web.auth.tokens.jwks import JwksCache
@@ -91,6 +95,7 @@ class KafkaSide(NamedTuple):
     catch_up: CatchUp
     expiry: ExpiryTimers
     flusher: Flusher
+    served_topics: ServedTopics
     status: InstanceStatus
     publisher: KafkaPublisher
     publishers: Sequence[KafkaPublisher]  #: those that run: none without admin tokens
@@ -170,7 +175,7 @@ def build_kafka(
     consumer = Consumer(
         client,
         f"{settings.kafka.prefix}.{settings.instance_name}",
-        {**catalogue.public_names, **{topic: topic for topic in bridge_topics}},
+        ChainMap({topic: topic for topic in bridge_topics}, catalogue.public_names),  # type: ignore[arg-type]  # it is only read
         pipeline,
         warm_seconds=replay.warm_seconds,
         from_beginning=bridge_topics,
@@ -204,11 +209,12 @@ def build_kafka(
     sources = StatusSources(
         publishers, service.state_writer, service.leader_tasks, service.leader_election
     )
+    served_topics = ServedTopics(catalogue, decoder, hub, consumer, settings.limits)
     letters, positions = coordination.dead_letters, hub.topic_positions
     status = InstanceStatus(consumer, scheduler, letters, sources, topic_positions=positions)
     return KafkaSide(
         *(consumer, scheduler, history_reader, catch_up, expiry, flusher),
-        *(status, publisher, publishers),
+        *(served_topics, status, publisher, publishers),
     )
 
 
@@ -232,6 +238,7 @@ def build_web(
     loopback_only: bool,
     admin_port: int | None,
     page_token: str | None,
+    reload: Callable[[], Awaitable[Reloaded]],
 ) -> WebSide:
     """Build what serves clients; with `admin_port` operators are served on that port only.
 
@@ -246,11 +253,8 @@ def build_web(
     admission, hub = clients.admission, coordination.hub
     access = AdminAccess(build_operators(settings), trusted_proxies)
     http_connections = _build_http_connections(settings)
-    public = [
-        health_router(admission, kafka.status),
-        events_router(clients.sse_endpoint),
-        client_files_router(),
-    ]
+    health = health_router(admission, kafka.status)
+    public = [health, events_router(clients.sse_endpoint), client_files_router()]
     history, admin_history = (
         history_router(
             admission,
@@ -273,7 +277,7 @@ def build_web(
         http_connections=http_connections,
     )
     operators = [metrics_router(metrics)]
-    api = _api_routers(settings, coordination, kafka, clients.pool, access)
+    api = _api_routers(settings, coordination, kafka, clients.pool, access, reload)
     document = build_openapi_document([*public, admin_history, *operators, *api])
     if settings.admin_tokens:
         by_account = settings.auth.mode == "none"
@@ -363,6 +367,7 @@ def _api_routers(
     kafka: KafkaSide,
     pool: ConnectionPool,
     access: AdminAccess,
+    reload: Callable[[], Awaitable[Reloaded]],
 ) -> list[APIRouter]:
     """Return the routes of `/v1`."""
     service, limits = coordination.service, settings.limits
@@ -383,6 +388,7 @@ def _api_routers(
             last_seen=pool.last_seen,
             topics=lambda: [*topic_statuses(kafka.consumer, coordination.hub, kafka_names)],
         ),
+        reload_router(reload, access, rate_limit=rate_limit),
     ]
 
 

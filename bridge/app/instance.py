@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from bridge.app.builders import build_coordination, build_kafka, build_web
 from bridge.app.end_deadline import EndDeadline
+from bridge.app.reload import Reloader
 from bridge.coordination.topics import CannotCreateTopics
 from bridge.kafka.client.client import REQUEST_ERRORS, KafkaAccess, KafkaClient
 from bridge.web.transport.http_connections import warn_of_descriptors
@@ -45,12 +46,23 @@ class Instance:
         loopback_only: bool = False,
         admin: socket.socket | None = None,
         page_token: str | None = None,
+        load_settings: Callable[[], Settings] | None = None,
     ) -> None:
-        """`page_token` is an admin token that the page at `/` hands to everybody who opens it."""
+        """`page_token` is an admin token that the page at `/` hands to everybody who opens it.
+
+        `load_settings` reads the settings again for a reload, and raises `SettingError`.
+        """
         self._admin = admin
         self._client = client_factory(access)
         self._coordination = build_coordination(settings, access, self._client, self.request_drain)
         self._kafka = build_kafka(settings, access, self._client, self._coordination)
+        self._reloader = Reloader(
+            settings,
+            load_settings or (lambda: settings),
+            self._kafka.served_topics,
+            flush=self._kafka.flusher.flush_in_batches,
+            is_draining=lambda: self._server.should_exit,
+        )
         self._web = build_web(
             settings,
             self._coordination,
@@ -58,6 +70,7 @@ class Instance:
             loopback_only=loopback_only,
             admin_port=None if admin is None else admin.getsockname()[1],
             page_token=page_token,
+            reload=self._reloader.reload,
         )
         self._server = DrainingServer(
             self._web.app,
@@ -65,6 +78,7 @@ class Instance:
             self._drain,
             begin_drain=self._web.pool.begin_drain,
             drain_seconds=settings.drain_seconds,
+            on_hangup=self._reloader.request,
             http_connections=self._web.http_connections,
         )
         self._failure: Exception | None = None

@@ -44,10 +44,12 @@ def topic_statuses(consumer: Consumer, hub: Hub, kafka_names: Mapping[str, str])
         ]
         is_catching_up = any(reading.offset < reading.catch_up_offset for _, reading in readings)
         state: TopicState = "starting" if is_catching_up else "reading"
-        if hub.topic_positions[topic].is_idle:
+        if hub.topic_positions[topic].is_idle and hub.on_demand.has_topic(topic):
             state = "asleep"
         elif is_stale:
             state = "stale"
+        elif hub.topic_positions[topic].is_idle:
+            state = "starting"
         elif kafka_name in consumer.partitions.deleted_topics:
             state = "absent"
         elif hub.topic_positions[topic].waiting:

@@ -14,7 +14,7 @@ from bridge.cli.output import (
     out,
     run,
 )
-from bridge.cli.serve import require_auth_settings
+from bridge.cli.serve import require_servable
 
 if TYPE_CHECKING:
     from bridge.config.settings import Settings
@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Validate the settings, connect to Kafka, print what `serve` would read."""
     settings = load_settings_or_exit(config)
-    if not settings.topics:
-        exit_with_error('BRIDGE_TOPICS: name the topics to serve, as ["orders", "news"]', code=2)
-    require_auth_settings(settings)
+    require_servable(settings)
     from bridge.app.access import build_kafka_access
 
     if settings.auth.mode == "jwt" and settings.auth.jwks_url:

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import json
 import secrets
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from pydantic import SecretStr
@@ -21,14 +21,18 @@ from bridge.cli.output import (
     print_notice,
     run,
 )
-from bridge.config.settings import AdminToken
+from bridge.cli.serve import ignore_hangup
+from bridge.config.settings import AdminToken, SettingError, load_settings
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
     from bridge.config.settings import Settings
     from bridge.kafka.client.client import KafkaAccess
 
+_DEFAULTS: Final[dict[str, Any]] = {"topics": ["demo"], "auth": {"mode": "none"}}
+_NO_TOPICS: Final = 'BRIDGE_TOPICS: name a topic, as ["demo"], or leave it out'
 _SAMPLE_DATA = '{"hello": "world"}'
 _DEMO_INTERVAL_SECONDS = 1.0
 # The embedded broker responds at the end of a fetch's wait, not when a record arrives.
@@ -39,21 +43,12 @@ DemoOption = Annotated[bool, typer.Option("--demo", help="Produce sample events 
 
 def dev(config: ConfigOption = None, demo: DemoOption = False) -> None:
     """Try it: a bridge with an embedded development broker, without authentication."""
+    ignore_hangup()
     begin_log(config)
-    settings = load_settings_or_exit(config, topics=["demo"], auth={"mode": "none"})
     token = secrets.token_urlsafe(32)
-    settings = settings.model_copy(
-        update={
-            "auth": settings.auth.model_copy(update={"mode": "none"}),
-            "drain_seconds": 0.0,  # there is no other instance to spread the clients over
-            "admin_tokens": [
-                *settings.admin_tokens,
-                AdminToken(token=SecretStr(token), name="dev"),
-            ],
-        }
-    )
+    settings = _adapt(load_settings_or_exit(config, **_DEFAULTS), token)
     if not settings.topics:
-        exit_with_error('BRIDGE_TOPICS: name a topic, as ["demo"], or leave it out', code=2)
+        exit_with_error(_NO_TOPICS, code=2)
     log_to_stderr(
         "warning" if settings.log_level == "info" else settings.log_level,
         settings.log_format,
@@ -76,7 +71,26 @@ def dev(config: ConfigOption = None, demo: DemoOption = False) -> None:
         fetch_wait_ms=_FETCH_WAIT_MS,
         max_batch_bytes=settings.limits.batch_bytes,
     )
-    run(_run_bridge(settings, kafka_access, listener_socket, token, demo=demo))
+
+    def load_again() -> Settings:
+        reloaded = _adapt(load_settings(config, **_DEFAULTS), token)
+        if not reloaded.topics:
+            raise SettingError(_NO_TOPICS)
+        return reloaded
+
+    run(_run_bridge(settings, kafka_access, listener_socket, token, load_again, demo=demo))
+
+
+def _adapt(settings: Settings, token: str) -> Settings:
+    """Return `settings` without authentication, and with the admin token of this run."""
+    own_token = AdminToken(token=SecretStr(token), name="dev")
+    return settings.model_copy(
+        update={
+            "auth": settings.auth.model_copy(update={"mode": "none"}),
+            "drain_seconds": 0.0,  # there is no other instance to spread the clients over
+            "admin_tokens": [*settings.admin_tokens, own_token],
+        }
+    )
 
 
 async def _run_bridge(
@@ -84,6 +98,7 @@ async def _run_bridge(
     kafka_access: KafkaAccess,
     listener_socket: socket.socket,
     token: str,
+    load_again: Callable[[], Settings],
     *,
     demo: bool,
 ) -> None:
@@ -123,6 +138,7 @@ async def _run_bridge(
             loopback_only=is_loopback,
             admin=admin_socket,
             page_token=token if is_loopback else None,
+            load_settings=load_again,
         )
     finally:
         for task in tasks:

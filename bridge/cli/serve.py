@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bridge.cli.log_output import begin_log, log_to_stderr
@@ -13,18 +15,20 @@ from bridge.cli.output import (
     print_notice,
     run,
 )
+from bridge.config.settings import SettingError, load_settings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bridge.config.settings import Settings
 
 
 def serve(config: ConfigOption = None) -> None:
     """Serve clients from Kafka until a signal; SIGTERM drains first."""
+    ignore_hangup()
     begin_log(config)
     settings = load_settings_or_exit(config)
-    if not settings.topics:
-        exit_with_error('BRIDGE_TOPICS: name the topics to serve, as ["orders", "news"]', code=2)
-    require_auth_settings(settings)
+    require_servable(settings)
     log_to_stderr(settings.log_level, settings.log_format, settings.instance_name)
     from bridge.app.access import build_kafka_access
     from bridge.cli.runner import open_admin_listener, open_listener, run_instance
@@ -48,16 +52,42 @@ def serve(config: ConfigOption = None) -> None:
             listener_socket,
             on_ready,
             admin=admin_socket,
+            load_settings=partial(_load_servable, config),
         )
     )
 
 
-def require_auth_settings(settings: Settings) -> None:
-    """Exit with 2 if no setting says how to authenticate clients."""
+def ignore_hangup() -> None:
+    """Let SIGHUP do nothing until the instance handles it: the settings are just being read."""
+    if hasattr(signal, "SIGHUP"):  # not on Windows
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def _load_servable(config: Path | None) -> Settings:
+    settings = load_settings(config)
+    check_servable(settings)
+    return settings
+
+
+def require_servable(settings: Settings) -> None:
+    """Exit with 2 if a setting is missing that an instance needs."""
+    try:
+        check_servable(settings)
+    except SettingError as error:
+        exit_with_error(str(error), code=2)
+
+
+def check_servable(settings: Settings) -> None:
+    """Check that there are topics, and that a setting says how to authenticate clients.
+
+    Raises:
+        SettingError: If one is missing.
+    """
+    if not settings.topics:
+        raise SettingError('BRIDGE_TOPICS: name the topics to serve, as ["orders", "news"]')
     auth = settings.auth
     if auth.mode == "jwt" and auth.secret is None and auth.jwks_url is None:
-        exit_with_error(
+        raise SettingError(
             "BRIDGE_AUTH__SECRET: set it, or BRIDGE_AUTH__JWKS_URL, to check tokens;"
-            " or set BRIDGE_AUTH__MODE=none to serve everybody",
-            code=2,
+            " or set BRIDGE_AUTH__MODE=none to serve everybody"
         )

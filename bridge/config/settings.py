@@ -49,6 +49,8 @@ _SECRET_WORDS = ("secret", "password", "token")
 
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from pydantic.fields import FieldInfo
 
 __all__ = ["SettingError", "Settings", "load_settings"]
@@ -300,6 +302,24 @@ def load_settings(config_path: Path | None = None, **defaults: Any) -> Settings:
     definitions_by_name = {topic.name: topic for topic in definitions}
     topics = [definitions_by_name.get(topic.name, topic) for topic in settings.topics]
     return settings.model_copy(update={"topics": topics})
+
+
+def differing_settings(before: Settings, after: Settings) -> list[str]:
+    """Return the names of the settings that differ, topics excepted, as `limits.rooms`."""
+    return _differing_fields(before, after, "", {"topics"})
+
+
+def _differing_fields(
+    before: BaseModel, after: BaseModel, prefix: str, excluded: Collection[str] = ()
+) -> list[str]:
+    names: list[str] = []
+    for name in type(before).model_fields:
+        old, new = getattr(before, name), getattr(after, name)
+        if name in excluded or old == new:
+            continue
+        is_group = isinstance(old, SettingsGroup) and isinstance(new, SettingsGroup)
+        names += _differing_fields(old, new, f"{prefix}{name}.") if is_group else [prefix + name]
+    return names
 
 
 def _reject_unknown_variables() -> None:

@@ -149,7 +149,8 @@ class Consumer:
         """Return the number of records in Kafka that were not read yet, by public topic."""
         lag = dict.fromkeys(self._public_names.values(), 0)
         for partition, state in self.partitions.states.items():
-            lag[self._public_names[partition.topic]] += max(0, state.end_offset - state.offset)
+            if (topic := self._public_names.get(partition.topic)) is not None:
+                lag[topic] += max(0, state.end_offset - state.offset)
         return lag
 
     @property
@@ -220,14 +221,32 @@ class Consumer:
             self.active_topics.mark_idle(topic)
             self._report_idle(topic)
 
+    def add_topic(self, topic: str, *, from_beginning: bool = False) -> None:
+        """Read Kafka's `topic` too, from its end or `from_beginning`, as soon as possible.
+
+        A topic on demand waits for its first subscriber.
+        """
+        self.active_topics.mark_idle(topic)
+        self.partitions.add_topic(topic, from_beginning=from_beginning)
+        self.request_refresh()
+
+    def remove_topic(self, topic: str) -> None:
+        """Stop reading Kafka's `topic`, and forget it."""
+        self.partitions.remove_topic(topic)
+        self.active_topics.remove(topic)
+        self._topic_ids.pop(topic, None)
+
     def _report_idle(self, topic: str) -> None:
         topic_id = _identity(self._topic_ids.get(topic))
         self._sink.deactivate(self._public_names[topic], topic_id)
 
     async def _refresh(self) -> None:
         activating = self.active_topics.to_activate(self._has_subscribers)
+        generation = self.partitions.generation
         descriptions = await self._client.describe_topics(self.partitions.topics)
         self._mark_reachable()
+        if self._has_other_topics(generation):
+            return
         self._report_missing(descriptions)
         # A known topic may be missing here: this broker's metadata may be older.
         activating = {t for t in activating if t in descriptions or not self.partitions.is_known(t)}
@@ -253,6 +272,8 @@ class Consumer:
             if timestamp == LATEST and p.topic not in activating
         }
         start_offsets = await self._warm_up_offsets(end_offsets, from_end, leaders)
+        if self._has_other_topics(generation):
+            return
         for topic in self.active_topics.idle_topics & descriptions.keys():
             if (
                 topic not in self._topic_ids
@@ -276,6 +297,13 @@ class Consumer:
         self.active_topics.mark_active(activated)
         self._report_waiting()
         self._update_ready()
+
+    def _has_other_topics(self, generation: int) -> bool:
+        """Whether topics came or went since; what Kafka said meanwhile is asked anew."""
+        has_others = self.partitions.generation != generation
+        if has_others:
+            self.request_refresh()
+        return has_others
 
     def _report_missing(self, descriptions: Mapping[str, TopicDescription]) -> None:
         """Log once that a topic was deleted, and that it exists again."""

@@ -61,13 +61,16 @@ class PendingBatches:
 
     def __init__(self, sink: RecordSink) -> None:
         self._sink = sink
-        self._batches: list[Batch] = []
+        self._batches: list[tuple[Batch, PartitionState]] = []
         self._record_count = self._size_bytes = 0
         self.total_records = 0  #: all records since this object was created
 
-    def add(self, batch: Batch, size_bytes: int) -> None:
-        """Append `batch`, of about `size_bytes`, to the next delivery."""
-        self._batches.append(batch)
+    def add(self, batch: Batch, state: PartitionState, size_bytes: int) -> None:
+        """Append `batch`, of about `size_bytes`, to the next delivery.
+
+        It is left out if `state`, its partition's, is dropped before.
+        """
+        self._batches.append((batch, state))
         self._size_bytes += size_bytes
         self._record_count += len(batch.records)
         self.total_records += len(batch.records)
@@ -80,7 +83,8 @@ class PendingBatches:
     async def deliver(self) -> None:
         """Deliver the collected batches, and wait until the sink has accepted them."""
         if self._batches:
-            batches, self._batches = self._batches, []
+            batches = [batch for batch, state in self._batches if not state.is_dropped]
+            self._batches = []
             self._record_count = self._size_bytes = 0
             await self._sink.deliver(batches)
 
@@ -339,7 +343,7 @@ class Fetcher:
         state.offset = chunk.next_offset
         name = self._public_names[partition.topic]
         batch = Batch(name, partition.number, chunk.records, chunk.next_offset)
-        pending.add(batch, chunk.size_bytes)
+        pending.add(batch, state, chunk.size_bytes)
         return self._deliver_full(state, pending) if pending.is_full else True
 
     async def _deliver_full(self, state: PartitionState, pending: PendingBatches) -> bool:

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 class LogOffsets:
-    """Requests offsets of the topics in `kafka_names`, which maps public names to Kafka's."""
+    """Requests offsets of the topics in `kafka_names`, which maps public names to Kafka's.
+
+    Topics that are not in it, or no longer, are left out of all answers.
+    """
 
     def __init__(
         self,
@@ -51,7 +54,8 @@ class LogOffsets:
         Raises:
             One of `REQUEST_ERRORS`.
         """
-        descriptions = await self._describe(topics)
+        kafka_names = self._known(topics)
+        descriptions = await self._client.describe_topics(set(kafka_names.values()))
         leaders = _leaders(descriptions)
         start_offsets, end_offsets = (
             await self._list_offsets(leaders, EARLIEST),
@@ -73,8 +77,7 @@ class LogOffsets:
             for p in known
         }
         bounds: dict[str, LogBounds] = {}
-        for topic in topics:
-            kafka_name = self._kafka_names[topic]
+        for topic, kafka_name in kafka_names.items():
             partitions = [
                 partition
                 for partition in leaders
@@ -103,16 +106,17 @@ class LogOffsets:
         Raises:
             One of `REQUEST_ERRORS`, also if Kafka does not return all partitions.
         """
-        descriptions = await self._describe(topics)
+        kafka_names = self._known(topics)
+        descriptions = await self._client.describe_topics(set(kafka_names.values()))
         leaders = _leaders(descriptions)
         # The ends first: records written between the two responses would be skipped otherwise.
         end_offsets = await self._list_offsets(leaders, LATEST)
         time_offsets = await self._list_offsets(leaders, max(timestamp_ms, self._oldest_ms()))
         known = end_offsets.keys() & time_offsets.keys()
         cursor: Cursor = {}
-        for topic in topics:
-            if description := descriptions.get(self._kafka_names[topic]):
-                partitions = [p for p in leaders if p.topic == self._kafka_names[topic]]
+        for topic, kafka_name in kafka_names.items():
+            if description := descriptions.get(kafka_name):
+                partitions = [p for p in leaders if p.topic == kafka_name]
                 missing = {p.number for p in partitions if p not in known}
                 if any(number not in self._waiting(topic) for number in missing):
                     raise TimeoutError("some partitions have no leader now")
@@ -135,24 +139,29 @@ class LogOffsets:
         Raises:
             One of `REQUEST_ERRORS`.
         """
-        leaders = _leaders(await self._describe(times))
+        kafka_names = self._known(times)
+        descriptions = await self._client.describe_topics(set(kafka_names.values()))
+        leaders = _leaders(descriptions)
         timestamps = {
             partition: seconds * 1000
-            for topic, by_partition in times.items()
-            for number, seconds in by_partition.items()
-            if (partition := TopicPartition(self._kafka_names[topic], number)) in leaders
+            for topic, kafka_name in kafka_names.items()
+            for number, seconds in times[topic].items()
+            if (partition := TopicPartition(kafka_name, number)) in leaders
         }
         end_offsets = await self._client.list_offsets(dict.fromkeys(timestamps, LATEST), leaders)
         found = await self._client.list_offsets(timestamps, leaders)
         return {
             topic: {
                 number: found[p] if found[p] >= 0 else end_offsets[p]
-                for number in by_partition
-                if (p := TopicPartition(self._kafka_names[topic], number)) in found
-                and p in end_offsets
+                for number in times[topic]
+                if (p := TopicPartition(kafka_name, number)) in found and p in end_offsets
             }
-            for topic, by_partition in times.items()
+            for topic, kafka_name in kafka_names.items()
         }
+
+    def _known(self, topics: Iterable[str]) -> dict[str, str]:
+        """Return the Kafka names of those of `topics` that there are; they may change meanwhile."""
+        return {t: self._kafka_names[t] for t in topics if t in self._kafka_names}
 
     def _oldest_ms(self, grace_seconds: float = 0) -> int:
         # No grace if nothing may be replayed.
@@ -160,9 +169,6 @@ class LogOffsets:
             (self._wall_clock() - self._max_age_seconds - min(grace_seconds, self._max_age_seconds))
             * 1000
         )
-
-    async def _describe(self, topics: Iterable[str]) -> dict[str, TopicDescription]:
-        return await self._client.describe_topics({self._kafka_names[topic] for topic in topics})
 
     async def _list_offsets(
         self, leaders: Mapping[TopicPartition, int], timestamp_ms: int

@@ -99,6 +99,11 @@ class WarmUpBudget:
             self.remaining_bytes -= size_bytes
             self._stretches[partition] = (stretch[0], stretch[1] + size_bytes)
 
+    def remove_topic(self, topic: str) -> None:
+        """Forget what was read back of `topic`."""
+        for partition in [p for p in self._stretches if p.topic == topic]:
+            del self._stretches[partition]
+
     def pop_skips(
         self, states: Mapping[TopicPartition, PartitionState]
     ) -> dict[TopicPartition, int]:
@@ -145,7 +150,9 @@ class AssignedPartitions:
         self._unreadable_since: dict[TopicPartition, float] = {}
         #: Those of them that keep nobody from being ready any more.
         self.waiting: set[TopicPartition] = set()
-        self.topics = tuple(topics)
+        self.topics = dict.fromkeys(topics)
+        self.generation = 0  #: raised with each topic that is added or removed
+        self._from_beginning: set[str] = set()
         self._idle_topics = idle_topics
         self.topic_ids: dict[str, uuid.UUID | None] = {}
         self.states: dict[TopicPartition, PartitionState] = {}
@@ -166,6 +173,33 @@ class AssignedPartitions:
         if self._initial:
             self._initial = {p for p in self._initial if p.topic not in recreated}
         return recreated
+
+    def add_topic(self, topic: str, *, from_beginning: bool) -> None:
+        """Assign `topic`, which must be among the idle ones until it is activated.
+
+        It is then read from its end, or `from_beginning`.
+        """
+        self.generation += 1
+        self.topics[topic] = None
+        if from_beginning:
+            self._from_beginning.add(topic)
+
+    def remove_topic(self, topic: str) -> None:
+        """Forget `topic`. Responses in flight for it are discarded."""
+        self.generation += 1
+        self.topics.pop(topic, None)
+        self._from_beginning.discard(topic)
+        self.drop_topic(topic)
+        self.topic_ids.pop(topic, None)
+        self._missing_since.pop(topic, None)
+        self.deleted_topics.discard(topic)
+        self.warm_up.remove_topic(topic)
+        self.waiting = {p for p in self.waiting if p.topic != topic}
+        for by_partition in (self._unreadable_since, self._known_leaders):
+            for partition in [p for p in by_partition if p.topic == topic]:
+                del by_partition[partition]
+        if self._initial is not None:
+            self._initial = {p for p in self._initial if p.topic != topic}
 
     def drop_topic(self, topic: str) -> None:
         """Stop reading `topic`. Responses in flight for it are discarded."""
@@ -194,7 +228,9 @@ class AssignedPartitions:
             self._initial = {p for p in leaders if p.topic not in self._idle_topics}
         from_end = self._initial
         return {
-            p: LATEST if p in from_end or p.topic in activating else EARLIEST
+            p: LATEST
+            if p in from_end or (p.topic in activating and p.topic not in self._from_beginning)
+            else EARLIEST
             for p in leaders
             if p not in self.states and (p.topic in activating or p.topic not in self._idle_topics)
         }
@@ -205,6 +241,7 @@ class AssignedPartitions:
         """Read `partition` from `offset`. It has caught up at `catch_up_offset`."""
         if self._initial is not None:
             self._initial.discard(partition)
+        self._from_beginning.discard(partition.topic)
         self.states[partition] = PartitionState(offset, leader, catch_up_offset)
 
     @property

@@ -91,6 +91,7 @@ HTTP_RESPONSES: Final[dict[str, type[msgspec.Struct]]] = {
     "rooms": schemas.Rooms,
     "instance": schemas.Instance,
     "instances": schemas.Instances,
+    "reloaded": schemas.Reloaded,
     "partition": schemas.Partition,
     "topic": schemas.Topic,
     "topics": schemas.Topics,

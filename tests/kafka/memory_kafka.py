@@ -244,6 +244,10 @@ class MemoryKafkaClient(KafkaClient):
     async def commit(self, group: str, offsets: Mapping[Place, int]) -> None:
         await self._receive(f"commit {group} {len(offsets)}")
 
+    async def committed(self, group: str) -> dict[Place, int]:
+        await self._receive(f"committed {group}")
+        return {}
+
     async def _receive(self, request: str) -> None:
         self.requests.append(request)
         await asyncio.sleep(0)

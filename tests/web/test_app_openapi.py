@@ -21,6 +21,8 @@ from bridge.core.replay.catchup import CatchUp
 from bridge.core.sessions.hub import Hub
 from bridge.core.sessions.requests import RequestLimits
 from bridge.web.api.publish import EXAMPLE, publish_router
+from bridge.web.api.reload import reload_router
+from bridge.web.api.schemas import Reloaded
 from bridge.web.app import build_openapi_document, create_app
 from bridge.web.auth.client_address import TrustedProxies
 from bridge.web.auth.origins import OriginPolicy
@@ -45,6 +47,10 @@ if TYPE_CHECKING:
     from tests.web.described_requests import Mode
 
 METHODS: Final = {"get", "put", "post", "delete", "patch"}
+
+
+async def reload_nothing() -> Reloaded:
+    return Reloaded([], [], [], [])
 
 
 def routers() -> list[Any]:
@@ -102,6 +108,7 @@ def routers() -> list[Any]:
         past,
         counted,
         backends,
+        reload_router(reload_nothing, admin_access(), rate_limit=RateLimit(1e9)),
         *registry.routers(),
     ]
 
@@ -147,6 +154,7 @@ def test_it_describes_every_route_that_there_is() -> None:
         "GET /v1/rooms/{room}",
         "GET /v1/instances",
         "GET /v1/topics",
+        "POST /v1/reload",
     }
 
 

@@ -25,7 +25,7 @@ export type Event<Data = Json> =
 export interface Gap {
   op: "gap";
   topic: string;
-  reason: "expired" | "truncated" | "recreated" | "limit" | "corrupt" | (string & {});
+  reason: "expired" | "truncated" | "recreated" | "limit" | "corrupt" | "removed" | (string & {});
   cursor: string;
 }
 

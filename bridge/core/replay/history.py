@@ -58,13 +58,15 @@ class HistoryRequest(NamedTuple):
     """A request for events from `cursor` on, since a time, or from the earliest offset.
 
     `session` was never attached: it has the reader's permissions, topics, rooms and type filter.
-    `since_ms` is in milliseconds since 1970.
+    `since_ms` is in milliseconds since 1970. `removed` are topics that the reader cannot follow any
+    more: the page reports a gap for each.
     """
 
     session: Session
     cursor: Cursor | None
     since_ms: int | None
     max_events: int
+    removed: frozenset[str] = frozenset()
 
 
 class HistoryReader(Protocol):
@@ -94,8 +96,8 @@ class HistoryConstraints(NamedTuple):
     readable_from: Mapping[tuple[str, int], tuple[int, str]]
 
 
-class TopicRecreated(Exception):
-    """A topic of a page was deleted and created again while the page was read."""
+class TopicChanged(Exception):
+    """A topic of a page was recreated, removed or changed while the page was read."""
 
 
 class PartitionCursor:
@@ -169,6 +171,7 @@ class HistoryPage:
         self._made_at = made_at
         self._session = session
         self._topic_positions = topic_positions
+        self._positions = {topic: topic_positions[topic] for topic in start_offsets}
         self._max_events = max_events
         self._topic_ids = {topic: topic_positions[topic].topic_id for topic in start_offsets}
         self._by_partition = {
@@ -229,7 +232,7 @@ class HistoryPage:
 
     def to_json(self) -> bytes:
         """Return the response body; frames are not encoded a second time."""
-        waiting = waiting_partitions(self._left_out, self._topic_positions)
+        waiting = waiting_partitions(self._left_out, self._positions)
         return b'{"events":[%b],"cursor":"%b","more":%b,"gaps":[%b],"waiting":%b}' % (
             b",".join(self.event_frames),
             self.cursor.encode(),
@@ -240,8 +243,7 @@ class HistoryPage:
 
     def is_waiting(self, partition_cursor: PartitionCursor) -> bool:
         """True if the partition has no leader any more."""
-        topic_position = self._topic_positions[partition_cursor.topic]
-        return partition_cursor.partition in topic_position.waiting
+        return partition_cursor.partition in self._positions[partition_cursor.topic].waiting
 
     # -- merging ---------------------------------------------------------------------------------
 
@@ -314,21 +316,26 @@ class HistoryPage:
         """Return the page's part of a partition; None if the partition is not on the page."""
         return self._by_partition.get((topic, partition))
 
-    def check_topic_ids(self) -> None:
-        """Check that no topic was recreated since the page was started.
+    def check_topics(self) -> None:
+        """Check that the topics are what they were when the page was started.
 
         Raises:
-            TopicRecreated: If one was.
+            TopicChanged: If one was recreated, removed or changed.
         """
-        if any(
-            self._topic_positions[topic].topic_id != topic_id
-            for topic, topic_id in self._topic_ids.items()
+        for topic in self._topic_ids:
+            self._check_topic(topic)
+
+    def _check_topic(self, topic: str) -> None:
+        position = self._positions[topic]
+        if (
+            self._topic_positions.get(topic) is not position
+            or position.topic_id != self._topic_ids[topic]
         ):
-            raise TopicRecreated
+            raise TopicChanged
 
     def is_ahead_of_consumer(self, partition_cursor: PartitionCursor) -> bool:
         """True if this instance's consumer reads the partition, and has not come this far."""
-        topic_position = self._topic_positions[partition_cursor.topic]
+        topic_position = self._positions[partition_cursor.topic]
         return (
             not topic_position.is_idle
             and partition_cursor.read_offset
@@ -336,11 +343,14 @@ class HistoryPage:
         )
 
     def is_in_journal(self, partition_cursor: PartitionCursor, journal: Journal) -> bool:
-        """True if the journal has the next records of `partition_cursor`."""
-        if (
-            partition_cursor.partition
-            not in self._topic_positions[partition_cursor.topic].next_offsets
-        ):
+        """True if the journal has the next records of `partition_cursor`.
+
+        Raises:
+            TopicChanged: If its topic was recreated, removed or changed.
+        """
+        self._check_topic(partition_cursor.topic)
+        position = self._positions[partition_cursor.topic]
+        if partition_cursor.partition not in position.next_offsets:
             return False
         tail = journal.partition(partition_cursor.topic, partition_cursor.partition)
         return tail.start_offset <= partition_cursor.read_offset < tail.next_offset
@@ -349,9 +359,9 @@ class HistoryPage:
         """Do one step of reading `partition_cursor` from the journal; False if it is not there.
 
         Raises:
-            TopicRecreated: If a topic of the page was recreated.
+            TopicChanged: If a topic of the page was recreated, removed or changed.
         """
-        self.check_topic_ids()
+        self.check_topics()
         if not self.is_in_journal(partition_cursor, journal):
             return False
         tail = journal.partition(partition_cursor.topic, partition_cursor.partition)
@@ -447,7 +457,7 @@ def start_page(
     """
     start_offsets: dict[str, dict[int, int]] = {}
     left_out: dict[str, TopicOffsets] = {}
-    gap_reasons: dict[str, str] = {}
+    gap_reasons = dict.fromkeys(sorted(request.removed), "removed")
     for topic in sorted(request.session.topics):
         bounds, topic_position = constraints.bounds.get(topic), hub.topic_positions[topic]
         if bounds is None or bounds.topic_id not in {None, topic_position.topic_id}:

@@ -78,6 +78,8 @@ class Hub:
         self.replaying: set[Session] = set()
         self._returned: list[Session] = []  # live sessions that replay again
         self.registry = SessionRegistry()
+        #: Admitted sessions without a welcome, with topics that they have lost meanwhile.
+        self._opening: dict[Session, list[str]] = {}
         self.events_delivered = 0
         self.counters = Counters()
         self._max_outbox_bytes = max_outbox_bytes
@@ -91,13 +93,15 @@ class Hub:
     def readable_topics(self, session: Session) -> frozenset[str]:
         """Topics that `session` receives if it names none.
 
-        With authentication off, private topics must be named.
+        With authentication off, private topics must be named. A topic that was added just now is
+        not there before it is read.
         """
         permissions = session.permissions
         return frozenset(
             topic
             for topic, topic_position in self.topic_positions.items()
             if not (topic_position.is_private and permissions.may_read_all_private)
+            and not self.on_demand.is_starting(topic)
             and permissions.may_read(topic, is_private=topic_position.is_private)
         )
 
@@ -107,6 +111,15 @@ class Hub:
         return topic_position is not None and session.permissions.may_read(
             topic, is_private=topic_position.is_private
         )
+
+    def admit(self, session: Session) -> None:
+        """Count `session` as a follower of its topics before its welcome."""
+        self._opening[session] = []
+        self.on_demand.add_admitted(session)
+
+    def all_sessions(self) -> list[Session]:
+        """All sessions that are welcomed, or admitted and not welcomed yet."""
+        return [*self.registry.by_id.values(), *self._opening]
 
     def attach(self, session: Session) -> None:
         """Send the welcome and make `session` live. Its topics, rooms and type filter are set."""
@@ -138,6 +151,7 @@ class Hub:
                 cursor=cursor,
             ),
         )
+        self.send_removed(session, self._opening.pop(session, ()))
 
     def detach(self, session: Session) -> None:
         """Remove `session` after its socket was closed, by whichever side."""
@@ -148,6 +162,7 @@ class Hub:
 
     def _remove(self, session: Session) -> None:
         self.registry.remove(session)
+        self._opening.pop(session, None)
         self.on_demand.remove_session(session)
         self.replaying.discard(session)
         if session.index is not None:
@@ -359,6 +374,17 @@ class Hub:
                 if session.replay is None and session.min_offsets is not None:
                     session.min_offsets.pop(topic, None)
                 self.send(session, frames.Gap(topic, reason, self.cursor(session)))
+
+    def send_removed(self, session: Session, topics: Iterable[str]) -> None:
+        """Send a gap for each of `topics`, which `session` cannot follow any more.
+
+        One that is not welcomed yet gets them behind its welcome.
+        """
+        if session in self._opening:
+            self._opening[session] += topics
+            return
+        for topic in topics:
+            self.send(session, frames.Gap(topic, "removed", self.cursor(session)))
 
     def deliver_batch(self, batch: DecodedBatch) -> None:
         """Queue a batch's events for their sessions, then move the position and fill the journal.

@@ -62,6 +62,24 @@ class OnDemandTopics:
         for topic in self._subscribers:
             hub.topic_positions[topic].deactivate(b"")
 
+    # -- topics ----------------------------------------------------------------------------------
+
+    def has_topic(self, topic: str) -> bool:
+        """True if `topic` is read on demand."""
+        return topic in self._subscribers
+
+    def is_starting(self, topic: str) -> bool:
+        """True if `topic` is not read yet, although that needs no subscriber."""
+        return self._hub.topic_positions[topic].is_idle and topic not in self._subscribers
+
+    def add_topic(self, topic: str, subscribers: Iterable[Session] = ()) -> None:
+        """Read `topic` on demand from now on. `subscribers` follow it already."""
+        self._subscribers[topic] = set(subscribers)
+
+    def remove_topic(self, topic: str) -> None:
+        """Read `topic` whether it has subscribers or not, or not at all."""
+        self._subscribers.pop(topic, None)
+
     # -- subscribers -----------------------------------------------------------------------------
 
     def has_subscribers(self, topic: str) -> bool:
@@ -151,7 +169,7 @@ class OnDemandTopics:
             if self._hub.may_read(session, topic):
                 self._hub.subscribe(session, (topic,), ())
             else:  # a newer token does not cover the topic
-                self._subscribers[topic].discard(session)
+                self._subscribers.get(topic, set()).discard(session)
             for reply in pending:
                 reply.awaited_topics.discard(topic)
             if not self._send_due_replies(session):

@@ -51,6 +51,14 @@ class TopicPosition:
         self.awaited: Mapping[int, int] = NOTHING_AWAITED
         self._packed_offsets: bytes | None = None
 
+    def copy(self) -> TopicPosition:
+        """Return another object with the same content."""
+        copied = TopicPosition(self.topic, is_private=self.is_private)
+        copied.topic_id, copied.next_offsets = self.topic_id, dict(self.next_offsets)
+        copied.waiting, copied.awaited = self.waiting, self.awaited
+        copied.is_idle = self.is_idle
+        return copied
+
     def set_waiting(
         self, topic_id: bytes, since: Mapping[int, float], unread: Mapping[int, int]
     ) -> None:

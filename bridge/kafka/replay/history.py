@@ -18,7 +18,7 @@ from bridge.core.protocol.record import Batch
 from bridge.core.replay.history import (
     HistoryConstraints,
     HistoryUnavailable,
-    TopicRecreated,
+    TopicChanged,
     start_page,
 )
 from bridge.kafka.client.client import (
@@ -98,6 +98,7 @@ class HistoryScan:
         self._progress: defaultdict[TopicPartition, ReadProgress] = defaultdict(ReadProgress)
         self._records_read = 0
         self._bytes_read = 0
+        self._removed: frozenset[str] = frozenset()  # topics that went since the request came
 
     async def run(self, request: HistoryRequest) -> HistoryPage:
         """Return the page that `request` describes.
@@ -108,10 +109,12 @@ class HistoryScan:
         while True:
             page = await self._start_page(request)
             try:
-                await self._fill(page)
-            except _EndPage:
-                page.finish_early()
-            except (_RestartPage, TopicRecreated):
+                try:
+                    await self._fill(page)
+                except _EndPage:
+                    page.finish_early()
+                page.check_topics()
+            except (_RestartPage, TopicChanged):
                 self._check_time(None)
                 continue
             return page
@@ -119,8 +122,9 @@ class HistoryScan:
     # -- start -----------------------------------------------------------------------------------
 
     async def _start_page(self, request: HistoryRequest) -> HistoryPage:
-        log_offsets, topics = self._dependencies.log_offsets, request.session.topics
+        log_offsets = self._dependencies.log_offsets
         while True:
+            topics = request.session.topics
             try:
                 since = (
                     {}
@@ -138,11 +142,20 @@ class HistoryScan:
                 _log.debug("history: bounds: %r", error)
                 self._check_reachable()
             else:
+                request = self._drop_removed(request)
                 page = start_page(self._dependencies.hub, request, constraints)
                 if page is not None:
                     return page
             self._check_time(None)
             await asyncio.sleep(RETRY_SECONDS)
+
+    def _drop_removed(self, request: HistoryRequest) -> HistoryRequest:
+        """Return the request without topics that went, or that its reader may not read any more."""
+        hub, session = self._dependencies.hub, request.session
+        removed = {topic for topic in session.topics if not hub.may_read(session, topic)}
+        session.topics -= removed
+        self._removed |= removed
+        return request._replace(removed=request.removed | self._removed)
 
     async def _find_awaited(self, request: HistoryRequest) -> HistoryRequest:
         """Replace times in the cursor by offsets, for partitions that can be read now.
@@ -215,6 +228,7 @@ class HistoryScan:
         source = self._dependencies.source
         by_node: dict[int, dict[TopicPartition, int]] = {}
         for partition_cursor in partition_cursors:
+            page.check_topics()
             partition = TopicPartition(
                 source.kafka_names[partition_cursor.topic], partition_cursor.partition
             )
@@ -228,7 +242,7 @@ class HistoryScan:
             if node < 0:
                 continue
             self._check_limits()
-            page.check_topic_ids()
+            page.check_topics()
             try:
                 if await self._fetch_from(page, node, offsets):
                     return
@@ -256,6 +270,7 @@ class HistoryScan:
             connection=BrokerConnection.HISTORY,
         )
         for fetched in fetched_partitions:
+            page.check_topics()
             await self._handle_fetched(page, fetched)
             self._bytes_read += len(fetched.data)
             source.bytes_read += len(fetched.data)
@@ -321,6 +336,7 @@ class HistoryScan:
         self, page: HistoryPage, partition: TopicPartition, offset: int, chunk: RecordChunk
     ) -> bool:
         """Add a chunk to `page`, up to its record limit; return whether it needs more."""
+        page.check_topics()
         source, remaining_records = (
             self._dependencies.source,
             self._replay_limits.max_records - self._records_read,
@@ -333,7 +349,7 @@ class HistoryScan:
         source.records_read += len(records)
         newest_timestamp = max((record.timestamp for record in records), default=None)
         needs_more = False
-        name = source.public_names[partition.topic]
+        name = source.public_names.get(partition.topic, "")
         partition_cursor = page.partition_cursor(name, partition.number)
         if partition_cursor is not None and offset <= partition_cursor.read_offset < next_offset:
             decoded = source.decode(Batch(name, partition.number, records, next_offset))
@@ -350,7 +366,7 @@ class HistoryScan:
 
         So missing records lie before a page, never within it.
         """
-        name = self._dependencies.source.public_names[partition.topic]
+        name = self._dependencies.source.public_names.get(partition.topic, "")
         partition_cursor = page.partition_cursor(name, partition.number)
         if (
             partition_cursor is not None

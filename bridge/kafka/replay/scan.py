@@ -208,7 +208,7 @@ class Scan:
 
     def _public_key(self, partition: TopicPartition) -> tuple[str, int] | None:
         """Return the public topic and the number of `partition`; None if it is not read now."""
-        key = self._source.public_names[partition.topic], partition.number
+        key = self._source.public_names.get(partition.topic, ""), partition.number
         is_read = key in self._state.next_offsets and self._is_same_log(key)
         return key if is_read else None
 

@@ -137,6 +137,19 @@ class Topics(msgspec.Struct):
     next: _NextPage
 
 
+class Reloaded(msgspec.Struct):
+    """What a reload has changed."""
+
+    added: Annotated[list[str], Meta(description="Topics that are served from now on.")]
+    removed: Annotated[
+        list[str], Meta(description="Topics that went, or are another Kafka topic now.")
+    ]
+    changed: Annotated[list[str], Meta(description="Topics with other properties than before.")]
+    restart: Annotated[
+        list[str], Meta(description="Other settings that changed, and wait for a restart.")
+    ]
+
+
 _CONNECTION_ID: Final = "9f86d081884c7d659a2feaa0c55ad015"
 _SINCE: Final = "2026-11-21T09:00:00.000Z"
 _LAST_SEEN: Final = "2026-11-21T09:12:03.250Z"
@@ -169,4 +182,5 @@ EXAMPLES: Final[tuple[msgspec.Struct, ...]] = (
     _TOPIC.partitions[0],
     _TOPIC,
     Topics([_TOPIC], None),
+    Reloaded(["news"], [], ["orders"], ["limits.rooms"]),
 )

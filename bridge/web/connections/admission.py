@@ -271,7 +271,7 @@ class AdmissionController:
                 self._connections_per_network.get(network, 0) + 1
             )
         self._expiry.add(session)
-        self._hub.on_demand.add_admitted(session)
+        self._hub.admit(session)
         return session
 
     def _limited_network(self, address: str) -> str:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _PREFIX: Final = "push_bridge_"
 _CONNECTION_KINDS: Final = ("websocket", "sse")
-_GAP_REASONS: Final = ("expired", "truncated", "recreated", "corrupt", "limit")
+_GAP_REASONS: Final = ("expired", "truncated", "recreated", "corrupt", "limit", "removed")
 _REFUSAL_REASONS: Final = (
     *("origin", "bad_request", "unauthenticated", "expired", "forbidden"),
     *("draining", "not_ready", "stale", "rate", "connections", "account", "address"),

@@ -44,15 +44,18 @@ class DrainingServer(Server):
         drain: Callable[[], Awaitable[None]],
         *,
         begin_drain: Callable[[], None] | None = None,
+        on_hangup: Callable[[], None] | None = None,
         drain_seconds: float = 0.0,
         http_connections: HttpConnections | None = None,
         shutdown_timeout_seconds: int = SHUTDOWN_TIMEOUT_SECONDS,
     ) -> None:
-        """A signal calls `begin_drain` at once, and `drain` soon after.
+        """SIGINT or SIGTERM calls `begin_drain` at once, and `drain` soon after.
 
-        HTTP requests get 503 `drain_seconds + shutdown_timeout_seconds` after the drain began.
+        SIGHUP calls `on_hangup`; without it the signal is left alone. HTTP requests get 503
+        `drain_seconds + shutdown_timeout_seconds` after the drain began.
         """
         check_uvicorn()
+        self._on_hangup = on_hangup
         self.http_connections = (
             http_connections if http_connections is not None else HttpConnections()
         )
@@ -94,10 +97,14 @@ class DrainingServer(Server):
         loop = asyncio.get_running_loop()
         for signal_number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(signal_number, self.handle_exit, signal_number, None)
+        handled = [signal.SIGINT, signal.SIGTERM]
+        if self._on_hangup is not None and hasattr(signal, "SIGHUP"):  # not on Windows
+            loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+            handled.append(signal.SIGHUP)
         try:
             yield
         finally:
-            for signal_number in (signal.SIGINT, signal.SIGTERM):
+            for signal_number in handled:
                 loop.remove_signal_handler(signal_number)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from bridge.core.protocol.cursor import decode_cursor, parse_position
 from bridge.core.replay import history as pages
-from bridge.core.replay.history import TopicRecreated
+from bridge.core.replay.history import TopicChanged
 from tests.core.factories import OTHER_TOPIC_ID, event, offsets_by_topic
 from tests.core.history_model import (
     HistoryModel,
@@ -247,9 +247,9 @@ def test_a_page_of_a_topic_that_was_created_again_is_not_gone_on_with() -> None:
     page = past.begin_page(session_of_ann(), None, 10)
     (strand,) = page.partitions_to_read()
     past.hub.set_start_offsets("orders", OTHER_TOPIC_ID, {0: 0})
-    with pytest.raises(TopicRecreated):
-        page.check_topic_ids()
-    with pytest.raises(TopicRecreated):
+    with pytest.raises(TopicChanged):
+        page.check_topics()
+    with pytest.raises(TopicChanged):
         page.read_from_journal(strand, past.hub.journal)
 
 
