@@ -171,21 +171,7 @@ def build_kafka(
         coordination.dead_letters.add,
         command_consumer=service.command_consumer,
     )
-    bridge_topics = (coordination.topics.control, coordination.topics.state)
-    consumer = Consumer(
-        client,
-        f"{settings.kafka.prefix}.{settings.instance_name}",
-        ChainMap({topic: topic for topic in bridge_topics}, catalogue.public_names),  # type: ignore[arg-type]  # it is only read
-        pipeline,
-        warm_seconds=replay.warm_seconds,
-        from_beginning=bridge_topics,
-        active_topics=coordination.active_topics,
-        has_subscribers=lambda topic: (
-            hub.on_demand.has_subscribers(topic) or service.is_leader_for(topic)
-        ),
-        partitions=coordination.partitions,
-        ready=coordination.ready,
-    )
+    consumer = _build_consumer(settings, client, coordination, pipeline)
     limits = ReplayLimits(replay.max_records, replay.max_bytes, replay.max_age_seconds)
     catch_up = CatchUp(hub, limits, settings.limits.outbox_bytes)
     log_offsets = _build_log_offsets(settings, client, coordination)
@@ -215,6 +201,27 @@ def build_kafka(
     return KafkaSide(
         *(consumer, scheduler, history_reader, catch_up, expiry, flusher),
         *(served_topics, status, publisher, publishers),
+    )
+
+
+def _build_consumer(
+    settings: Settings, client: KafkaClient, coordination: Coordination, pipeline: Pipeline
+) -> Consumer:
+    hub, service = coordination.hub, coordination.service
+    own_names = {t: t for t in (coordination.topics.control, coordination.topics.state)}
+    return Consumer(
+        client,
+        f"{settings.kafka.prefix}.{settings.instance_name}",
+        ChainMap(own_names, coordination.catalogue.public_names),  # type: ignore[arg-type]  # it is only read
+        pipeline,
+        warm_seconds=settings.replay.warm_seconds,
+        from_beginning=own_names,
+        active_topics=coordination.active_topics,
+        has_subscribers=lambda topic: (
+            hub.on_demand.has_subscribers(topic) or service.is_leader_for(topic)
+        ),
+        partitions=coordination.partitions,
+        ready=coordination.ready,
     )
 
 
