@@ -101,8 +101,8 @@ class Hub:
             topic
             for topic, topic_position in self.topic_positions.items()
             if not (topic_position.is_private and permissions.may_read_all_private)
-            and not self.on_demand.is_starting(topic)
             and permissions.may_read(topic, is_private=topic_position.is_private)
+            and not self.on_demand.is_starting(topic)
         )
 
     def may_read(self, session: Session, topic: str) -> bool:
