@@ -39,9 +39,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if chosen := config.getoption("tier"):
-        others = [item for item in items if tiers.tier_of(item) != chosen]
-        config.hook.pytest_deselected(items=others)
-        items[:] = [item for item in items if tiers.tier_of(item) == chosen]
+        by_tier: dict[str, list[pytest.Item]] = {tier: [] for tier in tiers.TIERS}
+        for item in items:
+            by_tier[tiers.tier_of(item)].append(item)
+        items[:] = by_tier.pop(chosen)
+        config.hook.pytest_deselected(
+            items=[item for others in by_tier.values() for item in others]
+        )
     for item in items:
         # The first test also waits for the broker and perhaps for its jars. These have deadlines of
         # their own, so they are not part of the test's time.

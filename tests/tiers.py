@@ -6,6 +6,7 @@ This module does not run anything.
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -29,11 +30,15 @@ DAILY_PART: Final = 0.3
 
 def tier_of(item: pytest.Item) -> str:
     """Return the tier of a collected test."""
-    if any(folder in item.path.parents for folder in JOURNEY_FOLDERS) or any(
-        item.get_closest_marker(marker) for marker in JOURNEY_MARKERS
-    ):
+    markers = {marker.name for marker in item.iter_markers()}
+    if _is_of_a_journey(item.path.parent) or not markers.isdisjoint(JOURNEY_MARKERS):
         return "journey"
-    return "kafka" if item.get_closest_marker("kafka") else "fast"
+    return "kafka" if "kafka" in markers else "fast"
+
+
+@cache  # thousands of tests are in a hundred folders
+def _is_of_a_journey(folder: Path) -> bool:
+    return not {folder, *folder.parents}.isdisjoint(JOURNEY_FOLDERS)
 
 
 def register_hypothesis_profiles() -> None:
@@ -52,7 +57,7 @@ def register_hypothesis_profiles() -> None:
     settings.load_profile(DAILY)
 
 
-def example_count(nightly: int) -> int:
+def example_count(nightly: int, daily_part: float = DAILY_PART) -> int:
     """Return how many examples a test tries now, which tries `nightly` in the nightly run."""
     is_daily = settings.get_current_profile_name() in {DAILY, MUTANTS}
-    return round(nightly * DAILY_PART) if is_daily else nightly
+    return round(nightly * daily_part) if is_daily else nightly

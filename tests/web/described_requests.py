@@ -29,9 +29,15 @@ class DescribedRequests:
         from schemathesis import openapi  # noqa: PLC0415 - the rule above
 
         self._schema = openapi.from_asgi("/openapi.json", app)
+        self._strategies: dict[tuple[str, Mode], SearchStrategy[Case[Any]]] = {}
 
     def strategy(self, operation: str, mode: Mode) -> SearchStrategy[Case[Any]]:
         """Return requests of an operation, such as `GET /healthz`."""
+        if (operation, mode) not in self._strategies:
+            self._strategies[operation, mode] = self._build_strategy(operation, mode)
+        return self._strategies[operation, mode]
+
+    def _build_strategy(self, operation: str, mode: Mode) -> SearchStrategy[Case[Any]]:
         from schemathesis.generation import GenerationMode  # noqa: PLC0415
 
         method, path = operation.split(" ")

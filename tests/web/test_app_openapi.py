@@ -264,7 +264,7 @@ def test_no_request_is_a_5xx_and_every_answer_is_as_described(
 
 @pytest.mark.parametrize("mode", [POSITIVE, NEGATIVE])
 @pytest.mark.parametrize("name", BACKSTAGE)
-@settings(max_examples=example_count(40), suppress_health_check=list(HealthCheck))
+@settings(max_examples=example_count(40, daily_part=0.15), suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_no_call_of_backends_is_a_5xx_and_every_answer_is_as_described(
     requests: DescribedRequests, name: str, mode: Mode, data: st.DataObject
