@@ -11,17 +11,14 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from websockets.asyncio.client import connect
 
 from bridge.cli.log_output import JsonFormatter
 from tests.cli.command_process import CommandProcess, run
-from tests.cli.conftest import next_frame
+from tests.cli.conftest import DevServer, next_frame
 from tests.harness.ports import HOST, free_ports
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from tests.cli.conftest import DevServer
 
 OPEN = {"TOPICS": '["demo"]', "AUTH__MODE": "none", "INSTANCE": "blue"}
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
@@ -43,7 +40,8 @@ async def test_each_line_of_serve_is_an_object(dev: DevServer, folder: Path, acc
     settings = {"KAFKA__BOOTSTRAP_SERVERS": dev.kafka, "PORT": str(port), "LOG_FORMAT": "json"}
     with CommandProcess(folder, "serve", **OPEN, **settings) as command:
         command.wait_for_line("ready")
-        async with connect(f"ws://{HOST}:{port}/ws?account={account}", proxy=None) as client:
+        server = DevServer(command, f"http://{HOST}:{port}", dev.kafka)
+        async with server.client(f"account={account}") as client:
             await next_frame(client, "welcome")
         command.send_signal(signal.SIGTERM)
         assert command.wait_exit() == 0
