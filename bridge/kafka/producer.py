@@ -175,6 +175,8 @@ async def stop_producer(producer: AIOKafkaProducer, timeout_seconds: float) -> N
 
     aiokafka's own `stop` waits as long as Kafka is away. A producer that is not stopped would
     write its records when Kafka is back, after the records that others wrote meanwhile.
+
+    Cancellation: its connections are closed at once.
     """
     try:
         async with asyncio.timeout(timeout_seconds):
@@ -189,6 +191,10 @@ async def stop_producer(producer: AIOKafkaProducer, timeout_seconds: float) -> N
             await asyncio.wait([task], timeout=_CANCEL_WAIT_SECONDS)
         with contextlib.suppress(*CLIENT_ERRORS):
             await producer.client.close()
+    except asyncio.CancelledError:
+        mark_closed(producer)
+        close_connections(producer)
+        raise
     finally:
         _ignore_all_exceptions(producer)
 

@@ -66,6 +66,31 @@ async def test_a_producer_whose_connection_was_just_closed_is_put_away(
     assert producer._closed
 
 
+@pytest.mark.parametrize("stage", ["flush", "stop"])
+async def test_a_producer_whose_stop_is_cancelled_is_closed(
+    stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time to end is over while Kafka is away: asyncio would log an unclosed producer."""
+    reached = asyncio.Event()
+
+    async def hang() -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    async def flush() -> None:
+        pass
+
+    producer = AIOKafkaProducer(bootstrap_servers="localhost:9")
+    monkeypatch.setattr(producer, "flush", flush)
+    monkeypatch.setattr(producer, stage, hang)
+    stopping = asyncio.create_task(stop_producer(producer, 60))
+    await reached.wait()
+    stopping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await stopping
+    assert producer._closed
+
+
 async def test_what_became_of_one_of_many_records_need_not_be_looked_at(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
