@@ -38,7 +38,18 @@ READS_SETTINGS: Final = frozenset({"config", "app", "cli"})
 PURE: Final = {
     *("__future__", "array", "base64", "binascii", "bisect", "collections", "contextlib"),
     *("dataclasses", "datetime", "decimal", "enum", "functools", "hashlib", "heapq", "itertools"),
-    *("json", "math", "msgspec", "operator", "re", "string", "struct", "types", "typing"),
+    *(
+        "jmespath",
+        "json",
+        "math",
+        "msgspec",
+        "operator",
+        "re",
+        "string",
+        "struct",
+        "types",
+        "typing",
+    ),
     *("urllib.parse", "zlib"),
 }
 CLOCKS: Final = frozenset({"now", "utcnow", "today"})

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bridge.core.routes.decoder import FormatDecoder, NativeDecoder, RecordDecoder
-from bridge.core.routes.formats import FORMATS, MAX_JSON_GROWTH
+from bridge.core.routes.formats import FORMATS, KEY_FORMATS, MAX_JSON_GROWTH
+from bridge.core.routes.templates.route_decoder import RouteDecoder
 
 if TYPE_CHECKING:
     from bridge.config.settings import LimitSettings, Settings
@@ -27,7 +28,17 @@ def build_decoder(settings: Settings) -> RecordDecoder:
 
 def build_topic_decoder(topic: TopicDefinition, limits: LimitSettings) -> TopicDecoder:
     """Return the decoder of `topic`."""
+    max_json_bytes = MAX_JSON_GROWTH * limits.event_bytes
+    value_format = FORMATS[topic.format](max_json_bytes)
+    native: TopicDecoder = FormatDecoder(value_format, limits.event_bytes, limits.audience)
     if topic.format == "json":
-        return NativeDecoder(limits.event_bytes, limits.audience)
-    value_format = FORMATS[topic.format](MAX_JSON_GROWTH * limits.event_bytes)
-    return FormatDecoder(value_format, limits.event_bytes, limits.audience)
+        native = NativeDecoder(limits.event_bytes, limits.audience)
+    route = topic.parsed_route
+    if route is None:
+        return native
+    key_format = KEY_FORMATS[topic.key_format](max_json_bytes)
+    return RouteDecoder(
+        *(route, topic.name, value_format, key_format, native),
+        limits.event_bytes,
+        limits.audience,
+    )

@@ -5,17 +5,20 @@ Rule: a definition is checked here and mapped in `TopicCatalogue`, which all oth
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from bridge.config.environment import nearest
+from bridge.config.routes import parse_route
 from bridge.config.validators import refuse_yes_as_number
 from bridge.core.protocol.names import is_valid_topic
 from bridge.core.routes.formats import FORMATS, KEY_FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from bridge.core.routes.templates.route import Route
 
 
 class TopicDefinition(BaseModel):
@@ -30,6 +33,8 @@ class TopicDefinition(BaseModel):
     linger_seconds: float = Field(30, ge=0)
     format: str = "json"
     key_format: str = "text"
+    route: Any = None
+    dead: Literal["letter", "pass"] = "letter"
 
     _check_numbers = model_validator(mode="before")(refuse_yes_as_number)
 
@@ -42,7 +47,15 @@ class TopicDefinition(BaseModel):
                 )
         _check_format("format", self.format, FORMATS)
         _check_format("key_format", self.key_format, KEY_FORMATS)
+        if "route" in self.model_fields_set:
+            parse_route(self.route, self.format, self.key_format)
         return self
+
+    @property
+    def parsed_route(self) -> Route | None:
+        """The route, if the settings have one."""
+        has_route = "route" in self.model_fields_set
+        return parse_route(self.route, self.format, self.key_format) if has_route else None
 
     @property
     def kafka_name(self) -> str:

@@ -20,6 +20,7 @@ from bridge.core.routes.formats import KEY_FORMATS
 from bridge.core.routes.path import open_json
 from tests.coordination.test_commands import CommandHarness
 from tests.core.factories import ConsumerRecord
+from tests.core.routes.templates.routing import decoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -130,8 +131,18 @@ STATE: list[tuple[str, bytes | None]] = [
 ]
 
 
-def decode(decoder: RecordDecoder, records: list[Record]) -> list[UnusableRecord]:
-    return decoder.decode(Batch("t", 0, records, 8)).unusable
+#: Each with a template, and a record that it does not fit.
+ROUTED = [
+    ("bad_key", "{key}", ConsumerRecord(7, 0, RAW + b"\xff", b"{}", ())),
+    ("bad_header", "{header.h}", ConsumerRecord(7, 0, None, b"{}", (("h", RAW + b"\xff"),))),
+    ("bad_route:rooms", "x:{value.a}", record(json.dumps({"a": {SECRET: SECRET}}).encode())),
+    ("bad_route:rooms", {"jmespath": "sum(value)"}, record(json.dumps([SECRET]).encode())),
+    ("bad_name", "{value}", record(json.dumps(BAD_NAME).encode())),
+]
+
+
+def decode(record_decoder: RecordDecoder, records: list[Record]) -> list[UnusableRecord]:
+    return record_decoder.decode(Batch("t", 0, records, 8)).unusable
 
 
 def raised_by(open_value: Callable[[], object]) -> UnusableRecord:
@@ -156,6 +167,8 @@ def unusable_records() -> Iterator[tuple[str, list[UnusableRecord]]]:
         harness.consumer._state_reported_at = float("-inf")  # else once a minute
         harness.read_state(ConsumerRecord(7, 0, key.encode(), state, ()))
         yield "bad_state", [harness.unusable.pop()]
+    for reason, route, routed in ROUTED:
+        yield reason, decode(RecordDecoder(decoder({"rooms": route})), [routed])
     yield "bad_value", [raised_by(lambda: KEY_FORMATS["int"](9).open(RAW * 9))]
     half_a_pair = RAW.join([b'"', b'\\ud800"'])
     yield "bad_json", [raised_by(lambda: open_json(KEY_FORMATS["json"](9).open(half_a_pair)))]
