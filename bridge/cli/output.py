@@ -35,12 +35,12 @@ _STYLES = {logging.WARNING: "yellow", logging.ERROR: "red"}
 
 
 def load_settings_or_exit(config: Path | None, **defaults: Any) -> Settings:  # noqa: ANN401
-    """Return the settings; if one is wrong, print one line and exit with 2."""
+    """Return the settings; if one is wrong, print one line and exit with 2; 1 if a route is."""
     try:
         settings = load_settings(config, **defaults)
         ignored = kubernetes_variables({**read_dotenv(), **os.environ})
     except SettingError as error:
-        exit_with_error(str(error), code=2)
+        exit_with_error(str(error), code=error.exit_code)
     if ignored:
         print_notice(
             f"ignored, Kubernetes sets them for a Service: {', '.join(ignored)};"

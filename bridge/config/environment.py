@@ -29,6 +29,14 @@ _QUOTES: Final = ("'", '"')
 class SettingError(Exception):
     """An unknown or invalid setting. The message is one line that begins with its name."""
 
+    exit_code = 2
+
+
+class WrongRoute(SettingError):
+    """A route that cannot be right, or a Kafka topic with two names."""
+
+    exit_code = 1
+
 
 def read_environment() -> dict[str, str]:
     """Return all variables, without those that Kubernetes sets for a Service.

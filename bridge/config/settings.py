@@ -36,11 +36,13 @@ from bridge.config.environment import (
     ENV_PREFIX,
     LISTEN_TOKEN,
     SettingError,
+    WrongRoute,
     nearest,
     read_environment,
 )
+from bridge.config.routes import RouteError
 from bridge.config.topics import TopicDefinition, TopicDefinitions
-from bridge.config.yaml_file import read_yaml
+from bridge.config.yaml_file import find_line, read_yaml
 from bridge.core.protocol.names import is_valid_name, is_valid_topic
 
 #: Pydantic's errors where text was expected; a topic may be a mapping too.
@@ -49,7 +51,7 @@ _SECRET_WORDS = ("secret", "password", "token")
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from pydantic.fields import FieldInfo
 
@@ -245,22 +247,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        names = [topic.name for topic in self.topics]
-        kafka_names = [topic.kafka_name for topic in self.topics]
-        for topic in self.topics:
-            if names.count(topic.name) > 1:
-                raise ValueError(f"topics: {topic.name!r} is listed twice; remove one")
-            if kafka_names.count(topic.kafka_name) > 1:
-                raise ValueError(
-                    f"topics: Kafka's topic {topic.kafka_name!r} has two names; remove one"
-                )
-            for name in (topic.name, topic.kafka_name):
-                # The state topic says who is where; a dead letter that cannot be read would become
-                # one again, for ever.
-                if name.startswith(f"{self.kafka.prefix}."):
-                    raise ValueError(f"topics: {name!r} is reserved for the bridge by kafka.prefix")
-                if name.startswith("__"):
-                    raise ValueError(f"topics: {name!r} is one of Kafka's own; name another topic")
+        _check_names(self.topics, self.kafka.prefix)
         if self.instance and not (is_valid_name(self.instance) and is_valid_topic(self.instance)):
             raise ValueError("instance: use letters, digits, '.', '_' and '-' only, as Kafka does")
         if (last := self.instance.rpartition(".")[2]) in _GROUPS_OF_THE_BRIDGE:
@@ -276,6 +263,29 @@ class Settings(BaseSettings):
         return self.instance or f"{socket.gethostname()}-{self.port}"
 
 
+def _check_names(topics: Sequence[TopicDefinition], prefix: str) -> None:
+    """Raise ValueError unless each topic has one name of each kind, and none is reserved."""
+    names: set[str] = set()
+    kafka_names: set[str] = set()
+    for index, topic in enumerate(topics):
+        if topic.name in names:
+            raise ValueError(f"topics: {topic.name!r} is listed twice; remove one")
+        if topic.kafka_name in kafka_names:
+            raise RouteError(
+                f"Kafka's topic {topic.kafka_name!r} has two names; remove one",
+                *("topics", str(index)),
+            )
+        for name in (topic.name, topic.kafka_name):
+            # The state topic says who is where; a dead letter that cannot be read would become
+            # one again, for ever.
+            if name.startswith(f"{prefix}."):
+                raise ValueError(f"topics: {name!r} is reserved for the bridge by kafka.prefix")
+            if name.startswith("__"):
+                raise ValueError(f"topics: {name!r} is one of Kafka's own; name another topic")
+        names.add(topic.name)
+        kafka_names.add(topic.kafka_name)
+
+
 def load_settings(config_path: Path | None = None, **defaults: Any) -> Settings:  # noqa: ANN401
     """Return the settings. `defaults` apply if neither environment nor file sets a value.
 
@@ -287,11 +297,11 @@ def load_settings(config_path: Path | None = None, **defaults: Any) -> Settings:
     try:
         definitions = TypeAdapter(TopicDefinitions).validate_python(file_values.get("topics", []))
     except ValidationError as error:
-        raise SettingError(_error_message(error, config_path, "topics")) from None
+        raise _setting_error(error, config_path, "topics") from None
     try:
         settings = Settings(**{**defaults, **file_values})
     except ValidationError as error:
-        raise SettingError(_error_message(error, config_path)) from None
+        raise _setting_error(error, config_path) from None
     except SettingsError as error:
         name = str(error).split('"')[1] if '"' in str(error) else ""
         example = ', as ["orders", "news"]' if name == "topics" else ""
@@ -301,6 +311,12 @@ def load_settings(config_path: Path | None = None, **defaults: Any) -> Settings:
     # The variable selects topics of the file by name. Other names get default definitions.
     definitions_by_name = {topic.name: topic for topic in definitions}
     topics = [definitions_by_name.get(topic.name, topic) for topic in settings.topics]
+    try:
+        _check_names(topics, settings.kafka.prefix)
+    except RouteError as error:
+        raise WrongRoute(f"{ENV_PREFIX}TOPICS: {error}") from None
+    except ValueError as error:
+        raise SettingError(f"{ENV_PREFIX}{str(error).replace('topics: ', 'TOPICS: ')}") from None
     return settings.model_copy(update={"topics": topics})
 
 
@@ -326,11 +342,8 @@ def _reject_unknown_variables() -> None:
     known = _variable_names(Settings)
     for name in read_environment():
         if name.upper().startswith(ENV_PREFIX) and name.upper() not in {*known, LISTEN_TOKEN}:
-            raise SettingError(_unknown_setting(name, nearest(name.upper(), known)))
-
-
-def _unknown_setting(name: str, question: str) -> str:
-    return f"{name}: unknown setting;{question} docs/operations.md lists all"
+            question = nearest(name.upper(), known)
+            raise SettingError(f"{name}: unknown setting;{question} docs/operations.md lists all")
 
 
 def _variable_names(model: type[BaseModel], env_prefix: str = ENV_PREFIX) -> list[str]:
@@ -344,6 +357,32 @@ def _variable_names(model: type[BaseModel], env_prefix: str = ENV_PREFIX) -> lis
     return names
 
 
+def _setting_error(
+    error: ValidationError, config_path: Path | None, *parent_keys: str
+) -> SettingError:
+    """Return the first error: one line that begins with the name of the setting."""
+    first_error = error.errors(include_url=False)[0]
+    cause = first_error.get("ctx", {}).get("error")
+    keys = [*parent_keys, *(str(part) for part in first_error["loc"])]
+    if isinstance(cause, RouteError):
+        return WrongRoute(_located(config_path, [*keys, *cause.keys], parent_keys) + str(cause))
+    return SettingError(_error_message(error, config_path, *parent_keys))
+
+
+def _located(config_path: Path | None, keys: list[str], parent_keys: Sequence[str]) -> str:
+    """Return the place of a setting, as an error begins: file, name and line, or the variable."""
+    top = ENV_PREFIX + keys[0].upper()
+    is_from_file = bool(parent_keys) or not any(
+        name.upper().startswith(top) for name in read_environment()
+    )
+    if config_path is None or not is_from_file:
+        return f"{ENV_PREFIX}{'__'.join(keys).upper()}: "
+    line = find_line(config_path, keys)
+    name = ".".join(keys)
+    printable = name if name.isprintable() else ascii(name)
+    return f"{config_path}: {printable}: " + ("" if line is None else f"line {line}: ")
+
+
 def _error_message(error: ValidationError, config_path: Path | None, *parent_keys: str) -> str:
     """Return the first error in one line that begins with the name of the setting."""
     first_error = error.errors(include_url=False)[0]
@@ -352,17 +391,10 @@ def _error_message(error: ValidationError, config_path: Path | None, *parent_key
     setting, _, problem = message.partition(": ")
     if first_error["type"] == "value_error" and setting.isidentifier():
         keys, message = [*keys, setting], problem  # a check of several settings names one
-    top, variable_name = ENV_PREFIX + keys[0].upper(), ENV_PREFIX + "__".join(keys).upper()
-    is_from_file = bool(parent_keys) or not any(
-        name.upper().startswith(top) for name in read_environment()
-    )
-    name = (
-        f"{config_path}: {'.'.join(keys)}"
-        if config_path is not None and is_from_file
-        else variable_name
-    )
+    variable_name = ENV_PREFIX + "__".join(keys).upper()
+    place = _located(config_path, keys, parent_keys)
     if first_error["type"] == "extra_forbidden":
-        return _unknown_setting(name, _nearest_key(keys))
+        return f"{place}unknown setting;{_nearest_key(keys)} docs/operations.md lists all"
     is_secret = first_error["type"] == "model_type" or any(
         word in variable_name.lower() for word in _SECRET_WORDS
     )
@@ -372,7 +404,7 @@ def _error_message(error: ValidationError, config_path: Path | None, *parent_key
         message = "must be text; YAML reads an unquoted no, on, 7 or date as another kind: quote it"
     is_scalar = isinstance(first_error["input"], str | int | float | bool)
     given_value = f" (got {first_error['input']!r})" if is_scalar and not is_secret else ""
-    return " ".join(f"{name}: {message}{given_value}".split())
+    return " ".join(f"{place}{message}{given_value}".split())
 
 
 def _nearest_key(keys: list[str]) -> str:

@@ -14,6 +14,7 @@ import yaml
 from bridge.config.environment import SettingError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 _TEXT_TAG: Final = "tag:yaml.org,2002:str"
@@ -54,6 +55,33 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise SettingError(f"{path}: must be a mapping of setting names to values")
     return content
+
+
+def find_line(path: Path, keys: Sequence[str]) -> int | None:
+    """Return the line of the setting that `keys` lead to, or of what it should be in."""
+    try:
+        node = yaml.SafeLoader(path.read_text(encoding="utf-8-sig")).get_single_node()
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return None
+    line = None
+    for key in keys:
+        mark, node = _child(node, key)
+        if mark is None:
+            break
+        line = mark.line + 1
+    return line
+
+
+def _child(node: yaml.Node | None, key: str) -> tuple[yaml.Mark | None, yaml.Node | None]:
+    """Return where `key` is in `node`, and its value."""
+    if isinstance(node, yaml.SequenceNode) and key.isdecimal() and int(key) < len(node.value):
+        item = node.value[int(key)]
+        return item.start_mark, item
+    if isinstance(node, yaml.MappingNode):
+        for name, value in node.value:
+            if name.value == key:
+                return name.start_mark, value
+    return None, None
 
 
 def _check_nodes(path: Path, root: yaml.Node) -> None:

@@ -64,30 +64,35 @@ class DeadLetterQueue:
     def add(self, unusable_record: UnusableRecord) -> None:
         """Count it, log it once per reason and minute, and keep its dead letter.
 
-        The record's topic is a public name. A record that was a dead letter before is counted
-        alone. One whose dead letter was written before the start is ignored: instances read it
-        again at each start.
+        The record's topic is a public name. Counted alone is a record that was a dead letter
+        before, and one of a topic with `dead: pass`. A record whose dead letter was written before
+        the start is ignored: instances read it again at each start.
         """
         topic = unusable_record.topic
         kafka_topic = self._catalogue.kafka_names.get(topic, topic)
         partition = TopicPartition(kafka_topic, unusable_record.partition)
         is_old = unusable_record.record.offset < self._earlier_offsets.get(partition, 0)
         if not is_old:
-            self._count(unusable_record)
+            entry = self._catalogue.entries.get(topic)
+            is_kept = entry is None or entry.dead == "letter"
+            self._count(unusable_record, "kept as a dead letter" if is_kept else "not kept")
+            if not is_kept:
+                return
             if any(name == _REASON_HEADER for name, _ in unusable_record.record.headers):
                 return  # it was one before: written back, it would become one for ever
             self.keep(_build_dead_letter(unusable_record, partition))
 
-    def _count(self, unusable_record: UnusableRecord) -> None:
+    def _count(self, unusable_record: UnusableRecord, outcome: str) -> None:
         topic, partition, record, error = unusable_record
         self.count_by_reason[error.reason] += 1
         now = time.monotonic()
         if now - self._last_logged.get(error.reason, float("-inf")) >= LOG_INTERVAL_SECONDS:
             self._last_logged[error.reason] = now
             _log.warning(  # without the payload, which may be confidential
-                "unusable record, kept as a dead letter: %s; look at its producer"
+                "unusable record, %s: %s; look at its producer"
                 " (logged once per reason and minute) reason=%s topic=%s partition=%d offset=%d"
                 " count=%d",
+                outcome,
                 error,
                 error.reason,
                 topic,

@@ -122,7 +122,7 @@ def test_a_missing_sasl_setting_is_named(monkeypatch):
         ("kafka: {1: 2}", "kafka.1"),
         ("topics: 7", "topics"),
         ("topics: [a, a]", "topics"),
-        ("topics: [a, {name: b, kafka: a}]", "topics"),
+        ("topics: [a, {name: b, kafka: a}]", "topics.1"),
         ("topics: [{nme: a}]", "topics.0.name"),
         ("topics: [{name: a, kafka: 'b c'}]", "topics.0"),
         ("topics: [a, {name: b, privat: true}]", "topics.1.privat"),

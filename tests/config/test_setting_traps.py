@@ -53,21 +53,21 @@ def test_a_key_that_is_set_twice_is_a_wrong_setting_with_its_line(tmp_path, text
 
 
 TRAPS = {
-    "topics: [no, on]": "b.yaml: topics.0: must be text; YAML reads",
-    "topics: [7]": "b.yaml: topics.0: must be text; YAML reads",
-    "topics: [1.5]": "b.yaml: topics.0: must be text; YAML reads",
-    "topics: [2026-01-01]": "b.yaml: topics.0: must be text; YAML reads",
-    "topics: [{name: no}]": "b.yaml: topics.0.name: must be text; YAML reads",
-    "instance: off": "b.yaml: instance: must be text; YAML reads",
-    "kafka: {prefix: 2026-01-01}": "b.yaml: kafka.prefix: must be text; YAML reads",
+    "topics: [no, on]": "b.yaml: topics.0: line 1: must be text; YAML reads",
+    "topics: [7]": "b.yaml: topics.0: line 1: must be text; YAML reads",
+    "topics: [1.5]": "b.yaml: topics.0: line 1: must be text; YAML reads",
+    "topics: [2026-01-01]": "b.yaml: topics.0: line 1: must be text; YAML reads",
+    "topics: [{name: no}]": "b.yaml: topics.0.name: line 1: must be text; YAML reads",
+    "instance: off": "b.yaml: instance: line 1: must be text; YAML reads",
+    "kafka: {prefix: 2026-01-01}": "b.yaml: kafka.prefix: line 1: must be text; YAML reads",
     "auth: {mode: off}": "b.yaml: auth.mode: ",
     "on: 1": "b.yaml: on: line 1: a setting's name must be text",
     "kafka: {1: 2}": "b.yaml: kafka.1: line 1: a setting's name must be text",
     "? [a, b]\n: 1": "b.yaml: ?: line 1: a setting's name must be text",
-    "port: yes": "b.yaml: port: must be a number, not true",
-    "limits: {rooms: on}": "b.yaml: limits.rooms: must be a number, not true",
-    "heartbeat_seconds: on": "b.yaml: heartbeat_seconds: must be a number, not true",
-    "topics: [{name: a, linger_seconds: on}]": "b.yaml: topics.0.linger_seconds: must be a number",
+    "port: yes": "b.yaml: port: line 1: must be a number, not true",
+    "limits: {rooms: on}": "b.yaml: limits.rooms: line 1: must be a number, not true",
+    "heartbeat_seconds: on": "b.yaml: heartbeat_seconds: line 1: must be a number, not true",
+    "topics: [{name: a, linger_seconds: on}]": "b.yaml: topics.0.linger_seconds: line 1: must be",
     "port: 0777": "b.yaml: port: line 1: YAML reads this number in another base",
     "heartbeat_seconds: 1:30": "b.yaml: heartbeat_seconds: line 1: YAML reads this number",
     "port: 0x50": "b.yaml: port: line 1: YAML reads this number in another base",
@@ -86,9 +86,9 @@ TRAPS = {
     "port: !!python/name:os.system": "b.yaml: invalid YAML",
     "x: " + "[" * 20_000: "b.yaml: invalid YAML",
     "port: 1" + "0" * 5_000: "b.yaml: ",
-    "topcs: [a]": "b.yaml: topcs: unknown setting; did you mean topics?",
-    "kafka: {bootstrap_server: a}": "b.yaml: kafka.bootstrap_server: unknown setting; did you mean",
-    "topics: [{name: a, privat: true}]": "b.yaml: topics.0.privat: unknown setting; did you mean",
+    "topcs: [a]": "b.yaml: topcs: line 1: unknown setting; did you mean topics?",
+    "kafka: {bootstrap_server: a}": "b.yaml: kafka.bootstrap_server: line 1: unknown setting;",
+    "topics: [{name: a, privat: true}]": "b.yaml: topics.0.privat: line 1: unknown setting;",
     "kafka: {cafile: /etc/hostname, ssl_cafile: /etc/hostname}": "b.yaml: kafka.",
 }
 
@@ -157,7 +157,7 @@ def test_a_secret_that_a_tool_has_changed_is_refused_and_not_shown(monkeypatch, 
 
 def test_a_secret_with_quotes_around_it_in_the_file_is_refused(tmp_path):
     text = f"auth:\n  secret: \"'{SECRET}'\"\n"
-    assert error_of(text, tmp_path).startswith("b.yaml: auth.secret: it has quotes")
+    assert error_of(text, tmp_path).startswith("b.yaml: auth.secret: line 2: it has quotes")
 
 
 @pytest.mark.parametrize("name", ["BRIDGE_HOST", "BRIDGE_PORT", "BRIDGE_TOPICS", "BRIDGE_INSTANCE"])

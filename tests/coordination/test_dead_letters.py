@@ -54,6 +54,15 @@ def test_a_dead_letter_has_the_record_its_reason_and_its_origin() -> None:
     ]
 
 
+def test_dead_pass_means_counted_only(caplog: pytest.LogCaptureFixture) -> None:
+    queue = DeadLetterQueue(TopicCatalogue.from_entries([TopicDefinition(name="t", dead="pass")]))
+    record = ConsumerRecord(7, 0, None, b"value", [])
+    queue.add(UnusableRecord("t", 0, record, InvalidRecord("bad_route:rooms", "no text")))
+    assert queue.count_by_reason == {"bad_route:rooms": 1}
+    assert queue.peek(9) == []
+    assert "not kept" in caplog.text
+
+
 def test_what_has_a_dead_reason_never_becomes_a_dead_letter_again() -> None:
     record = ConsumerRecord(7, 0, None, b"value", [("dead-reason", b"bad_json")])
     queue = DeadLetterQueue(NO_TOPICS)

@@ -37,6 +37,10 @@ class CatalogueEntry(Protocol):
     def linger_seconds(self) -> float:
         """For how long it is still read after its last subscriber left."""
 
+    @property
+    def dead(self) -> str:
+        """What its invalid records become: `letter`, or `pass`: counted only."""
+
 
 class TopicChanges(NamedTuple):
     """How two sets of topics differ: Kafka's names by public ones.

@@ -391,9 +391,12 @@ class Hub:
 
         Must not be interrupted: a session that attached half-way would lose or repeat events.
         """
-        self.counters.records_read += len(batch.events) + batch.unaddressed + len(batch.unusable)
-        self.counters.records_addressed += len(batch.events)
+        events, unusable = len(batch.events), len(batch.unusable)
+        self.counters.records_read += events + batch.unaddressed + unusable + batch.filtered
+        self.counters.records_addressed += events
         self.counters.records_unaddressed += batch.unaddressed
+        if batch.filtered:
+            self.counters.records_filtered[batch.topic] += batch.filtered
         topic_position = self.topic_positions[batch.topic]
         for group in group_by_audience(self.subscriptions, batch.events, self.max_group_bytes):
             overflowed = deliver(group, batch.topic, batch.partition, self.enqueue_events)

@@ -99,6 +99,13 @@ class MetricsCollector:
         yield _counter(
             "records_unaddressed", "Records without an audience.", counters.records_unaddressed
         )
+        yield _labelled_counter(
+            "records_filtered",
+            "Records that a route's `when` excludes.",
+            "topic",
+            hub.topic_positions,
+            counters.records_filtered,
+        )
         yield _counter(
             "events_routed", "Records that are events with an audience.", counters.records_addressed
         )

@@ -8,7 +8,7 @@ import pytest
 
 from bridge.core.protocol import close_codes
 from bridge.core.protocol.cursor import TopicOffsets, decode_cursor, encode_cursor
-from bridge.core.protocol.record import Batch
+from bridge.core.protocol.record import Batch, DecodedBatch
 from bridge.core.routes.decoder import native_decoder
 from bridge.core.sessions.registry import SubscriptionIndex
 from bridge.core.sessions.session import SessionState
@@ -240,3 +240,11 @@ def test_everything_that_is_read_is_counted() -> None:
         at.events_delivered,
     ) == (4, 2, 1, 2)
     assert at.topic_positions["orders"].next_offsets == {0: 14, 1: 20}
+
+
+def test_filtered_records_are_counted_by_topic_and_are_read() -> None:
+    at = hub()
+    at.deliver_batch(DecodedBatch("orders", 0, [], 14, 1, [], filtered=3))
+    at.deliver_batch(DecodedBatch("orders", 1, [], 24, 0, [], filtered=1))
+    assert at.counters.records_filtered == {"orders": 4}
+    assert (at.counters.records_read, at.counters.records_unaddressed) == (5, 1)

@@ -119,6 +119,7 @@ async def test_what_happens_is_counted(rig: InProcessBridge, http: httpx.AsyncCl
     assert found["push_bridge_records_read_total"] == 4
     assert found["push_bridge_records_unaddressed_total"] == 1
     assert found["push_bridge_events_delivered_total"] == 3
+    assert found["push_bridge_records_filtered_total{orders}"] == 0
     assert found["push_bridge_connections"] == 2
     await alice.connection.close()
     await wait_until(lambda: rig.admission.connection_count == 1)
