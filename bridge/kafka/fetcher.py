@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from bridge.core.protocol.cursor import TOPIC_ID_BYTES
 from bridge.core.protocol.record import Batch
 from bridge.kafka.client.client import EARLIEST, LATEST, REQUEST_ERRORS
-from bridge.kafka.client.record_batches import MAX_CHUNK_BYTES, MAX_CHUNK_RECORDS
+from bridge.kafka.client.records.record_batches import MAX_CHUNK_BYTES, MAX_CHUNK_RECORDS
 from bridge.kafka.partition_reader import (
     MAX_ATTEMPTS,
     RETRY_SECONDS,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from bridge.kafka.client.client import FetchedPartition, KafkaClient, TopicPartition
-    from bridge.kafka.client.record_batches import RecordChunk
+    from bridge.kafka.client.records.record_batches import RecordChunk
     from bridge.kafka.partition_reader import ReadResult
     from bridge.kafka.partitions import AssignedPartitions, PartitionState
 

@@ -12,7 +12,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from bridge.kafka.client.client import REQUEST_ERRORS, FetchErrorCode
-from bridge.kafka.client.record_batches import (
+from bridge.kafka.client.records.record_batches import (
     AbortedTransactions,
     BatchTooLarge,
     CorruptBatch,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from bridge.kafka.client.client import FetchedPartition, KafkaClient
-    from bridge.kafka.client.record_batches import RecordChunk
+    from bridge.kafka.client.records.record_batches import RecordChunk
 
     #: Receives a chunk and the offset behind the one before it. Returns, or resolves to, whether it
     #: wants more. A plain bool costs the event loop nothing.

@@ -20,7 +20,7 @@ from bridge.core.protocol.record import Batch
 from bridge.core.routes.decoder import native_decoder
 from bridge.core.sessions.permissions import unrestricted
 from bridge.core.sessions.session import MembershipSource, Session
-from bridge.kafka.client.record_batches import AbortedTransactions, decode_batches
+from bridge.kafka.client.records.record_batches import AbortedTransactions, decode_batches
 from bridge.web.connections.connection import PhaseTrigger
 from bridge.web.connections.websocket import WebSocketConnection
 from bridge.web.transport import ws_framing

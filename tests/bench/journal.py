@@ -23,7 +23,7 @@ from bridge.core.journal import ALL_KEY, Journal, account_key, room_key
 from bridge.core.protocol.record import Batch
 from bridge.core.routes.decoder import native_decoder
 from bridge.core.sessions.hub import Hub
-from bridge.kafka.client.record_batches import AbortedTransactions, decode_batches
+from bridge.kafka.client.records.record_batches import AbortedTransactions, decode_batches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

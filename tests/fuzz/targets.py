@@ -21,7 +21,11 @@ from bridge.core.protocol.event import InvalidRecord
 from bridge.core.protocol.frames import BadFrame, build_event_frame, decode_frame, decode_hello
 from bridge.core.protocol.record import Batch
 from bridge.core.routes.decoder import native_decoder
-from bridge.kafka.client.record_batches import AbortedTransactions, CorruptBatch, decode_batches
+from bridge.kafka.client.records.record_batches import (
+    AbortedTransactions,
+    CorruptBatch,
+    decode_batches,
+)
 from bridge.web.connections.connect_request import BadRequest, parse_connect_request, parse_query
 from bridge.web.transport.ws_handshake import try_fast_handshake
 

@@ -26,7 +26,7 @@ from bridge.kafka.client.aiokafka_internals import (
     disable_topic_refresh,
 )
 from bridge.kafka.client.protocol import NO_ID, DescribeTopics, FetchById, FetchByName
-from bridge.kafka.client.record_batches import MAX_BATCH_BYTES
+from bridge.kafka.client.records.record_batches import MAX_BATCH_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping

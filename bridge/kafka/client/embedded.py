@@ -17,7 +17,7 @@ from bridge.kafka.client.client import (
     KafkaClient,
     TopicPartition,
 )
-from bridge.kafka.client.record_batches import AbortedTransactions, decode_batches
+from bridge.kafka.client.records.record_batches import AbortedTransactions, decode_batches
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

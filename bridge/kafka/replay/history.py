@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from bridge.core.replay.retention import ReplayLimits
     from bridge.core.sessions.hub import Hub
     from bridge.kafka.client.client import FetchedPartition
-    from bridge.kafka.client.record_batches import RecordChunk
+    from bridge.kafka.client.records.record_batches import RecordChunk
     from bridge.kafka.offsets import LogOffsets
     from bridge.kafka.replay.scan import ScanSource
     from bridge.kafka.replay.scheduler import ScanLimits

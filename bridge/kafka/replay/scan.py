@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from bridge.core.replay.catchup import CatchUp
     from bridge.core.sessions.session import Session
     from bridge.kafka.client.client import FetchedPartition, KafkaClient
-    from bridge.kafka.client.record_batches import RecordChunk
+    from bridge.kafka.client.records.record_batches import RecordChunk
 
 
 class ScanSource:

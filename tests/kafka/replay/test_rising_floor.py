@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bridge.kafka import fetcher
-from bridge.kafka.client import record_batches
 from bridge.kafka.client.client import TopicPartition
-from bridge.kafka.client.record_batches import MAX_CHUNK_RECORDS
+from bridge.kafka.client.records import record_batches
+from bridge.kafka.client.records.record_batches import MAX_CHUNK_RECORDS
 from tests.kafka import memory_kafka
 from tests.kafka.headless_instance import envelopes, running_instance
 from tests.kafka.held_replays import HeldReplayClient

@@ -11,7 +11,7 @@ from binascii import crc32
 from typing import TYPE_CHECKING, Final
 
 from bridge.core.protocol.record import UndecodableRecord
-from bridge.kafka.client.record_recovery import (
+from bridge.kafka.client.records.record_recovery import (
     PAUSE_AFTER_RECORDS,
     DecodedRecord,
     unknown_records,

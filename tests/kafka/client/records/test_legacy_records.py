@@ -13,9 +13,9 @@ from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from bridge.core.protocol.record import Batch, UndecodableRecord
 from bridge.core.protocol.timestamps import ms_to_rfc3339
 from bridge.core.routes.decoder import native_decoder
-from bridge.kafka.client import record_batches
-from bridge.kafka.client.inflation import inflate
-from bridge.kafka.client.record_batches import (
+from bridge.kafka.client.records import record_batches
+from bridge.kafka.client.records.inflation import inflate
+from bridge.kafka.client.records.record_batches import (
     MAX_CHUNK_RECORDS,
     AbortedTransactions,
     CorruptBatch,
@@ -24,7 +24,7 @@ from bridge.kafka.client.record_batches import (
     decode_batches,
     decode_in_steps,
 )
-from bridge.kafka.client.record_recovery import MAX_UNKNOWN_RECORDS, PAUSE_AFTER_RECORDS
+from bridge.kafka.client.records.record_recovery import MAX_UNKNOWN_RECORDS, PAUSE_AFTER_RECORDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,14 +11,14 @@ from aiokafka.record.util import calc_crc32c, encode_varint
 
 from bridge.core.protocol.record import Batch, UndecodableRecord
 from bridge.core.routes.decoder import native_decoder
-from bridge.kafka.client.record_batches import (
+from bridge.kafka.client.records.record_batches import (
     AbortedTransactions,
     CorruptBatch,
     RecordChunk,
     decode_batches,
     decode_in_steps,
 )
-from bridge.kafka.client.record_recovery import (
+from bridge.kafka.client.records.record_recovery import (
     LARGE_RECORD_BYTES,
     MAX_UNKNOWN_BYTES,
     MAX_UNKNOWN_RECORDS,

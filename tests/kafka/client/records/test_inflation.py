@@ -16,8 +16,8 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
 
-from bridge.kafka.client.inflation import InflatesTooLarge, inflate
-from bridge.kafka.client.record_batches import (
+from bridge.kafka.client.records.inflation import InflatesTooLarge, inflate
+from bridge.kafka.client.records.record_batches import (
     MAX_CHUNK_BYTES,
     AbortedTransactions,
     BatchTooLarge,

@@ -16,15 +16,15 @@ from bridge.kafka.client.aiokafka_internals import (
     ControlRecord,
     DefaultRecordBatch,
 )
-from bridge.kafka.client.inflation import InflatesTooLarge, inflate
-from bridge.kafka.client.legacy_records import (
+from bridge.kafka.client.records.inflation import InflatesTooLarge, inflate
+from bridge.kafka.client.records.legacy_records import (
     CODEC_MASK,
     LegacyBatch,
     decode_message,
     decode_wrapper,
     wrapped_body,
 )
-from bridge.kafka.client.record_recovery import (
+from bridge.kafka.client.records.record_recovery import (
     LARGE_RECORD_BYTES,
     PAUSE_AFTER_RECORDS,
     BatchHeader,

@@ -9,7 +9,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.kafka.client.record_batches import (
+from bridge.kafka.client.records.record_batches import (
     MAX_CHUNK_RECORDS,
     AbortedTransactions,
     CorruptBatch,

@@ -1,0 +1,1 @@
+"""Record batches: from bytes to committed records, whatever is wrong with them."""
