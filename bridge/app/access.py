@@ -52,7 +52,7 @@ def build_kafka_access(kafka: KafkaSettings, **overrides: Any) -> KafkaAccess:  
             keyfile=kafka.ssl_keyfile,
             password=None if password is None else password.get_secret_value(),
         )
-    fetch_options = {"fetch_wait_ms": kafka.fetch_max_wait_ms}
+    fetch_options = {"fetch_wait_ms": kafka.fetch_max_wait_ms, "rack": kafka.client_rack or ""}
     return KafkaAccess(kafka.bootstrap_servers, options, **{**fetch_options, **overrides})
 
 

@@ -175,9 +175,7 @@ def build_kafka(
     limits = ReplayLimits(replay.max_records, replay.max_bytes, replay.max_age_seconds)
     catch_up = CatchUp(hub, limits, settings.limits.outbox_bytes)
     log_offsets = _build_log_offsets(settings, client, coordination)
-    source = ScanSource(
-        client, catalogue, consumer.topic_ids, consumer.partitions.leader_of, decoder.decode
-    )
+    source = ScanSource(client, catalogue, consumer.topic_ids, consumer.partitions, decoder.decode)
     scan_limits = ScanLimits(replay.passes, replay.wait_seconds)
     scheduler = ReplayScheduler(
         catch_up,

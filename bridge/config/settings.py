@@ -88,6 +88,7 @@ class KafkaSettings(SettingsGroup):
         None, validation_alias=AliasChoices("ssl_password", "password")
     )
     fetch_max_wait_ms: int = Field(500, ge=1, le=30_000)
+    client_rack: str | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -1,4 +1,4 @@
-"""The consumer: finds topics and partitions, and runs one fetch loop per leader.
+"""The consumer: finds topics and partitions, and runs one fetch loop per broker.
 
 Rules: no outage ends it, however long, even at the start. No record or batch stops the ones behind
 it. Whatever cannot be read is reported as a gap, never skipped silently.
@@ -131,7 +131,7 @@ class Consumer:
             sink,
             FetchErrors(client, public_names, sink, self._refresh_requested),
             on_reachable=self._mark_reachable,
-            on_unreachable=self.request_refresh,
+            request_refresh=self.request_refresh,
             on_delivered=self._update_ready,
         )
         self.ready = ready or asyncio.Event()  #: set once it has caught up
@@ -196,7 +196,7 @@ class Consumer:
                 else:
                     self._mark_unreachable(error)
                 await self._reconnect()
-            for node in self.partitions.leader_nodes():
+            for node in self.partitions.nodes():
                 if node not in self._fetch_tasks or self._fetch_tasks[node].done():
                     self._fetch_tasks[node] = tasks.create_task(
                         self._fetcher.fetch_from(node), name=f"consumer: node {node}"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from bridge.core.protocol.cursor import TOPIC_ID_BYTES
 from bridge.core.protocol.record import Batch
 from bridge.kafka.client.client import EARLIEST, LATEST, REQUEST_ERRORS
+from bridge.kafka.client.fetch_sessions import FetchSession
 from bridge.kafka.client.records.record_batches import MAX_CHUNK_BYTES, MAX_CHUNK_RECORDS
 from bridge.kafka.partition_reader import (
     MAX_ATTEMPTS,
@@ -23,7 +24,7 @@ from bridge.kafka.partition_reader import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from bridge.kafka.client.client import FetchedPartition, KafkaClient, TopicPartition
     from bridge.kafka.client.records.record_batches import RecordChunk
@@ -182,6 +183,9 @@ class FetchErrors:
 
 
 MAX_FETCH_BYTES: Final = 8 * 1024 * 1024
+#: After a replica in our rack has failed, leaders are not told the rack for this long. They would
+#: name the same replica again: they learn later that it is gone.
+FOLLOWER_RETRY_SECONDS: Final = 30.0
 #: Fetches are at least this far apart. Records that arrive meanwhile share one response.
 MIN_FETCH_INTERVAL_SECONDS: Final = 0.004
 #: After a fetch of fewer records, the next one also waits as long as their delivery took, at most
@@ -215,10 +219,10 @@ class Fetcher:
         fetch_errors: FetchErrors,
         *,
         on_reachable: Callable[[], None],
-        on_unreachable: Callable[[], None],
+        request_refresh: Callable[[], None],
         on_delivered: Callable[[], None],
     ) -> None:
-        """Callbacks: after each fetch a broker was reachable or not; records were delivered."""
+        """Callbacks: a broker has answered; other nodes are to be read; records were delivered."""
         self._warm_up = partitions.warm_up
         self._client = client
         self._partitions = partitions
@@ -227,13 +231,14 @@ class Fetcher:
         self._fetch_errors = fetch_errors
         self._reader = PartitionReader(client, "live", RETRY_SECONDS)
         self._on_reachable = on_reachable
-        self._on_unreachable = on_unreachable
+        self._request_refresh = request_refresh
+        self._rack_hidden_until = float("-inf")  # on the loop's clock
         self._on_delivered = on_delivered
         self._rotation = 0
         self.internal_errors = 0  #: unexpected exceptions that reading survived
 
     async def fetch_from(self, node: int) -> None:
-        """Read the partitions of `node` until it leads none of them.
+        """Read those partitions that are read from `node`, until there are none.
 
         Cancellation: safe. Records that were not delivered are fetched again by the next loop.
         """
@@ -246,22 +251,19 @@ class Fetcher:
 
     async def _fetch_loop(self, node: int) -> None:
         now = asyncio.get_running_loop().time
-        while states := self._partitions.led_by(node):
+        session: FetchSession[TopicPartition] = FetchSession()
+        while states := self._partitions.read_from(node):
             requested_at = now()
             offsets = {p: r.offset for p, r in states.items() if r.paused_until <= requested_at}
             if not offsets:
                 await asyncio.sleep(RETRY_SECONDS / 2)
                 continue
             try:
-                fetched_partitions = await self._client.fetch(
-                    node,
-                    self._rotated(offsets),
-                    self._partitions.topic_ids,
-                    max_bytes=self._max_fetch_bytes(),
-                )
+                fetched_partitions = await self._fetch(node, offsets, session)
             except REQUEST_ERRORS as error:
                 _log.debug("node %d: %r", node, error)
-                self._on_unreachable()
+                self._leave_followers(states.values())
+                self._request_refresh()
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             self._on_reachable()
@@ -274,6 +276,27 @@ class Fetcher:
                 )
             ) > 0:
                 await asyncio.sleep(delay_seconds)
+
+    async def _fetch(
+        self, node: int, offsets: dict[TopicPartition, int], session: FetchSession[TopicPartition]
+    ) -> list[FetchedPartition]:
+        is_rack_hidden = asyncio.get_running_loop().time() < self._rack_hidden_until
+        return await self._client.fetch(
+            node,
+            offsets if session.is_incremental else self._rotated(offsets),
+            self._partitions.topic_ids,
+            max_bytes=self._max_fetch_bytes(),
+            # The limit of bytes of a partition is the session's. During the warm-up it changes.
+            session=session if self._warm_up.is_used_up else None,
+            rack="" if is_rack_hidden else self._client.rack,
+        )
+
+    def _leave_followers(self, states: Iterable[PartitionState]) -> None:
+        """Read those of `states` from their leaders that are read from a follower."""
+        for state in states:
+            if state.reads_follower:
+                state.read_from_leader()
+                self._rack_hidden_until = asyncio.get_running_loop().time() + FOLLOWER_RETRY_SECONDS
 
     def _rotated(self, offsets: dict[TopicPartition, int]) -> dict[TopicPartition, int]:
         """Let each partition be first in turn: a broker fills its response in request order."""
@@ -291,7 +314,7 @@ class Fetcher:
         """Continue nearer to the end with partitions of `node` that would exceed the warm-up."""
         if self._warm_up.is_used_up:
             return
-        for partition, offset in self._warm_up.pop_skips(self._partitions.led_by(node)).items():
+        for partition, offset in self._warm_up.pop_skips(self._partitions.read_from(node)).items():
             state = self._partitions.states[partition]
             _log.info(
                 "%s:%d: skipping from offset %d to %d, more than the journal holds",
@@ -310,8 +333,12 @@ class Fetcher:
         pending = PendingBatches(self._sink)
         for fetched in fetched_partitions:
             state = self._partitions.states.get(fetched.partition)
-            if state is None or state.offset != fetched.fetch_offset or state.leader != node:
-                continue  # recreated, or led by another node, while the response was in flight
+            if state is None or state.offset != fetched.fetch_offset or state.node != node:
+                continue  # recreated, or read from another node, while the response was in flight
+            if fetched.preferred_replica >= 0 and not fetched.error_code:
+                state.node = fetched.preferred_replica
+                self._request_refresh()  # which starts to read from that node
+                continue
             state.end_offset = max(fetched.high_watermark, state.offset)
             self._warm_up.count(fetched.partition, len(fetched.data))
             if not (fetched.data or fetched.error_code):
@@ -322,8 +349,13 @@ class Fetcher:
                 partial(self._add_chunk, fetched.partition, state, pending),
                 before_request=pending.deliver,
             )
-            if result.status is not ReadStatus.READ:
-                await pending.deliver()
+            if result.status is ReadStatus.READ:
+                continue
+            await pending.deliver()
+            if state.reads_follower:  # the leader may have what the follower lacks
+                self._leave_followers([state])
+                self._request_refresh()
+            else:
                 await self._fetch_errors.handle(fetched, state, result)
         await pending.deliver()
         self._skip_warm_up(node)

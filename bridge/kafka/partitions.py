@@ -14,13 +14,16 @@ from bridge.kafka.partition_reader import ReadProgress
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from bridge.kafka.client.client import TopicDescription
 
 
 class PartitionState(ReadProgress):
-    """One partition that is read live: its next offset, leader and log end."""
+    """One partition that is read live: its next offset, leader and log end.
+
+    It is read from its leader, or from the replica in our rack that the leader has named (KIP-392).
+    """
 
     __slots__ = (
         "catch_up_offset",
@@ -28,6 +31,7 @@ class PartitionState(ReadProgress):
         "end_offset",
         "is_dropped",
         "leader",
+        "node",
         "offset",
     )
 
@@ -36,9 +40,26 @@ class PartitionState(ReadProgress):
         self.offset = offset
         self.catch_up_offset = catch_up_offset  #: the offset at which this instance has caught up
         self.leader = leader
+        self.node = leader  #: the node that it is read from
         self.end_offset = offset  #: the log's end, as the last fetch reported it
         self.committed_offset: int | None = None
         self.is_dropped = False  #: True once the topic was recreated or deactivated
+
+    @property
+    def reads_follower(self) -> bool:
+        """Whether it is read from a replica that does not lead it."""
+        return self.node != self.leader
+
+    def set_leader(self, leader: int, in_sync_replicas: Sequence[int]) -> None:
+        """Apply what the metadata says. A follower that lags is not read any more."""
+        if leader != self.leader or self.node not in in_sync_replicas:
+            self.node = leader
+        self.leader = leader
+
+    def read_from_leader(self) -> None:
+        """Read on from the leader, which has all that a follower may lack."""
+        self.node = self.leader
+        self.failed_attempts = 0
 
 
 #: A partition that cannot be read for this long keeps nobody waiting any more.
@@ -222,7 +243,9 @@ class AssignedPartitions:
         for topic, description in descriptions.items():
             self.topic_ids[topic] = description.topic_id
         for partition, state in self.states.items():
-            state.leader = leaders.get(partition, -1)
+            known = descriptions.get(partition.topic)
+            in_sync = () if known is None else known.in_sync_replicas.get(partition.number, ())
+            state.set_leader(leaders.get(partition, -1), in_sync)
         self._known_leaders = leaders
         if self._initial is None:
             self._initial = {p for p in leaders if p.topic not in self._idle_topics}
@@ -306,6 +329,11 @@ class AssignedPartitions:
             )
         return state.leader
 
+    def node_of(self, partition: TopicPartition) -> int:
+        """The node that `partition` is read from, or -1 if it has no leader."""
+        state = self.states.get(partition)
+        return self.leader_of(partition) if state is None else state.node
+
     def position(self, partition: TopicPartition) -> int:
         """The next offset of `partition`, or -1 if it is not read."""
         state = self.states.get(partition)
@@ -315,13 +343,13 @@ class AssignedPartitions:
         """The partitions of `topic` that are read, by their numbers."""
         return {p.number: state for p, state in self.states.items() if p.topic == topic}
 
-    def led_by(self, node: int) -> dict[TopicPartition, PartitionState]:
-        """The partitions whose leader is `node`."""
-        return {p: state for p, state in self.states.items() if state.leader == node}
+    def read_from(self, node: int) -> dict[TopicPartition, PartitionState]:
+        """The partitions that are read from `node`."""
+        return {p: state for p, state in self.states.items() if state.node == node}
 
-    def leader_nodes(self) -> set[int]:
-        """The nodes that lead at least one partition."""
-        return {state.leader for state in self.states.values() if state.leader >= 0}
+    def nodes(self) -> set[int]:
+        """The nodes that at least one partition is read from."""
+        return {state.node for state in self.states.values() if state.node >= 0}
 
     def uncommitted_offsets(self) -> dict[TopicPartition, int]:
         """The offsets that have changed since the last commit."""

@@ -68,8 +68,12 @@ def run_tool(main_class: str, *arguments: str, timeout_seconds: float) -> str:
     )
 
 
-def start_broker(properties: Path, *, heap: str, log: Path, draft: Path) -> subprocess.Popen[bytes]:
+def start_broker(
+    properties: Path, *, heap: str, log: Path, draft: Path, jmx_port: int = 0
+) -> subprocess.Popen[bytes]:
     """Start a broker in the background; it dies with this program, however that ends.
+
+    It tells its metrics at `jmx_port`, unless that is 0.
 
     `draft` is where a broker that finds no class archive leaves one, if it is stopped in order.
     """
@@ -84,6 +88,7 @@ def start_broker(properties: Path, *, heap: str, log: Path, draft: Path) -> subp
             *_class_path_options(draft),
         ),
         f"-Djava.io.tmpdir={properties.parent}",
+        *(_jmx_options(jmx_port) if jmx_port else ()),
         "-Dorg.slf4j.simpleLogger.showDateTime=true",
         "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
         *("kafka.Kafka", str(properties)),
@@ -97,6 +102,18 @@ def start_broker(properties: Path, *, heap: str, log: Path, draft: Path) -> subp
             stderr=out,
             start_new_session=True,  # a Ctrl-C is for the tests, which then end their brokers
         ).result()
+
+
+def _jmx_options(port: int) -> tuple[str, ...]:
+    remote = "com.sun.management.jmxremote"
+    return (
+        "-Djava.rmi.server.hostname=127.0.0.1",
+        f"-D{remote}.port={port}",
+        f"-D{remote}.rmi.port={port}",
+        f"-D{remote}.host=127.0.0.1",
+        f"-D{remote}.authenticate=false",
+        f"-D{remote}.ssl=false",
+    )
 
 
 def class_archive_path() -> Path:

@@ -31,7 +31,7 @@ from tests.harness.ports import HOST, free_ports
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 __all__ = ["BrokerError", "KafkaCluster", "missing_kafka"]
 
@@ -48,7 +48,9 @@ def missing_kafka() -> str | None:
 class KafkaCluster:
     """Brokers 0 to n-1, each of them a controller too.
 
-    `properties` go into every broker's `server.properties` and win over the harness's own.
+    `properties` go into every broker's `server.properties` and win over the harness's own. With
+    `racks`, one a broker, leaders name the replica in a consumer's rack (KIP-392), and `metric`
+    reads what brokers count.
     """
 
     # The one user that the SCRAM listener knows.
@@ -59,12 +61,14 @@ class KafkaCluster:
     CONSUMER_GROUPS = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
     TOPICS = "org.apache.kafka.tools.TopicCommand"
     CONFIGS = "kafka.admin.ConfigCommand"
+    JMX = "org.apache.kafka.tools.JmxTool"
 
     def __init__(
         self,
         brokers: int = 1,
         *,
         properties: Mapping[str, str] | None = None,
+        racks: Sequence[str] = (),
         heap: str = "512m",
         timeout_seconds: float = 180,
     ) -> None:
@@ -72,6 +76,8 @@ class KafkaCluster:
         self.ca_file, self._keystore = write_certificates(self.folder)
         self._properties = dict(properties or {})
         self._heap, self._timeout_seconds = heap, timeout_seconds
+        self._racks = racks
+        self._jmx_ports = free_ports(len(racks))
         ports = iter(free_ports(brokers * len(LISTENERS)))
         self._ports = [{name: next(ports) for name in LISTENERS} for _ in range(brokers)]
         self._running: dict[int, subprocess.Popen[bytes]] = {}
@@ -118,6 +124,7 @@ class KafkaCluster:
                 heap=self._heap,
                 log=self.log_file(broker),
                 draft=self._class_archive_draft(broker),
+                jmx_port=self._jmx_ports[broker] if self._racks else 0,
             )
         deadline = time.monotonic() + self._timeout_seconds
         for broker in self._running:
@@ -171,6 +178,15 @@ class KafkaCluster:
         """Run one of Kafka's command line tools, such as `TOPICS`, and return what it printed."""
         return java.run_tool(main_class, *arguments, timeout_seconds=self._timeout_seconds)
 
+    def metric(self, broker: int, name: str, attribute: str) -> float:
+        """Return an attribute of a broker's MBean, such as `kafka.server:type=...`; 0 if absent."""
+        url = f"service:jmx:rmi:///jndi/rmi://{HOST}:{self._jmx_ports[broker]}/jmxrmi"
+        printed = self.tool(
+            self.JMX,
+            *("--jmx-url", url, "--object-name", name, "--attributes", attribute, "--one-time"),
+        )
+        return sum(float(line.split(",")[1]) for line in printed.splitlines()[-1:] if "," in line)
+
     def log_file(self, broker: int) -> Path:
         """What the broker says about itself, over all its starts."""
         return self._broker_folder(broker) / "broker.log"
@@ -205,7 +221,7 @@ class KafkaCluster:
                     self._ports,
                     data=self.log_dir(broker),
                     keystore=self._keystore,
-                    overrides=self._properties,
+                    overrides=self._overrides(broker),
                 )
             )
         self.tool(
@@ -222,6 +238,13 @@ class KafkaCluster:
             shutil.copytree(self.log_dir(0), self.log_dir(broker))
             own = [f"node.id={broker}", f"directory.id={_kafka_uuid()}"]
             (self.log_dir(broker) / "meta.properties").write_text("\n".join(common + own) + "\n")
+
+    def _overrides(self, broker: int) -> dict[str, str]:
+        if not self._racks:
+            return self._properties
+        selector = "org.apache.kafka.common.replica.RackAwareReplicaSelector"
+        rack = {"broker.rack": self._racks[broker], "replica.selector.class": selector}
+        return rack | self._properties
 
     def _wait(
         self, condition: Callable[[], bool], deadline: float, broker: int, complaint: str

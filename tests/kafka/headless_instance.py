@@ -115,7 +115,7 @@ class HeadlessInstance:
             cluster,
             catalogue,
             self.feed.topic_ids,
-            self.feed.partitions.leader_of,
+            self.feed.partitions,
             self._router.decode,
         )
         self.horizon = LogOffsets(

@@ -83,10 +83,11 @@ class HeldReplayClient(KafkaClient):
         max_bytes: int,
         wait_ms: int | None = None,
         connection: BrokerConnection = BrokerConnection.CONSUMER,
+        **options: Any,
     ) -> list[FetchedPartition]:
         if connection is not BrokerConnection.REPLAY:
             return await super().fetch(
-                node, offsets, topic_ids, max_bytes=max_bytes, wait_ms=wait_ms
+                node, offsets, topic_ids, max_bytes=max_bytes, wait_ms=wait_ms, **options
             )
         offsets = dict(offsets)
         self.fetched_offsets.append(offsets)
@@ -101,6 +102,7 @@ class HeldReplayClient(KafkaClient):
                 max_bytes=min(max_bytes, self.fetch_max_bytes),
                 wait_ms=wait_ms,
                 connection=connection,
+                **options,
             )
         finally:
             self._concurrent_fetches -= 1

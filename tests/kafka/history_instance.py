@@ -70,6 +70,7 @@ class HeldFetchClient(KafkaClient):
         max_bytes,
         wait_ms=None,
         connection=BrokerConnection.CONSUMER,
+        **options,
     ):
         if connection is BrokerConnection.HISTORY:
             self.fetched_offsets.append(dict(offsets))
@@ -94,6 +95,7 @@ class HeldFetchClient(KafkaClient):
                 max_bytes=max_bytes,
                 wait_ms=wait_ms,
                 connection=connection,
+                **options,
             )
         finally:
             self._running_by_lane[connection] -= 1

@@ -27,6 +27,8 @@ from bridge.kafka.client.client import TopicPartition as Place
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from bridge.kafka.client.fetch_sessions import FetchSession
+
     Headers = Sequence[tuple[str, bytes]]
 
 #: Records in a batch, of those that are put in at a time.
@@ -188,6 +190,8 @@ class MemoryKafkaClient(KafkaClient):
         max_bytes: int,
         wait_ms: int | None = None,
         connection: BrokerConnection = BrokerConnection.CONSUMER,
+        session: FetchSession[Place] | None = None,  # noqa: ARG002 - each response has all partitions
+        rack: str = "",  # noqa: ARG002 - there is one broker
     ) -> list[FetchedPartition]:
         assert node == 0
         offsets = dict(offsets)

@@ -94,7 +94,7 @@ class MetricsInstance:
                 self.client,
                 catalogue,
                 self.consumer.topic_ids,
-                self.consumer.partitions.leader_of,
+                self.consumer.partitions,
                 self.router.decode,
             ),
             ScanLimits(max_scans=2, max_wait_seconds=30),

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import uuid
 from enum import IntEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiokafka import errors
@@ -25,11 +26,20 @@ from bridge.kafka.client.aiokafka_internals import (
     check_aiokafka,
     disable_topic_refresh,
 )
-from bridge.kafka.client.protocol import NO_ID, DescribeTopics, FetchById, FetchByName
+from bridge.kafka.client.fetch_sessions import SESSION_ERRORS, without_session
+from bridge.kafka.client.protocol import (
+    NO_ID,
+    DescribeTopics,
+    FetchById,
+    FetchByName,
+    FetchOptions,
+)
 from bridge.kafka.client.records.record_batches import MAX_BATCH_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+
+    from bridge.kafka.client.fetch_sessions import FetchChanges, FetchSession
 
 _log = logging.getLogger(__name__)
 
@@ -77,6 +87,7 @@ class KafkaAccess(NamedTuple):
     may_create_topics: bool = False
     fetch_wait_ms: int = 500
     max_batch_bytes: int = MAX_BATCH_BYTES  #: to which a compressed batch may inflate
+    rack: str = ""  #: of this instance, for reading from replicas in it (KIP-392)
 
 
 class TopicPartition(NamedTuple):
@@ -91,6 +102,7 @@ class TopicDescription(NamedTuple):
 
     topic_id: uuid.UUID | None
     leaders: dict[int, int]
+    in_sync_replicas: Mapping[int, Sequence[int]] = MappingProxyType({})
 
 
 class FetchErrorCode(IntEnum):
@@ -110,6 +122,7 @@ class FetchedPartition(NamedTuple):
     high_watermark: int
     aborted_transactions: list[tuple[int, int]]
     data: bytes
+    preferred_replica: int = -1  #: the node to read from in the place of the leader, or -1
 
 
 class KafkaClient:
@@ -121,11 +134,13 @@ class KafkaClient:
     """
 
     max_batch_bytes = MAX_BATCH_BYTES  #: to which a compressed batch may inflate
+    rack = ""  #: of this instance
 
     def __init__(self, access: KafkaAccess) -> None:
         check_aiokafka()
         self._access = access
         self.max_batch_bytes = access.max_batch_bytes
+        self.rack = access.rack
         self._client = AIOKafkaClient(
             bootstrap_servers=access.bootstrap_servers,
             request_timeout_ms=int(_TIMEOUT_SECONDS * 1000),
@@ -153,13 +168,17 @@ class KafkaClient:
         response = await self._send(self._any_node(), request)
         descriptions: dict[str, TopicDescription] = {}
         for error, name, *rest in response.topics:
-            # After the name, v5 has a flag and the partitions. v12 has an id before them.
-            topic_id = rest[0] if isinstance(rest[0], uuid.UUID) else NO_ID
+            # After the name, v5 has a flag and the partitions. v12 has an id before them, and tags
+            # at the end of each partition, behind its replicas: in sync, and offline.
+            topic_id, in_sync_index = (
+                (rest[0], -3) if isinstance(rest[0], uuid.UUID) else (NO_ID, -2)
+            )
             partitions = next(field for field in rest if isinstance(field, list))
             if error == 0:
                 leaders = {partition[1]: partition[2] for partition in partitions}
+                in_sync = {partition[1]: partition[in_sync_index] for partition in partitions}
                 descriptions[name] = TopicDescription(
-                    None if topic_id == NO_ID else topic_id, leaders
+                    None if topic_id == NO_ID else topic_id, leaders, in_sync
                 )
             elif error == errors.TopicAuthorizationFailedError.errno:
                 raise errors.TopicAuthorizationFailedError(name)
@@ -206,29 +225,44 @@ class KafkaClient:
         max_bytes: int,
         wait_ms: int | None = None,
         connection: BrokerConnection = BrokerConnection.CONSUMER,
+        session: FetchSession[TopicPartition] | None = None,
+        rack: str = "",
     ) -> list[FetchedPartition]:
-        """Read committed records from `offsets`; wait at most `wait_ms` for the first one."""
-        limits = {
-            "max_wait_ms": self._access.fetch_wait_ms if wait_ms is None else wait_ms,
-            "max_bytes": max_bytes,
-            "partition_bytes": max(max_bytes // 8, 65536),
+        """Read committed records from `offsets`; wait at most `wait_ms` for the first one.
+
+        With a `session`, the response has only partitions with news (KIP-227). A leader may name
+        a replica in `rack` in the place of records (KIP-392).
+        """
+        names_by_id: dict[uuid.UUID | str, str] = {
+            topic_id: topic
+            for topic in {partition.topic for partition in offsets}
+            if (topic_id := topic_ids.get(topic)) is not None
         }
-        by_topic: dict[str, dict[int, int]] = {}
-        for partition, offset in offsets.items():
-            by_topic.setdefault(partition.topic, {})[partition.number] = offset
-        names_by_id = {
-            topic_id: topic for topic in by_topic if (topic_id := topic_ids.get(topic)) is not None
-        }
-        request: FetchById | FetchByName
-        if len(names_by_id) == len(by_topic):
-            request = FetchById(
-                {topic_id: by_topic[name] for topic_id, name in names_by_id.items()}, **limits
+
+        async def send_fetch() -> Any:
+            changes = (
+                without_session(offsets)
+                if session is None
+                else session.begin_fetch(offsets, topic_ids)
             )
-        else:
-            request = FetchByName(by_topic, **limits)
-        response = await self._send(node, request, connection)
+            options = FetchOptions(
+                self._access.fetch_wait_ms if wait_ms is None else wait_ms,
+                max_bytes,
+                max(max_bytes // 8, 65536),
+                changes.session_id,
+                changes.epoch,
+                rack,
+            )
+            return await self._send(node, _build_fetch(changes, topic_ids, options), connection)
+
+        response = await send_fetch()
+        if session is not None and response.error_code in SESSION_ERRORS:
+            session.reset()  # the broker has dropped it: it restarted, or others took its room
+            response = await send_fetch()
         if response.error_code:
             raise errors.for_code(response.error_code)
+        if session is not None:
+            session.accept(response.session_id)
         return [
             _fetched_partition(
                 TopicPartition(names_by_id.get(topic, topic), number), offsets, error, end, rest
@@ -337,6 +371,34 @@ async def _request_timeout(timeout_seconds: float = _TIMEOUT_SECONDS) -> AsyncIt
         raise errors.KafkaConnectionError(str(error)) from error
 
 
+def _build_fetch(
+    changes: FetchChanges[TopicPartition],
+    topic_ids: Mapping[str, uuid.UUID | None],
+    options: FetchOptions,
+) -> FetchById | FetchByName:
+    """Return a request by topic ids, or by names if one of its topics has no id."""
+    by_topic: dict[str, dict[int, int]] = {}
+    for partition, offset in changes.offsets.items():
+        by_topic.setdefault(partition.topic, {})[partition.number] = offset
+    forgotten: dict[tuple[str, uuid.UUID | None], list[int]] = {}
+    for partition, topic_id in changes.forgotten:
+        forgotten.setdefault((partition.topic, topic_id), []).append(partition.number)
+    by_id = {topic_ids.get(topic): offsets for topic, offsets in by_topic.items()}
+    forgotten_by_id = {topic_id: numbers for (_, topic_id), numbers in forgotten.items()}
+    if None in by_id or None in forgotten_by_id:
+        forgotten_by_name = {topic: numbers for (topic, _), numbers in forgotten.items()}
+        return FetchByName(by_topic, options, forgotten_by_name)
+    return FetchById(
+        {topic_id: offsets for topic_id, offsets in by_id.items() if topic_id is not None},
+        options,
+        {
+            topic_id: numbers
+            for topic_id, numbers in forgotten_by_id.items()
+            if topic_id is not None
+        },
+    )
+
+
 def _fetched_partition(
     partition: TopicPartition,
     offsets: Mapping[TopicPartition, int],
@@ -344,8 +406,10 @@ def _fetched_partition(
     high_watermark: int,
     fields: list[Any],
 ) -> FetchedPartition:
-    _stable, _start, aborted, _replica, data, *_ = fields
+    _stable, _start, aborted, replica, data, *_ = fields
     transactions = [(producer_id, first_offset) for producer_id, first_offset, *_ in aborted or ()]
     return FetchedPartition(
-        partition, offsets[partition], error_code, high_watermark, transactions, data or b""
+        *(partition, offsets[partition], error_code, high_watermark, transactions),
+        data or b"",
+        replica,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bridge.kafka.client.aiokafka_internals import (
     AbstractType,
@@ -236,6 +236,23 @@ class FetchRequest_v13(RequestStruct):  # noqa: N801 - named like aiokafka's
     )
 
 
+class FetchOptions(NamedTuple):
+    """Limits of a fetch, its session (KIP-227), and the reader's rack (KIP-392)."""
+
+    max_wait_ms: int
+    max_bytes: int
+    partition_bytes: int
+    session_id: int
+    session_epoch: int
+    rack: str = ""
+
+    @property
+    def head(self) -> tuple[int, ...]:
+        """The fields before the topics, for a consumer that reads committed records."""
+        limits = (self.max_wait_ms, 1, self.max_bytes)
+        return (-1, *limits, 1, self.session_id, self.session_epoch)
+
+
 class FetchById(Request[FetchRequest_v13]):
     """Requests committed records by topic id, from the next offset of each partition."""
 
@@ -244,29 +261,31 @@ class FetchById(Request[FetchRequest_v13]):
     def __init__(
         self,
         offsets: Mapping[uuid.UUID, Mapping[int, int]],
-        *,
-        max_wait_ms: int,
-        max_bytes: int,
-        partition_bytes: int,
+        options: FetchOptions,
+        forgotten: Mapping[uuid.UUID, Sequence[int]],
     ) -> None:
         self._offsets = offsets
-        self._limits = (max_wait_ms, 1, max_bytes)
-        self._partition_bytes = partition_bytes
+        self._options = options
+        self._forgotten = forgotten
 
     def build(self, request_struct_class: Any) -> Any:
         """Build the only version."""
+        options = self._options
         topics: list[Any] = [
             (
                 topic_id,
                 [
-                    (partition, -1, offset, -1, -1, self._partition_bytes)
+                    (partition, -1, offset, -1, -1, options.partition_bytes)
                     for partition, offset in partition_offsets.items()
                 ],
                 {},
             )
             for topic_id, partition_offsets in self._offsets.items()
         ]
-        return request_struct_class(-1, *self._limits, 1, 0, -1, topics, [], "", {})
+        forgotten: list[Any] = [
+            (topic_id, numbers, {}) for topic_id, numbers in self._forgotten.items()
+        ]
+        return request_struct_class(*options.head, topics, forgotten, options.rack, {})
 
 
 class FetchByName(Request[FetchRequest_v11]):
@@ -277,25 +296,25 @@ class FetchByName(Request[FetchRequest_v11]):
     def __init__(
         self,
         offsets: Mapping[str, Mapping[int, int]],
-        *,
-        max_wait_ms: int,
-        max_bytes: int,
-        partition_bytes: int,
+        options: FetchOptions,
+        forgotten: Mapping[str, Sequence[int]],
     ) -> None:
         self._offsets = offsets
-        self._limits = (max_wait_ms, 1, max_bytes)
-        self._partition_bytes = partition_bytes
+        self._options = options
+        self._forgotten = forgotten
 
     def build(self, request_struct_class: Any) -> Any:
         """Build the only version."""
+        options = self._options
         topics = [
             (
                 topic,
                 [
-                    (partition, -1, offset, -1, self._partition_bytes)
+                    (partition, -1, offset, -1, options.partition_bytes)
                     for partition, offset in partition_offsets.items()
                 ],
             )
             for topic, partition_offsets in self._offsets.items()
         ]
-        return request_struct_class(-1, *self._limits, 1, 0, -1, topics, [], "")
+        forgotten = list(self._forgotten.items())
+        return request_struct_class(*options.head, topics, forgotten, options.rack)

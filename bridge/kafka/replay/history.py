@@ -32,7 +32,7 @@ from bridge.kafka.partition_reader import (
     ReadProgress,
     ReadStatus,
 )
-from bridge.kafka.replay.scan import MAX_SCAN_FETCH_BYTES
+from bridge.kafka.replay.scan import MAX_SCAN_FETCH_BYTES, NodeChoice
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -96,6 +96,7 @@ class HistoryScan:
         self._readable_from: dict[tuple[str, int], tuple[int, str]] = {}
         self._reader = PartitionReader(dependencies.source.client, "history", RETRY_SECONDS)
         self._progress: defaultdict[TopicPartition, ReadProgress] = defaultdict(ReadProgress)
+        self._nodes = NodeChoice(dependencies.source.partitions)
         self._records_read = 0
         self._bytes_read = 0
         self._removed: frozenset[str] = frozenset()  # topics that went since the request came
@@ -232,7 +233,7 @@ class HistoryScan:
             partition = TopicPartition(
                 source.kafka_names[partition_cursor.topic], partition_cursor.partition
             )
-            offsets = by_node.setdefault(source.leader_of(partition), {})
+            offsets = by_node.setdefault(self._nodes.node_of(partition), {})
             offsets[partition] = min(
                 partition_cursor.read_offset, offsets.get(partition, partition_cursor.read_offset)
             )
@@ -248,6 +249,8 @@ class HistoryScan:
                     return
             except REQUEST_ERRORS as error:
                 _log.debug("history: node %d: %r", node, error)
+                for partition in offsets:
+                    self._nodes.leave_follower(partition)
                 if page.has_progressed and self._dependencies.stale_seconds() is not None:
                     raise _EndPage from None
                 self._check_reachable()
@@ -306,6 +309,9 @@ class HistoryScan:
         result = await self._reader.read(
             fetched, progress, partial(self._add_chunk, page, partition)
         )
+        if result.status is not ReadStatus.READ and self._nodes.leave_follower(partition):
+            progress.failed_attempts = 0
+            return
         match result.status:
             case ReadStatus.OUT_OF_RANGE:
                 if page.has_progressed:

@@ -38,6 +38,40 @@ if TYPE_CHECKING:
     from bridge.kafka.client.records.record_batches import RecordChunk
 
 
+class NodesOfPartitions(Protocol):
+    """Where partitions can be read. Both return -1 if a partition has no leader."""
+
+    def leader_of(self, partition: TopicPartition) -> int:
+        """The node that leads `partition`."""
+
+    def node_of(self, partition: TopicPartition) -> int:
+        """The node that the consumer reads it from: the leader, or a replica in our rack."""
+
+
+class NodeChoice:
+    """Chooses the nodes that one reader reads from: the consumer's, or leaders after a failure.
+
+    Rule: no answer of a follower is final. It may lack what its leader has (KIP-392).
+    """
+
+    def __init__(self, partitions: NodesOfPartitions) -> None:
+        self._partitions = partitions
+        self._from_leader: set[TopicPartition] = set()
+
+    def node_of(self, partition: TopicPartition) -> int:
+        """The node to read `partition` from, or -1 if it has no leader."""
+        if partition in self._from_leader:
+            return self._partitions.leader_of(partition)
+        return self._partitions.node_of(partition)
+
+    def leave_follower(self, partition: TopicPartition) -> bool:
+        """Read `partition` from its leader from now on; return whether that is another node."""
+        is_follower = self.node_of(partition) != self._partitions.leader_of(partition)
+        if is_follower:
+            self._from_leader.add(partition)
+        return is_follower
+
+
 class ScanSource:
     """What scans read from: the brokers, with the consumer's metadata. Counts records and bytes."""
 
@@ -46,15 +80,15 @@ class ScanSource:
         client: KafkaClient,
         catalogue: TopicCatalogue,
         topic_ids: Mapping[str, uuid.UUID | None],
-        leader_of: Callable[[TopicPartition], int],
+        partitions: NodesOfPartitions,
         decode: Callable[[Batch], DecodedBatch],
     ) -> None:
-        """`topic_ids` and `leader_of` are the consumer's."""
+        """`topic_ids` and `partitions` are the consumer's."""
         self.client = client
         self.public_names = catalogue.public_names
         self.kafka_names = catalogue.kafka_names
         self.topic_ids = topic_ids
-        self.leader_of = leader_of
+        self.partitions = partitions
         self.decode = decode
         self.records_read = self.bytes_read = self.scans_started = 0
 
@@ -100,6 +134,7 @@ class Scan:
             self._state.backfills[key] = self._journal.start_backfill(offset)
         self._remaining_topics = {topic for topic, _ in start_offsets}  # not read completely yet
         self._reader = PartitionReader(source.client, "replay", RETRY_SECONDS)
+        self._nodes = NodeChoice(source.partitions)
         self._progress: defaultdict[TopicPartition, ReadProgress] = defaultdict(ReadProgress)
         self._chunks_read = 0
 
@@ -219,7 +254,7 @@ class Scan:
         by_node: dict[int, dict[TopicPartition, int]] = {}
         for partition, offset in offsets.items():
             if self._progress[partition].paused_until <= now():
-                by_node.setdefault(self._source.leader_of(partition), {})[partition] = offset
+                by_node.setdefault(self._nodes.node_of(partition), {})[partition] = offset
         by_node.pop(-1, None)
         for node, node_offsets in by_node.items():
             try:
@@ -237,6 +272,7 @@ class Scan:
             except REQUEST_ERRORS as error:
                 _log.debug("replay: node %d: %r", node, error)
                 for partition in node_offsets:
+                    self._nodes.leave_follower(partition)
                     self._progress[partition].pause(RETRY_SECONDS)
                 continue
             for fetched in fetched_partitions:
@@ -258,7 +294,9 @@ class Scan:
         result = await self._reader.read(
             fetched, self._progress[partition], partial(self._add_chunk, partition, flush)
         )
-        if result.status is ReadStatus.OUT_OF_RANGE:
+        if result.status is not ReadStatus.READ and self._nodes.leave_follower(partition):
+            self._progress[partition].failed_attempts = 0
+        elif result.status is ReadStatus.OUT_OF_RANGE:
             # Sessions that need it are admitted anew: their offset is not in the log now.
             self._drop_partition(partition, None)
         elif gap_reason := _GAP_REASONS.get(result.status):
