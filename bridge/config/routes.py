@@ -137,7 +137,7 @@ class _Parser:
         is_constant = isinstance(template, TextTemplate) and not template.is_alone
         if is_constant or any(each.may_give_many for each in _own_placeholders(template)):
             raise RouteError(
-                "is true, false, or one placeholder that gives true or false", "route", "all"
+                "must be true, false, or one placeholder that gives true or false", "route", "all"
             )
         return template
 

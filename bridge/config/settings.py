@@ -366,7 +366,9 @@ def _setting_error(
     cause = first_error.get("ctx", {}).get("error")
     keys = [*parent_keys, *(str(part) for part in first_error["loc"])]
     if isinstance(cause, RouteError):
-        return WrongRoute(_located(config_path, [*keys, *cause.keys], parent_keys) + str(cause))
+        message = " ".join(str(cause).split())
+        printable = message if message.isprintable() else ascii(message)
+        return WrongRoute(_located(config_path, [*keys, *cause.keys], parent_keys) + printable)
     return SettingError(_error_message(error, config_path, *parent_keys))
 
 

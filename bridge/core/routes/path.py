@@ -104,7 +104,7 @@ def _problem(text: str, position: int) -> str:
     if rest.startswith("[-"):
         return f"{text!r} counts from the end; write a number from 0, or use jmespath"
     if not rest or rest.startswith("."):
-        return f"{text!r} has a dot without a name behind it"
+        return f"{text!r} has a dot without a name behind it; write the name, or remove the dot"
     if rest.startswith('"'):
         return f"{text!r} has a quoted name that does not end, or no dot before it"
     if rest.startswith("["):

@@ -156,8 +156,10 @@ def compile_jmespath(expression: str, prefix: str = "") -> JmespathTemplate:
     try:
         compiled = jmespath.compile(expression)
     except exceptions.JMESPathError as error:
-        what = " ".join(str(error).split("\n")[0].split())
-        raise ValueError(f"{expression!r} is no JMESPath: {what}") from None
+        what = str(error).split("\n")[0].removeprefix("Invalid jmespath expression: ")
+        raise ValueError(
+            f"{expression!r} is no JMESPath: {what.rstrip(' :')}; jmespath.org has the syntax"
+        ) from None
     _check_functions(expression, cast("dict[str, Any]", compiled.parsed))
     return JmespathTemplate(expression, prefix, compiled.search)
 
@@ -167,7 +169,7 @@ def _check_functions(expression: str, node: dict[str, Any]) -> None:
         signature = functions.Functions.FUNCTION_TABLE.get(node["value"])
         if signature is None:
             raise ValueError(
-                f"{expression!r} calls {node['value']}(), which JMESPath does not have"
+                f"{expression!r} calls {node['value']}(), no function; jmespath.org lists all"
             )
         expected, given = signature["signature"], len(node["children"])
         is_variadic = bool(expected) and expected[-1].get("variadic", False)
