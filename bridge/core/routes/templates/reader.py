@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import msgspec
 
 from bridge.core.protocol.event import InvalidRecord
-from bridge.core.routes.formats import JsonFormat
+from bridge.core.routes.formats import JsonFormat, TextFormat
 from bridge.core.routes.path import ABSENT, find
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     Headers = Mapping[str, bytes | None]
     #: Returns what a placeholder finds outside of the value.
     ReadPlace = Callable[[Record, int, Headers], Any]
+    #: Returns what each placeholder finds: by record, partition, value and headers.
+    Read = Callable[[Record, int, bytes | None, Headers], Sequence[Any]]
     ReadValue = Callable[[bytes], Sequence[Any]]
 
 # Zero is left to `find`: `-0` would lose its sign. Fractions too: `1.50` would lose a digit.
@@ -55,25 +57,35 @@ class Reader:
         self.slots = {place: slot for slot, place in enumerate((*in_values, *others))}
         self.opens_value = bool(values)
         self.opens_key = any(place.kind == "key" for place in others)
-        self._absent = (ABSENT,) * len(values)
-        self._read_value = _value_reader(value_format, values) if values else None
-        self._others = [_place_reader(place, topic, key_format) for place in others]
+        read_value = _value_reader(value_format, values) if values else None
+        read_others = [_place_reader(place, topic, key_format) for place in others]
+        self.read = _joined(read_value, (ABSENT,) * len(values), read_others)
+        """Return what each placeholder finds, or ABSENT; raise `InvalidRecord`."""
 
-    def read(
-        self, record: Record, partition: int, value: bytes | None, headers: Headers
+
+def _joined(
+    read_value: ReadValue | None, absent: Sequence[Any], read_others: Sequence[ReadPlace]
+) -> Read:
+    """Return what reads the value and the other places. Nearly all routes need one of these."""
+    if read_value is None:
+        if len(read_others) == 1:
+            read_other = read_others[0]
+            return lambda record, partition, _, headers: (read_other(record, partition, headers),)
+        return lambda record, partition, _, headers: [
+            read(record, partition, headers) for read in read_others
+        ]
+    if not read_others:
+        return lambda _record, _partition, value, _headers: (
+            absent if value is None else read_value(value)
+        )
+
+    def read_both(
+        record: Record, partition: int, value: bytes | None, headers: Headers
     ) -> Sequence[Any]:
-        """Return what each placeholder finds, or ABSENT.
+        found = absent if value is None else read_value(value)
+        return (*found, *[read(record, partition, headers) for read in read_others])
 
-        Raises:
-            InvalidRecord: If the key, the value or a header is not of its format.
-        """
-        read_value = self._read_value
-        if read_value is None:
-            return [read(record, partition, headers) for read in self._others]
-        found = self._absent if value is None else read_value(value)
-        if not self._others:
-            return found
-        return (*found, *[read(record, partition, headers) for read in self._others])
+    return read_both
 
 
 def _place_reader(place: Placeholder, topic: str, key_format: Format) -> ReadPlace:
@@ -93,6 +105,8 @@ def _place_reader(place: Placeholder, topic: str, key_format: Format) -> ReadPla
 
 
 def _key_reader(key_format: Format, path: Path) -> ReadPlace:
+    if isinstance(key_format, TextFormat):
+        return _read_text_key
     open_key = key_format.open
 
     def read(record: Record, _partition: int, _headers: Headers) -> Any:  # noqa: ANN401
@@ -107,6 +121,13 @@ def _key_reader(key_format: Format, path: Path) -> ReadPlace:
             raise InvalidRecord("bad_key", str(error)) from None
 
     return read
+
+
+def _read_text_key(record: Record, _partition: int, _headers: Headers) -> Any:  # noqa: ANN401
+    try:
+        return ABSENT if record.key is None else record.key.decode()
+    except UnicodeDecodeError:
+        raise InvalidRecord("bad_key", "the key is not UTF-8 text") from None
 
 
 def _header_reader(name: str) -> ReadPlace:

@@ -223,23 +223,28 @@ def _with_fast_path(template: TextTemplate, slots: Slots, names: RenderNames) ->
     slot, place = slots[placeholder], template.parts.index(placeholder)
     before = "".join(str(part) for part in template.parts[:place])
     after = "".join(str(part) for part in template.parts[place + 1 :])
-    is_alone = template.is_alone
 
-    def fast_names(found: Found) -> Sequence[str]:
+    def name_alone(found: Found) -> Sequence[str]:
         text = found[slot]
+        if type(text) is str and text:
+            return [text]
+        return [str(text)] if type(text) is int else names(found)
+
+    def name_beside_text(found: Found) -> Sequence[str]:
+        text = found[slot]
+        if type(text) is int:
+            return [f"{before}{text}{after}"]
         if type(text) is not str or not text:
             return names(found)
-        return [text] if is_alone else [before + escape(text) + after]
+        if ":" in text or "%" in text:
+            text = escape(text)
+        return [before + text + after]
 
-    return fast_names
+    return name_alone if template.is_alone else name_beside_text
 
 
-def compile_text(
-    field: str, template: Template | None, slots: Slots
-) -> Callable[[Found], str | None]:
+def compile_text(field: str, template: Template, slots: Slots) -> Callable[[Found], str | None]:
     """Return what gives the text of `type`, `id` or `tag`; None where there is nothing."""
-    if template is None:
-        return lambda _: None
     evaluate = compile_evaluation(field, template, slots)
 
     def text(found: Found) -> str | None:
@@ -251,7 +256,7 @@ def compile_text(
     return text
 
 
-def compile_time(template: Template | None, slots: Slots) -> Callable[[Found], str | None]:
+def compile_time(template: Template, slots: Slots) -> Callable[[Found], str | None]:
     """Return what gives `time` as RFC 3339, of RFC 3339 or a whole number of milliseconds."""
     text_of = compile_text("time", template, slots)
 
@@ -273,11 +278,9 @@ def compile_time(template: Template | None, slots: Slots) -> Callable[[Found], s
     return time
 
 
-def compile_all(value: bool | Template, slots: Slots) -> Callable[[Found], bool]:  # noqa: FBT001
-    """Return what gives `all`."""
-    if isinstance(value, bool):
-        return lambda _: value
-    evaluate = compile_evaluation("all", value, slots)
+def compile_all(template: Template, slots: Slots) -> Callable[[Found], bool]:
+    """Return what gives `all` where a template does."""
+    evaluate = compile_evaluation("all", template, slots)
 
     def is_for_all(found: Found) -> bool:
         given = open_json(evaluate(found))
