@@ -88,6 +88,18 @@ def _joined(
     return read_both
 
 
+def read_place(
+    place: Placeholder,
+    topic: str,
+    key_format: Format,
+    record: Record,
+    partition: int,
+    headers: Headers,
+) -> Any:  # noqa: ANN401
+    """Return what `place` finds outside of the value, or ABSENT."""
+    return _place_reader(place, topic, key_format)(record, partition, headers)
+
+
 def _place_reader(place: Placeholder, topic: str, key_format: Format) -> ReadPlace:
     if place.kind == "key":
         return _key_reader(key_format, place.path)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _MAX_MS: Final = 253402300799999  # the end of the year 9999
 
 
-class _Unfit(Exception):
+class Unfit(Exception):
     """A value is of no use in its field."""
 
 
@@ -54,7 +54,7 @@ def escape(text: str) -> str:
 
 
 def scalar_text(value: Any) -> str | None:  # noqa: ANN401 - any JSON
-    """Return text, or a number as it stands; None if there is nothing; else raise _Unfit."""
+    """Return text, or a number as it stands; None if there is nothing; else raise Unfit."""
     if type(value) is str:
         return value or None
     if type(value) is int:
@@ -67,7 +67,7 @@ def scalar_text(value: Any) -> str | None:  # noqa: ANN401 - any JSON
         return value.text
     if isinstance(value, float):
         return encode_json(value).decode()
-    raise _Unfit
+    raise Unfit
 
 
 def _texts(value: Any) -> list[str] | str | None:  # noqa: ANN401
@@ -82,17 +82,22 @@ def _texts(value: Any) -> list[str] | str | None:  # noqa: ANN401
 
 def comparable(value: Any) -> Any:  # noqa: ANN401
     """Return a hashable form: two are equal if their JSON is. 1 is 1.0, and neither is true."""
+    try:
+        return None if value is ABSENT else _comparable(value)
+    except RecursionError:  # deeper than any value in the settings
+        return ABSENT
+
+
+def _comparable(value: Any) -> Any:  # noqa: ANN401
     value = open_json(value)
-    if value is ABSENT:
-        return None
     if value is None or type(value) is str:
         return value
     if isinstance(value, bool):
         return ("bool", value)
     if isinstance(value, dict):
-        return frozenset((name, comparable(item)) for name, item in value.items())
+        return frozenset((name, _comparable(item)) for name, item in value.items())
     if isinstance(value, list):
-        return ("list", *map(comparable, value))
+        return ("list", *map(_comparable, value))
     return _number(value.text if isinstance(value, NumberText) else str(value))
 
 
@@ -115,7 +120,7 @@ def compile_evaluation(field: str, template: Template, slots: Slots) -> Evaluate
     def evaluate(found: Found) -> Any:  # noqa: ANN401
         try:
             texts = render(found)
-        except _Unfit:
+        except Unfit:
             raise bad_route(field, "a value beside text is neither text nor a number") from None
         if isinstance(texts, list):
             raise bad_route(field, "a value beside text is a list")
@@ -127,24 +132,26 @@ def compile_evaluation(field: str, template: Template, slots: Slots) -> Evaluate
 def _compile_jmespath(field: str, template: JmespathTemplate, slots: Slots) -> Evaluate:
     names = {KEY: "key", HEADERS: "headers", VALUE: "value"}
     places = [(names[place], slots[place]) for place in template.placeholders]
-    search, prefix = template.search, template.prefix
 
     def evaluate(found: Found) -> Any:  # noqa: ANN401
-        record = {name: _python_or_none(found[slot]) for name, slot in places}
-        try:
-            result = search(record)
-            return _prefixed(prefix, result) if prefix else msgspec.Raw(encode_json(result))
-        except _Unfit:
-            raise bad_route(field, "behind a prefix only text and numbers can stand") from None
-        except Exception as error:  # noqa: BLE001 - one record stops nothing
-            detail = f"JMESPath failed: {type(error).__name__}"
-            raise bad_route(field, detail) from None
+        record = {
+            name: None if found[slot] is ABSENT else to_python(found[slot]) for name, slot in places
+        }
+        return search_record(field, template, record)
 
     return evaluate
 
 
-def _python_or_none(value: Any) -> Any:  # noqa: ANN401
-    return None if value is ABSENT else to_python(value)
+def search_record(field: str, template: JmespathTemplate, record: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    """Return what a JMESPath template gives of `{key, headers, value}`."""
+    prefix = template.prefix
+    try:
+        result = template.search(record)
+        return _prefixed(prefix, result) if prefix else msgspec.Raw(encode_json(result))
+    except Unfit:
+        raise bad_route(field, "behind a prefix only text and numbers can stand") from None
+    except Exception as error:  # noqa: BLE001 - one record stops nothing
+        raise bad_route(field, f"JMESPath failed: {type(error).__name__}") from None
 
 
 def _prefixed(prefix: str, result: Any) -> Any:  # noqa: ANN401
@@ -159,7 +166,7 @@ def _compile_text_parts(
 ) -> Callable[[Found], list[str] | str | None]:
     """Return what gives the text, or the texts where one placeholder finds a list.
 
-    It gives None if a placeholder finds nothing. It raises _Unfit.
+    It gives None if a placeholder finds nothing. It raises Unfit.
     """
     parts = [part if isinstance(part, str) else slots[part] for part in template.parts]
 
@@ -175,7 +182,7 @@ def _compile_text_parts(
                 is_absent = True
             elif isinstance(value, list):
                 if is_list:
-                    raise _Unfit
+                    raise Unfit
                 is_list = True
                 texts = [text + escape_text(item) for text in texts for item in value]
             else:
@@ -204,7 +211,7 @@ def compile_names(field: str, template: Template, slots: Slots) -> RenderNames:
     def names(found: Found) -> Sequence[str]:
         try:
             texts = render(found)
-        except _Unfit:
+        except Unfit:
             raise bad_route(
                 field, "a value is neither text, a number nor one list of these"
             ) from None
@@ -250,7 +257,7 @@ def compile_text(field: str, template: Template, slots: Slots) -> Callable[[Foun
     def text(found: Found) -> str | None:
         try:
             return scalar_text(evaluate(found))
-        except _Unfit:
+        except Unfit:
             raise bad_route(field, "a value is neither text nor a number") from None
 
     return text
@@ -262,20 +269,23 @@ def compile_time(template: Template, slots: Slots) -> Callable[[Found], str | No
 
     def time(found: Found) -> str | None:
         text = text_of(found)
-        if text is None:
-            return None
-        if text.isascii() and text.isdigit() and len(text) <= len(str(_MAX_MS)):
-            milliseconds = int(text)
-            if milliseconds <= _MAX_MS:
-                return timestamps.ms_to_rfc3339(milliseconds)
-        try:
-            return timestamps.rfc3339_to_utc(text)
-        except ValueError:
-            raise bad_route(
-                "time", "neither an RFC 3339 date-time nor a whole number of milliseconds"
-            ) from None
+        return None if text is None else time_of(text)
 
     return time
+
+
+def time_of(text: str) -> str:
+    """Return RFC 3339 in UTC, of RFC 3339 or a whole number of milliseconds since 1970."""
+    if text.isascii() and text.isdigit() and len(text) <= len(str(_MAX_MS)):
+        milliseconds = int(text)
+        if milliseconds <= _MAX_MS:
+            return timestamps.ms_to_rfc3339(milliseconds)
+    try:
+        return timestamps.rfc3339_to_utc(text)
+    except ValueError:
+        raise bad_route(
+            "time", "neither an RFC 3339 date-time nor a whole number of milliseconds"
+        ) from None
 
 
 def compile_all(template: Template, slots: Slots) -> Callable[[Found], bool]:
@@ -313,7 +323,7 @@ def _compile_json_node(field: str, node: JsonTemplate, slots: Slots) -> Evaluate
 
         def something(found: Found) -> Any:  # noqa: ANN401
             value = evaluate(found)
-            return ABSENT if _is_nothing(value) else value
+            return ABSENT if is_nothing(value) else value
 
         return something
     if isinstance(node, dict):
@@ -335,7 +345,8 @@ def _compile_json_node(field: str, node: JsonTemplate, slots: Slots) -> Evaluate
     return lambda _: node
 
 
-def _is_nothing(value: Any) -> bool:  # noqa: ANN401
+def is_nothing(value: Any) -> bool:  # noqa: ANN401
+    """True if a placeholder found nothing, null or empty text."""
     if isinstance(value, msgspec.Raw):
         return bytes(value) in {b"null", b'""'}
     return value is ABSENT or value is None or value == ""

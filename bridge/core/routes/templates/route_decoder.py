@@ -17,7 +17,7 @@ from bridge.core.protocol.envelope import (
     parse_traceparent,
     read_control_headers,
 )
-from bridge.core.protocol.event import JSON, UNCHECKED, Body, Event
+from bridge.core.protocol.event import JSON, UNCHECKED, Body, Event, InvalidRecord
 from bridge.core.protocol.record import UndecodableRecord
 from bridge.core.routes.decoder import Filtered, missing_value_schemas
 from bridge.core.routes.formats import MAX_JSON_GROWTH, JsonFormat, check_json_size
@@ -92,8 +92,16 @@ class RouteDecoder:
         value = record.value
         if value is not None and len(value) > self._max_bytes:
             check_value_size(value, self._max_bytes)
-        if not record.headers:
-            return self._decode(record, partition, value, _NO_HEADERS)
+        try:
+            if not record.headers:
+                return self._decode(record, partition, value, _NO_HEADERS)
+            return self._decode_with_headers(record, partition, value)
+        except RecursionError:  # msgspec counts Python's calls too
+            raise InvalidRecord("bad_json", "JSON is nested too deeply") from None
+
+    def _decode_with_headers(
+        self, record: Record, partition: int, value: bytes | None
+    ) -> Event | None:
         headers = dict(record.headers)
         if headers.keys().isdisjoint(_CONTROL_HEADERS):
             return self._decode(record, partition, value, headers)

@@ -6,6 +6,8 @@ record's values become is decided in `render.py`.
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 import jmespath
@@ -18,6 +20,7 @@ PLAIN: Final = ("topic", "partition", "offset", "timestamp")
 #: All placeholders, as an error lists them.
 KNOWN: Final = ("key", "key.PATH", "header.NAME", "value", "value.PATH", *PLAIN)
 _HEADER: Final = "header."
+_is_simple: Final = re.compile(r"[^\s.\[\]{}\"]+").fullmatch
 
 
 class Placeholder(NamedTuple):
@@ -26,6 +29,19 @@ class Placeholder(NamedTuple):
     kind: str
     path: Path = ()
     header: str = ""
+
+    @property
+    def text(self) -> str:
+        """As it stands between braces."""
+        if self.kind == "header":
+            return _HEADER + self.header
+        text = self.kind
+        for step in self.path:
+            if isinstance(step, str):
+                text += f".{step}" if _is_simple(step) else f".{json.dumps(step)}"
+            else:
+                text += "[]" if step is ALL else f"[{step}]"
+        return text
 
     @property
     def may_give_many(self) -> bool:
