@@ -385,6 +385,7 @@ def _api_routers(
             max_event_bytes=limits.event_bytes,
             max_addresses=limits.audience,
             rate_limit=rate_limit,
+            header_format=coordination.catalogue.header_format,
         ),
         commands_router(service.command_producer, service.directory, access, rate_limit=rate_limit),
         listings_router(

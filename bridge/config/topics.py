@@ -58,6 +58,12 @@ class TopicDefinition(BaseModel):
         return parse_route(self.route, self.format, self.key_format) if has_route else None
 
     @property
+    def header_format(self) -> str | None:
+        """The format, where native envelopes would not be understood."""
+        has_envelopes = self.format == "json" and "route" not in self.model_fields_set
+        return None if has_envelopes else self.format
+
+    @property
     def kafka_name(self) -> str:
         """The name in Kafka. Default: the public name."""
         return self.kafka or self.name

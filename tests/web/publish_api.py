@@ -51,7 +51,7 @@ class RecordingPublisher:
     ) -> Position:
         if self.error is not None:
             raise self.error
-        if topic not in {"orders", "news"}:
+        if topic not in {"orders", "news", "routed", "text", "bytes"}:
             raise UnknownTopic(topic)
         self.records.append(PublishedRecord(topic, value, key, headers))
         return Position(topic, 3, len(self.records) - 1)
@@ -89,6 +89,7 @@ async def publish_api(*tokens: str, per_second: float = 1000) -> AsyncIterator[P
         admin_access(*tokens),
         max_event_bytes=EVENT_BYTES,
         max_addresses=MAX_ADDRESSES,
+        header_format={"routed": "json", "text": "text", "bytes": "bytes", "avro": "avro"}.get,
         rate_limit=RateLimit(per_second, now=lambda: client_holder[0].now_seconds),
     )
     transport = httpx.ASGITransport(

@@ -38,6 +38,10 @@ class CatalogueEntry(Protocol):
         """For how long it is still read after its last subscriber left."""
 
     @property
+    def header_format(self) -> str | None:
+        """The format of its values, if headers address what is published; None: an envelope."""
+
+    @property
     def dead(self) -> str:
         """What its invalid records become: `letter`, or `pass`: counted only."""
 
@@ -96,6 +100,11 @@ class TopicCatalogue:
             {entry.kafka_name: entry.linger_seconds for entry in now if entry.on_demand},
         )
         return _compare(before, self._entries)
+
+    def header_format(self, topic: str) -> str | None:
+        """Return that of a public name; None if it is unknown."""
+        entry = self._entries.get(topic)
+        return None if entry is None else entry.header_format
 
     @property
     def on_demand_topics(self) -> list[str]:

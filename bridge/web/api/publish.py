@@ -20,9 +20,12 @@ from bridge.core.protocol import timestamps
 from bridge.core.protocol.names import is_valid_name
 from bridge.web.api.access import ACCESS_PROBLEMS, AuditedRoute
 from bridge.web.api.bodies import InvalidField, decode, parse_body, read_body
+from bridge.web.api.header_records import encode_headers, encode_value
 from bridge.web.http.problems import openapi_problems, problem_response
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bridge.core.ports import Publisher
     from bridge.web.api.access import AdminAccess
     from bridge.web.http.rate_limit import RateLimit
@@ -143,6 +146,18 @@ def encode_envelope(publication: Publication) -> bytes:
     return msgspec.json.encode(fields)
 
 
+def _encode(
+    publication: Publication, header_format: str | None
+) -> tuple[bytes, list[tuple[str, bytes]]]:
+    """Return a record's value and headers."""
+    if header_format is None:
+        return encode_envelope(publication), []
+    try:
+        return encode_value(publication, header_format), encode_headers(publication)
+    except InvalidField as error:
+        raise HTTPException(422, str(error)) from None
+
+
 #: A body may exceed the record's value by the topic, the key and whitespace.
 _BODY_OVERHEAD_BYTES = 65_536
 _RETRY_AFTER_SECONDS = 1
@@ -198,8 +213,9 @@ def publish_router(
     max_event_bytes: int,
     max_addresses: int,
     rate_limit: RateLimit,
+    header_format: Callable[[str], str | None] = lambda _: None,
 ) -> APIRouter:
-    """Return the route of `/v1/events`."""
+    """Return the route of `/v1/events`. `header_format` is that of `TopicCatalogue`."""
     router = APIRouter(
         prefix="/v1", tags=["api"], dependencies=[Depends(access)], route_class=AuditedRoute
     )
@@ -219,14 +235,14 @@ def publish_router(
         body = await read_body(request, max_event_bytes + _BODY_OVERHEAD_BYTES, too_large_message)
         publication = parse_body(body, parse_publication)
         publication.check_audience(max_addresses)
-        value = encode_envelope(publication)
+        value, headers = _encode(publication, header_format(publication.topic))
         if len(value) > max_event_bytes:
             raise HTTPException(413, too_large_message)
         rate_limit.check()
         key = None if publication.key is None else publication.key.encode()
         try:
             position = await publisher.publish(
-                publication.topic, value, key=key, headers=_trace_headers(request)
+                publication.topic, value, key=key, headers=[*headers, *_trace_headers(request)]
             )
         except UnknownTopic:
             return problem_response(404, f"there is no topic {publication.topic[:200]!a}")
