@@ -41,6 +41,8 @@ VALUE = {
         ({"jmespath": "value.lines[?sku == 'A'].sku"}, ["A"]),
         ({"jmespath": "value.percent", "prefix": "p:"}, ["p:5%3A%25"]),
         ({"jmespath": "headers.region"}, ["eu"]),
+        ({"jmespath": "[value.percent, key]", "prefix": "p:"}, ["p:5%3A%25", "p:k"]),
+        ("{value.percent}:{key}", ["5%3A%25:k"]),
         ({"jmespath": "[key, value.kind]", "prefix": "x:"}, ["x:k", "x:order"]),
         ({"jmespath": "length(value.lines)"}, ["3"]),
     ],
