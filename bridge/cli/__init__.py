@@ -11,7 +11,20 @@ from typing import Annotated
 import typer
 
 from bridge import __version__
-from bridge.cli import bench, check, dev, join, kick, listen, publish, serve, who
+from bridge.cli import (
+    bench,
+    check,
+    completion,
+    config,
+    dev,
+    join,
+    kick,
+    listen,
+    publish,
+    serve,
+    token,
+    who,
+)
 from bridge.cli.streams import open_standard_streams
 
 app = typer.Typer(
@@ -47,9 +60,13 @@ app.command()(join.title)
 app.command()(kick.kick)
 app.command()(who.who)
 app.command()(bench.bench)
+app.command()(token.token)
+app.command()(config.config)
+app.command()(completion.completion)
 
 
 def main() -> None:
     """Run the command line."""
     open_standard_streams()
+    completion.answer_completions()
     app(prog_name="push-bridge")

@@ -62,8 +62,16 @@ def account_or_connection(account: str | None, connection: str | None) -> tuple[
     return given[0]
 
 
+class RequestFailed(Exception):
+    """A request failed. The message is one sentence; `exit_code` is 2 if the request is wrong."""
+
+    def __init__(self, message: str, *, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 class AdminClient:
-    """Calls `/v1` of one bridge; every failure exits the command."""
+    """Calls `/v1` of one bridge. All but `request` exit the command on failure."""
 
     def __init__(self, settings: Settings, url: str | None, token: str | None) -> None:
         host, port = settings.host, settings.port
@@ -76,6 +84,10 @@ class AdminClient:
         # A proxy would be handed the token, and cannot reach this machine's loopback.
         is_loopback = is_loopback_host(urlsplit(self._base_url).hostname or "")
         self._opener.add_handler(request.ProxyHandler({} if is_loopback else None))
+        self._proxy = None if is_loopback else _find_proxy(self._base_url)
+        self._advice = "--url, BRIDGE_HOST, BRIDGE_PORT"
+        if self._proxy:
+            self._advice += ", HTTP_PROXY, HTTPS_PROXY, NO_PROXY"
         for handler in (
             request.HTTPHandler,
             request.HTTPSHandler,
@@ -113,10 +125,11 @@ class AdminClient:
         except UnicodeEncodeError:
             exit_with_error("arguments must be UTF-8", code=2)
         try:
-            return self._request(method, path, data)
-        except HTTPError as error:
-            code = 2 if error.code in _USAGE_ERROR_STATUSES else 1
-            exit_with_error(f"refused: {error.code} {_problem_detail(error)}", code=code)
+            return self.request(method, path, data)
+        except RequestFailed as failed:
+            exit_with_error(str(failed), code=failed.exit_code)
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
 
     def list_items(self, *segments: str, **query: str | None) -> Iterator[dict[str, Any]]:
         """Yield the items of all pages of a list."""
@@ -128,15 +141,32 @@ class AdminClient:
             if page is None:
                 return
 
+    def request(self, method: str, path: str, data: bytes | None) -> dict[str, Any]:
+        """Return the response body. `path` is escaped, without a leading slash.
+
+        Raises:
+            RequestFailed: If the bridge refuses the request, or does not answer.
+        """
+        try:
+            return self._send(method, path, data)
+        except HTTPError as error:
+            code = 2 if error.code in _USAGE_ERROR_STATUSES else 1
+            message = f"refused: {error.code} {_problem_detail(error)}"
+            raise RequestFailed(message, exit_code=code) from None
+
     def _fetch_dev_token(self) -> str | None:
         """Return the token that `dev` hands to clients on its machine, None elsewhere."""
         try:
-            token = self._request("GET", "console.json", None).get("admin_token")
+            token = self._send("GET", "console.json", None).get("admin_token")
         except HTTPError:
             return None
+        except RequestFailed as failed:
+            exit_with_error(str(failed))
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
         return token if isinstance(token, str) else None
 
-    def _request(self, method: str, path: str, data: bytes | None) -> dict[str, Any]:
+    def _send(self, method: str, path: str, data: bytes | None) -> dict[str, Any]:
         http_request = request.Request(  # noqa: S310 - `_parse_base_url` checks the scheme
             f"{self._base_url}/{path}", data=data, headers=self._headers, method=method
         )
@@ -150,15 +180,14 @@ class AdminClient:
         except (OSError, HTTPException) as error:
             cause = error.reason if isinstance(error, URLError) else error or type(error).__name__
             detail = escape_unprintable(" ".join(str(cause).split()))
-            exit_with_error(
-                f"{self._base_url} does not answer (--url, BRIDGE_HOST, BRIDGE_PORT): {detail}"
-            )
+            through = f" through the proxy {self._proxy}" if self._proxy else ""
+            raise RequestFailed(
+                f"{self._base_url} does not answer{through} ({self._advice}): {detail}"
+            ) from None
         except ValueError:
-            exit_with_error(f"{self._base_url} does not respond like a bridge (--url)")
-        except KeyboardInterrupt:
-            raise typer.Exit(130) from None
+            content = None
         if not isinstance(content, dict):
-            exit_with_error(f"{self._base_url} does not respond like a bridge (--url)")
+            raise RequestFailed(f"{self._base_url} does not respond like a bridge (--url)")
         return content
 
 
@@ -175,6 +204,15 @@ def _refuse_foreign_host() -> None:
             "BRIDGE_HOST: comes from .env in this folder, and the token does not; use --url",
             code=2,
         )
+
+
+def _find_proxy(url: str) -> str | None:
+    """Return host and port of the proxy that requests to `url` go through; None without one."""
+    parts = urlsplit(url)
+    proxy = request.getproxies().get(parts.scheme)
+    if not proxy or request.proxy_bypass(parts.netloc):
+        return None
+    return proxy.rpartition("@")[2].rpartition("://")[2].rstrip("/")
 
 
 def _parse_base_url(url: str) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
 import typer
 
+from bridge.cli.durations import parse_duration
 from bridge.cli.output import (
     ConfigOption,
     JsonOption,
@@ -30,13 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MIN_CLOSE_CODE = 1000  # smaller codes are HTTP statuses
-_UNITS: Final = {
-    "s": timedelta(seconds=1),
-    "m": timedelta(minutes=1),
-    "h": timedelta(hours=1),
-    "d": timedelta(days=1),
-}
-_match_duration: Final = re.compile(r"([0-9]{1,15})([smhd])").fullmatch
 # In valid JSON these occur only between tokens.
 _WHITESPACE = dict.fromkeys(map(ord, "\t\n\r"), " ")
 
@@ -94,11 +87,10 @@ async def _print_events(url: str, options: Mapping[str, Any], as_json: bool) -> 
 
 def since_time(since: str, now: datetime) -> str:
     """Return the RFC 3339 time of a duration before `now`; other text as it is."""
-    found = _match_duration(since)
-    if not found:
-        return since
     try:
-        time = now - int(found[1]) * _UNITS[found[2]]
+        if (duration := parse_duration(since)) is None:
+            return since
+        time = now - duration
     except OverflowError:
         exit_with_error(f"--since: no time is that long ago: {since!a}", code=2)
     return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")

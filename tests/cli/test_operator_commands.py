@@ -13,6 +13,7 @@ from tests.cli.admin_api_server import TOKEN, AdminApiServer, serving_admin_api,
 from tests.cli.command_process import error_line, run
 from tests.cli.test_every_command import on_a_terminal
 from tests.harness.frame_schemas import schema_validator
+from tests.harness.ports import HOST, free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -295,3 +296,17 @@ def test_a_token_does_not_go_to_a_host_that_a_foreign_env_file_names(folder):
     tokens = '["a-token-of-an-operator"]'
     message = error_line(run(folder, "who", ADMIN_TOKENS=tokens), 2)
     assert message.startswith("BRIDGE_HOST: comes from .env in this folder")
+
+
+def test_a_proxy_that_fails_is_named(folder: Path) -> None:
+    """And nothing of its password."""
+    (port,) = free_ports(1)
+    arguments = ["--url", "http://192.0.2.1:8080", "--token", "x" * 16]
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("http_proxy", "NO_PROXY", "no_proxy"):
+            patch.delenv(name, raising=False)
+        patch.setenv("HTTP_PROXY", f"http://user:hidden@{HOST}:{port}")
+        line = error_line(run(folder, "who", *arguments), 1)
+    assert f"through the proxy {HOST}:{port}" in line
+    assert "HTTP_PROXY" in line
+    assert "hidden" not in line

@@ -10,6 +10,7 @@ import pytest
 
 from tests.cli.command_process import error_line, run
 from tests.cli.conftest import next_frame
+from tests.harness.ports import HOST, free_ports
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -149,3 +150,82 @@ def test_topic_is_required(dev, folder):
     ended = publish(dev, folder, "--all", "1")
     assert ended.exit_code == 2
     assert any("--topic" in line for line in ended.stderr_lines)
+
+
+def lines(*events: object) -> bytes:
+    return b"".join(json.dumps(event).encode() + b"\n" for event in events)
+
+
+@pytest.mark.parametrize("through", ["kafka", "url"])
+async def test_each_line_is_an_event_over_what_the_options_say(dev, folder, account, through):
+    where = ["--kafka", dev.kafka] if through == "kafka" else ["--url", dev.url]
+    options = ["--topic", "demo", "--account", account, "--type", "tick", "--lines"]
+    async with dev.client(f"account={account}") as client:
+        await next_frame(client, "welcome")
+        stdin = lines({"data": 1}, {"data": 2, "type": "tock", "topic": "orders", "id": "two"})
+        ended = run(folder, "publish", *where, *options, stdin=stdin + b"\n" + lines({"meta": {}}))
+        assert (ended.exit_code, ended.stderr_lines) == (0, [])
+        events = {(e := await next_frame(client, "event"))["at"]: e for _ in range(3)}
+    first, second, third = (events[at] for at in ended.stdout_lines)
+    assert (first["type"], first["data"], first["topic"]) == ("tick", 1, "demo")
+    assert (second["type"], second["data"], second["topic"]) == ("tock", 2, "orders")
+    assert (second["id"], third["data"], third["meta"]) == ("two", None, {})
+
+
+@pytest.mark.parametrize("through", ["kafka", "url"])
+@pytest.mark.parametrize(
+    ("bad", "problem"),
+    [
+        (b"{", "line 2: not a JSON object"),
+        (b"[1]", "line 2: not a JSON object"),
+        (b'{"data":"\xff"}', "line 2: not a JSON object"),
+        (b'{"accounts":[]}', "line 2: the event has no audience"),
+        (b'{"rooms":["a,b"]}', "line 2: rooms: not a name"),
+        (b'{"time":"noon"}', "line 2: time: "),
+        (b'{"topic":"no-such-topic"}', "line 2: "),
+    ],
+)
+def test_the_first_line_that_fails_ends_it_with_its_number(dev, folder, through, bad, problem):
+    where = ["--kafka", dev.kafka] if through == "kafka" else ["--url", dev.url]
+    options = ["--topic", "demo", "--account", "nobody", "--lines"]
+    stdin = lines({"data": 1}) + bad + b"\n" + lines({"data": 3})
+    ended = run(folder, "publish", *where, *options, stdin=stdin)
+    assert ended.exit_code == 1
+    assert len(ended.stdout_lines) == 1, "the line before it was written, the one behind was not"
+    (line,) = ended.stderr_lines
+    assert line.startswith(problem), line
+
+
+async def test_an_event_is_published_through_a_bridge_unchanged(dev, folder, account):
+    async with dev.client(f"account={account}&topics=orders") as client:
+        await next_frame(client, "welcome")
+        fields = ["--topic", "orders", "--account", account, "--key", "k", "--json"]
+        ended = run(folder, "publish", "--url", dev.url, *fields, BIG)
+        assert (ended.exit_code, ended.stderr_lines) == (0, [])
+        text = await client.recv()
+    assert f'"data":{BIG}' in text
+    event = json.loads(text)
+    assert [json.loads(line) for line in ended.stdout_lines] == [
+        {"id": event["id"], "at": event["at"]}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--url", "http://x", "--kafka", "x:1", "--topic", "t", "--all", "1"], "choose one"),
+        (["--token", "t", "--topic", "t", "--all", "1"], "--token: needs --url"),
+        (["--lines", "1"], "--lines: events come from standard input"),
+        (["--all", "1"], "--topic: name the topic"),
+    ],
+)
+def test_options_that_exclude_each_other(folder, arguments, problem):
+    assert problem in error_line(run(folder, "publish", *arguments), 2)
+
+
+def test_a_bridge_that_does_not_answer_is_named(folder):
+    (port,) = free_ports(1)
+    arguments = ["--url", f"http://{HOST}:{port}", "--token", "x" * 16, "--topic", "t", "--all"]
+    assert f"http://{HOST}:{port} does not answer" in error_line(
+        run(folder, "publish", *arguments, "1"), 1
+    )
