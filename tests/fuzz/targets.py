@@ -15,12 +15,19 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
 
+from bridge.app.decoders import build_topic_decoder
+from bridge.config.settings import LimitSettings
+from bridge.config.topics import TopicDefinition
 from bridge.core.coordination import commands, state_records
 from bridge.core.protocol.cursor import InvalidCursor, decode_cursor, encode_cursor, parse_position
 from bridge.core.protocol.event import InvalidRecord
 from bridge.core.protocol.frames import BadFrame, build_event_frame, decode_frame, decode_hello
 from bridge.core.protocol.record import Batch
-from bridge.core.routes.decoder import native_decoder
+from bridge.core.routes.decoder import RecordDecoder, native_decoder
+from bridge.core.routes.formats import FORMATS, KEY_FORMATS
+from bridge.core.routes.templates.explain import RouteExplainer
+from bridge.core.routes.templates.route_decoder import RouteDecoder
+from bridge.core.routes.templates.template import check_address, parse_placeholder, parse_template
 from bridge.kafka.client.records.record_batches import (
     AbortedTransactions,
     CorruptBatch,
@@ -117,6 +124,58 @@ def _decode_event(record: FuzzedRecord) -> None:
         build_event_frame("t", 0, event).encode("all")
 
 
+def routed(data: bytes) -> None:
+    """Decode a record by a route: the key in the first line, a header in the second, the value.
+
+    The route's explanation must say the same.
+    """
+    key, _, rest = data.partition(b"\n")
+    header, _, value = rest.partition(b"\n")
+    record = FuzzedRecord(value, key, [("h", header)])
+    decoded = RecordDecoder(_ROUTE_DECODER).decode(Batch("t", 0, [record], 1))
+    for event in decoded.events:
+        build_event_frame("t", 0, event).encode("all")
+    explained = _ROUTE_EXPLAINER.explain(record, 0)
+    reasons = [unusable.error.reason for unusable in decoded.unusable]
+    assert reasons == [explained.reason] * (explained.verdict == "dead")
+    assert decoded.filtered == (explained.verdict == "filtered")
+    assert len(decoded.events) == (explained.verdict == "addressed")
+
+
+def route_template(data: bytes) -> None:
+    """Parse a template; what it has as parts is in its text."""
+    text = data.decode("latin-1")
+    with suppress(ValueError):
+        template = parse_template(text)
+        check_address(template)
+        for place in template.placeholders:
+            assert parse_placeholder(place.text) == place
+
+
+def _fuzzed_route() -> tuple[RouteDecoder, RouteExplainer]:
+    topic = TopicDefinition(
+        name="t",
+        route={
+            "accounts": ["{value.a.b}", "{value.list[].b}", "{key}:{value.tags}"],
+            "rooms": ["r:{header.h}", {"jmespath": "value.list[?b].b", "prefix": "p:"}],
+            "all": "{value.all}",
+            "when": {"value.kind": ["x", 1.5, None, {"a": [1]}]},
+            "type": "{value.a.c}",
+            "time": "{value.at}",
+            "id": "i-{value.n}",
+            "data": {"n": "{value.n}", "a": "{value.a}", "t": "{key} {value.n}"},
+        },
+    )
+    limits = LimitSettings(event_bytes=MAX_BYTES)
+    decoder = build_topic_decoder(topic, limits)
+    assert isinstance(decoder, RouteDecoder)
+    formats = FORMATS["json"](4 * MAX_BYTES), KEY_FORMATS["text"](4 * MAX_BYTES)
+    return decoder, RouteExplainer(decoder.route, "t", *formats, MAX_BYTES, limits.audience)
+
+
+_ROUTE_DECODER, _ROUTE_EXPLAINER = _fuzzed_route()
+
+
 def command(data: bytes) -> None:
     """Decode a record of the control topic."""
     with suppress(InvalidRecord):
@@ -201,4 +260,16 @@ TARGETS: Final[Mapping[str, Target]] = {
         ],
     ),
     "record_batch": Target(record_batch, [_batch_seed()]),
+    "routed": Target(
+        routed,
+        [
+            b'k\nh\n{"kind": "x", "a": {"b": "c", "c": "d"}, "n": 1.50, "tags": ["u", 1], "at": 7}',
+            b'k\nh\n{"kind": null, "list": [{"b": "\\u0061"}, {"b": -0}], "all": true, "n": {}}',
+            b'a:b\n%\n{"kind": {"a": [1.0]}, "a": {"b": 0}, "all": "true"}',
+        ],
+    ),
+    "route_template": Target(
+        route_template,
+        [b'order:{key}:{value."a}b".c[2][].d}{{', b"{header.a b}", b"{value[0].id}", b"{offset}"],
+    ),
 }
