@@ -56,11 +56,14 @@ def build_kafka_access(kafka: KafkaSettings, **overrides: Any) -> KafkaAccess:  
     return KafkaAccess(kafka.bootstrap_servers, options, **{**fetch_options, **overrides})
 
 
-def build_origin_policy(settings: Settings, *, loopback_only: bool) -> OriginPolicy:
+def build_origin_policy(
+    settings: Settings, *, loopback_only: bool, loopback_pages: bool = False
+) -> OriginPolicy:
     """Return the allowed origins and hosts; warn of origins that let in any page.
 
     Without authentication, an instance on loopback answers only to names of loopback: a page of
-    another site could reach it by DNS rebinding.
+    another site could reach it by DNS rebinding. With `loopback_pages`, all pages that this machine
+    serves may connect.
     """
     for origin in {"*", "null"} & set(settings.allowed_origins):
         _log.warning(
@@ -72,7 +75,8 @@ def build_origin_policy(settings: Settings, *, loopback_only: bool) -> OriginPol
         )
     is_open = settings.auth.mode == "none" and is_loopback_host(settings.host)
     hosts = LOOPBACK_HOSTS if loopback_only or is_open else None
-    return OriginPolicy(settings.allowed_origins, hosts, settings.auth.mode == "callback")
+    uses_cookies = settings.auth.mode == "callback"
+    return OriginPolicy(settings.allowed_origins, hosts, uses_cookies, loopback_pages)
 
 
 def build_operators(settings: Settings) -> list[Operator]:

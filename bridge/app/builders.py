@@ -241,6 +241,7 @@ def build_web(
     kafka: KafkaSide,
     *,
     loopback_only: bool,
+    loopback_pages: bool,
     admin_port: int | None,
     page_token: str | None,
     reload: Callable[[], Awaitable[Reloaded]],
@@ -249,7 +250,8 @@ def build_web(
 
     `page_token` is an admin token that the page at `/` hands to everybody who opens it.
     """
-    origin_policy = build_origin_policy(settings, loopback_only=loopback_only)
+    pages = {"loopback_only": loopback_only, "loopback_pages": loopback_pages}
+    origin_policy = build_origin_policy(settings, **pages)
     authenticator, jwks = _build_authenticator(settings, coordination, loopback_only=loopback_only)
     trusted_proxies = TrustedProxies(settings.trusted_proxies)
     clients = _build_clients(

@@ -44,11 +44,14 @@ class Instance:
         access: KafkaAccess,
         client_factory: Callable[[KafkaAccess], KafkaClient] = KafkaClient,
         loopback_only: bool = False,
+        loopback_pages: bool = False,
         admin: socket.socket | None = None,
         page_token: str | None = None,
         load_settings: Callable[[], Settings] | None = None,
     ) -> None:
         """`page_token` is an admin token that the page at `/` hands to everybody who opens it.
+
+        `loopback_pages` lets all pages connect that this machine serves, on any port.
 
         `load_settings` reads the settings again for a reload, and raises `SettingError`.
         """
@@ -68,6 +71,7 @@ class Instance:
             self._coordination,
             self._kafka,
             loopback_only=loopback_only,
+            loopback_pages=loopback_pages,
             admin_port=None if admin is None else admin.getsockname()[1],
             page_token=page_token,
             reload=self._reloader.reload,

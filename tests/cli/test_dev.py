@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,9 +17,9 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from bridge.cli.output import http_url
-from tests.cli.command_process import CommandProcess, error_line, get, run
+from tests.cli.command_process import CommandProcess, command_environment, error_line, get, run
 from tests.cli.conftest import TOPICS, next_frame, running_dev
-from tests.harness.ports import HOST
+from tests.harness.ports import HOST, free_ports
 
 
 def test_dev_prints_all_addresses(dev):
@@ -165,3 +168,98 @@ def test_foreign_host_exits_with_1(folder, host):
 
 def test_empty_topics_exit_with_2(folder):
     assert error_line(run(folder, "dev", TOPICS=json.dumps([])), 2).startswith("BRIDGE_TOPICS: ")
+
+
+def page_of(origin: str) -> dict[str, str]:
+    return {"Origin": origin}
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "http://localhost:3000",
+        "https://localhost",
+        "http://app.localhost:5173",
+        "http://127.0.0.1:4200",
+        "http://127.9.9.9:1",
+        "http://[::1]:3000",
+    ],
+)
+def test_pages_of_this_machine_may_connect(dev, account, origin):
+    answer = get(f"{dev.url}/history?account={account}", **page_of(origin))
+    assert answer.status_code == 200
+    assert answer.headers["access-control-allow-origin"] == origin
+    assert get(f"{dev.url}/console.json", **page_of(origin)).status_code == 403
+    refused = get(f"{dev.url}/v1/topics", **page_of(origin))
+    assert "access-control-allow-origin" not in refused.headers
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://shop.example",
+        "http://localhost.evil.example",
+        "http://127.0.0.1.evil.example",
+        "http://evil@localhost",
+        "null",
+        "file://localhost",
+    ],
+)
+def test_pages_of_others_may_not(dev, account, origin):
+    answer = get(f"{dev.url}/history?account={account}", **page_of(origin))
+    assert answer.status_code == 403
+
+
+def test_ports_and_topics_are_options(folder, account):
+    port, kafka_port = free_ports(2)
+    options = ["--port", str(port), "--kafka-port", str(kafka_port)]
+    topics = ["--topic", "one", "--topic", "two"]
+    with CommandProcess(folder, "dev", *options, *topics, PORT="1") as command:
+        dev = running_dev(command)
+        assert (dev.url, dev.kafka) == (f"http://{HOST}:{port}", f"{HOST}:{kafka_port}")
+        names = ["--topic", "two", "--account", account]
+        assert run(folder, "publish", "--kafka", dev.kafka, *names, "1").exit_code == 0
+        page = get(f"{dev.url}/history?account={account}").json()
+        assert [event["topic"] for event in page["events"]] == ["two"]
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "problem"),
+    [
+        (["--topic", "no topic"], 2, "--topic"),
+        (["--port", "70000"], 2, "--port"),
+    ],
+)
+def test_wrong_options_are_named(folder, options, code, problem):
+    result = run(folder, "dev", *options)
+    assert result.exit_code == code
+    assert problem in "\n".join(result.stderr_lines)
+
+
+def test_a_port_of_the_broker_that_is_taken_exits_with_1(folder):
+    with socket.create_server((HOST, 0)) as taken:
+        port = str(taken.getsockname()[1])
+        message = error_line(run(folder, "dev", "--port", "0", "--kafka-port", port), 1)
+    assert port in message
+    assert "--kafka-port" in message
+
+
+def test_what_it_prints_works_as_it_stands(folder):
+    """In a shell, in another folder, without the environment's folder on the path."""
+    program = Path(sys.executable).with_name("push-bridge")
+    environment = command_environment(PORT="0") | {"PATH": "/usr/bin:/bin"}
+    with subprocess.Popen(
+        [program, "dev"], cwd=folder, env=environment, stdout=subprocess.PIPE, text=True
+    ) as dev:
+        assert dev.stdout is not None
+        lines = dict(line.split(maxsplit=1) for line in itertools.islice(dev.stdout, 4))
+        published = subprocess.run(
+            ["/bin/sh", "-c", lines["publish"]],
+            cwd="/",
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        dev.terminate()
+    assert re.fullmatch(r"demo:\d:0\n", published.stdout), published.stderr

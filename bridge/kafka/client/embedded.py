@@ -6,6 +6,7 @@ It keeps nothing on disk and drops old records after a few megabytes. It is no p
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaException, Producer
@@ -20,9 +21,38 @@ from bridge.kafka.client.client import (
 from bridge.kafka.client.records.record_batches import AbortedTransactions, decode_batches
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Mapping
 
 _TIMEOUT_SECONDS = 10.0
+
+
+async def serve_bootstrap(listener: socket.socket, bootstrap_servers: str) -> asyncio.Server:
+    """Forward connections to `listener` to the embedded broker, whose own port cannot be chosen.
+
+    A client that begins there is told the broker's own port, and goes on with that.
+    """
+    host, _, port = bootstrap_servers.split(",", maxsplit=1)[0].rpartition(":")
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            broker_reader, broker_writer = await asyncio.open_connection(host, int(port))
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(_copy(reader, broker_writer))
+                tasks.create_task(_copy(broker_reader, writer))
+        except* OSError:
+            writer.close()
+
+    return await asyncio.start_server(forward, sock=listener)
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    finally:
+        writer.close()
 
 
 class EmbeddedBroker:

@@ -37,12 +37,14 @@ LOOPBACK_HOSTS: Final[Container[str]] = _LoopbackHosts()
 class OriginPolicy(NamedTuple):
     """Allowed origins and hosts. `hosts=None` allows any `Host` header.
 
-    `uses_cookies` is true if cookies can be credentials: listed origins may send them.
+    `uses_cookies` is true if cookies can be credentials: listed origins may send them. With
+    `admits_loopback_pages`, pages that this machine serves are allowed too, on any port.
     """
 
     origins: Collection[str] = ()
     hosts: Container[str] | None = None
     uses_cookies: bool = False
+    admits_loopback_pages: bool = False
 
     def allows(self, host: str, origin: str | None) -> bool:
         """Whether a request to `host` from a page of `origin` (None: no page) is allowed.
@@ -52,7 +54,7 @@ class OriginPolicy(NamedTuple):
         """
         if not self._allows_host(host):
             return False
-        if origin is None:
+        if origin is None or (self.admits_loopback_pages and _is_loopback_page(origin)):
             return True
         if self.origins:
             return origin in self.origins or "*" in self.origins
@@ -106,6 +108,11 @@ def split_host(url: str) -> tuple[str, int | None]:
         parts = urlsplit(url)
         return parts.hostname or "", parts.port
     return "", None
+
+
+def _is_loopback_page(origin: str) -> bool:
+    is_page = origin.partition("://")[0].lower() in DEFAULT_PORTS and "@" not in origin
+    return is_page and is_loopback_host(split_host(origin)[0])
 
 
 def _is_same_origin(host: str, origin: str) -> bool:

@@ -94,6 +94,7 @@ def console_router(
     page gets `admin_token`, so that publishing needs none: for `dev` on loopback only.
     """
     router = APIRouter(include_in_schema=False)
+    origin_policy = origin_policy._replace(admits_loopback_pages=False)  # they are not this page
     files = {
         path.name: _read_file(path)
         for path in _CONSOLE_DIRECTORY.iterdir()
