@@ -18,7 +18,7 @@ from bridge.app.pipeline import Pipeline
 from bridge.app.served_topics import ServedTopics
 from bridge.app.status import InstanceStatus, StatusSources, topic_statuses
 from bridge.coordination.dead_letters import DeadLetterQueue
-from bridge.coordination.service import CoordinationService
+from bridge.coordination.service import CoordinationOptions, CoordinationService
 from bridge.coordination.topics import BridgeTopics
 from bridge.core.journal import Journal
 from bridge.core.protocol.topic_catalogue import TopicCatalogue
@@ -145,9 +145,13 @@ def build_coordination(
         partitions,
         ready.is_set,
         dead_letters,
-        max_command_bytes=limits.event_bytes,
-        dead_letters_per_second=limits.dead_letters_per_second,
-        instance_timeout_seconds=settings.instance_timeout_seconds,
+        CoordinationOptions(
+            max_command_bytes=limits.event_bytes,
+            dead_letters_per_second=limits.dead_letters_per_second,
+            instance_timeout_seconds=settings.instance_timeout_seconds,
+            commits=settings.kafka.commit,
+            sweep_seconds=settings.kafka.sweep_seconds,
+        ),
         drain=drain,
     )
     return Coordination(
@@ -209,7 +213,7 @@ def _build_consumer(
     own_names = {t: t for t in (coordination.topics.control, coordination.topics.state)}
     return Consumer(
         client,
-        f"{settings.kafka.prefix}.{settings.instance_name}",
+        f"{settings.kafka.prefix}.{settings.instance_name}" if settings.kafka.commit else None,
         ChainMap(own_names, coordination.catalogue.public_names),  # type: ignore[arg-type]  # it is only read
         pipeline,
         warm_seconds=settings.replay.warm_seconds,

@@ -89,6 +89,8 @@ class KafkaSettings(SettingsGroup):
     )
     fetch_max_wait_ms: int = Field(500, ge=1, le=30_000)
     client_rack: str | None = None
+    commit: bool = True
+    sweep_seconds: float = Field(3600, ge=0)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

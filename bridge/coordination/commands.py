@@ -20,6 +20,7 @@ from bridge.kafka.producer import KafkaPublisher
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from bridge.coordination.groups import GroupSweeper
     from bridge.coordination.leader_tasks import LeaderTasks
     from bridge.coordination.presence import PresencePublisher
     from bridge.coordination.topics import BridgeTopics
@@ -68,6 +69,7 @@ class CommandConsumer:
         presence_tracker: PresenceTracker,
         presence_publisher: PresencePublisher,
         leader_tasks: LeaderTasks,
+        group_sweeper: GroupSweeper,
         *,
         max_bytes: int,
         drain: Callable[[], None],
@@ -79,6 +81,7 @@ class CommandConsumer:
         self._presence_tracker = presence_tracker
         self._presence_publisher = presence_publisher
         self._leader_tasks = leader_tasks
+        self._group_sweeper = group_sweeper
         self._max_bytes = max_bytes
         self._drain = drain
         self._add_dead_letter = add_dead_letter
@@ -173,3 +176,4 @@ class CommandConsumer:
         if (merged := self._command_executor.memberships.load(state_record)) is not None:
             self._leader_tasks.replace_state_update(*merged)
         self._presence_publisher.apply(state_record)
+        self._group_sweeper.apply(state_record)

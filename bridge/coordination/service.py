@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bridge.coordination.commands import CommandConsumer, CommandProducer
+from bridge.coordination.groups import GroupSweeper
 from bridge.coordination.leader import LeaderElection
 from bridge.coordination.leader_tasks import LeaderTasks
 from bridge.coordination.presence import PresencePublisher
@@ -37,6 +38,16 @@ _RETRY_SECONDS = 1.0
 _COMMITTED_TIMEOUT_SECONDS = 3.0
 
 
+class CoordinationOptions(NamedTuple):
+    """What the settings say of coordination."""
+
+    max_command_bytes: int
+    dead_letters_per_second: int
+    instance_timeout_seconds: float
+    commits: bool  #: whether this instance has a consumer group
+    sweep_seconds: float
+
+
 class CoordinationService:
     """Presence, commands, leader election and the leader's tasks of one instance."""
 
@@ -49,10 +60,8 @@ class CoordinationService:
         partitions: AssignedPartitions,
         is_ready: Callable[[], bool],
         dead_letters: DeadLetterQueue,
+        options: CoordinationOptions,
         *,
-        max_command_bytes: int,
-        dead_letters_per_second: int,
-        instance_timeout_seconds: float,
         drain: Callable[[], None],
     ) -> None:
         self._access = access
@@ -60,7 +69,7 @@ class CoordinationService:
         self._dead_letters = dead_letters
         self.topics = topics
         self.memberships = Memberships()
-        self.presence_tracker = PresenceTracker(instance_timeout_seconds)
+        self.presence_tracker = PresenceTracker(options.instance_timeout_seconds)
         self.command_executor = CommandExecutor(hub, self.memberships)
         self.state_writer = StateWriter(access)
         self.presence_publisher = PresencePublisher(
@@ -72,20 +81,31 @@ class CoordinationService:
             self.topics,
             self.presence_tracker,
             dead_letters,
-            dead_letters_per_second=dead_letters_per_second,
+            dead_letters_per_second=options.dead_letters_per_second,
             is_current=self.presence_publisher.is_current,
             consumer_positions=partitions,
         )
         self.command_producer = CommandProducer(access, self.topics.control)
         self.directory = PresenceDirectory(hub, self.presence_tracker.index, self.memberships)
         self.leader_election = LeaderElection(access, self.topics, self.leader_tasks)
+        self.group_sweeper = GroupSweeper(
+            client,
+            self.state_writer,
+            self.topics,
+            hub.instance,
+            commits=options.commits,
+            sweep_seconds=options.sweep_seconds,
+            is_leader=lambda: self.leader_election.is_leader,
+            alive=self.presence_tracker.index.instances,
+        )
         self.command_consumer = CommandConsumer(
             self.topics,
             self.command_executor,
             self.presence_tracker,
             self.presence_publisher,
             self.leader_tasks,
-            max_bytes=max_command_bytes,
+            self.group_sweeper,
+            max_bytes=options.max_command_bytes,
             drain=drain,
             add_dead_letter=dead_letters.add,
         )
@@ -146,6 +166,7 @@ class CoordinationService:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self.presence_publisher.run(), name="presence publisher")
                     tasks.create_task(self.leader_election.run(), name="leader election")
+                    tasks.create_task(self.group_sweeper.run(), name="consumer groups")
                     tasks.create_task(self.leader_tasks.poll_committed(), name="leader tasks")
             finally:
                 writer.cancel()

@@ -7,10 +7,11 @@ it. Whatever cannot be read is reported as a gap, never skipped silently.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from typing import TYPE_CHECKING
+
+from aiokafka import errors
 
 from bridge.core.protocol.cursor import TOPIC_ID_BYTES
 from bridge.core.protocol.topic_catalogue import NO_TOPICS
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 COMMIT_INTERVAL_SECONDS = 1.0
-_FINAL_COMMIT_SECONDS = 3.0
+_DELETE_GROUP_SECONDS = 3.0
 
 
 class OffsetCommitter:
@@ -45,15 +46,24 @@ class OffsetCommitter:
         """Commit every second, until cancelled."""
         while True:
             await asyncio.sleep(COMMIT_INTERVAL_SECONDS)
-            await self._commit()
+            await self.commit()
 
-    async def commit_final(self) -> None:
-        """Commit once more, within a time limit."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_FINAL_COMMIT_SECONDS):
-                await self._commit()
+    async def delete_group(self) -> None:
+        """Delete the group, within a time limit: this instance commits no more."""
+        try:
+            async with asyncio.timeout(_DELETE_GROUP_SECONDS):
+                await self._client.delete_group(self._group)
+        except errors.GroupAuthorizationFailedError:
+            _log.warning(
+                "the consumer group stays in Kafka: this instance needs the right Delete on Group"
+                " %s; or set BRIDGE_KAFKA__COMMIT=false",
+                self._group,
+            )
+        except REQUEST_ERRORS as error:
+            _log.debug("the group is not deleted: %r", error)
 
-    async def _commit(self) -> None:
+    async def commit(self) -> None:
+        """Commit the positions that have changed."""
         offsets = self._partitions.uncommitted_offsets()
         if not offsets:
             return
@@ -85,15 +95,15 @@ _ACTIVATION_DELAY_SECONDS = 0.02
 class Consumer:
     """Reads topics into `sink`. `public_names` maps Kafka's names to the public ones.
 
-    Its commits for `group` serve Kafka's tools. It never reads them back. Before it is ready it
-    reads the last `warm_seconds` of existing topics, and all of those in `from_beginning`. The
-    topics of `active_topics` are read only while they have subscribers.
+    Its commits for `group`, if there is one, serve Kafka's tools. It never reads them back.
+    Before it is ready it reads the last `warm_seconds` of existing topics, and all of those in
+    `from_beginning`. The topics of `active_topics` are read only while they have subscribers.
     """
 
     def __init__(
         self,
         client: KafkaClient,
-        group: str,
+        group: str | None,
         public_names: Mapping[str, str],
         sink: RecordSink,
         *,
@@ -113,7 +123,7 @@ class Consumer:
         self.partitions = partitions or AssignedPartitions(
             public_names, self.active_topics.idle_topics
         )
-        self._committer = OffsetCommitter(client, group, self.partitions)
+        self._committer = None if group is None else OffsetCommitter(client, group, self.partitions)
         self._warm_seconds = warm_seconds
         self._from_beginning = frozenset(from_beginning)
         self._wall_clock = wall_clock
@@ -170,15 +180,17 @@ class Consumer:
     async def run(self) -> None:
         """Read until cancelled.
 
-        Cancellation: safe. The last positions are committed if Kafka responds within 3 s.
+        Cancellation: safe. The group is deleted if Kafka responds within 3 s.
         """
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._keep_refreshing(tasks), name="consumer: metadata")
-                tasks.create_task(self._committer.run(), name="consumer: commit")
+                if self._committer is not None:
+                    tasks.create_task(self._committer.run(), name="consumer: commit")
                 tasks.create_task(self.loop_delay.run(), name="consumer: delay of the loop")
         finally:
-            await self._committer.commit_final()
+            if self._committer is not None:
+                await self._committer.delete_group()
 
     # -- metadata --------------------------------------------------------------------------------
 

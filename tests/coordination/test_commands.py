@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -47,6 +48,7 @@ class CommandHarness:
         self.checkpoints: list[int] = []
         self.reset_count = 0
         double: Any = self
+        ignored: Any = SimpleNamespace(apply=lambda _record: None)
         self.consumer = CommandConsumer(
             *(
                 TOPICS,
@@ -54,6 +56,7 @@ class CommandHarness:
                 self.presence_tracker,
                 double,
                 double,
+                ignored,
             ),
             max_bytes=2000,
             drain=self.drain,

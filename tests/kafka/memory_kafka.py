@@ -252,6 +252,9 @@ class MemoryKafkaClient(KafkaClient):
         await self._receive(f"committed {group}")
         return {}
 
+    async def delete_group(self, group: str) -> None:
+        await self._receive(f"delete {group}")
+
     async def _receive(self, request: str) -> None:
         self.requests.append(request)
         await asyncio.sleep(0)

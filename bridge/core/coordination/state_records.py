@@ -124,6 +124,12 @@ class Occupancy(msgspec.Struct, tag_field="is", tag="occupied"):
     name: str
 
 
+class ConsumerGroup(msgspec.Struct, tag_field="is", tag="group"):
+    """An instance commits its positions for a consumer group of its name."""
+
+    instance: str
+
+
 class Checkpoint(msgspec.Struct, tag_field="is", tag="folded"):
     """The effects of all commands below this offset of the control topic are stored."""
 
@@ -137,6 +143,7 @@ StateRecord: TypeAlias = (
     | InstanceHeartbeat
     | ConnectionPresence
     | Occupancy
+    | ConsumerGroup
     | Checkpoint
 )
 
@@ -174,6 +181,7 @@ _KEY_NAME_COUNTS: Final = {
     "instance": 1,
     "connection": 1,
     "occupied": 2,
+    "group": 1,
     "folded": 0,
 }
 
@@ -193,6 +201,8 @@ def record_key(record: StateRecord) -> bytes:
             parts = ("connection", record.id)
         case Occupancy():
             parts = ("occupied", record.kind, record.name)
+        case ConsumerGroup():
+            parts = ("group", record.instance)
         case Checkpoint():
             parts = ("folded",)
     return ",".join(parts).encode()  # no name has a comma

@@ -19,7 +19,7 @@ from aiokafka.conn import AIOKafkaConnection
 from aiokafka.producer.message_accumulator import MessageAccumulator, MessageBatch
 from aiokafka.producer.sender import Sender
 from aiokafka.producer.transaction_manager import TransactionManager
-from aiokafka.protocol.admin import DescribeConfigsRequest
+from aiokafka.protocol.admin import DeleteGroupsRequest, DescribeConfigsRequest
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
 from aiokafka.protocol.fetch import FetchRequest_v11
@@ -57,6 +57,7 @@ __all__ = [
     "ControlRecord",
     "CoordinationType",
     "DefaultRecordBatch",
+    "DeleteGroupsRequest",
     "DescribeConfigsRequest",
     "FetchRequest_v11",
     "Int8",
@@ -96,6 +97,7 @@ METHODS: Final[Mapping[type, Mapping[str, tuple[str, ...]]]] = {
     },
     AIOKafkaConnection: {"close": ("reason", "exc")},
     ControlRecord: {"parse": ("data",)},
+    DeleteGroupsRequest: {"__init__": ("group_names",)},
     DescribeConfigsRequest: {"__init__": ("resources", "include_synonyms")},
     OffsetCommitRequest: {
         "__init__": (

@@ -19,6 +19,7 @@ from aiokafka import errors
 from bridge.kafka.client.aiokafka_internals import (
     AIOKafkaClient,
     CoordinationType,
+    DeleteGroupsRequest,
     DescribeConfigsRequest,
     OffsetCommitRequest,
     OffsetFetchRequest,
@@ -315,6 +316,14 @@ class KafkaClient:
             for number, offset, _, error in partitions
             if error == 0 and offset >= 0
         }
+
+    async def delete_group(self, group: str) -> None:
+        """Delete a consumer group without members. One that does not exist is deleted already."""
+        request = DeleteGroupsRequest([group])
+        response = await self._send(await self._coordinator(group), request)
+        for _, error in response.results:
+            if error not in {0, errors.GroupIdNotFound.errno}:
+                raise errors.for_code(error)
 
     @property
     def broker_count(self) -> int:

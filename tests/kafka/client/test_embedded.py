@@ -104,7 +104,7 @@ async def test_an_instance_starts_at_the_end(broker: Broker) -> None:
 
 
 async def test_positions_are_committed(broker: Broker) -> None:
-    """While it runs, and the last ones as it ends."""
+    """While it runs. At its end there is nothing to show any more."""
     records = [
         RecordToProduce(b"%d" % n, partition=p) for p in range(PARTITIONS) for n in range(p + 1)
     ]
@@ -114,10 +114,6 @@ async def test_positions_are_committed(broker: Broker) -> None:
         async with asyncio.timeout(60):
             while await committed(broker, it.group) != {0: 1, 1: 2, 2: 3, 3: 4}:
                 pass
-        last = [RecordToProduce(b"last", partition=0)]
-        await produce(broker.bootstrap, broker.topic, last, enable_idempotence=False)
-        await it.sink.wait_for_records(len(records) + 1)
-    assert await committed(broker, it.group) == {0: 2, 1: 2, 2: 3, 3: 4}
 
 
 async def committed(broker: Broker, group: str) -> dict[int, int | None]:

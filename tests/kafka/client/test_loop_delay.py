@@ -46,6 +46,9 @@ class FailingClient:
     async def connect(self) -> None:
         """Connect to no purpose."""
 
+    async def delete_group(self, _group: str) -> None:
+        """There is none."""
+
 
 async def refused(before: Callable[[], Awaitable[None]], caplog: pytest.LogCaptureFixture) -> Any:
     client = FailingClient(before)
