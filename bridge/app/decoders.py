@@ -5,16 +5,24 @@ Rule: what does not depend on a record is done here, once per topic.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bridge.core.routes.decoder import FormatDecoder, NativeDecoder, RecordDecoder
 from bridge.core.routes.formats import FORMATS, KEY_FORMATS, MAX_JSON_GROWTH
+from bridge.core.routes.ready.cloudevents import CloudEventDecoder
+from bridge.core.routes.ready.debezium import DebeziumDecoder
 from bridge.core.routes.templates.route_decoder import RouteDecoder
 
 if TYPE_CHECKING:
     from bridge.config.settings import LimitSettings, Settings
     from bridge.config.topics import TopicDefinition
     from bridge.core.routes.decoder import TopicDecoder
+
+
+_READY_DECODERS: Final[dict[str, type[RouteDecoder]]] = {
+    "cloudevents": CloudEventDecoder,
+    "debezium": DebeziumDecoder,
+}
 
 
 def build_decoder(settings: Settings) -> RecordDecoder:
@@ -37,7 +45,8 @@ def build_topic_decoder(topic: TopicDefinition, limits: LimitSettings) -> TopicD
     if route is None:
         return native
     key_format = KEY_FORMATS[topic.key_format](max_json_bytes)
-    return RouteDecoder(
+    decoder_class = _READY_DECODERS.get(route.use, RouteDecoder)
+    return decoder_class(
         *(route, topic.name, value_format, key_format, native),
         limits.event_bytes,
         limits.audience,

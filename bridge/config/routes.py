@@ -13,6 +13,7 @@ from typing import Any, Final
 from bridge.config.environment import nearest
 from bridge.core.protocol.names import MAX_NAME_BYTES, is_valid_name
 from bridge.core.protocol.timestamps import rfc3339_to_utc
+from bridge.core.routes.ready import cloudevents, debezium
 from bridge.core.routes.templates.render import comparable
 from bridge.core.routes.templates.route import (
     AUDIENCE_FIELDS,
@@ -32,7 +33,12 @@ from bridge.core.routes.templates.template import (
     parse_template,
 )
 
-FIELDS: Final = (*AUDIENCE_FIELDS, "all", "when", *TEXT_FIELDS, "meta", "data")
+FIELDS: Final = (*AUDIENCE_FIELDS, "all", "when", *TEXT_FIELDS, "meta", "data", "use")
+#: What each ready route has where the settings say nothing else, and the formats of its values.
+READY_ROUTES: Final[dict[str, tuple[dict[str, Any], tuple[str, ...]]]] = {
+    "cloudevents": (cloudevents.FIELDS, cloudevents.FORMATS),
+    "debezium": (debezium.FIELDS, debezium.FORMATS),
+}
 _JMESPATH_FIELDS: Final = ("jmespath", "prefix")
 #: Formats of keys and values that have no fields.
 _WITHOUT_FIELDS: Final = ("text", "int", "bytes")
@@ -52,6 +58,9 @@ def parse_route(definition: object, value_format: str, key_format: str) -> Route
     Raises:
         RouteError: If no record could be routed by it, or not as it was meant.
     """
+    place: tuple[str, ...] = ("route", "use")
+    if isinstance(definition, str):
+        definition, place = {"use": definition}, ("route",)
     if not isinstance(definition, dict):
         raise RouteError(
             'a route is a mapping of fields; write for instance {accounts: "{key}"}', "route"
@@ -62,12 +71,45 @@ def parse_route(definition: object, value_format: str, key_format: str) -> Route
             raise RouteError(
                 f"unknown field;{question} a route has {', '.join(FIELDS)}", "route", str(name)
             )
-    parser = _Parser(value_format, key_format)
-    fields: dict[str, Any] = {name: parser.parse(name, value) for name, value in definition.items()}
-    route = Route(**fields)
-    if route.all is False and not any(name in fields for name in AUDIENCE_FIELDS):
+    use = _ready_route(definition, value_format, place)
+    defaults = READY_ROUTES[use][0] if use else {}
+    parser = _Parser("json" if use else value_format, key_format)
+    fields: dict[str, Any] = {
+        name: parser.parse(name, value)
+        for name, value in {**defaults, **definition}.items()
+        if name != "use"
+    }
+    has_audience = any(name in definition for name in (*AUDIENCE_FIELDS, "all"))
+    route = Route(
+        **fields,
+        use=use,
+        reads_extensions=use == "cloudevents" and not has_audience,
+        translates_type=use == "debezium" and "type" not in definition,
+    )
+    is_for_nobody = route.all is False and not any(name in fields for name in AUDIENCE_FIELDS)
+    if is_for_nobody and not route.reads_extensions:
         raise RouteError("names nobody; set accounts, rooms, connections, or all: true", "route")
     return route
+
+
+def _ready_route(definition: dict[Any, Any], value_format: str, place: tuple[str, ...]) -> str:
+    """Return the name of the ready route that a route is based on; empty without one."""
+    if "use" not in definition:
+        return ""
+    use = definition["use"]
+    if not isinstance(use, str) or use not in READY_ROUTES:
+        question = nearest(str(use), READY_ROUTES)
+        raise RouteError(
+            f"there is no ready route {use!r};{question} there are {', '.join(READY_ROUTES)}",
+            *place,
+        )
+    formats = READY_ROUTES[use][1]
+    if value_format not in formats:
+        raise RouteError(
+            f"{use} is not read from {value_format}; set format: {' or '.join(formats)}",
+            *place,
+        )
+    return use
 
 
 class _Parser:

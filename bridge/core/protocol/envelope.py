@@ -213,7 +213,7 @@ def _apply_header(event: Event, name: str, raw: bytes) -> None:
 def _extended(names: Sequence[str], text: str) -> list[str]:
     """Return the names of one more header; a list grows in place, else many headers are slow."""
     extended = names if isinstance(names, list) else [*names]
-    extended += _parse_names(text)
+    extended += parse_names(text)
     return extended
 
 
@@ -271,7 +271,12 @@ _HEADER_SETTERS: Final = {
 }
 
 
-def _parse_names(text: str) -> list[str]:
+def parse_names(text: str) -> list[str]:
+    """Return the names of a list with commas between them, percent-decoded.
+
+    Raises:
+        InvalidRecord: (`bad_header`, `bad_name`) If an escape or a name is wrong.
+    """
     if not text.strip(" \t"):
         return []
     names = [_percent_decode(part.strip(" \t")) for part in text.split(",")]

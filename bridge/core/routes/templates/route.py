@@ -45,6 +45,12 @@ class Route:
     #: `None` is absent: the default of `meta` is nothing, that of `data` the whole value.
     meta: JsonTemplate | None = field(default=None)
     data: JsonTemplate | None = field(default=None)
+    #: The name of a ready route that this one is based on.
+    use: str = ""
+    #: Whether the audience is in the extension attributes of CloudEvents.
+    reads_extensions: bool = False
+    #: Whether `type` gives the operation of a change event, to be translated.
+    translates_type: bool = False
 
     def scalar_placeholders(self) -> Iterator[Placeholder]:
         """Yield the places whose text counts, those of `when` too."""

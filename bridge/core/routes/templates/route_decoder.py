@@ -119,9 +119,12 @@ class RouteDecoder:
         partition: int,
         value: bytes | None,
         headers: Mapping[str, bytes | None],
+        *,
+        is_tombstone: bool = False,
     ) -> Event | None:
+        """`value` is what templates see. Ready routes make it also for a tombstone."""
         found = self._read(record, partition, value, headers)
-        if self._when and value is not None:
+        if self._when and value is not None and not is_tombstone:
             self._check_conditions(found)
         accounts = self._accounts(found) if self._accounts else ()
         rooms = self._rooms(found) if self._rooms else ()

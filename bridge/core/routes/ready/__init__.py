@@ -1,0 +1,1 @@
+"""Ready routes: for records in a form that others have defined."""
