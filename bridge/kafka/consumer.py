@@ -7,8 +7,10 @@ it. Whatever cannot be read is reported as a gap, never skipped silently.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from aiokafka import errors
@@ -76,6 +78,9 @@ class OffsetCommitter:
 
 
 METADATA_REFRESH_SECONDS = 2.0
+#: Topics that do not exist are logged again after this long, at most so many of them.
+ABSENT_REPORT_SECONDS = 600.0
+MAX_LOGGED_TOPICS = 20
 #: Partitions that one log line names.
 MAX_LOGGED_PARTITIONS = 20
 #: Kafka is out of reach once no broker has answered for this long.
@@ -129,6 +134,8 @@ class Consumer:
         self._wall_clock = wall_clock
         self._refresh_requested = self.active_topics.refresh_requested
         self._fetch_tasks: dict[int, asyncio.Task[None]] = {}
+        self._absent: set[str] = set()
+        self._absent_reported_at = float("-inf")  # on the loop's clock
         self._last_contact_at: float | None = None
         self._is_unreachable = False
         self._reachable_since = 0.0  # since the last failure, on the loop's clock
@@ -260,6 +267,7 @@ class Consumer:
         if self._has_other_topics(generation):
             return
         self._report_missing(descriptions)
+        await self._report_absent(descriptions)
         # A known topic may be missing here: this broker's metadata may be older.
         activating = {t for t in activating if t in descriptions or not self.partitions.is_known(t)}
         recreated = set(self.partitions.drop_recreated(descriptions))
@@ -330,6 +338,31 @@ class Consumer:
             )
         for topic in ended:
             _log.warning("topic %s exists again", topic)
+
+    async def _report_absent(self, descriptions: Mapping[str, TopicDescription]) -> None:
+        """Warn of topics that do not exist, at once and every ten minutes, with similar names."""
+        absent = self.partitions.absent_topics(descriptions) - self._from_beginning
+        now = asyncio.get_running_loop().time()
+        is_due = now >= self._absent_reported_at + ABSENT_REPORT_SECONDS
+        # What was deleted is logged by then.
+        reported = absent if is_due else absent - self._absent - self.partitions.deleted_topics
+        self._absent = absent
+        if not reported:
+            return
+        self._absent_reported_at = now
+        names: list[str] = []
+        with contextlib.suppress(*REQUEST_ERRORS):
+            names = await self._client.list_topics()
+        for topic in sorted(reported)[:MAX_LOGGED_TOPICS]:
+            similar = ", ".join(get_close_matches(topic, names, n=3))
+            _log.warning(
+                "topic %s does not exist: its clients get nothing until it is created; create it,"
+                " or correct BRIDGE_TOPICS similar=%s",
+                topic,
+                similar or "none",
+            )
+        if len(reported) > MAX_LOGGED_TOPICS:
+            _log.warning("%d more topics do not exist", len(reported) - MAX_LOGGED_TOPICS)
 
     def _report_waiting(self) -> None:
         """Report which partitions wait for a leader. Nothing is awaited since leaders changed."""

@@ -292,6 +292,11 @@ class AssignedPartitions:
         }
         return sorted(self.deleted_topics - before), sorted(before - self.deleted_topics)
 
+    def absent_topics(self, descriptions: Mapping[str, TopicDescription]) -> set[str]:
+        """Return the topics that never existed, or were deleted."""
+        missing = self.topics.keys() - descriptions.keys()
+        return {t for t in missing if t not in self.topic_ids or t in self.deleted_topics}
+
     def update_waiting(self, now: float) -> None:
         """Let partitions wait that nobody could read for `WAITING_AFTER_SECONDS`.
 

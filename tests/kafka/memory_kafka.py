@@ -159,6 +159,10 @@ class MemoryKafkaClient(KafkaClient):
             if topic in self.ids
         }
 
+    async def list_topics(self) -> list[str]:
+        await self._receive("list topics")
+        return sorted(self.ids)
+
     async def list_offsets(
         self, timestamps: Mapping[Place, int], leaders: Mapping[Place, int]
     ) -> dict[Place, int]:

@@ -185,6 +185,12 @@ class KafkaClient:
                 raise errors.TopicAuthorizationFailedError(name)
         return descriptions
 
+    async def list_topics(self) -> list[str]:
+        """Return the names of all topics that this client may describe."""
+        request = DescribeTopics(None, allow_creation=False)
+        response = await self._send(self._any_node(), request)
+        return [name for error, name, *_ in response.topics if error == 0]
+
     async def list_offsets(
         self, timestamps: Mapping[TopicPartition, int], leaders: Mapping[TopicPartition, int]
     ) -> dict[TopicPartition, int]:

@@ -141,20 +141,25 @@ class MetadataRequest_v12(RequestStruct):  # noqa: N801 - named like aiokafka's
 
 
 class DescribeTopics(Request[MetadataRequest_v5 | MetadataRequest_v12]):
-    """Requests ids, partitions and leaders. `allow_creation` lets the broker create the topics."""
+    """Requests ids, partitions and leaders, of all topics if `topics` is None.
+
+    `allow_creation` lets the broker create the topics.
+    """
 
     API_KEY = 3
 
-    def __init__(self, topics: Sequence[str], *, allow_creation: bool) -> None:
+    def __init__(self, topics: Sequence[str] | None, *, allow_creation: bool) -> None:
         self._topics = topics
         self._allow_creation = allow_creation
 
     def build(self, request_struct_class: Any) -> Any:
         """Build the version that the broker supports."""
         if request_struct_class is MetadataRequest_v12:
-            entries: list[Any] = [(NO_ID, topic, {}) for topic in self._topics]
+            entries: Any = (
+                None if self._topics is None else [(NO_ID, topic, {}) for topic in self._topics]
+            )
             return MetadataRequest_v12(entries, self._allow_creation, False, {})  # noqa: FBT003
-        return MetadataRequest_v5(list(self._topics), self._allow_creation)
+        return MetadataRequest_v5(self._topics, self._allow_creation)
 
 
 class FetchResponse_v13(Response):  # noqa: N801 - named like aiokafka's

@@ -34,6 +34,7 @@ WORDS = (
 ASKING: dict[str, Callable[[KafkaClient], Awaitable[object]]] = {
     "connect": lambda cluster: cluster.connect(),
     "describe": lambda cluster: cluster.describe_topics(["orders"]),
+    "topics": lambda cluster: cluster.list_topics(),
     "offsets": lambda cluster: cluster.list_offsets({PLACE: LATEST}, {PLACE: 0}),
     "fetch": lambda cluster: cluster.fetch(0, {PLACE: 0}, {}, max_bytes=1),
     "compacts": lambda cluster: cluster.is_compacted("orders"),
