@@ -347,9 +347,10 @@ class Consumer:
         # What was deleted is logged by then.
         reported = absent if is_due else absent - self._absent - self.partitions.deleted_topics
         self._absent = absent
+        if is_due:
+            self._absent_reported_at = now
         if not reported:
             return
-        self._absent_reported_at = now
         names: list[str] = []
         with contextlib.suppress(*REQUEST_ERRORS):
             names = await self._client.list_topics()
