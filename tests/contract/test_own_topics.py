@@ -63,6 +63,7 @@ def key_of(fact: dict[str, Any]) -> bytes:
         "instance": ("instance",),
         "connection": ("id",),
         "occupied": ("kind", "name"),
+        "group": ("instance",),
         "folded": (),
     }[fact["is"]]
     return ",".join([fact["is"], *(fact[name] for name in names)]).encode()
