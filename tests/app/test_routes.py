@@ -45,7 +45,7 @@ async def test_filtered_records_are_counted_and_in_no_list(tmp_path: Path) -> No
         assert (await client.expect("event"))["data"] == 1
         assert await history(bridge) == [1]
         assert await metric(bridge, 'records_filtered_total{topic="orders"}') == 1
-        assert await metric(bridge, "records_unaddressed_total") == 0
+        assert await metric(bridge, 'records_unaddressed_total{topic="orders"}') == 0
         assert await metric(bridge, "records_read_total") == 2
 
 

@@ -42,7 +42,7 @@ async def test_records_are_counted_by_what_they_are(whole: MetricsInstance) -> N
         found = await whole.values()
     assert found["push_bridge_records_read_total"] == 3
     assert found["push_bridge_events_routed_total"] == 1
-    assert found["push_bridge_records_unaddressed_total"] == 1
+    assert found[f"push_bridge_records_unaddressed_total{{{TOPIC}}}"] == 1
     assert found["push_bridge_dead_letters_total{bad_json}"] == 1
     assert found["push_bridge_dead_letters_total{bad_name}"] == 0
     assert found[f"push_bridge_lag{{{TOPIC}}}"] == 0

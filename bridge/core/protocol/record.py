@@ -83,7 +83,7 @@ class DecodedBatch(NamedTuple):
     """The result of decoding a batch.
 
     `unaddressed` counts the records without an audience, `filtered` those that a route's `when`
-    excludes.
+    excludes. `last_unaddressed` is one of the former.
     """
 
     topic: str
@@ -93,3 +93,4 @@ class DecodedBatch(NamedTuple):
     unaddressed: int
     unusable: list[UnusableRecord]
     filtered: int = 0
+    last_unaddressed: Record | None = None

@@ -74,6 +74,7 @@ class RecordDecoder:
         events: list[Event] = []
         unusable: list[UnusableRecord] = []
         filtered = 0
+        last_unaddressed: Record | None = None
         partition = batch.partition
         decode_record = self._decoders.get(batch.topic, self._default).decode_record
         for record in batch.records:
@@ -86,9 +87,13 @@ class RecordDecoder:
             else:
                 if event is not None:
                     events.append(event)
+                else:
+                    last_unaddressed = record
         unaddressed = len(batch.records) - len(events) - len(unusable) - filtered
         return DecodedBatch(
-            batch.topic, partition, events, batch.next_offset, unaddressed, unusable, filtered
+            *(batch.topic, partition, events, batch.next_offset, unaddressed, unusable),
+            filtered,
+            last_unaddressed,
         )
 
 

@@ -394,7 +394,8 @@ class Hub:
         events, unusable = len(batch.events), len(batch.unusable)
         self.counters.records_read += events + batch.unaddressed + unusable + batch.filtered
         self.counters.records_addressed += events
-        self.counters.records_unaddressed += batch.unaddressed
+        if batch.unaddressed:
+            self.counters.records_unaddressed[batch.topic] += batch.unaddressed
         if batch.filtered:
             self.counters.records_filtered[batch.topic] += batch.filtered
         topic_position = self.topic_positions[batch.topic]

@@ -47,7 +47,8 @@ class Counters:
     def __init__(self) -> None:
         self.records_read = 0  #: live records, not those of replays
         self.records_addressed = 0  #: of them, those with an audience, on any instance
-        self.records_unaddressed = 0  #: of them, those without an audience
+        #: of them, those without an audience, by topic
+        self.records_unaddressed: Counter[str] = Counter()
         #: of them, those that a route's `when` excludes, by topic
         self.records_filtered: Counter[str] = Counter()
         self.gaps_by_reason: Counter[str] = Counter()  #: gaps in live reading, not in replays

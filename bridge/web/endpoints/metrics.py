@@ -96,8 +96,12 @@ class MetricsCollector:
         yield _counter(
             "records_read", "Records read from Kafka by live reading.", counters.records_read
         )
-        yield _counter(
-            "records_unaddressed", "Records without an audience.", counters.records_unaddressed
+        yield _labelled_counter(
+            "records_unaddressed",
+            "Records without an audience.",
+            "topic",
+            hub.topic_positions,
+            counters.records_unaddressed,
         )
         yield _labelled_counter(
             "records_filtered",

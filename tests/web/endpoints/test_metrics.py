@@ -82,7 +82,7 @@ async def values(http: httpx.AsyncClient) -> dict[str, float]:
 
 
 NAMES = (
-    *("records_read_total", "replay_records_read_total", "records_unaddressed_total"),
+    *("records_read_total", "replay_records_read_total"),
     *("events_routed_total", "events_delivered_total", "connections", "outbox_bytes", "ready"),
     *("stale_seconds", "journal_bytes", "journal_age_seconds", "replaying", "resumes_total"),
 )
@@ -91,6 +91,7 @@ NAMES = (
 async def test_the_names_are_those_of_the_contract(http: httpx.AsyncClient) -> None:
     found = await values(http)
     assert {f"push_bridge_{name}" for name in NAMES} <= found.keys()
+    assert found["push_bridge_records_unaddressed_total{orders}"] == 0
     assert found["push_bridge_lag{orders}"] == 7
     assert found["push_bridge_lag{news}"] == 0
     assert found["push_bridge_dead_letters_total{bad_json}"] == 2
@@ -117,7 +118,7 @@ async def test_what_happens_is_counted(rig: InProcessBridge, http: httpx.AsyncCl
     rig.publish()
     found = await values(http)
     assert found["push_bridge_records_read_total"] == 4
-    assert found["push_bridge_records_unaddressed_total"] == 1
+    assert found["push_bridge_records_unaddressed_total{orders}"] == 1
     assert found["push_bridge_events_delivered_total"] == 3
     assert found["push_bridge_records_filtered_total{orders}"] == 0
     assert found["push_bridge_connections"] == 2
