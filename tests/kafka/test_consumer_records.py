@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from bridge.kafka.client.client import KafkaClient, TopicPartition
 from tests.harness.admin import RecordToProduce, create_topic, delete_records, fresh_name, produce
 from tests.kafka.recording_sink import SkipCall, plaintext_access, running_consumer
 
@@ -167,10 +168,16 @@ async def test_commits_show_in_kafkas_own_tool(kafka: KafkaCluster, topic_name: 
         async with asyncio.timeout(60):
             while await shown(kafka, blue) != end or await shown(kafka, green) != end:
                 pass
+        assert await groups(kafka, stem) == {blue, green}
+    assert await groups(kafka, stem) == set(), "they end with their instances"
+
+
+async def groups(kafka: KafkaCluster, stem: str) -> set[str]:
+    """The groups whose name begins with `stem`, as `kafka-consumer-groups` lists them."""
     told = await asyncio.to_thread(
         kafka.tool, kafka.CONSUMER_GROUPS, f"--bootstrap-server={kafka.bootstrap}", "--list"
     )
-    assert {line for line in told.split() if line.startswith(stem)} == {blue, green}
+    return {line for line in told.split() if line.startswith(stem)}
 
 
 async def shown(kafka: KafkaCluster, group: str) -> set[tuple[str, ...]]:
@@ -193,5 +200,9 @@ async def test_what_is_committed_is_never_read_back(kafka: KafkaCluster, topic_n
         await produce(kafka.bootstrap, topic_name, [RecordToProduce(b"1", partition=0)])
         await it.sink.wait_for_records(1)
     await produce(kafka.bootstrap, topic_name, [RecordToProduce(b"nobody runs", partition=0)])
+    client = KafkaClient(access)
+    await client.connect()
+    await client.commit(group, {TopicPartition(topic_name, 0): 1})  # as one that was killed did
+    await client.close()
     async with running_consumer(access, topic_name, group=group) as it:
         assert it.sink.begin_calls()[0].offsets == {0: 2}

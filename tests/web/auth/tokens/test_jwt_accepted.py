@@ -14,6 +14,7 @@ from jwt.algorithms import OKPAlgorithm
 from bridge.core.protocol.close_codes import CloseCode
 from bridge.core.sessions.permissions import Permissions
 from bridge.web.auth.authenticator import AuthRefused, parse_bearer
+from bridge.web.auth.tokens import jwks
 from bridge.web.auth.tokens.algorithms import (
     PUBLIC_KEY_ALGORITHMS,
     SHARED_SECRET_ALGORITHMS,
@@ -100,7 +101,8 @@ async def test_ed25519_is_eddsa_by_its_newer_name() -> None:
     auth_error_reason(gate, sign(ed_key(), "EdDSA", "one"))
 
 
-async def test_ed25519_is_not_good_with_the_longer_curve() -> None:
+async def test_ed25519_is_not_good_with_the_longer_curve(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jwks, "MIN_FETCH_INTERVAL_SECONDS", 0.0)
     gate = await ready_authenticator(JwksServer(public_jwk(ed448_key(), "one")), ["Ed25519"])
     await late_error_reason(gate, sign(ed448_key(), "Ed25519", "one"))
 
