@@ -6,6 +6,7 @@ so that a right guess is not told apart. No token is logged.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 import time
@@ -154,6 +155,9 @@ class AuditedRoute(APIRoute):
                 raise
             except RequestValidationError:
                 status = 422
+                raise
+            except asyncio.CancelledError:  # the instance ends: its server answers
+                status = 503
                 raise
             finally:
                 _log_call(request, status)
