@@ -94,6 +94,7 @@ class PresencePublisher:
         finally:
             self._is_stopping = True
             self.publish_changes()
+            self._report_unpublished()
             # Otherwise the leader removes this instance and its remaining connections.
             if self.is_current() and not self._published:
                 self._state_writer.queue_state_record(
@@ -140,6 +141,17 @@ class PresencePublisher:
                 "another instance has the same name: set BRIDGE_INSTANCE to a unique one"
                 " instance=%s",
                 self._hub.instance,
+            )
+
+    def _report_unpublished(self) -> None:
+        """Count and log the clients that nobody can tell of: no instance has read of them."""
+        count = sum(id not in self._published for id in self._pending)
+        self.unpublished_count += count
+        if count:
+            _log.warning(
+                "backends are not told of clients that came and went: Kafka did not answer before"
+                " this instance ended clients=%d",
+                count,
             )
 
     def _collect_changes(self) -> None:

@@ -101,6 +101,13 @@ class StateWriter:
             await asyncio.wait([write_task], timeout=_STOP_TIMEOUT_SECONDS)
             write_task.cancel()
             await asyncio.wait([write_task])
+            if self._lifecycle_count:
+                self.lost_count += self._lifecycle_count
+                _log.warning(
+                    "backends are not told all of this instance's clients by itself: Kafka did not"
+                    " answer before it ended lifecycle_records=%d",
+                    self._lifecycle_count,
+                )
 
     async def _write_until_stopped(self) -> None:
         while self._queue or not self._is_stopping:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bridge.coordination import presence as presence_module
 from bridge.core.coordination.state_records import InstanceHeartbeat, Tombstone
+from bridge.core.protocol import close_codes
 from tests.coordination.presence_recorder import TOPICS, PresenceHarness, read_state_record
 from tests.core.factories import attached_session
 from tests.kafka.held_replays import wait_until
@@ -105,3 +106,20 @@ def test_a_name_used_twice_is_logged_once(caplog: pytest.LogCaptureFixture) -> N
     (line,) = caplog.messages
     assert "i1" in line
     assert "BRIDGE_INSTANCE" in line
+
+
+async def test_clients_of_whom_nobody_can_tell_are_counted_and_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """They came and went while Kafka was away, and the instance ends before it is back."""
+    it = PresenceHarness()
+    async with running(it):
+        known = attached_session(it.hub, "known")
+        await wait_until(lambda: it.writer.written)
+        it.now_seconds += 100  # it reads its heartbeats back no more
+        attached_session(it.hub, "came")
+        for session in (known, it.hub.registry.by_id["came"]):
+            it.hub.close(session, close_codes.DRAINING)
+            it.hub.detach(session)
+    assert it.publisher.unpublished_count == 1, "other instances tell of those that they know"
+    assert [r.getMessage().rpartition(" ")[2] for r in caplog.records] == ["clients=1"]

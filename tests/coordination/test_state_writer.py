@@ -159,7 +159,7 @@ async def test_an_outage_loses_no_current_record_and_keeps_the_order(
 
 
 async def test_a_stop_does_not_wait_for_the_end_of_an_outage(
-    broker: KafkaCluster, monkeypatch: pytest.MonkeyPatch
+    broker: KafkaCluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     topic = await fresh(broker.bootstrap)
     monkeypatch.setattr(state_writer_module, "_STOP_TIMEOUT_SECONDS", 0.5)
@@ -176,6 +176,8 @@ async def test_a_stop_does_not_wait_for_the_end_of_an_outage(
             async with asyncio.timeout(60):
                 await task
     assert len(writer) == 1
+    assert writer.lost_count == 1
+    assert "lifecycle_records=1" in logged_messages(caplog)[-1]
     await asyncio.to_thread(broker.start, 0)
     left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     assert left == [], "no task is left that would write later"
