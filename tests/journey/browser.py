@@ -12,6 +12,9 @@ from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
+from tests.cli.command_process import CommandProcess
+from tests.harness.ports import HOST, free_ports
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -145,3 +148,22 @@ def running_browser(profile: Path) -> Iterator[Browser]:
         yield Browser(driver)
     finally:
         driver.quit()
+
+
+@contextlib.contextmanager
+def running_for_another_page(folder: Path, kafka: str) -> Iterator[str]:
+    """A bridge on the broker of a `dev` that lets no page connect but one of a shop; its URL."""
+    (port,) = free_ports(1)
+    settings = {
+        "PORT": str(port),
+        "TOPICS": '["orders"]',
+        "AUTH__MODE": "none",
+        "ADMIN_TOKENS": '["an-admin-token-for-tests"]',
+        "ALLOWED_ORIGINS": '["https://shop.example"]',
+        "KAFKA__BOOTSTRAP_SERVERS": kafka,
+        "INSTANCE": "for-another-page",
+        "DRAIN_SECONDS": "0",
+    }
+    with CommandProcess(folder, "serve", **settings) as process:
+        process.wait_for_line("ready")
+        yield f"http://{HOST}:{port}/"

@@ -12,7 +12,7 @@ import pytest
 from tests.cli.command_process import CommandProcess
 from tests.cli.conftest import DevServer, running_dev
 from tests.harness.ports import free_ports
-from tests.journey.browser import Browser, running_browser
+from tests.journey.browser import Browser, running_browser, running_for_another_page
 from tests.web.publish_api import TOKEN
 
 if TYPE_CHECKING:
@@ -75,22 +75,15 @@ def test_a_room_of_the_backend_says_why_it_stays(browser: Browser, dev: DevServe
 
 
 def test_a_page_without_a_websocket_does_not_say_that_it_is_refused(
-    browser: Browser, tmp_path: Path
+    browser: Browser, dev: DevServer, tmp_path: Path
 ) -> None:
-    (port,) = free_ports(1)
-    settings = {
-        "PORT": str(port),
-        "TOPICS": '["orders"]',
-        "ALLOWED_ORIGINS": '["https://shop.example"]',
-    }
-    with CommandProcess(tmp_path, "dev", **settings) as process:
-        refused = running_dev(process)
+    with running_for_another_page(tmp_path, dev.kafka) as url:
         browser.visit("about:blank")
-        browser.open(refused.url)
+        browser.open(url)
         browser.click_button("Connect", "#sign-in")
         browser.wait_for_text("#state", "by an event stream")
         note = browser.wait_for_text("#events .note", "BRIDGE_ALLOWED_ORIGINS")
-        assert refused.url.rstrip("/") in note
+        assert url.rstrip("/") in note
         assert not any("refuses the connection" in each for each in browser.texts("#events .note"))
 
 

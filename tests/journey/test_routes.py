@@ -80,6 +80,8 @@ def test_the_page_has_its_examples() -> None:
     assert [example.title for example in examples()] == [
         "a shop's orders in JSON",
         "plain text, keyed by user",
+        "CloudEvents",
+        "changes of a database, by Debezium",
     ]
 
 
