@@ -40,7 +40,7 @@ def suites(tier: str | None) -> Iterator[tuple[str, list[str]]]:
     cores = os.cpu_count() or 1
     for each in [tier] if tier else TIERS:
         # Fast tests wait for timers of milliseconds; the others start programs that need a core.
-        workers = 2 * cores if each == "fast" else max(2, cores)
+        workers = 3 * cores if each == "fast" else max(2, cores)
         marked = [] if each == "fast" else ["-m", "not alone"]
         parallel = [f"--numprocesses={workers}", "--dist=loadfile"]
         yield each, [*PYTEST, f"--tier={each}", *marked, *parallel]
