@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 
 TOKEN = "an-admin-token-for-tests"
-#: The drain, and what is left to Kafka and the listener after it.
-END_SECONDS = 1 + 5.0
+#: It takes 5.5 s on a quiet machine: the drain, and what is left to Kafka after it.
+END_SECONDS = 30.0
 
 
 @pytest.fixture

@@ -94,5 +94,5 @@ async def test_bytes_come_from_the_own_rack_and_nothing_is_lost_when_it_dies(
             assert not [frame for frame in client.frames() if frame["op"] == "gap"]
             assert await bridge.terminate() == 0
             assert "Traceback" not in bridge.stderr()
-    assert shares[""] < 0.6, "leaders are spread over the racks"
-    assert shares[RACKS[OWN]] > 0.8, "but for what came before the leaders named the replica"
+    assert shares[""] < 0.5, "leaders are spread over the racks"
+    assert shares[RACKS[OWN]] > 0.6, "but for what came before the leaders named the replica"
