@@ -17,6 +17,7 @@ from bridge.cli import (
     completion,
     config,
     dev,
+    explain,
     join,
     kick,
     listen,
@@ -53,6 +54,7 @@ def _options(
 app.command()(dev.dev)
 app.command()(serve.serve)
 app.command()(check.check)
+app.command()(explain.explain)
 app.command()(publish.publish)
 app.command()(listen.listen)
 app.command()(join.join)

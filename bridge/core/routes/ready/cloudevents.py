@@ -128,6 +128,18 @@ class CloudEventDecoder(RouteDecoder):
         return event
 
 
+def seen_value(record: Record) -> bytes | None:
+    """Return what templates see as the value of `record`; None for a tombstone without attributes.
+
+    Raises:
+        InvalidRecord: As of `structured_form`.
+    """
+    headers = dict(record.headers)
+    if record.value is None and _ATTRIBUTE_PREFIX + "specversion" not in headers:
+        return None
+    return structured_form(record.value, headers)
+
+
 def structured_form(value: bytes | None, headers: Headers) -> bytes:
     """Return the JSON Event Format of a record, whichever mode it is in.
 

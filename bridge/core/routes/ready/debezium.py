@@ -54,6 +54,11 @@ class Change(NamedTuple):
     after: bytes
     envelope: bytes
 
+    def seen(self) -> bytes:
+        """Return the envelope as templates see it: where a row was deleted, with the row it was."""
+        is_deleted = self.after == _NULL and self.before != _NULL
+        return self.envelope_with(self.before) if is_deleted else self.envelope
+
     def envelope_with(self, after: bytes) -> bytes:
         """Return the envelope with another row in the place of `after`."""
         return _encode({**_decode_object(self.envelope), "after": msgspec.Raw(after)})
@@ -99,10 +104,9 @@ class DebeziumDecoder(RouteDecoder):
         change = parse_change(self._value_format, value)
         if change.op == _MESSAGE:
             raise Filtered
-        readable = change.envelope
-        if change.after == _NULL and change.before != _NULL:
-            readable = change.envelope_with(change.before)
-        event = super()._decode(record, partition, readable, headers, is_tombstone=is_tombstone)
+        event = super()._decode(
+            record, partition, change.seen(), headers, is_tombstone=is_tombstone
+        )
         if event is None:
             return None
         if self.route.translates_type:
@@ -149,6 +153,15 @@ def parse_change(value_format: Format, value: bytes) -> Change:
     rows = (find(envelope, (name,)) for name in ("before", "after"))
     before, after = (_NULL if row is ABSENT else encode_json(row) for row in rows)
     return Change(op, before, after, encode_json(envelope))
+
+
+def seen_value(value_format: Format, record: Record) -> bytes | None:
+    """Return what templates see as the value of `record`; None for a tombstone.
+
+    Raises:
+        InvalidRecord: As of `parse_change`.
+    """
+    return None if record.value is None else parse_change(value_format, record.value).seen()
 
 
 def _payload(opened: Any) -> Any:  # noqa: ANN401

@@ -44,6 +44,7 @@ class Step(NamedTuple):
     template: str
     found: Mapping[str, bytes]
     gave: list[str]
+    places: tuple[str, ...] = ()  #: all that were looked at
 
 
 class Explanation(NamedTuple):
@@ -264,7 +265,7 @@ class _Attempt:
             for place in places
             if self._found[place] is not ABSENT
         }
-        self._steps.append(Step(field, source, found, gave))
+        self._steps.append(Step(field, source, found, gave, tuple(p.text for p in places)))
 
 
 def _opened(value: Any) -> Any:  # noqa: ANN401

@@ -141,11 +141,12 @@ def test_a_step_says_where_what_was_found_and_what_it_gave():
     explained = explainer.explain(KafkaRecord(b"k", b'{"id": 1.50}', (("h", b"eu"),)), 0)
     assert explained.verdict == "addressed"
     assert [tuple(step) for step in explained.steps] == [
-        ("when", "key", {"key": b'"k"'}, []),
+        ("when", "key", {"key": b'"k"'}, [], ("key",)),
         (
             *("rooms", "order:{value.id}:{header.h}"),
             {"value.id": b"1.50", "header.h": b'"eu"'},
             ["order:1.50:eu"],
+            ("value.id", "header.h"),
         ),
     ]
     dead = explainer.explain(KafkaRecord(b"k", b'{"id": {}}', (("h", b"eu"),)), 0)
