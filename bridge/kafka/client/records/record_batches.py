@@ -30,6 +30,7 @@ from bridge.kafka.client.records.record_recovery import (
     BatchHeader,
     UnreadableRest,
     has_large_record,
+    highest_first_offset,
     recover_records,
 )
 
@@ -60,6 +61,8 @@ _INLINE_BODY_BYTES: Final = 32 * 1024
 # Offset, length, leader epoch, magic, checksum, attributes, last offset delta, first and largest
 # timestamp, producer id and epoch, sequence, count: the header of a batch in version 2.
 _HEADER: Final = struct.Struct(">qiibIhiqqqhii")
+_RECORD_COUNT_AT: Final = 57
+_unpack_record_count: Final = struct.Struct(">i").unpack_from
 _RECORD_OVERHEAD_BYTES: Final = 100
 _LENGTH_AT, _LENGTH_END, _MAGIC_AT, _MAGIC_2, _ATTRIBUTES_AT = 8, 12, 16, 2, 22
 
@@ -385,15 +388,19 @@ def _size(record: Record) -> int:
 
 def _decode_records(batch: Any, raw: memoryview, offset: int) -> Iterator[Record | None]:
     """Yield the records of a batch in version 2, undecodable ones in their places."""
-    last, end = -1, batch.next_offset
+    last = -1
+    highest = highest_first_offset(
+        batch.base_offset, batch.next_offset - 1, *_unpack_record_count(raw, _RECORD_COUNT_AT)
+    )
     body = raw[_HEADER.size :]
     is_large = len(raw) > MAX_CHUNK_BYTES and (yield from has_large_record(body))
     if not is_large:
         try:
             for record in batch:
-                if not last < record.offset < end:
+                if not last < record.offset <= highest:
                     raise ValueError  # noqa: TRY301 - a record's offset is wrong, as its bytes may be
                 last = record.offset
+                highest += 1
                 if last >= offset:
                     yield record
                 elif not last % PAUSE_AFTER_RECORDS:

@@ -58,6 +58,16 @@ class BatchHeader(NamedTuple):
         return self.first_timestamp + delta
 
 
+def highest_first_offset(base_offset: int, last_offset: int, record_count: int) -> int:
+    """Return the highest offset of a batch's first record that leaves room for the others.
+
+    That of the next record is one higher. If no record was compacted away, the first has its
+    batch's own. If the number of records is wrong, it can be any.
+    """
+    highest = last_offset + 1 - record_count
+    return highest if highest >= base_offset else last_offset
+
+
 def recover_records(
     header: BatchHeader, body: memoryview, last_read: int
 ) -> Iterator[DecodedRecord | UndecodableRecord | None]:
@@ -71,17 +81,20 @@ def recover_records(
     """
     position, count = yield from _skip_records(header, body, last_read)
     offset = max(last_read, header.base_offset - 1)
-    while position < len(body) and offset < header.last_offset:
+    base, last, number = header.base_offset, header.last_offset, header.record_count
+    highest_first = highest_first_offset(base, last, number)
+    while position < len(body) and offset < last:
         bounds = _record_bounds(body, position)
         if bounds is None:
             break
         start, position = bounds
-        record = _decode_record(header, bytes(body[start:position]), offset)
+        highest = min(last, highest_first + count)
+        record = _decode_record(header, bytes(body[start:position]), offset, highest)
         offset, count = record.offset, count + 1
         yield record
-    if position < len(body) or count < header.record_count:
+    if position < len(body) or count < number:
         rest = body[position:]
-        yield from unknown_records(offset + 1, header.last_offset, header.timestamp(0), rest)
+        yield from unknown_records(offset + 1, last, header.timestamp(0), rest)
 
 
 def unknown_records(
@@ -137,16 +150,16 @@ def _record_bounds(body: memoryview, position: int) -> tuple[int, int] | None:
 
 
 def _decode_record(
-    header: BatchHeader, raw: bytes, previous: int
+    header: BatchHeader, raw: bytes, previous: int, highest: int
 ) -> DecodedRecord | UndecodableRecord:
-    """Decode the record that follows offset `previous`."""
+    """Decode the record that follows offset `previous`, and whose own is at most `highest`."""
     offset, timestamp = previous + 1, header.timestamp(0)
     try:
         time_delta, position = decode_varint(raw, 1)  # behind the attributes, which mean nothing
         offset_delta, position = decode_varint(raw, position)
         timestamp = header.timestamp(time_delta)
-        if not previous < header.base_offset + offset_delta <= header.last_offset:
-            return UndecodableRecord(offset, timestamp, raw, "its offset is not in its batch")
+        if not previous < header.base_offset + offset_delta <= highest:
+            return UndecodableRecord(offset, timestamp, raw, "its offset is not in its place")
         offset = header.base_offset + offset_delta
         key, position = _decode_bytes(raw, position)
         value, position = _decode_bytes(raw, position)

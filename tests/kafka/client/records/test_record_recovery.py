@@ -83,6 +83,8 @@ BAD_RECORDS = {
     "bytes left over": body(1) + b"left over",
     "an offset of another batch": body(700),
     "an offset that was there before": body(0),
+    "an offset further on in its batch": body(3),
+    "the last offset of its batch": body(4),
     "a varint without an end": b"\0" + b"\xff" * 12,
     "only attributes": b"\0",
 }
@@ -99,6 +101,20 @@ def test_one_record_that_cannot_be_decoded_is_dead_and_its_batch_is_not(bad: byt
     dead = decoded.unusable[0].record
     assert isinstance(dead, UndecodableRecord)
     assert dead.raw == bad
+
+
+def test_a_record_ahead_of_its_place_hides_none_in_a_large_batch_either() -> None:
+    large = framed(body(2, bytes(LARGE_RECORD_BYTES + 1)))
+    records = read(batch(framed(body(0)) + framed(body(3)) + large + framed(body(3)), 4))
+    assert [record.offset for record in records] == [0, 1, 2, 3]
+    assert [isinstance(record, UndecodableRecord) for record in records] == [False, True] + [
+        False
+    ] * 2
+
+
+def test_compaction_leaves_offsets_further_on() -> None:
+    records = read(batch(framed(body(0)) + framed(body(4)), 2, last=9))
+    assert [(record.offset, record.value) for record in records] == [(0, VALUE), (4, VALUE)]
 
 
 def test_behind_a_wrong_length_every_offset_is_dead_and_none_is_silent() -> None:
